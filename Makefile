@@ -1,0 +1,43 @@
+# Every target sets up .venv first; where nothing has changed that takes a fraction of a second.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types imports check bench-scan bench-scale clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## create .venv with the pinned CPU environment
+	@$(PYTHON) tools/setup_env.py
+
+demo: setup ## scan the sample images with the built-in demonstration model
+	@run="demo-output/$$(date -u +%Y%m%dT%H%M%SZ)" && \
+	$(BIN)/fakescan scan samples/images --output "$$run" && \
+	printf '\nThe results are in %s\n' "$$run"
+
+test: setup ## run all tests; PYTEST_ARGS="-m unit" for the fast ones
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: setup ## ruff: rules and formatting
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: setup ## mypy --strict on fakevlm and fakescan
+	@$(BIN)/mypy
+
+imports: setup ## the import contracts of pyproject.toml
+	@$(BIN)/lint-imports
+
+check: lint types imports ## everything but the tests
+
+bench-scan: setup ## throughput of scan against a plain script and ray.data.llm
+	@$(BIN)/python benchmarks/scan.py
+
+bench-scale: setup ## a million manifest rows with the fake engine
+	@$(BIN)/python benchmarks/scale.py
+
+clean: ## remove caches, builds and demo results, but not .venv
+	@rm -rf dist build demo-output .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Tests of the two packages, of the jobs and of the packaging."""
