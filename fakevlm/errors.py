@@ -1,0 +1,39 @@
+"""The two ways things go wrong: a setting the user can mend, and one image that cannot be judged."""
+
+from enum import StrEnum
+
+
+class UserError(ValueError):
+    """A setting, file or service that the user can mend.
+
+    The message is one line that names the setting and the fix. The command line prints it without a traceback.
+    """
+
+
+class ErrorCode(StrEnum):
+    """Why one image has no verdict. The list is closed: readers of the results may switch over it."""
+
+    NOT_FOUND = "not_found"
+    DENIED = "denied"
+    FETCH_FAILED = "fetch_failed"
+    CHANGED = "changed"
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TRUNCATED = "truncated"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    JUDGE_FAILED = "judge_failed"
+    POISON = "poison"
+
+
+class ImageError(Exception):
+    """One image failed; the scan goes on and the row carries `code` and `message`."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[ErrorCode, str]]:
+        return ImageError, (self.code, self.message)

@@ -1,0 +1,236 @@
+"""From the bytes of an image file to exactly the pixels that the checkpoint's image processor would make of it.
+
+The reference is the PIL backend of transformers' CLIP image processor, called on the image as a viewer shows it: turned
+as its EXIF orientation says, then converted to RGB by Pillow (an alpha channel is dropped, not blended).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fakevlm.errors import UserError
+from fakevlm.image_file import ImageFileContent, read_image
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_RESIZED_PIXELS = 1 << 24
+"""A resized image of more pixels than this is computed only where the crop keeps it. 16 Mpx: 150 times as long as wide."""
+
+CLIP_PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor")
+
+
+class ImageSpec(BaseModel):
+    """What a checkpoint's image processor does to an RGB image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shortest_edge: int | None = Field(default=None, ge=1)
+    """Resize so that the shorter side has this many pixels, or ..."""
+    resize: tuple[int, int] | None = None
+    """... to exactly this (height, width), or, both None, not at all."""
+    crop: tuple[int, int] | None = None
+    """Then crop the centre of (height, width) pixels, padded with black where the image is smaller; None: no crop."""
+    resample: int = Field(default=3, ge=2, le=3)
+    """Pillow's filter: 2 bilinear, 3 bicubic."""
+    rescale_factor: float | None = 1 / 255
+    """Factor from a uint8 level to what is normalised; None: no rescaling."""
+    image_mean: tuple[float, float, float] | None = None
+    """Mean per channel, subtracted after rescaling; None: no normalisation."""
+    image_std: tuple[float, float, float] | None = None
+    """Standard deviation per channel, divided by after subtracting the mean."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "ImageSpec":
+        if self.resize is not None and self.shortest_edge is not None:
+            raise ValueError("shortest_edge and resize exclude each other")
+        if self.crop is None and self.resize is None:
+            raise ValueError("without a centre crop, size must be a height and a width: a batch needs one image size")
+        if min((*(self.resize or (1, 1)), *(self.crop or (1, 1)))) < 1:
+            raise ValueError("heights and widths must be at least 1")
+        return self
+
+    @property
+    def height(self) -> int:
+        """Height of every output image in pixels."""
+        size = self.crop or self.resize
+        assert size is not None
+        return size[0]
+
+    @property
+    def width(self) -> int:
+        """Width of every output image in pixels."""
+        size = self.crop or self.resize
+        assert size is not None
+        return size[1]
+
+    @classmethod
+    def from_preprocessor_config(cls, config: dict[str, Any]) -> "ImageSpec":
+        """Return the spec of a CLIP image processor's `preprocessor_config.json`, old or new.
+
+        Keys that are absent have the defaults of transformers. Raises UserError for what cannot be reproduced exactly.
+        """
+        kind = config.get("image_processor_type", config.get("feature_extractor_type", CLIP_PROCESSORS[0]))
+        if kind not in CLIP_PROCESSORS:
+            raise UserError(f"image processor {kind!r} is not supported: FakeVLM uses CLIPImageProcessor")
+        if config.get("do_pad"):
+            raise UserError("image processor with do_pad is not supported")
+        size = config.get("size", {"shortest_edge": 224})
+        crop = config.get("crop_size", {"height": 224, "width": 224})
+        size = {"shortest_edge": size} if isinstance(size, int) else size
+        crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
+        resizes, rescales, normalises = (config.get(f"do_{step}", True) for step in ("resize", "rescale", "normalize"))
+        try:
+            square = (size["height"], size["width"]) if "height" in size else None
+            if set(size) - {"shortest_edge", "height", "width"}:
+                raise ValueError(f"size {size} is not shortest_edge or height and width")
+            return cls(
+                shortest_edge=size["shortest_edge"] if resizes and square is None else None,
+                resize=square if resizes else None,
+                crop=(crop["height"], crop["width"]) if config.get("do_center_crop", True) else None,
+                resample=config.get("resample", 3),
+                rescale_factor=config.get("rescale_factor", 1 / 255) if rescales else None,
+                image_mean=config.get("image_mean", (0.48145466, 0.4578275, 0.40821073)) if normalises else None,
+                image_std=config.get("image_std", (0.26862954, 0.26130258, 0.27577711)) if normalises else None,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+            raise UserError(f"image processor settings cannot be used: {reason}") from None
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) that an image of this size has after resizing and before the crop."""
+        if self.resize is not None:
+            return self.resize
+        if self.shortest_edge is None:
+            return height, width
+        short, long = sorted((height, width))
+        longer = int(self.shortest_edge * long / short)
+        return (longer, self.shortest_edge) if width <= height else (self.shortest_edge, longer)
+
+
+class DecodedImage(NamedTuple):
+    """An image ready for the model, and what it was."""
+
+    pixels: Pixels
+    """uint8[height, width, 3] of the spec, RGB, before rescaling and normalising. Read-only."""
+    width: int
+    """Of the original in pixels, as displayed."""
+    height: int
+    """Of the original in pixels, as displayed."""
+    format: str
+    """JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF."""
+
+
+def decode(data: bytes, spec: ImageSpec, *, max_pixels: int) -> DecodedImage:
+    """Decode the bytes of an image file; the first frame of an animation.
+
+    Sixteen-bit greyscale keeps its upper eight bits, as Pillow's decoders do with sixteen-bit colour. Raises ImageError with
+    `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the header
+    says more than `max_pixels`, before memory is allocated for them.
+    """
+    image: ImageFileContent = read_image(data, max_pixels=max_pixels)
+    return DecodedImage(fit(image.rgb, spec), image.rgb.width, image.rgb.height, image.format)
+
+
+def fit(image: Image.Image, spec: ImageSpec) -> Pixels:
+    """Return the spec's uint8[height, width, 3] for a Pillow image of mode RGB."""
+    height, width = spec.resized(image.height, image.width)
+    if height * width > MAX_RESIZED_PIXELS and (image.height, image.width) != (height, width):
+        return _fit_long(image, height, width, spec)
+    if (image.height, image.width) != (height, width):
+        image = image.resize((width, height), spec.resample)
+    if spec.crop is None:
+        return np.asarray(image)
+    top, left = (height - spec.height) // 2, (width - spec.width) // 2
+    if top >= 0 and left >= 0:
+        return np.asarray(image.crop((left, top, left + spec.width, top + spec.height)))
+    return _pad(np.asarray(image), spec.height, spec.width)
+
+
+def _pad(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Crop the centre, padding with black as transformers' center_crop does (its rounding for odd differences)."""
+    rows, columns = pixels.shape[:2]
+    padded = np.zeros((max(rows, height), max(columns, width), 3), np.uint8)
+    down, right = math.ceil((padded.shape[0] - rows) / 2), math.ceil((padded.shape[1] - columns) / 2)
+    padded[down : down + rows, right : right + columns] = pixels
+    top, left = (rows - height) // 2 + down, (columns - width) // 2 + right
+    return padded[max(0, top) : top + height, max(0, left) : left + width]
+
+
+def _fit_long(image: Image.Image, height: int, width: int, spec: ImageSpec) -> Pixels:
+    """Resize a very long image to (height, width) and crop it, computing only the stretch that the crop keeps.
+
+    Pillow resizes all rows first, then all columns, and rounds to uint8 in between. The long side is computed here, in the same
+    arithmetic; the short side is left to Pillow, in the same order, so that the result is the same.
+    """
+    along = 1 if width > height else 0
+    length, kept = (width, spec.width) if along else (height, spec.height)
+    kept = min(kept, length)
+    first = (length - kept) // 2
+    source = image.width if along else image.height
+    start, weights = _weights(source, length, first, kept, spec.resample)
+    stop = start + weights.shape[1]
+    if along:
+        stretch = np.asarray(image.crop((start, 0, stop, image.height)))
+        long = Image.fromarray(_resample(stretch.transpose(1, 0, 2), weights).transpose(1, 0, 2).copy())
+        pixels = np.asarray(long.resize((kept, height), spec.resample))
+    else:
+        stretch = np.asarray(image.crop((0, start, image.width, stop)).resize((width, stop - start), spec.resample))
+        pixels = _resample(stretch, weights)
+    return _pad(pixels, spec.height, spec.width) if spec.crop else pixels
+
+
+# Pillow's 8-bit resampling (libImaging/Resample.c): weights in fixed point with this many bits after the point.
+_PRECISION_BITS = 32 - 8 - 2
+
+
+def _kernel(resample: int, x: float) -> float:
+    """Return the value at `x` of Pillow's bilinear (2) or bicubic (3, a = -0.5) kernel."""
+    x = abs(x)
+    if resample == 2:
+        return 1.0 - x if x < 1.0 else 0.0
+    a = -0.5
+    if x < 1.0:
+        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1
+    if x < 2.0:
+        return (((x - 5) * x + 8) * x - 4) * a
+    return 0.0
+
+
+def _weights(source: int, length: int, first: int, count: int, resample: int) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return the weights of `count` outputs from `first` on, when `source` pixels are resized to `length`.
+
+    The result is the first input pixel that matters and float64[count, inputs], whole numbers in fixed point.
+    """
+    scale = source / length
+    filter_scale = max(scale, 1.0)
+    support = (1.0 if resample == 2 else 2.0) * filter_scale
+    spans: list[tuple[int, list[float]]] = []
+    for output in range(first, first + count):
+        center = (output + 0.5) * scale
+        low = max(0, int(center - support + 0.5))
+        high = min(source, int(center + support + 0.5))
+        values = [_kernel(resample, (x - center + 0.5) * (1.0 / filter_scale)) for x in range(low, high)]
+        total = sum(values)
+        spans.append((low, [value / total for value in values] if total else values))
+    start = min(low for low, _ in spans)
+    stop = max(low + len(values) for low, values in spans)
+    weights = np.zeros((count, stop - start))
+    for row, (low, values) in zip(weights, spans, strict=True):
+        row[low - start : low - start + len(values)] = [
+            int(value * (1 << _PRECISION_BITS) + (0.5 if value >= 0 else -0.5)) for value in values
+        ]
+    return start, weights
+
+
+def _resample(pixels: Pixels, weights: npt.NDArray[np.float64]) -> Pixels:
+    """Apply fixed-point weights [outputs, inputs] to the first axis of uint8[inputs, n, 3].
+
+    Sums stay below 2^53, so that float64 adds them exactly in any order.
+    """
+    sums = weights @ pixels.reshape(pixels.shape[0], -1).astype(np.float64)
+    levels = np.floor((sums + (1 << (_PRECISION_BITS - 1))) / (1 << _PRECISION_BITS)).clip(0, 255)
+    return levels.astype(np.uint8).reshape(weights.shape[0], *pixels.shape[1:])

@@ -1,0 +1,50 @@
+"""What the model is asked, and in which form: the prompt belongs to the checkpoint and is stored with it."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+IMAGE_TOKEN = "<image>"
+"""Stands for the image in a prompt; the processor replaces it by the image tokens."""
+
+
+class PromptSpec(BaseModel):
+    """The prompt a checkpoint was trained or evaluated with.
+
+    The defaults are those of the released `lingcco/fakeVLM`, whose evaluation sends the bare question (sic).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str = "<image>Does the image looks real/fake?"
+    """The question, with `<image>` exactly once."""
+    prompt_format: Literal["raw", "chat"] = "raw"
+    """`raw` sends the question as it stands; `chat` wraps it in the Vicuna template of llava-1.5."""
+    answer_prefix: str = Field(default="This is a", min_length=1)
+    """How every answer begins; the next token is the verdict word."""
+    real_word: str = Field(default="real", min_length=1)
+    """The word after the answer prefix that means real."""
+    fake_word: str = Field(default="fake", min_length=1)
+    """The word after the answer prefix that means fake."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "PromptSpec":
+        if self.question.count(IMAGE_TOKEN) != 1:
+            raise ValueError(f"question must hold {IMAGE_TOKEN} exactly once, got {self.question!r}")
+        for name in ("answer_prefix", "real_word", "fake_word"):
+            value: str = getattr(self, name)
+            if value != value.strip():
+                raise ValueError(f"{name} must not begin or end with a space, got {value!r}")
+        if self.real_word == self.fake_word:
+            raise ValueError(f"real_word and fake_word must differ, both are {self.real_word!r}")
+        return self
+
+    def text(self, answer_prefix: bool = True) -> str:
+        """Return the whole prompt, without the beginning-of-sequence token and without a trailing space.
+
+        With `answer_prefix` the prompt ends where the verdict word follows; without it the model answers freely.
+        """
+        prompt = self.question.rstrip()
+        if self.prompt_format == "chat":
+            prompt = f"USER: {IMAGE_TOKEN}\n{prompt.replace(IMAGE_TOKEN, '').strip()} ASSISTANT:"
+        return f"{prompt} {self.answer_prefix}" if answer_prefix else prompt

@@ -1,0 +1,108 @@
+"""From what the model says to a verdict: the calibrated score of two tokens, and the parsing of free text."""
+
+import math
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Verdict(StrEnum):
+    """What an image is judged to be."""
+
+    REAL = "real"
+    FAKE = "fake"
+    UNCERTAIN = "uncertain"
+
+
+class Calibration(BaseModel):
+    """How a logit becomes a score, and a score a verdict. Fitted on labelled images, stored with the checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Divides the logit (Platt scaling); above 1 it makes the model less sure of itself."""
+    bias: float = Field(default=0.0, allow_inf_nan=False)
+    """Added to the logit after the division."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """A score at or above it means fake."""
+    uncertain_low: float | None = Field(default=None, ge=0, le=1)
+    """Scores from here on ..."""
+    uncertain_high: float | None = Field(default=None, ge=0, le=1)
+    """... up to here, both included, are `uncertain`. None for both: no such band."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Calibration":
+        low, high = self.uncertain_low, self.uncertain_high
+        if (low is None) != (high is None):
+            raise ValueError("uncertain_low and uncertain_high must be given together")
+        if low is not None and high is not None and not low <= self.threshold <= high:
+            raise ValueError(f"threshold {self.threshold} must lie from uncertain_low {low} to uncertain_high {high}")
+        return self
+
+
+class Score(NamedTuple):
+    """What one image scored."""
+
+    logit: float
+    """z_fake - z_real, before calibration; unbounded."""
+    score: float
+    """P(fake) after calibration, 0 to 1."""
+    off_script: float
+    """Probability of any token but the two verdict words, 0 to 1."""
+
+
+def score_tokens(logprob_fake: float, logprob_real: float, calibration: Calibration) -> Score:
+    """Return the score from the natural log-probabilities of the two verdict words as the next token.
+
+    The difference of two log-probabilities of one distribution is the difference of their logits. Raises ValueError for
+    NaN, or when both words are impossible (-inf), which no sound model says.
+    """
+    logit = logprob_fake - logprob_real
+    if math.isnan(logit):
+        raise ValueError(f"no score from the log-probabilities {logprob_fake} (fake) and {logprob_real} (real)")
+    off_script = min(1.0, max(0.0, 1.0 - math.exp(logprob_fake) - math.exp(logprob_real)))
+    return Score(logit, _sigmoid(logit / calibration.temperature + calibration.bias), off_script)
+
+
+def _sigmoid(x: float) -> float:
+    """Return 1 / (1 + exp(-x)) without overflow."""
+    if x >= 0:
+        return 1.0 / (1.0 + math.exp(-x))
+    return math.exp(x) / (1.0 + math.exp(x))
+
+
+def decide(score: float, calibration: Calibration) -> Verdict:
+    """Return the verdict for a calibrated score, 0 to 1."""
+    low, high = calibration.uncertain_low, calibration.uncertain_high
+    if low is not None and high is not None and low <= score <= high:
+        return Verdict.UNCERTAIN
+    return Verdict.FAKE if score >= calibration.threshold else Verdict.REAL
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+# A word is bounded by anything but letters, digits, apostrophes and hyphens: neither "unreal" nor "real-time" is "real".
+_REAL = re.compile(r"(?<![\w'’-])real(?![\w'’-])", re.IGNORECASE)
+_FAKE = re.compile(r"(?<![\w'’-])fake(?![\w'’-])", re.IGNORECASE)
+# A denial at most three words before the verdict word: "not a real image", "doesn't look at all real", "no fake".
+_DENIED = re.compile(
+    r"(?:\b(?:not|cannot|never|neither|nor|hardly|no)|n['’]t)\s+(?:[\w'’-]+\s+){0,3}(?:real|fake)(?![\w'’-])",
+    re.IGNORECASE,
+)
+
+
+def parse_answer(text: str) -> Verdict:
+    """Return the verdict that an answer in free text states; the same text always gives the same verdict.
+
+    The first sentence with the whole word `real` or `fake` decides. If it holds both words or denies the one it holds,
+    or if no sentence holds either, the answer is uncertain.
+    """
+    for sentence in _SENTENCE_END.split(text):
+        real, fake = bool(_REAL.search(sentence)), bool(_FAKE.search(sentence))
+        if not real and not fake:
+            continue
+        if (real and fake) or _DENIED.search(sentence):
+            return Verdict.UNCERTAIN
+        return Verdict.REAL if real else Verdict.FAKE
+    return Verdict.UNCERTAIN
