@@ -1,0 +1,1 @@
+"""FakeVLM at scale: scan, train and serve on Ray."""

@@ -1,0 +1,173 @@
+"""What a storage error means: its place in the list of error codes, whether a retry may help, one line to show."""
+
+import asyncio
+import errno
+import re
+import sys
+from urllib.parse import urlsplit, urlunsplit
+
+from fakevlm.errors import ErrorCode, UserError
+
+_QUERY_SCHEMES = frozenset({"http", "https", "ftp", "ftps", "sftp", "smb", "webdav", "webdavs", "webhdfs"})
+"""Schemes with RFC 3986 queries and user names; in `s3://` and `gs://` a `?` or `@` belongs to the key."""
+
+_SIGNED = re.compile(r"[?&](X-Amz-Signature|X-Goog-Signature|Signature|sig|token)=", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_DENIED_CODES = frozenset(
+    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AllAccessDisabled"}
+)
+_MISSING_CODES = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound", "404"})
+_BUSY_CODES = frozenset(
+    {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout", "InternalError"}
+    | {"ServiceUnavailable", "OperationAborted"}
+)
+_MISSING_ERRNO = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG})
+_DENIED_ERRNO = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_SETTLED_ERRNO = _MISSING_ERRNO | _DENIED_ERRNO | {errno.EEXIST, errno.ENOSPC, errno.EDQUOT, errno.EINVAL, errno.ENOSYS}
+_BUSY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BUSY_KINDS = frozenset(
+    {"HTTPClientError", "ConnectionError", "ResponseStreamingError", "IncompleteReadError", "ResponseParserError"}
+)
+_ERROR_BASES = (
+    ("aiohttp", "ClientError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
+)
+_REASONS = {
+    400: "bad request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not found",
+    410: "gone",
+    412: "precondition failed",
+    429: "too many requests",
+}
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """What reading or writing a store may raise. The libraries share no base class, and some are optional."""
+    kinds: list[type[Exception]] = [OSError, EOFError, ValueError]  # ValueError: an address that is none
+    for module, name in _ERROR_BASES:
+        if module in sys.modules:
+            kinds.append(getattr(sys.modules[module], name))
+    return tuple(kinds)
+
+
+def redact(uri: str) -> str:
+    """The URI without what may hold a secret: query, fragment and user of web addresses, and presigned queries of any.
+
+    Everything that is logged, printed or stored in results passes through here. The path is kept as it is.
+    """
+    if uri.startswith("tar://") and "::" in uri:  # tar://MEMBER::URI-OF-THE-TAR
+        member, _, archive = uri.partition("::")
+        return f"{member}::{redact(archive)}"
+    scheme, separator, _ = uri.partition("://")
+    if not separator:
+        return uri
+    if scheme.lower() in _QUERY_SCHEMES:
+        try:
+            parts = urlsplit(uri)
+        except ValueError:  # such as an unclosed IPv6 bracket
+            return f"{scheme}://…"
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    signed = _SIGNED.search(uri)
+    return uri[: uri.index("?")] if signed and "?" in uri else uri
+
+
+def redact_text(text: str) -> str:
+    """Free text, such as another library's message, on one line and with every URL in it redacted."""
+    return " ".join(_URL.sub(lambda match: redact(match.group()), text).split())
+
+
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status inside an error of botocore, aiohttp, gcsfs or the Azure SDK; None if it carries none."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if isinstance(status, int):
+            return status
+    for name in ("status", "status_code", "code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int) and 100 <= value <= 599:
+            return value
+        if isinstance(value, str) and value.isdigit():
+            return int(value)
+    return None
+
+
+def service_code(error: BaseException) -> str:
+    """The S3 error code inside a botocore error, such as `NoSuchBucket`; empty if there is none."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return str(response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The service's own error behind the OSError that fsspec raises for it."""
+    cause = error.__cause__
+    if cause is not None and (service_code(cause) or http_status(cause) is not None or _is_botocore(cause)):
+        return cause
+    return error
+
+
+def classify(error: BaseException) -> tuple[ErrorCode, str]:
+    """The error code and a one-line message, free of secrets, for an exception raised while an object was read."""
+    error = root_cause(error)
+    status, code = http_status(error), service_code(error)
+    message = _message(error, status, code)
+    if status in (404, 410) or code in _MISSING_CODES or isinstance(error, FileNotFoundError):
+        return ErrorCode.NOT_FOUND, message
+    if status in (401, 403) or code in _DENIED_CODES or isinstance(error, PermissionError):
+        return ErrorCode.DENIED, message
+    if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
+        return ErrorCode.DENIED, message
+    if status in (412, 416) or code in {"PreconditionFailed", "InvalidRange"}:
+        return ErrorCode.CHANGED, "the object is no longer the one in the manifest"
+    if isinstance(error, OSError) and error.errno in _MISSING_ERRNO:
+        return ErrorCode.NOT_FOUND, message
+    if isinstance(error, OSError) and error.errno in _DENIED_ERRNO:
+        return ErrorCode.DENIED, message
+    return ErrorCode.FETCH_FAILED, message
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed later: throttling, server errors, time-outs, lost connections."""
+    error = root_cause(error)
+    status, code = http_status(error), service_code(error)
+    if status is not None or code:
+        return status in _BUSY_STATUS or code in _BUSY_CODES
+    if isinstance(error, TimeoutError | ConnectionError | asyncio.IncompleteReadError):
+        return True
+    if _is_botocore(error):
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        return bool(kinds & _BUSY_KINDS) and "SSLError" not in kinds
+    if type(error).__module__.startswith(("aiohttp", "http.client", "urllib3", "requests")):
+        return type(error).__name__ not in {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"}
+    return isinstance(error, OSError) and error.errno not in _SETTLED_ERRNO and type(error) is OSError
+
+
+def _is_botocore(error: BaseException) -> bool:
+    return type(error).__module__.startswith(("botocore", "aiobotocore"))
+
+
+def _message(error: BaseException, status: int | None, code: str) -> str:
+    """One line for people: the service's own words where it has some, and never a signature."""
+    if code or (status is not None and _is_botocore(error)):
+        response = getattr(error, "response", {})
+        words = str(response.get("Error", {}).get("Message", "")) if isinstance(response, dict) else ""
+        detail = f": {words}" if words and words != _REASONS.get(status or 0, "").title() else ""
+        return redact_text(f"{code or status}{detail}")
+    if status is not None:
+        reason = str(getattr(error, "message", "") or _REASONS.get(status, "")).strip()
+        return redact_text(f"HTTP {status} {reason}".rstrip())
+    if isinstance(error, UserError):
+        return redact_text(str(error))
+    if isinstance(error, OSError) and error.strerror and error.errno is not None:
+        return redact_text(error.strerror)
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    return redact_text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

@@ -1,0 +1,237 @@
+"""Fetch: the bytes of the images in a block of manifest rows, or the reason why there are none."""
+
+import asyncio
+import hashlib
+import os
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+import pyarrow as pa
+
+from fakescan.failure import classify, is_transient, store_errors
+from fakescan.io_loop import io_loop
+from fakescan.parquet_source import read_images
+from fakescan.storage import Store, scheme_of
+from fakescan.transport import Request, Transport, open_transport, read_local, too_large
+from fakevlm.errors import ErrorCode, ImageError
+
+_LOCAL_THREADS = 8
+_FIRST_PAUSE_S = 0.3
+_LONGEST_PAUSE_S = 10.0
+_SPAN_BYTES = 8 * 2**20
+_GAP_BYTES = 128 * 2**10
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One image: `data`, its `sha256` in hex and `num_bytes`; or, with these None, an error code and message.
+
+    `num_bytes` is known for some errors too, such as `too_large`. A Content-Encoding is removed first, so all three
+    describe the image itself.
+    """
+
+    data: bytes | None = None
+    sha256: str | None = None
+    num_bytes: int | None = None
+    error_code: ErrorCode | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """One request for neighbours in a tar: row index, first byte within the span and length of each."""
+
+    request: Request
+    members: list[tuple[int, int, int]]
+
+
+_Job = tuple[int, Request] | _Span
+_Results = Iterator[tuple[int, Fetched]]
+
+
+class Fetcher:
+    """Fetches blocks of manifest rows; the connections are kept for the life of the process.
+
+    `max_bytes`: no larger image is read. `attempts`: requests per object before a transient error stands.
+    `concurrency`: requests at once within one `fetch`. `timeout_s`: for one attempt, in seconds. Pickles without its
+    connections; several threads may use one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_bytes: int = 64 * 2**20,
+        attempts: int = 4,
+        concurrency: int = 32,
+        timeout_s: float = 60.0,
+    ) -> None:
+        self.store, self.max_bytes, self.attempts = store, max_bytes, attempts
+        self.concurrency, self.timeout_s = concurrency, timeout_s
+
+    def fetch(self, rows: pa.Table) -> list[Fetched]:
+        """One result per row of a table with the columns of `MANIFEST_SCHEMA`, in row order; it raises for no image."""
+        results: list[Fetched] = [_EMPTY] * rows.num_rows
+        single: list[tuple[int, Request]] = []
+        members: list[tuple[int, Request]] = []
+        parquet_rows: list[tuple[str, str | None, int, int]] = []
+        columns = (rows[name].to_pylist() for name in ("uri", "size", "etag", "object", "offset"))
+        for index, (uri, size, etag, container, offset) in enumerate(zip(*columns, strict=True)):
+            if size is not None and size > self.max_bytes:
+                results[index] = _failed(too_large(size, self.max_bytes), num_bytes=size)
+            elif size == 0:
+                continue
+            elif container is None:
+                single.append((index, Request(uri, etag, size)))
+            elif uri.startswith("tar://"):
+                members.append((index, Request(container, etag, None, offset, size)))
+            else:
+                parquet_rows.append((container, etag, offset, index))
+        jobs: list[_Job] = [*single, *_spans(members)]
+        local = [job for job in jobs if scheme_of(_request(job).uri) == "file"]
+        remote = [job for job in jobs if scheme_of(_request(job).uri) != "file"]
+        for index, result in self._fetch_local(local):
+            results[index] = result
+        for index, result in io_loop().run(self._fetch_remote(remote)) if remote else ():
+            results[index] = result
+        for index, result in self._fetch_parquet(parquet_rows):
+            results[index] = result
+        return results
+
+    def _fetch_local(self, jobs: list[_Job]) -> _Results:
+        for results in _local_pool().map(self._read_local, jobs) if len(jobs) > 1 else map(self._read_local, jobs):
+            yield from results
+
+    def _read_local(self, job: _Job) -> list[tuple[int, Fetched]]:
+        try:
+            return _delivered(job, read_local(_request(job), self.max_bytes))
+        except (ImageError, OSError, ValueError) as error:  # ValueError: a path with a null character
+            return _undelivered(job, _failed(error))
+
+    def _fetch_parquet(self, wanted: list[tuple[str, str | None, int, int]]) -> _Results:
+        for (container, etag), group in groupby(sorted(wanted, key=itemgetter(0, 2)), key=itemgetter(0, 1)):
+            indices = {offset: index for _, _, offset, index in group}
+            try:
+                for offset, data in read_images(container, etag, sorted(indices), self.store):
+                    index = indices.pop(offset)
+                    if data is not None and len(data) > self.max_bytes:
+                        yield index, _failed(too_large(len(data), self.max_bytes), num_bytes=len(data))
+                    else:
+                        yield index, _fetched(data or b"")
+            except _expected() as error:
+                yield from ((index, _failed(error)) for index in indices.values())
+
+    async def _fetch_remote(self, jobs: list[_Job]) -> list[tuple[int, Fetched]]:
+        waiting = iter(jobs)
+        done: list[tuple[int, Fetched]] = []
+
+        async def work() -> None:
+            for job in waiting:  # shared: each worker takes the next one
+                done.extend(await self._fetch_one(job))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.concurrency, len(jobs))):
+                group.create_task(work())
+        return done
+
+    async def _fetch_one(self, job: _Job) -> list[tuple[int, Fetched]]:
+        request = _request(job)
+        for attempt in range(1, self.attempts + 1):
+            try:
+                transport = _transport(scheme_of(request.uri), self)
+                async with asyncio.timeout(self.timeout_s):
+                    return _delivered(job, await transport.read(request))
+            except _expected() as error:
+                failed = _failed(error)
+                if not is_transient(error):
+                    break
+                failed = _failed(error, attempts=attempt)
+            if attempt < self.attempts:
+                pause = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+        return _undelivered(job, failed)
+
+
+_EMPTY = Fetched(num_bytes=0, error_code=ErrorCode.EMPTY, error_message="the object is empty")
+
+
+def _fetched(data: bytes) -> Fetched:
+    return Fetched(data, hashlib.sha256(data).hexdigest(), len(data)) if data else _EMPTY
+
+
+def _failed(error: Exception, *, num_bytes: int | None = None, attempts: int = 1) -> Fetched:
+    code, message = (error.code, error.message) if isinstance(error, ImageError) else classify(error)
+    if attempts > 1:
+        message = f"{message} ({attempts} attempts)"
+    return Fetched(num_bytes=num_bytes, error_code=code, error_message=message)
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    return (ImageError, *store_errors())
+
+
+def _request(job: _Job) -> Request:
+    return job.request if isinstance(job, _Span) else job[1]
+
+
+def _delivered(job: _Job, data: bytes) -> list[tuple[int, Fetched]]:
+    if isinstance(job, _Span):
+        return [(index, _fetched(data[first : first + length])) for index, first, length in job.members]
+    return [(job[0], _fetched(data))]
+
+
+def _undelivered(job: _Job, failed: Fetched) -> list[tuple[int, Fetched]]:
+    return [(index, failed) for index, _, _ in job.members] if isinstance(job, _Span) else [(job[0], failed)]
+
+
+def _spans(members: list[tuple[int, Request]]) -> list[_Span]:
+    """Reads of tar members that lie close to each other made into one; the headers between them come along."""
+    spans: list[_Span] = []
+    end = 0
+    for index, request in sorted(members, key=lambda item: (item[1].uri, item[1].first or 0)):
+        first, length = request.first or 0, request.length or 0
+        last = spans[-1].request if spans else None
+        if last is not None and (last.uri, last.etag) == (request.uri, request.etag):
+            start = last.first or 0
+            if first - end <= _GAP_BYTES and first + length - start <= _SPAN_BYTES:
+                end = max(end, first + length)
+                widened = Request(last.uri, last.etag, None, start, end - start)
+                spans[-1] = _Span(widened, [*spans[-1].members, (index, first - start, length)])
+                continue
+        spans.append(_Span(request, [(index, 0, length)]))
+        end = first + length
+    return spans
+
+
+_lock = threading.Lock()
+_pools: dict[int, ThreadPoolExecutor] = {}
+_transports: dict[tuple[object, ...], Transport] = {}
+
+
+def _local_pool() -> ThreadPoolExecutor:
+    """The threads that wait for local disks and network mounts, one set per process."""
+    with _lock:
+        if os.getpid() not in _pools:
+            _pools[os.getpid()] = ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="fakescan-local")
+        return _pools[os.getpid()]
+
+
+def _transport(scheme: str, fetcher: Fetcher) -> Transport:
+    """The process's transport for a store; fetchers with the same settings share its connections."""
+    key = (os.getpid(), scheme, fetcher.store.identity, fetcher.max_bytes, fetcher.concurrency, fetcher.timeout_s)
+    if key not in _transports:  # only ever called on the loop's thread
+        transport = open_transport(
+            scheme,
+            fetcher.store,
+            max_bytes=fetcher.max_bytes,
+            connections=fetcher.concurrency,
+            timeout_s=fetcher.timeout_s,
+        )
+        io_loop().at_exit(transport.close)
+        _transports[key] = transport
+    return _transports[key]

@@ -1,0 +1,43 @@
+"""Index: list a source once and write its manifest."""
+
+import logging
+
+from fakescan.access import check_writable
+from fakescan.failure import redact
+from fakescan.manifest import ManifestInfo, ManifestReader, write_manifest
+from fakescan.sources import new_since, open_source
+from fakescan.storage import Store
+from fakevlm.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def build_index(
+    source: str,
+    manifest_url: str,
+    *,
+    store: Store | None = None,
+    manifest_store: Store | None = None,
+    glob: list[str] | None = None,
+    extensions: tuple[str, ...] | None = None,
+    earlier: ManifestReader | None = None,
+) -> ManifestInfo:
+    """Write the manifest of `source` into the folder `manifest_url`.
+
+    `store` reaches the source, `manifest_store` (the same by default) the manifest. With `earlier` only what is new or
+    changed since that manifest goes in. Raises `UserError` for anything the user can mend, an empty source included.
+    """
+    store = store or Store()
+    manifest_store = manifest_store or store
+    found = open_source(source, store, glob=glob, extensions=extensions)
+    check_writable(manifest_url, manifest_store)
+    filesystem, path = manifest_store.filesystem(manifest_url)
+    entries = iter(found)
+    if earlier is not None:
+        entries = new_since(entries, earlier)
+    try:
+        info = write_manifest(entries, filesystem, path, source=source, unique=found.unique, skipped=found.skipped)
+    except FileExistsError:
+        raise UserError(f"{redact(manifest_url)} already holds a manifest: name another folder") from None
+    logger.info("indexed %d images, %d duplicates", info.rows, info.duplicates)
+    return info

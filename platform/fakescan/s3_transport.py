@@ -1,0 +1,58 @@
+"""GET of S3 objects through the client that s3fs configures: one request each, If-Match on the manifest's etag."""
+
+import asyncio
+from typing import Any
+
+from fakescan.storage import Store, make_filesystem, split_bucket
+from fakescan.transport import Request, check_size, decoded, refuse_too_large, span_header
+from fakevlm.errors import ErrorCode, ImageError
+
+
+class S3Transport:
+    """Reads S3 objects. Retries are the caller's: the client sends every request once."""
+
+    def __init__(self, store: Store, *, max_bytes: int, connections: int, timeout_s: float) -> None:
+        self._store, self._max_bytes, self._connections, self._timeout_s = store, max_bytes, connections, timeout_s
+        self._filesystem: Any = None
+        self._client: Any = None
+        self._arguments: dict[str, Any] = {}
+        self._opening = asyncio.Lock()
+
+    async def _open(self) -> Any:
+        async with self._opening:
+            if self._client is None:
+                self._filesystem = make_filesystem(self._store, "s3", attempts=1, asynchronous=True)
+                self._filesystem.config_kwargs["max_pool_connections"] = self._connections
+                self._filesystem.config_kwargs["read_timeout"] = self._timeout_s
+                client = await self._filesystem.set_session()
+                # Requester pays, SSE-C keys and the like, from the store's options.
+                self._arguments = self._filesystem._get_s3_method_kwargs(client.get_object)
+                self._client = client
+        return self._client
+
+    async def read(self, request: Request) -> bytes:
+        client = self._client or await self._open()
+        bucket, key = split_bucket(request.uri)
+        arguments = {**self._arguments, **span_header(request)}
+        if request.etag:
+            arguments["IfMatch"] = f'"{request.etag}"'
+        answer = await client.get_object(Bucket=bucket, Key=key, **arguments)
+        body = answer["Body"]
+        try:
+            if request.length is None:
+                refuse_too_large(answer["ContentLength"], self._max_bytes)
+            data: bytes = await body.read()
+        finally:
+            body.close()
+        if request.length is not None:
+            if len(data) != request.length:
+                raise ImageError(
+                    ErrorCode.CHANGED, "the object is no longer the one in the manifest: the span ends early"
+                )
+            return data
+        check_size(request, len(data))
+        return decoded(data, answer.get("ContentEncoding"), self._max_bytes)
+
+    async def close(self) -> None:
+        if self._filesystem is not None:
+            await self._filesystem._s3creator.__aexit__(None, None, None)

@@ -1,0 +1,149 @@
+"""Lists of images that the user brings: Parquet, CSV, JSON lines or plain text with one URI per line."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+
+from fakescan.failure import classify, redact
+from fakescan.manifest import ENTRY_SCHEMA, conform
+from fakescan.parquet_source import open_parquet
+from fakescan.storage import Store, scheme_of
+from fakevlm.errors import UserError
+
+URI_COLUMNS = ("uri", "url", "path", "image_url", "image_uri", "image_path", "file", "file_name", "filename", "image")
+"""Names under which the images' addresses are looked for, in this order."""
+
+LIST_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt")
+"""File names that are lists of images without a look inside."""
+
+_BATCH = 65_536
+_SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*://"
+
+
+def uri_column(names: list[str]) -> str | None:
+    """The column that holds the addresses, whatever its case; None if there is none."""
+    by_name = {name.lower(): name for name in reversed(names)}
+    return next((by_name[name] for name in URI_COLUMNS if name in by_name), None)
+
+
+def read_user_manifest(url: str, store: Store) -> Iterator[pa.Table]:
+    """The entries in the order of the file, as tables of `ENTRY_SCHEMA`, streamed.
+
+    Columns `size` (bytes) and `etag` are taken over where there are any. Relative paths are relative to the manifest.
+    Raises `UserError` for a file without a column of addresses.
+    """
+    kind = url.lower().partition("?")[0].rpartition(".")[2]
+    reader = {"parquet": _parquet, "csv": _csv, "tsv": _csv, "jsonl": _json_lines, "ndjson": _json_lines}.get(
+        kind, _text
+    )
+    base = _folder(url)
+    try:
+        for table in reader(url, store):
+            yield _absolute(table, base)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise UserError(f"{redact(url)} cannot be read as a {kind} list: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {redact(url)}: {classify(error)[1]}") from None
+
+
+def _folder(url: str) -> str:
+    path = url.partition("?")[0] if scheme_of(url) == "http" else url
+    return path.rpartition("/")[0] + "/" if "/" in path else "./"
+
+
+def _open(url: str, store: Store) -> Any:
+    filesystem, path = store.filesystem(url)
+    if scheme_of(url) == "http":  # lists are read whole: many servers neither tell sizes nor serve ranges
+        return io.BytesIO(filesystem.cat_file(url))
+    return filesystem.open(path, "rb", block_size=2**22)
+
+
+def _select(table: pa.Table | pa.RecordBatch, url: str) -> pa.Table:
+    """The columns that matter, under their own names."""
+    names = list(table.schema.names)
+    column = uri_column(names)
+    if column is None:
+        raise UserError(
+            f"{redact(url)} has no column of addresses: name one {' or '.join(URI_COLUMNS[:3])}, not {names}"
+        )
+    columns = {"uri": table.column(column)}
+    for name in ("size", "etag"):
+        if name in names:
+            columns[name] = table.column(name)
+    return pa.table(columns)
+
+
+def _parquet(url: str, store: Store) -> Iterator[pa.Table]:
+    with open_parquet(url, store) as file:
+        names = [name for name in (uri_column(file.schema_arrow.names), "size", "etag") if name]
+        for batch in file.iter_batches(_BATCH, columns=names):
+            yield _select(batch, url)
+
+
+def _csv(url: str, store: Store) -> Iterator[pa.Table]:
+    delimiter = "\t" if url.lower().partition("?")[0].endswith(".tsv") else ","
+    options = pcsv.ConvertOptions(column_types={"etag": pa.string(), **dict.fromkeys(URI_COLUMNS, pa.string())})
+    with _open(url, store) as file:
+        parse = pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+        for batch in pcsv.open_csv(file, convert_options=options, parse_options=parse):
+            yield _select(batch, url)
+
+
+def _json_lines(url: str, store: Store) -> Iterator[pa.Table]:
+    for first, lines in _lines(url, store):
+        rows = []
+        for number, line in enumerate(lines, first):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise UserError(f"{redact(url)} line {number} is not JSON") from None
+            column = uri_column(list(row)) if isinstance(row, dict) else None
+            if column is None or not isinstance(row[column], str):
+                raise UserError(f"{redact(url)} line {number} has no address: name it {' or '.join(URI_COLUMNS[:3])}")
+            size, etag = row.get("size"), row.get("etag")
+            rows.append((row[column], size if isinstance(size, int) else None, etag if isinstance(etag, str) else None))
+        columns = list(zip(*rows, strict=True)) or [(), (), ()]
+        yield pa.table(
+            {
+                name: pa.array(values, ENTRY_SCHEMA.field(name).type)
+                for name, values in zip(("uri", "size", "etag"), columns, strict=True)
+            }
+        )
+
+
+def _text(url: str, store: Store) -> Iterator[pa.Table]:
+    for _, lines in _lines(url, store):
+        yield pa.table({"uri": pa.array([line for line in lines if not line.startswith("#")], pa.string())})
+
+
+def _lines(url: str, store: Store) -> Iterator[tuple[int, list[str]]]:
+    """Batches of lines with the number of the first one, without blank ends; empty lines are left out by callers."""
+    with _open(url, store) as file:
+        lines: list[str] = []
+        first = number = 1
+        for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8-sig"), 1):
+            if text := line.strip():
+                lines.append(text)
+            if len(lines) >= _BATCH:
+                yield first, lines
+                lines, first = [], number + 1
+        if lines:
+            yield first, lines
+
+
+def _absolute(table: pa.Table, base: str) -> pa.Table:
+    """In `ENTRY_SCHEMA`: relative paths joined to the manifest's folder, empty addresses dropped, etags unquoted."""
+    table = conform(table)
+    uris = pc.utf8_trim_whitespace(pc.fill_null(table["uri"], ""))
+    relative = pc.invert(pc.match_substring_regex(uris, _SCHEME + "|^/"))
+    plain = pc.replace_substring_regex(uris, r"^(\./)+", "")
+    joined = pc.if_else(relative, pc.binary_join_element_wise(pa.scalar(base), plain, ""), uris)
+    etags = pc.replace_substring_regex(table["etag"], r'^(W/)?"(.*)"$', r"\1\2")
+    table = table.set_column(0, ENTRY_SCHEMA.field("uri"), joined)
+    table = table.set_column(2, ENTRY_SCHEMA.field("etag"), etags)
+    return table.filter(pc.not_equal(uris, ""))
