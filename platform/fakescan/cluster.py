@@ -1,0 +1,71 @@
+"""Connects to a Ray cluster, or starts a local one that ends with this process."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fakevlm.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def connect(address: str | None = None, *, verbose: bool = False) -> None:
+    """Connect to `address`, else to RAY_ADDRESS (set inside a Ray job), else start Ray on this machine.
+
+    Raises UserError when the address does not answer.
+    """
+    # Ray's own warnings about settings that are chosen here on purpose would bury the one line that matters.
+    if not verbose:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {
+        "logging_level": logging.INFO if verbose else logging.ERROR,
+        "log_to_driver": verbose,
+    }
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None or address == "local":
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+        with _quiet_stderr(verbose):
+            ray.init(address="local", include_dashboard=False, num_cpus=max(2, os.cpu_count() or 1), **options)
+    else:
+        try:
+            with _quiet_stderr(verbose):
+                ray.init(address=address, **options)
+        except (ConnectionError, ValueError) as error:
+            raise UserError(f"ray address: no cluster answers at {address!r} ({_first_line(error)})") from error
+    _quiet_data(verbose)
+
+
+def _quiet_data(verbose: bool) -> None:
+    """Ray Data logs its plan and every failure at length; keep the terminal for the scan's own words."""
+    import ray.data  # installs its own levels
+
+    for name in ("ray.data", "ray.data.exceptions", "ray.anyscale"):
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.CRITICAL)
+
+
+@contextmanager
+def _quiet_stderr(verbose: bool) -> Iterator[None]:
+    """Ray's C++ core announces its log level on the process's stderr; failures still arrive as exceptions."""
+    if verbose:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

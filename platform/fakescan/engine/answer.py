@@ -1,0 +1,116 @@
+"""One image's way through vLLM: read the two log-probabilities off token one, then explain or stop."""
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from fakescan.engine.base import Ask, Judgement
+from fakevlm.prompt import PromptSpec
+from fakevlm.verdict import Verdict, decide, score_tokens
+
+
+class Next(enum.Enum):
+    """What the engine loop does with a request after an output."""
+
+    MORE = "more"
+    """Let it go on."""
+    DONE = "done"
+    """The judgement is complete and the request has ended by itself."""
+    STOP = "stop"
+    """The judgement is complete: abort the request."""
+    FORCE = "force"
+    """Abort the request and ask again with the verdict already written into the prompt."""
+
+
+class _Logprob(Protocol):
+    logprob: float
+
+
+class Completion(Protocol):
+    """The part of vLLM's `CompletionOutput` that is read here, in its DELTA form."""
+
+    text: str
+    token_ids: Sequence[int]
+    logprobs: Sequence[Mapping[int, _Logprob]] | None
+    finish_reason: str | None
+
+
+class Answer:
+    """The state of one image: takes the engine's outputs and says what to do next."""
+
+    def __init__(self, ask: Ask, prompt: PromptSpec, fake_token: int, real_token: int) -> None:
+        self._ask = ask
+        self._prompt = prompt
+        self._fake_token = fake_token
+        self._real_token = real_token
+        self._begun = False
+        self._forced: Verdict | None = None
+        self._logprob_fake = float("nan")
+        self._logprob_real = float("nan")
+        self._words: list[str] = []
+        self._explained = False
+        self._error: str | None = None
+
+    @property
+    def forced_word(self) -> str | None:
+        """The verdict's word that the second request's prompt ends with; None in the first request."""
+        if self._forced is None:
+            return None
+        return self._prompt.fake_word if self._forced is Verdict.FAKE else self._prompt.real_word
+
+    def fail(self, message: str) -> None:
+        """End the answer with an error."""
+        self._error = message
+
+    def take(self, output: Completion) -> Next:
+        """Read one output of the engine."""
+        finished = output.finish_reason is not None
+        if output.finish_reason == "error":
+            self.fail("the engine ended the request with an error")
+            return Next.DONE
+        if not self._begun:
+            if not output.token_ids and not finished:
+                return Next.MORE
+            step = self._read_first(output, finished)
+            if step is not None:
+                return step
+        self._words.append(output.text)
+        self._explained = True
+        return Next.DONE if finished else Next.MORE
+
+    def _read_first(self, output: Completion, finished: bool) -> Next | None:
+        """Read token one; None when the text from here on is the explanation."""
+        self._begun = True
+        if not output.logprobs:
+            self.fail("the engine gave no log-probabilities")
+            return Next.DONE if finished else Next.STOP
+        first = output.logprobs[0]
+        self._logprob_fake = first[self._fake_token].logprob
+        self._logprob_real = first[self._real_token].logprob
+        if math.isnan(self._logprob_fake) or math.isnan(self._logprob_real):
+            self.fail("the engine gave a log-probability that is not a number")
+            return Next.DONE if finished else Next.STOP
+        score = score_tokens(self._logprob_fake, self._logprob_real, self._ask.calibration).score
+        verdict = decide(score, self._ask.calibration)
+        if not self._ask.wants_explanation(verdict):
+            return Next.DONE if finished else Next.STOP
+        said = {self._fake_token: Verdict.FAKE, self._real_token: Verdict.REAL}.get(output.token_ids[0])
+        if verdict is not Verdict.UNCERTAIN and said is not verdict:
+            # The calibrated verdict is not what the model would go on to explain.
+            self._forced = verdict
+            return Next.FORCE
+        return None
+
+    def judgement(self) -> Judgement:
+        """The result; call it after DONE or STOP."""
+        if self._error is not None:
+            return Judgement(error=self._error)
+        explanation = None
+        if self._explained:
+            opening = self._prompt.answer_prefix
+            if self.forced_word is not None:
+                opening = f"{opening} {self.forced_word}"
+            text = "".join(self._words)
+            explanation = f"{opening}{'' if text[:1] in ' .,' else ' '}{text}".strip()
+        return Judgement(self._logprob_fake, self._logprob_real, explanation)

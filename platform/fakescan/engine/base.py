@@ -1,0 +1,77 @@
+"""The contract between the scan and an engine: pixels and a question in, judgements out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from fakevlm.verdict import Calibration, Verdict
+
+Explain = Literal["fakes", "all", "none"]
+"""Which images get an explanation: those judged fake, every one, or none."""
+
+
+class Ask(BaseModel):
+    """What is asked of the engine for every image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    explain: Explain = "fakes"
+    """Which images get an explanation."""
+    calibration: Calibration = Calibration()
+    """Turns the logit into the score and the verdict that decides on an explanation."""
+    max_new_tokens: int = 256
+    """Longest explanation, in tokens."""
+
+    def wants_explanation(self, verdict: Verdict) -> bool:
+        """Whether an image with this verdict is to be explained."""
+        return self.explain == "all" or (self.explain == "fakes" and verdict is Verdict.FAKE)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the engine says of one image: two natural log-probabilities, or an error."""
+
+    logprob_fake: float = float("nan")
+    logprob_real: float = float("nan")
+    explanation: str | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class EngineStats:
+    """Counters of one engine since its start, read by benchmarks."""
+
+    steps: int = 0
+    """Engine steps that had at least one request."""
+    running: int = 0
+    """Sum over the steps of requests running in them."""
+    full_steps: int = 0
+    """Steps in which a request was waiting for a place: the engine was saturated."""
+    busy_s: float = 0.0
+    """Seconds spent in steps."""
+
+
+class EngineDiedError(RuntimeError):
+    """The engine can take no more requests; its process must end so that Ray starts another."""
+
+
+class Engine(Protocol):
+    """One loaded model. `judge` is called by several threads at once and batches across their calls."""
+
+    stats: EngineStats
+    max_num_seqs: int
+
+    def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
+        """Judge images of shape [height, width, 3], RGB, at the checkpoint's input size; one judgement each, in order.
+
+        An image that the engine refuses gets a judgement with `error`. Raises EngineDiedError when the engine is lost.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the model."""
+        ...

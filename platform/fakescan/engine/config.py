@@ -1,0 +1,52 @@
+"""Which engine judges the images, and how it is set up."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class VllmConfig(BaseModel):
+    """vLLM on the checkpoint: in the actor's own process on a CPU, in a process of its own on a GPU."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["vllm"] = "vllm"
+    dtype: str = "auto"
+    """Number type of the weights in the engine: auto (as stored), float32, bfloat16 or float16."""
+    max_num_seqs: Annotated[int, Field(ge=1)] | None = None
+    """Requests the engine runs at once. Default: 32 on a CPU, vLLM's own choice for the GPU at hand."""
+    max_num_batched_tokens: Annotated[int, Field(ge=64)] | None = None
+    """Tokens per engine step. Default: vLLM's own choice; on a GPU it bounds the images per step (about 620 each)."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.90
+    """Share of the GPU's memory that the engine may take."""
+    kv_cache_gib: Annotated[int, Field(ge=1)] = 1
+    """Memory for the KV cache on a CPU, in GiB."""
+    cpu_threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of one CPU engine. Default: the machine's cores divided by the replicas on it."""
+    enforce_eager: bool | None = None
+    """Run without compiled graphs. Default: yes on a CPU (starts in seconds), no on a GPU (faster)."""
+
+
+class FakeConfig(BaseModel):
+    """A deterministic simulation without a model. It is never chosen silently and is named in every result.
+
+    It runs at most `max_num_seqs` requests at once in steps, as a continuous-batching engine does, and sleeps instead
+    of computing: its ideal throughput is `max_num_seqs / (step_s * (1 + tokens))` images a second.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["fake"] = "fake"
+    max_num_seqs: Annotated[int, Field(ge=1)] = 32
+    """Requests that run at once."""
+    step_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds that one step sleeps; 0 answers at once."""
+    tokens: Annotated[int, Field(ge=0)] = 0
+    """Steps that an explanation takes after the first token."""
+    start_s: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds that the engine takes to start."""
+    die_on_rgb: tuple[int, int, int] | None = None
+    """Kill the engine's process when an image's top left pixel has this colour: a poison image, for fault drills."""
+
+
+EngineConfig = Annotated[VllmConfig | FakeConfig, Field(discriminator="kind")]

@@ -1,0 +1,99 @@
+"""A deterministic engine without a model, for tests and for simulating a GPU's pace."""
+
+import os
+import signal
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakescan.engine.base import Ask, EngineStats, Judgement
+from fakescan.engine.config import FakeConfig
+from fakevlm.verdict import Verdict, decide, score_tokens
+
+
+def pretend(pixels: NDArray[np.uint8], ask: Ask) -> Judgement:
+    """A judgement that depends on the pixels alone: logits spread evenly over -4 to 4."""
+    digest = zlib.crc32(np.ascontiguousarray(pixels[::4, ::4]))
+    logit = (digest % 8001) / 1000.0 - 4.0
+    logprob_fake = float(-np.logaddexp(0.0, -logit))
+    logprob_real = float(-np.logaddexp(0.0, logit))
+    verdict = decide(score_tokens(logprob_fake, logprob_real, ask.calibration).score, ask.calibration)
+    explanation = None
+    if ask.wants_explanation(verdict):
+        word = "fake" if verdict is Verdict.FAKE else "real"
+        explanation = f"This is a {word} image. The simulated engine has not looked at it."
+    return Judgement(logprob_fake, logprob_real, explanation)
+
+
+class FakeEngine:
+    """Runs up to `max_num_seqs` requests in steps that sleep; see `FakeConfig`."""
+
+    def __init__(self, config: FakeConfig, ask: Ask) -> None:
+        time.sleep(config.start_s)
+        self.stats = EngineStats()
+        self.max_num_seqs = config.max_num_seqs
+        self._config = config
+        self._ask = ask
+        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        if config.step_s > 0:
+            self._thread = threading.Thread(target=self._run, name="fake-engine", daemon=True)
+            self._thread.start()
+
+    def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
+        """Judge images of shape [height, width, 3]; see `Engine.judge`."""
+        if self._config.die_on_rgb is not None:
+            for image in pixels:
+                if tuple(int(v) for v in image[0, 0]) == self._config.die_on_rgb:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        judgements = [pretend(image, self._ask) for image in pixels]
+        if self._thread is not None:
+            done: list[Future[None]] = [Future() for _ in judgements]
+            with self._changed:
+                for judgement, future in zip(judgements, done, strict=True):
+                    self._waiting.append((1 + self._config.tokens * (judgement.explanation is not None), future))
+                self._changed.notify()
+            for future in done:
+                future.result()
+        return judgements
+
+    def close(self) -> None:
+        """Stop the stepping thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        running: list[tuple[int, Future[None]]] = []
+        due = time.monotonic()
+        while True:
+            with self._changed:
+                while not running and not self._waiting and not self._closed:
+                    self._changed.wait()
+                    due = time.monotonic()
+                if self._closed:
+                    return
+                while self._waiting and len(running) < self._config.max_num_seqs:
+                    running.append(self._waiting.popleft())
+                self.stats.full_steps += bool(self._waiting)
+            self.stats.steps += 1
+            self.stats.running += len(running)
+            # Sleep until a schedule, not for a duration: late wake-ups must not slow the simulated device down.
+            due += self._config.step_s
+            time.sleep(max(0.0, due - time.monotonic()))
+            self.stats.busy_s += self._config.step_s
+            still: list[tuple[int, Future[None]]] = []
+            for steps_left, future in running:
+                if steps_left > 1:
+                    still.append((steps_left - 1, future))
+                else:
+                    future.set_result(None)
+            running = still

@@ -1,0 +1,103 @@
+"""vLLM in a process of its own, driven from an event loop: the GPU engine."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakescan.engine.answer import Next
+from fakescan.engine.base import Ask, EngineDiedError, EngineStats, Judgement
+from fakescan.engine.config import VllmConfig
+from fakescan.engine.vllm_setup import Device, Requests, engine_arguments, prepare_environment
+from fakevlm.checkpoint import Checkpoint
+
+
+class AsyncEngine:
+    """`AsyncLLM` lives on its own event-loop thread; `judge` hands it coroutines and waits."""
+
+    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> None:
+        prepare_environment(config, device)
+        self.stats = EngineStats()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-async", daemon=True)
+        self._thread.start()
+        self._engine: Any = None
+        arguments = engine_arguments(config, checkpoint, ask, device)
+        asyncio.run_coroutine_threadsafe(self._start(arguments), self._loop).result()
+        self.max_num_seqs: int = self._engine.vllm_config.scheduler_config.max_num_seqs
+        self._requests = Requests(self._engine.renderer, checkpoint, ask)
+        self._sampling = self._requests.sampling()
+        self._live = 0
+        self._ids = 0
+        self._places = asyncio.Semaphore(2 * self.max_num_seqs)
+        asyncio.run_coroutine_threadsafe(self._self_test(), self._loop).result()
+
+    def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
+        """Judge images of shape [height, width, 3]; see `Engine.judge`."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            return asyncio.run_coroutine_threadsafe(self._judge_all(pixels), self._loop).result()
+        except EngineDeadError as error:
+            raise EngineDiedError(str(error) or "the engine's process ended") from error
+
+    def close(self) -> None:
+        """End the engine's process and the event loop."""
+        self._loop.call_soon_threadsafe(self._engine.shutdown)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    async def _start(self, arguments: dict[str, Any]) -> None:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        # LLM_CLASS restores the batch sizes that fit the GPU; AsyncLLM's own default is for small ones.
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
+
+    async def _self_test(self) -> None:
+        text = ""
+        generation = self._engine.generate(self._requests.free_prompt(), self._requests.free_sampling(), "self-test")
+        async for output in generation:
+            text = output.outputs[0].text
+        self._requests.check_free_answer(text)
+
+    async def _judge_all(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
+        return await asyncio.gather(*(self._judge_one(image) for image in pixels))
+
+    async def _judge_one(self, image: NDArray[np.uint8]) -> Judgement:
+        answer = self._requests.answer()
+        async with self._places:
+            self._live += 1
+            try:
+                step = await self._ask(image, answer)
+                if step is Next.FORCE:
+                    await self._ask(image, answer)
+            except ValueError as error:
+                answer.fail(f"the engine refused the image: {error}")
+            finally:
+                self._count()
+                self._live -= 1
+        return answer.judgement()
+
+    async def _ask(self, image: NDArray[np.uint8], answer: Any) -> Next:
+        self._ids += 1
+        engine_input = self._requests.input(image, answer.forced_word)
+        step = Next.DONE
+        # Closing the generator early aborts the request in the engine.
+        async with contextlib.aclosing(self._engine.generate(engine_input, self._sampling, str(self._ids))) as outputs:
+            async for output in outputs:
+                step = answer.take(output.outputs[0])
+                if step is not Next.MORE:
+                    break
+        return step
+
+    def _count(self) -> None:
+        """One sample per finished request: how many were in the engine then."""
+        self.stats.steps += 1
+        self.stats.running += min(self._live, self.max_num_seqs)
+        self.stats.full_steps += self._live > self.max_num_seqs

@@ -1,0 +1,153 @@
+"""vLLM in this process: the CPU engine, which starts in seconds and costs no serialisation."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakescan.engine.answer import Answer, Next
+from fakescan.engine.base import Ask, EngineDiedError, EngineStats, Judgement
+from fakescan.engine.config import VllmConfig
+from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
+from fakevlm.checkpoint import Checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+class _Request:
+    """One image between the caller's thread and the stepping thread."""
+
+    __slots__ = ("answer", "engine_input", "future", "pixels")
+
+    def __init__(self, answer: Answer, pixels: NDArray[np.uint8], engine_input: Any) -> None:
+        self.answer = answer
+        self.pixels = pixels
+        self.engine_input = engine_input
+        self.future: Future[Judgement] = Future()
+
+
+class InProcessEngine:
+    """Callers' threads make the inputs; one thread owns `LLMEngine` and adds, steps and aborts requests."""
+
+    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: Ask) -> None:
+        import os
+
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        prepare_environment(config, "cpu")
+        import torch
+
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        from vllm import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        arguments = engine_arguments(config, checkpoint, ask, "cpu")
+        self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        self.max_num_seqs: int = arguments["max_num_seqs"]
+        self.stats = EngineStats()
+        self._requests = Requests(self._engine.renderer, checkpoint, ask)
+        self._sampling = self._requests.sampling()
+        self._self_test()
+        self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        # Prepared tensors wait in memory; a place is taken before one is made and given back with the judgement.
+        self._places = threading.BoundedSemaphore(2 * self.max_num_seqs + 2)
+        self._died: str | None = None
+        self._ids = 0
+        self._thread = threading.Thread(target=self._run, name="vllm-step", daemon=True)
+        self._thread.start()
+
+    def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
+        """Judge images of shape [height, width, 3]; see `Engine.judge`."""
+        requests: list[_Request] = []
+        for image in pixels:
+            self._places.acquire()
+            if self._died is not None:
+                self._places.release()
+                raise EngineDiedError(self._died)
+            request = _Request(self._requests.answer(), image, self._requests.input(image))
+            request.future.add_done_callback(lambda _: self._places.release())
+            self._inbox.put(request)
+            requests.append(request)
+        return [request.future.result() for request in requests]
+
+    def close(self) -> None:
+        """Stop the stepping thread and free the model."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _self_test(self) -> None:
+        self._engine.add_request("self-test", self._requests.free_prompt(), self._requests.free_sampling())
+        text = ""
+        while self._engine.has_unfinished_requests():
+            for output in self._engine.step():
+                text = output.outputs[0].text  # type: ignore[union-attr]
+        self._requests.check_free_answer(text)
+
+    def _run(self) -> None:
+        live: dict[str, _Request] = {}
+        try:
+            while self._admit(live):
+                started = time.perf_counter()
+                outputs = self._engine.step()
+                self._count(len(live), time.perf_counter() - started)
+                for output in outputs:
+                    request = live.get(output.request_id)
+                    if request is not None:
+                        self._advance(live, output.request_id, request, output.outputs[0])
+        except Exception as error:  # whatever broke the engine, callers must hear of it
+            self._died = f"{type(error).__name__}: {error}"
+            logger.exception("the engine stopped")
+            for request in live.values():
+                request.future.set_exception(EngineDiedError(self._died))
+            while True:
+                waiting = self._inbox.get()
+                if waiting is None:
+                    return
+                waiting.future.set_exception(EngineDiedError(self._died))
+
+    def _admit(self, live: dict[str, _Request]) -> bool:
+        """Add what waits in the inbox, blocking while the engine is idle; False when it is to close."""
+        while True:
+            try:
+                request = self._inbox.get(block=not live)
+            except queue.Empty:
+                return True
+            if request is None:
+                return False
+            self._add(live, request)
+
+    def _add(self, live: dict[str, _Request], request: _Request) -> None:
+        self._ids += 1
+        name = str(self._ids)
+        try:
+            self._engine.add_request(name, request.engine_input, self._sampling)
+        except ValueError as error:
+            request.answer.fail(f"the engine refused the image: {error}")
+            request.future.set_result(request.answer.judgement())
+            return
+        request.engine_input = None
+        live[name] = request
+
+    def _advance(self, live: dict[str, _Request], name: str, request: _Request, output: Any) -> None:
+        step = request.answer.take(output)
+        if step is Next.MORE:
+            return
+        del live[name]
+        if step is not Next.DONE and output.finish_reason is None:
+            self._engine.abort_request([name])
+        if step is Next.FORCE:
+            request.engine_input = self._requests.input(request.pixels, request.answer.forced_word)
+            self._add(live, request)
+        else:
+            request.future.set_result(request.answer.judgement())
+
+    def _count(self, live: int, seconds: float) -> None:
+        self.stats.steps += 1
+        self.stats.running += min(live, self.max_num_seqs)
+        self.stats.full_steps += live > self.max_num_seqs
+        self.stats.busy_s += seconds

@@ -1,0 +1,172 @@
+"""What both vLLM engines share: the environment, the engine arguments, and requests made from ready pixels."""
+
+import itertools
+import os
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakescan.engine.answer import Answer
+from fakescan.engine.base import Ask
+from fakescan.engine.config import VllmConfig
+from fakevlm.checkpoint import Checkpoint
+from fakevlm.errors import UserError
+
+Device = Literal["cpu", "cuda"]
+
+_TEXT_TOKENS = 64
+"""Room for the prompt's text beside the image tokens; FakeVLM's prompt is about 20 tokens."""
+
+
+def prepare_environment(config: VllmConfig, device: Device) -> None:
+    """Set what vLLM reads from the environment; call it before the first import of vllm or torch."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if device == "cpu":
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
+        # Ray sets OMP_NUM_THREADS to the actor's share of the cores; the engine's own setting decides instead.
+        os.environ["OMP_NUM_THREADS"] = str(config.cpu_threads or os.cpu_count() or 1)
+
+
+def engine_arguments(config: VllmConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> dict[str, Any]:
+    """Keyword arguments for vLLM's `EngineArgs`."""
+    cpu = device == "cpu"
+    arguments: dict[str, Any] = {
+        "model": str(checkpoint.path),
+        # vLLM's own "auto" would run float32 weights in bfloat16, whose logits have two decimals.
+        "dtype": checkpoint.dtype if config.dtype == "auto" else config.dtype,
+        "max_model_len": checkpoint.image_tokens + _TEXT_TOKENS + ask.max_new_tokens,
+        "enforce_eager": cpu if config.enforce_eager is None else config.enforce_eager,
+        "limit_mm_per_prompt": {"image": 1},
+        # Every image is new: caches would only cost.
+        "mm_processor_cache_gb": 0,
+        "enable_prefix_caching": False,
+        # Greedy decoding whatever generation_config.json says.
+        "generation_config": "vllm",
+        "seed": 0,
+        "disable_log_stats": True,
+    }
+    if cpu:
+        arguments["distributed_executor_backend"] = "uni"
+        arguments["max_num_seqs"] = config.max_num_seqs or 32
+    else:
+        arguments["gpu_memory_utilization"] = config.gpu_memory_utilization
+        if config.max_num_seqs is not None:
+            arguments["max_num_seqs"] = config.max_num_seqs
+    if config.max_num_batched_tokens is not None:
+        arguments["max_num_batched_tokens"] = config.max_num_batched_tokens
+    return arguments
+
+
+class Requests:
+    """Makes engine inputs from pixels that are already at the model's input size.
+
+    vLLM's renderer runs the Hugging Face processor on one thread per engine, and for such pixels all it does is look
+    every byte up in a table. So the renderer is asked once, with an image that holds all 256 values: its answer gives
+    the table and the expanded prompt, and a second image of noise proves that both reproduce it exactly.
+    """
+
+    def __init__(self, renderer: Any, checkpoint: Checkpoint, ask: Ask) -> None:
+        self._renderer = renderer
+        self._checkpoint = checkpoint
+        self._ask = ask
+        self._count = itertools.count()
+        height, width = checkpoint.image.height, checkpoint.image.width
+        ramp = np.resize(np.arange(256, dtype=np.uint8), (height, width))
+        ramp_image = np.repeat(ramp[:, :, None], 3, axis=2)
+        self._template = self._render(ramp_image, checkpoint.prompt.text())
+        self._templates: dict[str | None, Any] = {None: self._template}
+        rendered = self._pixel_values(self._template)
+        if tuple(rendered.shape) != (3, height, width):
+            raise UserError(
+                f"model: the checkpoint's processor makes images of shape {tuple(rendered.shape)}, "
+                f"not (3, {height}, {width}); check its preprocessor_config.json"
+            )
+        # A channel's value for byte b stands wherever the ramp holds b; its first 256 pixels hold each byte once.
+        self._table = rendered.reshape(3, -1)[:, :256].contiguous()
+        noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        expected = self._pixel_values(self._render(noise, checkpoint.prompt.text()))
+        if not bool((self._normalise(noise) == expected).all()):
+            raise UserError(
+                "model: the checkpoint's image processor does more than resize, crop and normalise; "
+                "this preprocessor_config.json is not supported"
+            )
+
+    def answer(self) -> Answer:
+        """The state of a new image."""
+        checkpoint = self._checkpoint
+        return Answer(self._ask, checkpoint.prompt, checkpoint.fake_token_id, checkpoint.real_token_id)
+
+    def sampling(self) -> Any:
+        """Greedy sampling that reports the two verdict words' log-probabilities, token by token."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            temperature=0.0,
+            max_tokens=1 if self._ask.explain == "none" else self._ask.max_new_tokens,
+            logprob_token_ids=[self._checkpoint.fake_token_id, self._checkpoint.real_token_id],
+            output_kind=RequestOutputKind.DELTA,
+        )
+
+    def input(self, pixels: NDArray[np.uint8], forced_word: str | None = None) -> Any:
+        """vLLM's engine input for pixels of shape [height, width, 3]."""
+        from vllm.multimodal.inputs import MultiModalFieldElem, MultiModalKwargsItem, MultiModalKwargsItems
+
+        template = self._template_for(forced_word)
+        element: Any = template["mm_kwargs"]["image"][0]["pixel_values"]
+        values = MultiModalFieldElem(data=self._normalise(pixels), field=element.field)
+        return {
+            **template,
+            "mm_kwargs": MultiModalKwargsItems({"image": [MultiModalKwargsItem({"pixel_values": values})]}),
+            "mm_hashes": {"image": [f"image-{next(self._count)}"]},
+        }
+
+    def free_prompt(self) -> Any:
+        """Engine input that asks without the answer's first words, on a grey image: for the load self-test."""
+        grey = np.full((self._checkpoint.image.height, self._checkpoint.image.width, 3), 128, dtype=np.uint8)
+        return self._render(grey, self._checkpoint.prompt.text(answer_prefix=False))
+
+    def free_sampling(self) -> Any:
+        """Greedy sampling for the load self-test: as many tokens as the answer's first words can take."""
+        from vllm import SamplingParams
+
+        return SamplingParams(temperature=0.0, max_tokens=8)
+
+    def check_free_answer(self, text: str) -> None:
+        """Raise UserError unless free generation opens as the checkpoint's prompt says it does."""
+        prefix = self._checkpoint.prompt.answer_prefix
+        if not text.strip().startswith(prefix):
+            raise UserError(
+                f"model: asked freely, {self._checkpoint.location} answers {text.strip()[:40]!r} and not {prefix!r}; "
+                f"its prompt format is probably not {self._checkpoint.prompt.prompt_format!r}: "
+                "set prompt_format in its fakevlm.json"
+            )
+
+    def _template_for(self, forced_word: str | None) -> Any:
+        if forced_word not in self._templates:
+            spec = self._checkpoint.image
+            blank = np.zeros((spec.height, spec.width, 3), dtype=np.uint8)
+            self._templates[forced_word] = self._render(blank, f"{self._checkpoint.prompt.text()} {forced_word}")
+        return self._templates[forced_word]
+
+    def _render(self, pixels: NDArray[np.uint8], text: str) -> Any:
+        from PIL import Image
+
+        prompt = {"prompt": text, "multi_modal_data": {"image": Image.fromarray(pixels)}}
+        return self._renderer.render_cmpl([prompt])[0]
+
+    @staticmethod
+    def _pixel_values(engine_input: Any) -> Any:
+        return engine_input["mm_kwargs"]["image"][0]["pixel_values"].data
+
+    def _normalise(self, pixels: NDArray[np.uint8]) -> Any:
+        """Pixels [height, width, 3] uint8 to the engine's tensor [3, height, width]."""
+        import torch
+
+        index = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).reshape(3, -1).long()
+        return torch.gather(self._table, 1, index).reshape(3, *pixels.shape[:2])

@@ -1,0 +1,100 @@
+"""Merges a finished run's many parts into few big Parquet files for readers; the parts stay the ledger."""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from fakescan.scan.rows import RESULT_SCHEMA
+from fakescan.scan.run import RunFolder
+from fakescan.scan.shards import missing
+from fakescan.scan.stages import RunPlace
+from fakescan.storage import list_names, put_atomic, read_bytes, redact
+from fakevlm.errors import UserError
+
+ROWS_PER_FILE = 1_000_000
+INDEX = "index.json"
+
+
+class CompactFile(BaseModel):
+    """One merged file: rows `first_row` … `first_row + rows - 1`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    first_row: int
+    rows: int
+
+
+class CompactIndex(BaseModel):
+    """compact/index.json, written last: the merged files it names are complete."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: str
+    parts_sha256: str
+    """Over names and sizes of the parts that were merged; a retry that rewrites parts makes the files stale."""
+    files: list[CompactFile]
+
+
+def compact(folder: RunFolder, *, rows_per_file: int = ROWS_PER_FILE) -> CompactIndex:
+    """Write compact/results-*.parquet, each by one PUT, and then compact/index.json.
+
+    Names and contents derive from the parts alone, so that a repeated or interrupted call is harmless. Raises UserError
+    for a run that is not finished. Holds one merged file in memory, compressed.
+    """
+    run = folder.open()
+    listing = list_names(folder.fs, folder.parts)
+    left = missing(run.sharding, (name for name, _ in listing))
+    if len(left):
+        raise UserError(f"run: {redact(folder.url)} is not finished ({len(left)} parts are missing); resume it first")
+    digest = hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+    current = _current(folder)
+    place = RunPlace(run.run_id, folder.url, folder.store, run.sharding)
+    per_file = max(1, rows_per_file // run.shard_rows)
+    groups = [
+        range(first, min(first + per_file, run.sharding.count)) for first in range(0, run.sharding.count, per_file)
+    ]
+    if current is not None and current.parts_sha256 == digest and len(current.files) == len(groups):
+        return current
+    files = list(_write(folder, place, groups))
+    _remove_others(folder, {file.name for file in files})
+    index = CompactIndex(run_id=run.run_id, parts_sha256=digest, files=files)
+    put_atomic(folder.fs, f"{folder.path}/compact/{INDEX}", index.model_dump_json(indent=2).encode())
+    return index
+
+
+def _write(folder: RunFolder, place: RunPlace, groups: list[range]) -> Iterator[CompactFile]:
+    for number, shards in enumerate(groups):
+        name = f"results-{number:05d}.parquet"
+        sink = io.BytesIO()
+        rows = 0
+        with pq.ParquetWriter(sink, RESULT_SCHEMA, compression="zstd") as writer:
+            for shard in shards:
+                part = place.read_part(shard)
+                if part is None:
+                    raise UserError(f"run: a part of {redact(folder.url)} vanished while it was read; try again")
+                writer.write_table(part.cast(RESULT_SCHEMA))
+                rows += part.num_rows
+        expected = sum(place.sharding.size(shard) for shard in shards)
+        if rows != expected:
+            raise UserError(f"run: the parts of {name} hold {rows} rows, not {expected}; run fakescan verify")
+        put_atomic(folder.fs, f"{folder.path}/compact/{name}", sink.getvalue())
+        yield CompactFile(name=name, first_row=place.sharding.first(shards[0]), rows=rows)
+
+
+def _current(folder: RunFolder) -> CompactIndex | None:
+    try:
+        return CompactIndex.model_validate_json(read_bytes(folder.fs, f"{folder.path}/compact/{INDEX}"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _remove_others(folder: RunFolder, kept: set[str]) -> None:
+    """Merged files of an earlier call that cut the run otherwise would be read twice."""
+    for name, _ in list_names(folder.fs, f"{folder.path}/compact"):
+        if name.startswith("results-") and name not in kept:
+            folder.fs.rm_file(f"{folder.path}/compact/{name}")

@@ -1,0 +1,94 @@
+"""Ray is told about the stages here, in one place: manifest shards to part summaries."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fakescan.scan.config import Replicas
+from fakescan.scan.judge import Judge, JudgeSettings
+from fakescan.scan.rows import PartSummary
+from fakescan.scan.stages import Decode, Fetch, Write
+
+# Shares of a core, chosen so that one engine, one decoder and two fetchers fit on two cores. They differ from each
+# other on purpose: Ray Data fuses neighbours with the same resources, and decode must not run inside the judge.
+FETCH_CPUS = 0.125
+DECODE_CPUS = 0.75
+WRITE_CPUS = 0.0625
+JUDGE_CPUS = 1.0
+
+_GPU_SEQS = 1024
+"""What vLLM runs at once on a large GPU, to size the number of shards in flight before an engine has told."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The four stages and how many engines judge."""
+
+    fetch: Fetch
+    decode: Decode
+    judge: JudgeSettings
+    write: Write
+    replicas: Replicas
+    gpus_per_replica: float
+    shard_rows: int
+
+    def dataset(self, shards: NDArray[np.int64], ledger: Any) -> Any:
+        """The lazy Ray dataset from shard numbers to summaries; one shard is one block from end to end."""
+        import ray
+        from ray.data import ActorPoolStrategy, DataContext
+
+        context = DataContext.get_current()
+        _configure(context)
+        in_flight = self.shards_in_flight()
+        pool = ActorPoolStrategy(
+            min_size=self.replicas.low,
+            max_size=self.replicas.high,
+            enable_true_multi_threading=True,
+            max_concurrent_calls_per_actor=in_flight,
+            max_tasks_in_flight_per_actor=2 * in_flight,
+        )
+        whole_block: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
+        return (
+            ray.data.from_blocks([pa.table({"shard": [shard]}) for shard in shards.tolist()])
+            .map_batches(self.fetch, num_cpus=FETCH_CPUS, **whole_block)
+            .map_batches(self.decode, num_cpus=DECODE_CPUS, **whole_block)
+            .map_batches(
+                Judge,
+                fn_constructor_args=(self.judge, ledger),
+                compute=pool,
+                num_cpus=JUDGE_CPUS,
+                num_gpus=self.gpus_per_replica or None,
+                **whole_block,
+            )
+            .map_batches(self.write, num_cpus=WRITE_CPUS, **whole_block)
+        )
+
+    def run(self, shards: NDArray[np.int64], ledger: Any) -> Iterator[PartSummary]:
+        """Execute, yielding a summary as each part has been written."""
+        for batch in self.dataset(shards, ledger).iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        ):
+            for row in batch.to_pylist():
+                yield PartSummary.from_row(row)
+
+    def shards_in_flight(self) -> int:
+        """Shards judged at once by one engine: enough that it never waits for the last rows of one."""
+        seqs = getattr(self.judge.engine, "max_num_seqs", None) or (_GPU_SEQS if self.gpus_per_replica else 32)
+        return 2 + math.ceil(1.1 * seqs / self.shard_rows)
+
+
+def _configure(context: Any) -> None:
+    # One shard is one block: never split an output by its size.
+    context.target_max_block_size = None
+    # A null among the pixels must be an error, not a column of pickled objects.
+    context.enable_fallback_to_arrow_object_ext_type = False
+    context.enable_progress_bars = False
+    # Waiting for GPUs may take hours.
+    context.execution_options.preserve_order = False
+    if hasattr(context, "execution_no_progress_timeout_s"):
+        context.execution_no_progress_timeout_s = 24 * 3600

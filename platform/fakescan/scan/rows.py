@@ -1,0 +1,166 @@
+"""The tables that travel between the stages, and the rows that stay: one schema each."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+SCHEMA_VERSION = "1"
+COUNTS_KEY = "fakescan.counts"
+"""Key in a part's Parquet metadata under which its `Tally` stands as JSON."""
+
+RESULT_SCHEMA = pa.schema(
+    [
+        pa.field("row_id", pa.int64(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("sha256", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("format", pa.string()),
+        pa.field("num_bytes", pa.int64()),
+        pa.field("verdict", pa.string()),
+        pa.field("score", pa.float32()),
+        pa.field("logit", pa.float32()),
+        pa.field("off_script", pa.float32()),
+        pa.field("explanation", pa.string()),
+        pa.field("error_code", pa.string()),
+        pa.field("error_message", pa.string()),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("scanned_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    ],
+    metadata={"fakescan.schema_version": SCHEMA_VERSION},
+)
+"""One row per manifest row; docs/results.md says what each column means. Columns are added, never repurposed."""
+
+FETCHED_SCHEMA = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("uri", pa.string()),
+        ("data", pa.large_binary()),
+        ("sha256", pa.string()),
+        ("num_bytes", pa.int64()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("fetch_cpu_s", pa.float64()),
+    ]
+)
+"""What fetch hands to decode: `data` is the file's bytes, null on error; `fetch_cpu_s` the shard's CPU seconds."""
+
+_JUDGEABLE = [
+    pa.field("row_id", pa.int64()),
+    pa.field("uri", pa.string()),
+    pa.field("sha256", pa.string()),
+    pa.field("num_bytes", pa.int64()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("format", pa.string()),
+    pa.field("error_code", pa.string()),
+    pa.field("error_message", pa.string()),
+    pa.field("fetch_cpu_s", pa.float64()),
+    pa.field("decode_cpu_s", pa.float64()),
+]
+
+
+def decoded_schema(height: int, width: int) -> pa.Schema:
+    """What decode hands to judge: the image's facts and its pixels, uint8 [height, width, 3], zero on error."""
+    return pa.schema([*_JUDGEABLE, pa.field("pixels", pa.fixed_shape_tensor(pa.uint8(), [height, width, 3]))])
+
+
+JUDGED_SCHEMA = pa.schema([*RESULT_SCHEMA, ("fetch_cpu_s", pa.float64()), ("decode_cpu_s", pa.float64()), ("engine", pa.string())])
+"""What judge hands to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON."""
+
+
+@dataclass(slots=True)
+class PartSummary:
+    """What the driver learns of one written part; all it ever holds of the shard's rows."""
+
+    shard: int
+    rows: int = 0
+    real: int = 0
+    fake: int = 0
+    uncertain: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    """Rows by error code."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """For each error code in `errors`, one row: its URI and message."""
+    image_bytes: int = 0
+    """Bytes of the images fetched."""
+    part_bytes: int = 0
+    fetch_cpu_s: float = 0.0
+    decode_cpu_s: float = 0.0
+    write_cpu_s: float = 0.0
+    written_at: float = 0.0
+    """Unix time of the PUT, in seconds."""
+    engine: dict[str, Any] = field(default_factory=dict)
+    """Counters of the engine that judged the shard, when it had done so: see `EngineStats`, and its id."""
+
+    def to_table(self) -> pa.Table:
+        """One row; counters travel as JSON."""
+        values = asdict(self)
+        return pa.table({name: [json.dumps(v) if isinstance(v, dict) else v] for name, v in values.items()})
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "PartSummary":
+        """The inverse of `to_table`, from one row as a dictionary."""
+        values = {f.name: row[f.name] for f in fields(cls)}
+        decoded = {name: json.loads(row[name]) for name in ("errors", "examples", "engine")}
+        return cls(**{**values, **decoded})
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over parts: the progress of a scan and its end."""
+
+    rows: int = 0
+    real: int = 0
+    fake: int = 0
+    uncertain: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """Rows that ended in an error."""
+        return sum(self.errors.values())
+
+    def to_json(self) -> str:
+        """For a part's footer, so that counting a run reads footers only."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Tally":
+        """The inverse of `to_json`."""
+        return cls(**json.loads(text))
+
+    def add(self, part: "PartSummary | Tally") -> None:
+        """Count a part's rows in."""
+        self.rows += part.rows
+        self.real += part.real
+        self.fake += part.fake
+        self.uncertain += part.uncertain
+        for code, count in part.errors.items():
+            self.errors[code] = self.errors.get(code, 0) + count
+
+    def most_common(self) -> list[tuple[str, int]]:
+        """Error codes and their rows, most first."""
+        return sorted(self.errors.items(), key=lambda item: (-item[1], item[0]))
+
+
+def tally(results: pa.Table) -> Tally:
+    """Count the verdicts and errors of result rows."""
+    verdicts = Counter(results["verdict"].to_pylist())
+    errors = Counter(results["error_code"].to_pylist())
+    del errors[None]
+    return Tally(results.num_rows, verdicts["real"], verdicts["fake"], verdicts["uncertain"], dict(errors))
+
+
+def examples(results: pa.Table) -> dict[str, str]:
+    """For each error code among the rows, the URI and message of its first row."""
+    found: dict[str, str] = {}
+    failed = results.filter(pc.is_valid(results["error_code"]))
+    for row in failed.select(["uri", "error_code", "error_message"]).to_pylist():
+        found.setdefault(row["error_code"], f"{row['uri']}: {row['error_message']}")
+    return found

@@ -1,0 +1,66 @@
+"""Shards and their parts: which row belongs where, what is done, and what is left."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from fsspec import AbstractFileSystem
+from numpy.typing import NDArray
+
+from fakescan.storage import list_names
+
+DEFAULT_SHARD_ROWS = 256
+_PART = re.compile(r"part-(\d{8})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """How `rows` manifest rows are cut into shards of `shard_rows` consecutive row ids; fixed for a run."""
+
+    rows: int
+    shard_rows: int
+
+    @property
+    def count(self) -> int:
+        """Shards in all; the last one may be short."""
+        return -(-self.rows // self.shard_rows)
+
+    def first(self, shard: int) -> int:
+        """The first row id of a shard."""
+        return shard * self.shard_rows
+
+    def size(self, shard: int) -> int:
+        """The number of rows of a shard."""
+        return min(self.shard_rows, self.rows - self.first(shard))
+
+
+def shard_rows_for(rows: int) -> int:
+    """Rows per shard for a manifest of `rows`: 256, down to 16 for small ones, so that there are at least 16 parts."""
+    return max(16, min(DEFAULT_SHARD_ROWS, rows // 16))
+
+
+def part_name(shard: int) -> str:
+    """File name of a shard's part."""
+    return f"part-{shard:08d}.parquet"
+
+
+def part_shard(name: str) -> int | None:
+    """The shard whose part has this file name; None for any other name."""
+    match = _PART.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def missing(sharding: Sharding, names: Iterable[str]) -> NDArray[np.int64]:
+    """Shards without a part, ascending; one bit of memory per shard while it counts."""
+    absent = np.ones(sharding.count, dtype=bool)
+    for name in names:
+        shard = part_shard(name)
+        if shard is not None and shard < sharding.count:
+            absent[shard] = False
+    return np.flatnonzero(absent)
+
+
+def part_names(fs: AbstractFileSystem, parts: str) -> list[str]:
+    """Names of everything in the folder of parts, by one fresh listing."""
+    return [name for name, _ in list_names(fs, parts)]

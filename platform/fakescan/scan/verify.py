@@ -1,0 +1,96 @@
+"""Checks that a run accounts for every row of its manifest exactly once."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fakescan.manifest import ManifestReader
+from fakescan.scan.rows import RESULT_SCHEMA, Tally, tally
+from fakescan.scan.run import RunFile, RunFolder
+from fakescan.scan.shards import part_name, part_names, part_shard
+from fakescan.scan.stages import RunPlace
+from fakescan.storage import redact
+from fakevlm.errors import ErrorCode
+
+_READERS = 8
+
+
+@dataclass
+class Verification:
+    """What was found in a run folder."""
+
+    tally: Tally = field(default_factory=Tally)
+    problems: list[str] = field(default_factory=list)
+    """One line each; empty when every row is accounted for once."""
+
+
+def verify(folder: RunFolder) -> Verification:
+    """Read the manifest and every part. Raises UserError where there is no run."""
+    run = folder.open()
+    found = Verification()
+    reader = ManifestReader(f"{folder.url}/manifest", folder.store)
+    info = reader.info
+    if (info.fingerprint, info.rows) != (run.manifest_fingerprint, run.rows):
+        found.problems.append("the manifest is not the one that the run was started with")
+        return found
+    shards = list(_named_shards(folder, run, found))
+    place = RunPlace(run.run_id, folder.url, folder.store, run.sharding)
+    with ThreadPoolExecutor(_READERS) as pool:
+        for problem, counts in pool.map(lambda shard: _check_part(place, reader, run, shard), shards):
+            if problem is not None:
+                found.problems.append(problem)
+            if counts is not None:
+                found.tally.add(counts)
+    return found
+
+
+def _named_shards(folder: RunFolder, run: RunFile, found: Verification) -> Iterator[int]:
+    """Shards whose part is there; what is missing or does not belong becomes a problem."""
+    present: Counter[int] = Counter()
+    for name in part_names(folder.fs, folder.parts):
+        shard = part_shard(name)
+        if shard is None:
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                found.problems.append(f"parts/{name} is not a part of this run")
+        elif shard >= run.sharding.count:
+            found.problems.append(f"parts/{name} is beyond the last part, {part_name(run.sharding.count - 1)}")
+        else:
+            present[shard] += 1
+    for shard in range(run.sharding.count):
+        if present[shard]:
+            yield shard
+        else:
+            found.problems.append(f"parts/{part_name(shard)} is missing: {run.sharding.size(shard)} rows are not done")
+
+
+def _check_part(
+    place: RunPlace, reader: ManifestReader, run: RunFile, shard: int
+) -> tuple[str | None, Tally | None]:
+    name = f"parts/{part_name(shard)}"
+    try:
+        part = place.read_part(shard)
+    except (pa.ArrowInvalid, OSError) as error:
+        return f"{name} cannot be read: {str(error).splitlines()[0]}", None
+    if part is None:
+        return f"{name} is missing", None
+    if not part.schema.equals(RESULT_SCHEMA):
+        return f"{name} has other columns than this version's results", None
+    sharding = place.sharding
+    rows = reader.rows(sharding.first(shard), sharding.size(shard))
+    if not part["row_id"].equals(rows["row_id"]):
+        return f"{name} does not hold rows {sharding.first(shard)} to {sharding.first(shard) + len(rows) - 1}", None
+    if part["uri"].to_pylist() != [redact(uri) for uri in rows["uri"].to_pylist()]:
+        return f"{name} holds other images than the manifest's", None
+    if set(part["run_id"].unique().to_pylist()) != {run.run_id}:
+        return f"{name} comes from another run", None
+    bad = pc.sum(pc.equal(pc.is_valid(part["verdict"]), pc.is_valid(part["error_code"]))).as_py()
+    if bad:
+        return f"{name} has {bad} rows with neither or both of verdict and error", None
+    unknown = set(part["error_code"].unique().to_pylist()) - {None} - {str(code) for code in ErrorCode}
+    if unknown:
+        return f"{name} has unknown error codes: {', '.join(sorted(unknown))}", None
+    return None, tally(part)

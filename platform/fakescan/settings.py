@@ -1,0 +1,96 @@
+"""From a YAML file and flags to a checked configuration; every mistake is one line that names the setting."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fakescan.scan.config import ScanConfig
+from fakescan.storage import Store
+from fakevlm.errors import UserError
+
+_STORE_FIELDS = {"endpoint": "endpoint_url", "profile": "profile", "region": "region", "anon": "anon"}
+
+
+def scan_config(file: Path | None, flags: dict[str, Any]) -> ScanConfig:
+    """The scan that a YAML file describes, with the flags that were given in place of its settings."""
+    settings = _read_yaml(file) if file is not None else {}
+    for name in ("input", "output", "model"):
+        given = _store_settings(name, flags)
+        if given:
+            settings[f"{name}_store"] = {**(settings.get(f"{name}_store") or {}), **given}
+    plain = {key: value for key, value in flags.items() if key in ScanConfig.model_fields}
+    plain["extensions"] = split_extensions(flags.get("extensions"))
+    plain["engine"] = _engine(settings.get("engine"), flags.get("engine"))
+    settings |= {key: value for key, value in plain.items() if value not in (None, (), False)}
+    for required in ("source", "output"):
+        if not settings.get(required):
+            flag = "SOURCE" if required == "source" else "--output"
+            raise UserError(f"{required}: missing; name it with {flag} or in the --config file")
+    try:
+        return ScanConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(one_line(error)) from None
+
+
+def store_from_flags(name: str, flags: dict[str, Any]) -> Store:
+    """The store that the flags `--NAME-…` describe."""
+    try:
+        return Store.model_validate(_store_settings(name, flags))
+    except ValidationError as error:
+        raise UserError(f"{name} store: {one_line(error)}") from None
+
+
+def split_extensions(text: str | None) -> tuple[str, ...] | None:
+    """`jpg,png` as a tuple; None when not given."""
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
+
+
+def one_line(error: ValidationError) -> str:
+    """A pydantic error as `setting: what is wrong (got value)`, the first one and the number of others."""
+    first, *others = error.errors(include_url=False)
+    where = ".".join(str(part) for part in first["loc"]) or "settings"
+    message = first["msg"].removeprefix("Value error, ")
+    got = first.get("input")
+    shown = f" (got {got!r})" if isinstance(got, str | int | float) and "store" not in where else ""
+    more = f"; and {len(others)} more" if others else ""
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown setting; see fakescan scan --help{more}"
+    return f"{where}: {message}{shown}{more}"
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config: cannot read {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--config: {file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"--config: {file} must hold settings as `name: value` lines")
+    return {str(key): value for key, value in settings.items()}
+
+
+def _store_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
+    found = {field: flags.get(f"{name}_{flag}") for flag, field in _STORE_FIELDS.items()}
+    settings: dict[str, Any] = {field: value for field, value in found.items() if value}
+    options = {}
+    for option in flags.get(f"{name}_option") or ():
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise UserError(f"--{name}-option: {option!r} is not KEY=VALUE")
+        options[key] = value
+    return {**settings, "options": options} if options else settings
+
+
+def _engine(from_file: Any, flag: str | None) -> Any:
+    """`--engine fake` chooses the kind; the file's further settings of the same kind stay."""
+    if isinstance(from_file, str):
+        from_file = {"kind": from_file}
+    if flag is None:
+        return from_file
+    if isinstance(from_file, dict) and from_file.get("kind", "vllm") == flag:
+        return {**from_file, "kind": flag}
+    return {"kind": flag}
