@@ -81,7 +81,9 @@ def _store_options(name: str, what: str) -> Callable[[Any], Any]:
 @click.argument("source", required=False)
 @click.option("-o", "--output", metavar="URL", help="Folder or prefix of the run; resumed if it holds one.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="YAML", help="Settings; flags go first.")
-@click.option("--model", metavar="M", help="Checkpoint: local path, hub id or URL (for real verdicts: lingcco/fakeVLM).")
+@click.option(
+    "--model", metavar="M", help="Checkpoint: local path, hub id or URL (for real verdicts: lingcco/fakeVLM)."
+)
 @click.option("--explain", metavar="fakes|all|none", help="Which images to explain (default: fakes).")
 @click.option("--threshold", type=float, metavar="P", help="Score from which an image is fake.")
 @click.option("--max-new-tokens", type=int, metavar="N", help="Longest explanation, in tokens.")
@@ -102,7 +104,7 @@ def _store_options(name: str, what: str) -> Callable[[Any], Any]:
 @_store_options("output", "the output")
 @_store_options("model", "the checkpoint")
 @click.pass_obj
-def scan(verbose: bool, config: Path | None, ray_address: str | None, **flags: Any) -> None:
+def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags: Any) -> None:
     """Scan every image of SOURCE and write verdicts, scores, explanations and errors to --output as Parquet.
 
     SOURCE is a folder, a URL prefix (s3://, gs://, az://, https:// list), a manifest, Parquet with images, or tar
@@ -120,7 +122,7 @@ def scan(verbose: bool, config: Path | None, ray_address: str | None, **flags: A
     _report(outcome)
     if outcome.error_rate > settings.max_error_rate:
         _fail(
-            f"{outcome.error_rate:.2%} of the rows are errors, more than --max-error-rate {settings.max_error_rate:.2%}",
+            f"{outcome.error_rate:.2%} of the rows are errors, above --max-error-rate {settings.max_error_rate:.2%}",
             EXIT_FAILED,
         )
 

@@ -1,8 +1,10 @@
 """Connects to a Ray cluster, or starts a local one that ends with this process."""
 
+import importlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +26,9 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
 
     if ray.is_initialized():
         return
+    # Ray's processes take seconds to start; Ray Data's import takes one of them meanwhile.
+    loading = threading.Thread(target=importlib.import_module, args=("ray.data",))
+    loading.start()
     options: dict[str, Any] = {
         "logging_level": logging.INFO if verbose else logging.ERROR,
         "log_to_driver": verbose,
@@ -39,13 +44,12 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
                 ray.init(address=address, **options)
         except (ConnectionError, ValueError) as error:
             raise UserError(f"ray address: no cluster answers at {address!r} ({_first_line(error)})") from error
+    loading.join()
     _quiet_data(verbose)
 
 
 def _quiet_data(verbose: bool) -> None:
     """Ray Data logs its plan and every failure at length; keep the terminal for the scan's own words."""
-    import ray.data  # installs its own levels
-
     for name in ("ray.data", "ray.data.exceptions", "ray.anyscale"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.CRITICAL)
 

@@ -24,7 +24,9 @@ _BUSY_CODES = frozenset(
 _MISSING_ERRNO = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG})
 _DENIED_ERRNO = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SETTLED_ERRNO = _MISSING_ERRNO | _DENIED_ERRNO | {errno.EEXIST, errno.ENOSPC, errno.EDQUOT, errno.EINVAL, errno.ENOSYS}
-_BUSY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+BUSY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP statuses after which the same request may succeed."""
+
 _BUSY_KINDS = frozenset(
     {"HTTPClientError", "ConnectionError", "ResponseStreamingError", "IncompleteReadError", "ResponseParserError"}
 )
@@ -109,6 +111,8 @@ def service_code(error: BaseException) -> str:
 def root_cause(error: BaseException) -> BaseException:
     """The service's own error behind the OSError that fsspec raises for it."""
     cause = error.__cause__
+    if type(error).__module__.startswith("aiohttp"):
+        return error
     if cause is not None and (service_code(cause) or http_status(cause) is not None or _is_botocore(cause)):
         return cause
     return error
@@ -139,7 +143,7 @@ def is_transient(error: BaseException) -> bool:
     error = root_cause(error)
     status, code = http_status(error), service_code(error)
     if status is not None or code:
-        return status in _BUSY_STATUS or code in _BUSY_CODES
+        return status in BUSY_STATUS or code in _BUSY_CODES
     if isinstance(error, TimeoutError | ConnectionError | asyncio.IncompleteReadError):
         return True
     if _is_botocore(error):

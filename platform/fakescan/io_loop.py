@@ -38,6 +38,8 @@ class IoLoop:
         asyncio.run_coroutine_threadsafe(close_all(), self.loop).result(timeout=5)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self.loop.close()
 
 
 _current: tuple[int, IoLoop] | None = None

@@ -7,7 +7,7 @@ import stat
 import zlib
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import aiohttp
 from fsspec.asyn import AsyncFileSystem
@@ -20,6 +20,8 @@ LOCAL_ETAG = "mtime-"
 """Prefix of the etag that a local file gets: its modification time in nanoseconds."""
 
 _URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
+_REDIRECTS = 10
+_REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})
 _REPLACED = "the object is no longer the one in the manifest"
 
 
@@ -74,8 +76,9 @@ def read_local(request: Request, max_bytes: int) -> bytes:
         if (request.etag or "").startswith(LOCAL_ETAG) and request.etag != f"{LOCAL_ETAG}{status.st_mtime_ns}":
             raise ImageError(ErrorCode.CHANGED, "the file was modified after it was listed")
         check_size(request, status.st_size)
+        if request.length is None:
+            refuse_too_large(status.st_size, max_bytes)
         wanted = status.st_size if request.length is None else request.length
-        refuse_too_large(wanted, max_bytes)
         file.seek(request.first or 0)
         pieces = []
         while wanted > 0 and (piece := file.read(wanted)):
@@ -176,7 +179,10 @@ def span_header(request: Request) -> dict[str, str]:
 
 
 class WebTransport:
-    """GET from any web server: redirects followed, signed queries sent exactly as they stand in the manifest."""
+    """GET from any web server: redirects followed, signed queries sent exactly as they stand in the manifest.
+
+    Headers from the store's options go to the server that is named, not to where it redirects.
+    """
 
     def __init__(self, store: Store, *, max_bytes: int, connections: int, timeout_s: float) -> None:
         self._max_bytes, self._connections, self._timeout_s = max_bytes, connections, timeout_s
@@ -189,7 +195,7 @@ class WebTransport:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, ttl_dns_cache=300),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(10.0, self._timeout_s)),
-                headers={"Accept-Encoding": "identity", "User-Agent": "fakescan", **self._headers},
+                headers={"Accept-Encoding": "identity", "User-Agent": "fakescan"},
                 auto_decompress=False,
                 trust_env=True,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -197,16 +203,27 @@ class WebTransport:
         return self._session
 
     async def read(self, request: Request) -> bytes:
-        headers = span_header(request)
+        headers = {**self._headers, **span_header(request)}
         if request.etag and not request.etag.startswith("W/"):  # If-Match never accepts a weak tag
             headers["If-Match"] = f'"{request.etag}"'
-        async with self._open().get(web_url(request.uri), headers=headers, max_redirects=10) as response:
-            if response.status >= 400:
-                raise aiohttp.ClientResponseError(
-                    response.request_info, (), status=response.status, message=response.reason or ""
-                )
-            check_etag(request, response.headers.get("ETag"))
-            return await read_response(response, request, self._max_bytes)
+        url = web_url(request.uri)
+        # aiohttp would follow redirects itself, but it normalises them, which breaks some signatures.
+        for _ in range(_REDIRECTS):
+            async with self._open().get(url, headers=headers, allow_redirects=False) as response:
+                target = response.headers.get("Location")
+                if response.status in _REDIRECT_STATUS and target:
+                    following = web_url(urljoin(str(url), target))
+                    if following.origin() != url.origin():
+                        headers = {name: value for name, value in headers.items() if name not in self._headers}
+                    url = following
+                    continue
+                if response.status >= 300:
+                    raise aiohttp.ClientResponseError(
+                        response.request_info, (), status=response.status, message=response.reason or ""
+                    )
+                check_etag(request, response.headers.get("ETag"))
+                return await read_response(response, request, self._max_bytes)
+        raise ImageError(ErrorCode.FETCH_FAILED, f"more than {_REDIRECTS} redirects")
 
     async def close(self) -> None:
         if self._session is not None:

@@ -19,7 +19,7 @@ from fakevlm.verdict import Verdict, decide, score_tokens
 
 def pretend(pixels: NDArray[np.uint8], ask: Ask) -> Judgement:
     """A judgement that depends on the pixels alone: logits spread evenly over -4 to 4."""
-    digest = zlib.crc32(np.ascontiguousarray(pixels[::4, ::4]))
+    digest = zlib.crc32(pixels[::4, ::4].tobytes())
     logit = (digest % 8001) / 1000.0 - 4.0
     logprob_fake = float(-np.logaddexp(0.0, -logit))
     logprob_real = float(-np.logaddexp(0.0, logit))

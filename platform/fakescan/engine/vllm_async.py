@@ -25,9 +25,8 @@ class AsyncEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-async", daemon=True)
         self._thread.start()
-        self._engine: Any = None
         arguments = engine_arguments(config, checkpoint, ask, device)
-        asyncio.run_coroutine_threadsafe(self._start(arguments), self._loop).result()
+        self._engine = asyncio.run_coroutine_threadsafe(self._start(arguments), self._loop).result()
         self.max_num_seqs: int = self._engine.vllm_config.scheduler_config.max_num_seqs
         self._requests = Requests(self._engine.renderer, checkpoint, ask)
         self._sampling = self._requests.sampling()
@@ -51,13 +50,14 @@ class AsyncEngine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    async def _start(self, arguments: dict[str, Any]) -> None:
+    @staticmethod
+    async def _start(arguments: dict[str, Any]) -> Any:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
         # LLM_CLASS restores the batch sizes that fit the GPU; AsyncLLM's own default is for small ones.
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
 
     async def _self_test(self) -> None:
         text = ""

@@ -85,7 +85,7 @@ class InProcessEngine:
         text = ""
         while self._engine.has_unfinished_requests():
             for output in self._engine.step():
-                text = output.outputs[0].text  # type: ignore[union-attr]
+                text = output.outputs[0].text
         self._requests.check_free_answer(text)
 
     def _run(self) -> None:

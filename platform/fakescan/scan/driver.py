@@ -1,20 +1,16 @@
 """Runs a scan from its configuration to its summary: check, open or start the run, plan, execute, account."""
 
-import importlib.util
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fakescan.access import check_readable, check_writable
 from fakescan.cluster import connect
 from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig
@@ -23,16 +19,14 @@ from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.lease import Lease
 from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.poison import remote_ledger
+from fakescan.scan.prepare import ask_of, check, model_location, start_run
 from fakescan.scan.progress import Display
 from fakescan.scan.rows import COUNTS_KEY, PartSummary, Tally
-from fakescan.scan.run import Identity, RunFile, RunFolder, new_run, refuse_change
-from fakescan.scan.selection import write_run_manifest
-from fakescan.scan.shards import missing, part_name, part_names, part_shard, shard_rows_for
+from fakescan.scan.run import Identity, RunFile, RunFolder, refuse_change
+from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
-from fakescan.storage import redact
-from fakevlm.checkpoint import Checkpoint, open_checkpoint, self_test
+from fakevlm.checkpoint import Checkpoint
 from fakevlm.errors import UserError
-from fakevlm.verdict import Calibration
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +43,9 @@ class Outcome:
 
     run: RunFile
     url: str
-    scanned: Tally
+    scanned: Tally = field(default_factory=Tally)
     """Rows that this scan did."""
-    whole: Tally
+    whole: Tally = field(default_factory=Tally)
     """Rows of the whole run, those of earlier scans included."""
     examples: dict[str, str] = field(default_factory=dict)
     """For each error code of this scan, one URI and message."""
@@ -78,11 +72,7 @@ def run_scan(
     """Scan, or resume what an earlier scan left. Raises UserError before any engine starts when a setting is wrong."""
     started = time.monotonic()
     checkpoint = check(config)
-    ask = Ask(
-        explain=config.explain,
-        calibration=_calibration(checkpoint.calibration, config.threshold),
-        max_new_tokens=config.max_new_tokens,
-    )
+    ask = ask_of(config, checkpoint)
     identity = Identity.of(config, checkpoint, ask)
     folder = RunFolder(config.output, config.output_store)
     run = folder.load()
@@ -91,51 +81,37 @@ def run_scan(
     lease = Lease(folder.fs, f"{folder.path}/lease.json")
     lease.acquire(force=config.break_lease)
     try:
-        run = folder.load() or _start_run(config, folder, identity, checkpoint)
+        run = folder.load() or start_run(config, folder, identity, checkpoint)
         if run.warning:
             logger.warning("%s", run.warning)
-        connect(ray_address, verbose=verbose)
-        outcome = _execute(config, folder, run, ask, checkpoint, lease, observe, started)
+        outcome = Outcome(run, folder.url)
+        todo, done = plan(folder, run, retry_errors=config.retry_errors)
+        with ThreadPoolExecutor(2, thread_name_prefix="count") as pool:
+            # What earlier scans did is counted while the engines start.
+            kept = np.setdiff1d(done, todo)
+            before = pool.map(lambda shard: count_part(folder, shard), kept.tolist())
+            if len(todo):
+                connect(ray_address, verbose=verbose)
+                pipeline = build_pipeline(config, folder, run, ask, checkpoint)
+                rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
+                _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
+            for tally in before:
+                outcome.whole.add(tally)
+        _account(folder, run, np.intersect1d(done, todo), outcome)
     finally:
         lease.release()
     return outcome
 
 
-def check(config: ScanConfig) -> Checkpoint:
-    """Everything that can be found wrong before an engine starts; returns the opened checkpoint."""
-    if not isinstance(config.engine, FakeConfig) and importlib.util.find_spec("vllm") is None:
-        raise UserError("engine: vllm is not installed; install fakescan[cpu] or fakescan[gpu]")
-    check_readable(config.source, config.input_store)
-    check_writable(config.output, config.output_store)
-    checkpoint = open_model(config)
-    self_test(checkpoint)
-    return checkpoint
-
-
-def open_model(config: ScanConfig) -> Checkpoint:
-    """The checkpoint that a configuration names, or the built-in untrained one."""
-    return open_checkpoint(model_location(config), storage_options=config.model_store.fsspec_options(config.model or ""))
-
-
-def model_location(config: ScanConfig) -> str:
-    """Where the checkpoint is."""
-    if config.model is not None:
-        return config.model
-    from fakevlm.tiny import default_checkpoint
-
-    return str(default_checkpoint())
-
-
-def plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> tuple[NDArray[np.int64], list[int]]:
+def plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The shards to do, and those that earlier scans have done: one listing."""
     names = part_names(folder.fs, folder.parts)
     todo = missing(run.sharding, names)
-    done = sorted(set(range(run.sharding.count)) - set(todo.tolist()))
-    if retry_errors and done:
+    done = np.setdiff1d(np.arange(run.sharding.count), todo)
+    if retry_errors and len(done):
         with ThreadPoolExecutor(16) as pool:
-            failed = [tally.failed > 0 for tally in pool.map(lambda shard: count_part(folder, shard), done)]
-        again = np.array([shard for shard, bad in zip(done, failed, strict=True) if bad], dtype=np.int64)
-        todo = np.union1d(todo, again)
+            failed = [tally.failed > 0 for tally in pool.map(lambda shard: count_part(folder, shard), done.tolist())]
+        todo = np.union1d(todo, done[np.array(failed)])
     return todo, done
 
 
@@ -146,99 +122,46 @@ def count_part(folder: RunFolder, shard: int) -> Tally:
     return Tally.from_json(metadata[COUNTS_KEY.encode()])
 
 
-def _calibration(stored: Calibration, threshold: float | None) -> Calibration:
-    """The checkpoint's calibration with the user's threshold, which replaces a band of uncertainty it lies outside of."""
-    if threshold is None:
-        return stored
-    low, high = stored.uncertain_low, stored.uncertain_high
-    if low is not None and high is not None and low <= threshold <= high:
-        return stored.model_copy(update={"threshold": threshold})
-    return stored.model_copy(update={"threshold": threshold, "uncertain_low": None, "uncertain_high": None})
-
-
-def _start_run(config: ScanConfig, folder: RunFolder, identity: Identity, checkpoint: Checkpoint) -> RunFile:
-    leftovers = part_names(folder.fs, folder.parts)
-    if any(part_shard(name) is not None for name in leftovers):
-        raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
-    info, population = write_run_manifest(config, folder)
-    name, warning = model_name(config, checkpoint)
-    run = new_run(
-        identity,
-        name,
-        warning,
-        fingerprint=info.fingerprint,
-        rows=info.rows,
-        population=population,
-        shard_rows=config.shard_rows or shard_rows_for(info.rows),
-    )
-    folder.save(run)
-    return run
-
-
-def model_name(config: ScanConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
-    """What the rows call the model, and a warning when its verdicts mean nothing."""
-    if isinstance(config.engine, FakeConfig):
-        return "fake-engine", "the engine is simulated: these verdicts mean nothing"
-    name = "builtin-tiny" if config.model is None else redact(config.model)
-    if checkpoint.trained:
-        return name, None
-    return f"{name} (untrained)", f"the model {name} is untrained: its verdicts mean nothing; name one with --model"
-
-
 def _execute(
-    config: ScanConfig,
-    folder: RunFolder,
-    run: RunFile,
-    ask: Ask,
-    checkpoint: Checkpoint,
+    pipeline: Pipeline,
+    todo: NDArray[np.int64],
+    rows_before: int,
+    outcome: Outcome,
     lease: Lease,
     observe: Observer | None,
     started: float,
-) -> Outcome:
-    todo, done = plan(folder, run, retry_errors=config.retry_errors)
-    outcome = Outcome(run, folder.url, Tally(), Tally())
-    again = set(done) & set(todo.tolist())
-    with ThreadPoolExecutor(2, thread_name_prefix="count") as pool:
-        # What earlier scans did is counted while the engines start.
-        before = [pool.submit(count_part, folder, shard) for shard in done if shard not in again]
-        if len(todo):
-            pipeline = _pipeline(config, folder, run, ask, checkpoint)
-            rows_before = sum(run.sharding.size(shard) for shard in done if shard not in again)
-            with Display(run.rows, rows_before) as display:
-                for part in _guarded(pipeline.run(todo, remote_ledger())):
-                    lease.check()
-                    if part.rows == 0:
-                        continue
-                    outcome.startup_s = outcome.startup_s or time.monotonic() - started
-                    outcome.scanned.add(part)
-                    for code, example in part.examples.items():
-                        outcome.examples.setdefault(code, example)
-                    display.add(part)
-                    if observe is not None:
-                        observe(part)
-        _collect(before, outcome.whole)
-    outcome.seconds = time.monotonic() - started
+) -> None:
+    with Display(outcome.run.rows, rows_before) as display:
+        for part in _guarded(pipeline.run(todo, remote_ledger())):
+            lease.check()
+            if part.rows == 0:
+                continue
+            outcome.seconds = time.monotonic() - started
+            outcome.startup_s = outcome.startup_s or outcome.seconds
+            outcome.scanned.add(part)
+            for code, example in part.examples.items():
+                outcome.examples.setdefault(code, example)
+            display.add(part)
+            if observe is not None:
+                observe(part)
+
+
+def _account(folder: RunFolder, run: RunFile, retried: NDArray[np.int64], outcome: Outcome) -> None:
+    """Count the whole run, and make sure that no part is missing."""
     left = missing(run.sharding, part_names(folder.fs, folder.parts))
     if len(left):
         raise ScanFailedError(f"{len(left)} parts are missing at the end; run the same command again to resume")
-    for shard in again:
-        outcome.whole.add(count_part(folder, shard))
-    if again:
-        # Retried parts keep their good rows, which were not scanned again.
-        fresh = [shard for shard in todo.tolist() if shard not in again]
-        for shard in fresh:
-            outcome.whole.add(count_part(folder, shard))
-    else:
-        outcome.whole.add(outcome.scanned)
-    return outcome
+    outcome.whole.add(outcome.scanned)
+    if len(retried):
+        # Retried parts kept their good rows, which were not scanned again: count what stands.
+        outcome.whole = Tally()
+        with ThreadPoolExecutor(16) as pool:
+            for tally in pool.map(lambda shard: count_part(folder, shard), range(run.sharding.count)):
+                outcome.whole.add(tally)
 
 
-def _collect(counts: Iterable[Future[Tally]], whole: Tally) -> None:
-    for count in counts:
-        whole.add(count.result())
-
-
-def _pipeline(config: ScanConfig, folder: RunFolder, run: RunFile, ask: Ask, checkpoint: Checkpoint) -> Pipeline:
+def build_pipeline(config: ScanConfig, folder: RunFolder, run: RunFile, ask: Ask, checkpoint: Checkpoint) -> Pipeline:
+    """The stages for a run on the connected cluster."""
     place = RunPlace(run.run_id, folder.url, config.output_store.resolved(), run.sharding)
     gpus = _gpus_per_replica(config)
     return Pipeline(
@@ -273,7 +196,7 @@ def _gpus_per_replica(config: ScanConfig) -> float:
     """GPUs for one engine, after checking that the cluster has room for the engines and for the feed."""
     import ray
 
-    there = ray.cluster_resources()
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     wanted = config.gpus_per_replica
     if wanted is None:

@@ -180,9 +180,7 @@ def _open(settings: JudgeSettings) -> Engine:
     from fakevlm.checkpoint import open_checkpoint
     from fakevlm.errors import UserError
 
-    checkpoint = open_checkpoint(
-        settings.model, storage_options=settings.model_store.fsspec_options(settings.model)
-    )
+    checkpoint = open_checkpoint(settings.model, storage_options=settings.model_store.fsspec_options(settings.model))
     if checkpoint.weights_sha256 != settings.weights_sha256 and not isinstance(settings.engine, FakeConfig):
         raise UserError(f"model: {settings.model} holds other weights on this node than on the driver's")
     return open_engine(settings.engine, checkpoint, settings.ask, settings.device)

@@ -134,4 +134,4 @@ def _is_gone(holder: dict[str, Any]) -> bool:
     """Whether the holder was a process of this machine that has ended."""
     if holder.get("host") != socket.gethostname() or not holder.get("started"):
         return False
-    return _start_time(int(holder["pid"])) != holder["started"]
+    return _start_time(int(holder["pid"])) != str(holder["started"])

@@ -54,7 +54,9 @@ class Display:
         self._note = "starting engines"
         self._live: Live | None = None
         if self._console.is_terminal:
-            self._progress = Progress(BarColumn(bar_width=32), MofNCompleteColumn(), TextColumn("{task.percentage:.0f} %"))
+            self._progress = Progress(
+                BarColumn(bar_width=32), MofNCompleteColumn(), TextColumn("{task.percentage:.0f} %")
+            )
             self._task = self._progress.add_task("scan", total=total, completed=done_before)
             self._live = Live(get_renderable=self._frame, console=self._console, refresh_per_second=4, transient=True)
 
@@ -83,7 +85,10 @@ class Display:
 
     def _say(self) -> None:
         self._said_at = time.monotonic()
-        self._console.print(f"{self._before + self._tally.rows:,}/{self._total:,}  {self._pace_text()}  {self._counts()}", soft_wrap=True)
+        self._console.print(
+            f"{self._before + self._tally.rows:,}/{self._total:,}  {self._pace_text()}  {self._counts()}",
+            soft_wrap=True,
+        )
 
     def _frame(self) -> Table:
         frame = Table.grid()

@@ -70,7 +70,9 @@ def decoded_schema(height: int, width: int) -> pa.Schema:
     return pa.schema([*_JUDGEABLE, pa.field("pixels", pa.fixed_shape_tensor(pa.uint8(), [height, width, 3]))])
 
 
-JUDGED_SCHEMA = pa.schema([*RESULT_SCHEMA, ("fetch_cpu_s", pa.float64()), ("decode_cpu_s", pa.float64()), ("engine", pa.string())])
+JUDGED_SCHEMA = pa.schema(
+    [*RESULT_SCHEMA, ("fetch_cpu_s", pa.float64()), ("decode_cpu_s", pa.float64()), ("engine", pa.string())]
+)
 """What judge hands to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON."""
 
 

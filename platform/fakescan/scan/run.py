@@ -146,7 +146,14 @@ class RunFolder:
 
 
 def new_run(
-    identity: Identity, model: str, warning: str | None, *, fingerprint: str, rows: int, population: int, shard_rows: int
+    identity: Identity,
+    model: str,
+    warning: str | None,
+    *,
+    fingerprint: str,
+    rows: int,
+    population: int,
+    shard_rows: int,
 ) -> RunFile:
     """A new run's file."""
     return RunFile(

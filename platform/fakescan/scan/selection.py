@@ -37,8 +37,8 @@ def write_run_manifest(config: ScanConfig, folder: RunFolder) -> tuple[ManifestI
     )
     if info.rows == 0:
         raise UserError(f"source: nothing in {redact(config.source)} is new or changed since {config.new_since}")
-    population = info.rows if chosen is counted else counted.rows
-    return info, population
+    dry_run = config.limit is not None or config.sample is not None
+    return info, counted.rows if dry_run else info.rows
 
 
 class _Counted:

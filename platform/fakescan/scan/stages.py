@@ -125,7 +125,9 @@ class Decode:
             facts[index] = (image.width, image.height, image.format)
         schema = decoded_schema(height, width)
         widths, heights, formats = zip(*facts, strict=True) if facts else ((), (), ())
-        columns: dict[str, Any] = {name: table[name] for name in ("row_id", "uri", "sha256", "num_bytes", "fetch_cpu_s")}
+        columns: dict[str, Any] = {
+            name: table[name] for name in ("row_id", "uri", "sha256", "num_bytes", "fetch_cpu_s")
+        }
         columns |= {"width": widths, "height": heights, "format": formats}
         columns |= {"error_code": codes, "error_message": messages}
         columns["pixels"] = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels) if facts else []

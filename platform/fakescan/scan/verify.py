@@ -67,9 +67,7 @@ def _named_shards(folder: RunFolder, run: RunFile, found: Verification) -> Itera
             found.problems.append(f"parts/{part_name(shard)} is missing: {run.sharding.size(shard)} rows are not done")
 
 
-def _check_part(
-    place: RunPlace, reader: ManifestReader, run: RunFile, shard: int
-) -> tuple[str | None, Tally | None]:
+def _check_part(place: RunPlace, reader: ManifestReader, run: RunFile, shard: int) -> tuple[str | None, Tally | None]:
     name = f"parts/{part_name(shard)}"
     try:
         part = place.read_part(shard)

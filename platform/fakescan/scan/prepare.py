@@ -1,0 +1,87 @@
+"""Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
+
+import importlib.util
+
+from fakescan.access import check_readable, check_writable
+from fakescan.engine.base import Ask
+from fakescan.engine.config import FakeConfig
+from fakescan.scan.config import ScanConfig
+from fakescan.scan.run import Identity, RunFile, RunFolder, new_run
+from fakescan.scan.selection import write_run_manifest
+from fakescan.scan.shards import part_names, part_shard, shard_rows_for
+from fakescan.storage import redact
+from fakevlm.checkpoint import Checkpoint, open_checkpoint, self_test
+from fakevlm.errors import UserError
+from fakevlm.tiny import default_checkpoint
+from fakevlm.verdict import Calibration
+
+
+def check(config: ScanConfig) -> Checkpoint:
+    """Everything that can be found wrong before an engine starts; returns the opened checkpoint."""
+    if not isinstance(config.engine, FakeConfig) and importlib.util.find_spec("vllm") is None:
+        raise UserError("engine: vllm is not installed; install fakescan[cpu] or fakescan[gpu]")
+    check_readable(config.source, config.input_store)
+    check_writable(config.output, config.output_store)
+    checkpoint = open_model(config)
+    self_test(checkpoint)
+    return checkpoint
+
+
+def open_model(config: ScanConfig) -> Checkpoint:
+    """The checkpoint that a configuration names, or the built-in untrained one."""
+    return open_checkpoint(
+        model_location(config), storage_options=config.model_store.fsspec_options(config.model or "")
+    )
+
+
+def model_location(config: ScanConfig) -> str:
+    """Where the checkpoint is."""
+    if config.model is not None:
+        return config.model
+    return str(default_checkpoint())
+
+
+def ask_of(config: ScanConfig, checkpoint: Checkpoint) -> Ask:
+    """What the configuration asks of the checkpoint."""
+    calibration = _calibration(checkpoint.calibration, config.threshold)
+    return Ask(explain=config.explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
+
+
+def _calibration(stored: Calibration, threshold: float | None) -> Calibration:
+    """The stored calibration with the user's threshold; a band of uncertainty that it lies outside of goes."""
+    if threshold is None:
+        return stored
+    low, high = stored.uncertain_low, stored.uncertain_high
+    if low is not None and high is not None and low <= threshold <= high:
+        return stored.model_copy(update={"threshold": threshold})
+    return stored.model_copy(update={"threshold": threshold, "uncertain_low": None, "uncertain_high": None})
+
+
+def start_run(config: ScanConfig, folder: RunFolder, identity: Identity, checkpoint: Checkpoint) -> RunFile:
+    """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
+    leftovers = part_names(folder.fs, folder.parts)
+    if any(part_shard(name) is not None for name in leftovers):
+        raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
+    info, population = write_run_manifest(config, folder)
+    name, warning = model_name(config, checkpoint)
+    run = new_run(
+        identity,
+        name,
+        warning,
+        fingerprint=info.fingerprint,
+        rows=info.rows,
+        population=population,
+        shard_rows=config.shard_rows or shard_rows_for(info.rows),
+    )
+    folder.save(run)
+    return run
+
+
+def model_name(config: ScanConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
+    """What the rows call the model, and a warning when its verdicts mean nothing."""
+    if isinstance(config.engine, FakeConfig):
+        return "fake-engine", "the engine is simulated: these verdicts mean nothing"
+    name = "builtin-tiny" if config.model is None else redact(config.model)
+    if checkpoint.trained:
+        return name, None
+    return f"{name} (untrained)", f"the model {name} is untrained: its verdicts mean nothing; name one with --model"
