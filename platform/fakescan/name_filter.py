@@ -127,7 +127,9 @@ def split_pattern(source: str) -> tuple[str, str]:
     start = source.rindex("/", 0, magic.start()) if magic and "/" in source[: magic.start()] else -1
     if source[: start + 1].endswith("://"):
         raise UserError(f"{source}: the bucket must be named in full, patterns begin after it")
-    return source[:start] or ("/" if start == 0 else "."), source[start + 1 :]
+    if start < 0:
+        return ".", source
+    return source[:start] or "/", source[start + 1 :]
 
 
 def expand_braces(source: str) -> list[str]:

@@ -1,5 +1,6 @@
 """From a YAML file and flags to a checked configuration; every mistake is one line that names the setting."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,17 @@ def scan_config(file: Path | None, flags: dict[str, Any]) -> ScanConfig:
         if not settings.get(required):
             flag = "SOURCE" if required == "source" else "--output"
             raise UserError(f"{required}: missing; name it with {flag} or in the --config file")
+    _check_job_output(str(settings["output"]))
     try:
         return ScanConfig.model_validate(settings)
     except ValidationError as error:
         raise UserError(one_line(error)) from None
+
+
+def _check_job_output(output: str) -> None:
+    """Ray runs a job in a copy of the working directory that it deletes afterwards."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and "://" not in output and not Path(output).is_absolute():
+        raise UserError(f"output: {output} would be lost with the job's copy of its folder; give a URL or a full path")
 
 
 def store_from_flags(name: str, flags: dict[str, Any]) -> Store:

@@ -45,6 +45,7 @@ class Source:
 
     def __iter__(self) -> Tables:
         """Tables of `ENTRY_SCHEMA`; `UserError` if there is not one image or the source cannot be read."""
+        self.skipped.clear()
         tables = self._tables()
         first = next(tables, None)
         if first is None:
@@ -52,8 +53,7 @@ class Source:
         return itertools.chain([first], tables)
 
     def _tables(self) -> Tables:
-        self.skipped.clear()
-        yield from (table for table in self._open(self) if table.num_rows)
+        return (table for table in self._open(self) if table.num_rows)
 
 
 def open_source(
@@ -76,10 +76,12 @@ def open_source(
     if not source:
         raise UserError("the source is empty: name a folder, a bucket, a list or a manifest")
     wanted = NameFilter.of(glob, extensions)
-    many = expand_braces(source)
-    if len(many) == 1:
-        return _recognise(source, store, wanted)
-    parts = [_recognise(one, store, wanted) for one in many]
+    try:
+        parts = [_recognise(one, store, wanted) for one in expand_braces(source)]
+    except store_errors() as error:
+        raise error if isinstance(error, UserError) else UserError(explain("read", source, store, error)) from None
+    if len(parts) == 1:
+        return parts[0]
 
     def each(this: Source) -> Tables:
         for part in parts:
@@ -135,10 +137,7 @@ def _recognise(source: str, store: Store, wanted: NameFilter) -> Source:
 def _exists(source: str, store: Store) -> bool:
     """Whether there is an object or folder whose name merely looks like a pattern."""
     filesystem, path = store.filesystem(source)
-    try:
-        return bool(filesystem.exists(path))
-    except store_errors() as error:
-        raise UserError(explain("read", source, store, error)) from None
+    return bool(filesystem.exists(path))
 
 
 def _is_folder(source: str, store: Store) -> bool:

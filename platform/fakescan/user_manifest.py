@@ -1,6 +1,7 @@
 """Lists of images that the user brings: Parquet, CSV, JSON lines or plain text with one URI per line."""
 
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -71,17 +72,21 @@ def _select(table: pa.Table | pa.RecordBatch, url: str) -> pa.Table:
         raise UserError(
             f"{redact(url)} has no column of addresses: name one {' or '.join(URI_COLUMNS[:3])}, not {names}"
         )
-    columns = {"uri": table.column(column)}
-    for name in ("size", "etag"):
-        if name in names:
-            columns[name] = table.column(name)
-    return pa.table(columns)
+    taken = {"uri": column, **{name: name for name in _kept(names)}}
+    return pa.table({name: table.column(source) for name, source in taken.items()})
+
+
+def _kept(names: list[str]) -> list[str]:
+    """The other columns to take over: what is known of the object, and a manifest's place within a container."""
+    contained = {"row_id", *ENTRY_SCHEMA.names} <= set(names)
+    return [name for name in (("size", "etag", "object", "offset") if contained else ("size", "etag")) if name in names]
 
 
 def _parquet(url: str, store: Store) -> Iterator[pa.Table]:
     with open_parquet(url, store) as file:
-        names = [name for name in (uri_column(file.schema_arrow.names), "size", "etag") if name]
-        for batch in file.iter_batches(_BATCH, columns=names):
+        names = file.schema_arrow.names
+        columns = [name for name in names if name in (uri_column(names), "row_id") or name in _kept(names)]
+        for batch in file.iter_batches(_BATCH, columns=columns):
             yield _select(batch, url)
 
 
@@ -95,9 +100,9 @@ def _csv(url: str, store: Store) -> Iterator[pa.Table]:
 
 
 def _json_lines(url: str, store: Store) -> Iterator[pa.Table]:
-    for first, lines in _lines(url, store):
+    for lines in _lines(url, store):
         rows = []
-        for number, line in enumerate(lines, first):
+        for number, line in lines:
             try:
                 row = json.loads(line)
             except ValueError:
@@ -117,23 +122,16 @@ def _json_lines(url: str, store: Store) -> Iterator[pa.Table]:
 
 
 def _text(url: str, store: Store) -> Iterator[pa.Table]:
-    for _, lines in _lines(url, store):
-        yield pa.table({"uri": pa.array([line for line in lines if not line.startswith("#")], pa.string())})
+    for lines in _lines(url, store):
+        yield pa.table({"uri": pa.array([line for _, line in lines if not line.startswith("#")], pa.string())})
 
 
-def _lines(url: str, store: Store) -> Iterator[tuple[int, list[str]]]:
-    """Batches of lines with the number of the first one, without blank ends; empty lines are left out by callers."""
+def _lines(url: str, store: Store) -> Iterator[list[tuple[int, str]]]:
+    """Batches of line number and text, without empty lines and blank ends."""
     with _open(url, store) as file:
-        lines: list[str] = []
-        first = number = 1
-        for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8-sig"), 1):
-            if text := line.strip():
-                lines.append(text)
-            if len(lines) >= _BATCH:
-                yield first, lines
-                lines, first = [], number + 1
-        if lines:
-            yield first, lines
+        numbered = enumerate(io.TextIOWrapper(file, encoding="utf-8-sig"), 1)
+        while batch := list(itertools.islice(numbered, _BATCH)):
+            yield [(number, text) for number, line in batch if (text := line.strip())]
 
 
 def _absolute(table: pa.Table, base: str) -> pa.Table:

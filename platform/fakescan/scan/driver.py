@@ -19,12 +19,13 @@ from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.lease import Lease
 from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.poison import remote_ledger
-from fakescan.scan.prepare import ask_of, check, model_location, start_run
+from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.progress import Display
 from fakescan.scan.rows import COUNTS_KEY, PartSummary, Tally
 from fakescan.scan.run import Identity, RunFile, RunFolder, refuse_change
 from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
+from fakescan.storage import scheme_of
 from fakevlm.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
@@ -177,7 +178,7 @@ def build_pipeline(config: ScanConfig, folder: RunFolder, run: RunFile, ask: Ask
         judge=JudgeSettings(
             engine=config.engine,
             device="cuda" if gpus else "cpu",
-            model=model_location(config),
+            model=config.model,
             model_store=config.model_store.resolved(),
             model_name=run.model,
             weights_sha256=checkpoint.weights_sha256,
@@ -197,6 +198,7 @@ def _gpus_per_replica(config: ScanConfig) -> float:
     import ray
 
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    _warn_of_local_folders(config)
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     wanted = config.gpus_per_replica
     if wanted is None:
@@ -212,6 +214,14 @@ def _gpus_per_replica(config: ScanConfig) -> float:
             f"the cluster has {cpus:g}; lower --replicas"
         )
     return wanted
+
+
+def _warn_of_local_folders(config: ScanConfig) -> None:
+    import ray
+
+    local = [name for name in ("source", "output") if scheme_of(getattr(config, name)) == "file"]
+    if local and len(ray.nodes()) > 1:  # type: ignore[no-untyped-call]
+        logger.warning("%s: a local folder must be shared by all nodes of the cluster", " and ".join(local))
 
 
 def _guarded(parts: Iterator[PartSummary]) -> Iterator[PartSummary]:

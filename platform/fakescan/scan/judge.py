@@ -16,12 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.engine.base import Ask, Engine, EngineDiedError, Judgement
-from fakescan.engine.config import EngineConfig, FakeConfig
+from fakescan.engine.config import EngineConfig
+from fakescan.engine.factory import open_engine
 from fakescan.engine.vllm_setup import Device
+from fakescan.model import open_model
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.rows import JUDGED_SCHEMA
 from fakescan.storage import Store
-from fakevlm.errors import ErrorCode
+from fakevlm.errors import ErrorCode, UserError
 from fakevlm.verdict import decide, score_tokens
 
 logger = logging.getLogger(__name__)
@@ -35,8 +37,8 @@ class JudgeSettings:
 
     engine: EngineConfig
     device: Device
-    model: str
-    """Location of the checkpoint, opened again (from the cache) on the node that judges."""
+    model: str | None
+    """Location of the checkpoint, opened again (from the cache) on the node that judges; None is the built-in one."""
     model_store: Store
     model_name: str
     """What the result rows call the model."""
@@ -176,12 +178,8 @@ class _Gate:
 
 
 def _open(settings: JudgeSettings) -> Engine:
-    from fakescan.engine.factory import open_engine
-    from fakevlm.checkpoint import open_checkpoint
-    from fakevlm.errors import UserError
-
-    checkpoint = open_checkpoint(settings.model, storage_options=settings.model_store.fsspec_options(settings.model))
-    if checkpoint.weights_sha256 != settings.weights_sha256 and not isinstance(settings.engine, FakeConfig):
+    checkpoint = open_model(settings.model, settings.model_store)
+    if checkpoint.weights_sha256 != settings.weights_sha256:
         raise UserError(f"model: {settings.model} holds other weights on this node than on the driver's")
     return open_engine(settings.engine, checkpoint, settings.ask, settings.device)
 

@@ -5,14 +5,14 @@ import importlib.util
 from fakescan.access import check_readable, check_writable
 from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig
+from fakescan.model import open_model
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.run import Identity, RunFile, RunFolder, new_run
 from fakescan.scan.selection import write_run_manifest
 from fakescan.scan.shards import part_names, part_shard, shard_rows_for
 from fakescan.storage import redact
-from fakevlm.checkpoint import Checkpoint, open_checkpoint, self_test
+from fakevlm.checkpoint import Checkpoint, self_test
 from fakevlm.errors import UserError
-from fakevlm.tiny import default_checkpoint
 from fakevlm.verdict import Calibration
 
 
@@ -22,23 +22,9 @@ def check(config: ScanConfig) -> Checkpoint:
         raise UserError("engine: vllm is not installed; install fakescan[cpu] or fakescan[gpu]")
     check_readable(config.source, config.input_store)
     check_writable(config.output, config.output_store)
-    checkpoint = open_model(config)
+    checkpoint = open_model(config.model, config.model_store)
     self_test(checkpoint)
     return checkpoint
-
-
-def open_model(config: ScanConfig) -> Checkpoint:
-    """The checkpoint that a configuration names, or the built-in untrained one."""
-    return open_checkpoint(
-        model_location(config), storage_options=config.model_store.fsspec_options(config.model or "")
-    )
-
-
-def model_location(config: ScanConfig) -> str:
-    """Where the checkpoint is."""
-    if config.model is not None:
-        return config.model
-    return str(default_checkpoint())
 
 
 def ask_of(config: ScanConfig, checkpoint: Checkpoint) -> Ask:
