@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fakescan.engine.config import EngineConfig, FakeConfig
 from fakescan.scan.config import Replicas
 from fakescan.scan.judge import Judge, JudgeSettings
 from fakescan.scan.rows import PartSummary
@@ -20,6 +21,8 @@ FETCH_CPUS = 0.125
 DECODE_CPUS = 0.75
 WRITE_CPUS = 0.0625
 JUDGE_CPUS = 1.0
+FAKE_JUDGE_CPUS = 0.25
+"""A simulated engine sleeps; four of them and a feed fit on two cores."""
 
 _GPU_SEQS = 1024
 """What vLLM runs at once on a large GPU, to size the number of shards in flight before an engine has told."""
@@ -61,7 +64,7 @@ class Pipeline:
                 Judge,
                 fn_constructor_args=(self.judge, ledger),
                 compute=pool,
-                num_cpus=JUDGE_CPUS,
+                num_cpus=judge_cpus(self.judge.engine),
                 num_gpus=self.gpus_per_replica or None,
                 **whole_block,
             )
@@ -80,6 +83,11 @@ class Pipeline:
         """Shards judged at once by one engine: enough that it never waits for the last rows of one."""
         seqs = getattr(self.judge.engine, "max_num_seqs", None) or (_GPU_SEQS if self.gpus_per_replica else 32)
         return 2 + math.ceil(1.1 * seqs / self.shard_rows)
+
+
+def judge_cpus(engine: EngineConfig) -> float:
+    """CPUs that Ray sets aside for one engine; a CPU engine's threads use what the feed leaves beyond them."""
+    return FAKE_JUDGE_CPUS if isinstance(engine, FakeConfig) else JUDGE_CPUS
 
 
 def _configure(context: Any) -> None:

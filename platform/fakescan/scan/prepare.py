@@ -57,7 +57,7 @@ def start_run(config: ScanConfig, folder: RunFolder, identity: Identity, checkpo
         fingerprint=info.fingerprint,
         rows=info.rows,
         population=population,
-        shard_rows=config.shard_rows or shard_rows_for(info.rows),
+        shard_rows=config.shard_rows or shard_rows_for(info.rows, info.known_bytes),
     )
     folder.save(run)
     return run

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fakescan.storage import list_names
 
 DEFAULT_SHARD_ROWS = 256
+SHARD_BYTES = 64 * 2**20
+"""What a shard's files should hold at most, in bytes."""
 _PART = re.compile(r"part-(\d{8})\.parquet")
 
 
@@ -35,9 +37,14 @@ class Sharding:
         return min(self.shard_rows, self.rows - self.first(shard))
 
 
-def shard_rows_for(rows: int) -> int:
-    """Rows per shard for a manifest of `rows`: 256, down to 16 for small ones, so that there are at least 16 parts."""
-    return max(16, min(DEFAULT_SHARD_ROWS, rows // 16))
+def shard_rows_for(rows: int, known_bytes: int) -> int:
+    """Rows per shard for a manifest of `rows` whose objects hold `known_bytes`: 256 where nothing speaks against it.
+
+    Small sources get at least 16 parts, so that the first results come early; large images get fewer rows, since a
+    shard's files stand in memory together. Never fewer than 16.
+    """
+    by_bytes = SHARD_BYTES * rows // known_bytes if known_bytes else DEFAULT_SHARD_ROWS
+    return max(16, min(DEFAULT_SHARD_ROWS, rows // 16, by_bytes))
 
 
 def part_name(shard: int) -> str:
