@@ -61,11 +61,11 @@ class Judge:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to `JUDGED_SCHEMA`."""
-        # PyArrow's tensor column hands out its pixels without a copy; the shard's block is one chunk.
         good = np.flatnonzero(table["error_code"].is_null().to_numpy())
         judgements: list[Judgement] = []
         if len(good):
-            pixels = table["pixels"].combine_chunks().to_numpy_ndarray()
+            # The shard's block is one chunk, whose tensor is a view of Ray's shared memory.
+            pixels = table["pixels"].chunk(0).to_numpy_ndarray()
             shard = table["row_id"][0].as_py() // self._settings.shard_rows
             try:
                 judgements = self._judge(shard, [pixels[index] for index in good])
