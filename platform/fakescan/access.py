@@ -5,8 +5,11 @@ import os
 import secrets
 from pathlib import Path
 
-from fakescan.failure import classify, is_transient, redact, root_cause, service_code, store_errors
-from fakescan.storage import Store, file_path, is_s3, scheme_of, split_bucket
+from fsspec import AbstractFileSystem
+
+from fakescan.address import file_path, redact, scheme_of, split_bucket
+from fakescan.failure import classify, is_transient, root_cause, service_code, store_errors
+from fakescan.store import Store, is_s3
 from fakevlm.errors import ErrorCode, UserError
 
 _PROBE = ".fakescan-write-check-"
@@ -21,12 +24,9 @@ def check_readable(url: str, store: Store) -> None:
     filesystem, path = store.filesystem(url, attempts=2)
     try:
         if is_s3(filesystem):
-            bucket, key = split_bucket(path)
-            if not bucket:
-                raise UserError(f"{url} names no bucket: write s3://BUCKET/PREFIX")
-            filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+            _check_s3_readable(filesystem, url)
         elif scheme == "http":
-            filesystem.cat_file(url, start=0, end=1)
+            filesystem.cat_file(path, start=0, end=1)
         else:
             filesystem.exists(path)
     except UserError:
@@ -58,6 +58,19 @@ def check_writable(url: str, store: Store) -> None:
         raise UserError(explain("write to", url, store, error)) from None
     with contextlib.suppress(PermissionError):  # a policy may allow writing and forbid deleting
         filesystem.rm_file(probe)
+
+
+def _check_s3_readable(filesystem: AbstractFileSystem, url: str) -> None:
+    bucket, key = split_bucket(url)
+    if not bucket:
+        raise UserError(f"{url} names no bucket: write s3://BUCKET/PREFIX")
+    try:
+        filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+    except PermissionError as error:
+        try:  # a policy may allow reading one object and forbid listing
+            filesystem.call_s3("head_object", Bucket=bucket, Key=key or "-")
+        except OSError:
+            raise error from error.__cause__
 
 
 def _check_local_readable(url: str) -> None:

@@ -14,6 +14,7 @@ from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
     from fakescan.scan.driver import Outcome
+    from fakescan.scan.run import RunFolder
 
 EXIT_USAGE = 2
 EXIT_FAILED = 1
@@ -114,10 +115,11 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
 
     settings = scan_config(config, flags)
     from fakescan.scan.driver import ScanFailedError, run_scan
+    from fakescan.scan.lease import LeaseLostError
 
     try:
         outcome = run_scan(settings, ray_address=ray_address, verbose=verbose)
-    except ScanFailedError as error:
+    except (ScanFailedError, LeaseLostError) as error:
         _fail(str(error), EXIT_FAILED)
     _report(outcome)
     if outcome.error_rate > settings.max_error_rate:
@@ -183,11 +185,9 @@ def index(source: str, output: str, globs: tuple[str, ...], extensions: str | No
 @_store_options("output", "the run")
 def verify(run: str, **flags: Any) -> None:
     """Check that RUN accounts for every row of its manifest exactly once."""
-    from fakescan.scan.run import RunFolder
     from fakescan.scan.verify import verify as check
-    from fakescan.settings import store_from_flags
 
-    found = check(RunFolder(run, store_from_flags("output", flags)))
+    found = check(_run_folder(run, flags))
     for problem in found.problems[:20]:
         print(problem)
     if len(found.problems) > 20:
@@ -209,12 +209,21 @@ def verify(run: str, **flags: Any) -> None:
 def compact(run: str, **flags: Any) -> None:
     """Merge the parts of a finished RUN into few big files under RUN/compact."""
     from fakescan.scan.compact import compact as merge
+
+    index = merge(_run_folder(run, flags))
+    rows = sum(file.rows for file in index.files)
+    print(f"{rows:,} rows in {len(index.files)} files: {run.rstrip('/')}/compact/*.parquet")
+
+
+def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
+    """The folder of a run that is to be read, after one request that finds wrong credentials and addresses."""
+    from fakescan.access import check_readable
     from fakescan.scan.run import RunFolder
     from fakescan.settings import store_from_flags
 
-    index = merge(RunFolder(run, store_from_flags("output", flags)))
-    rows = sum(file.rows for file in index.files)
-    print(f"{rows:,} rows in {len(index.files)} files: {run.rstrip('/')}/compact/*.parquet")
+    store = store_from_flags("output", flags)
+    check_readable(run, store)
+    return RunFolder(run, store)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from typing import Any
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+_ANSWER_S = 10.0
+"""Seconds in which a cluster's address must accept a connection."""
 
 
 def connect(address: str | None = None, *, verbose: bool = False) -> None:
@@ -39,6 +43,7 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
         with _quiet_stderr(verbose):
             ray.init(address="local", include_dashboard=False, num_cpus=max(2, os.cpu_count() or 1), **options)
     else:
+        _refuse_silent(address)
         try:
             with _quiet_stderr(verbose):
                 ray.init(address=address, **options)
@@ -46,6 +51,17 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
             raise UserError(f"ray address: no cluster answers at {address!r} ({_first_line(error)})") from error
     loading.join()
     _quiet_data(verbose)
+
+
+def _refuse_silent(address: str) -> None:
+    """Raise UserError when nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except OSError as error:
+        raise UserError(f"ray address: no cluster answers at {address!r} ({error})") from None
 
 
 def _quiet_data(verbose: bool) -> None:

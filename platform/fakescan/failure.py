@@ -2,24 +2,18 @@
 
 import asyncio
 import errno
-import re
 import sys
-from urllib.parse import urlsplit, urlunsplit
 
+from fakescan.address import redact_text
 from fakevlm.errors import ErrorCode, UserError
 
-_QUERY_SCHEMES = frozenset({"http", "https", "ftp", "ftps", "sftp", "smb", "webdav", "webdavs", "webhdfs"})
-"""Schemes with RFC 3986 queries and user names; in `s3://` and `gs://` a `?` or `@` belongs to the key."""
-
-_SIGNED = re.compile(r"[?&](X-Amz-Signature|X-Goog-Signature|Signature|sig|token)=", re.IGNORECASE)
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 _DENIED_CODES = frozenset(
     {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AllAccessDisabled"}
 )
 _MISSING_CODES = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound", "404"})
 _BUSY_CODES = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout", "InternalError"}
-    | {"ServiceUnavailable", "OperationAborted"}
+    | {"ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict"}
 )
 _MISSING_ERRNO = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG})
 _DENIED_ERRNO = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -56,32 +50,6 @@ def store_errors() -> tuple[type[Exception], ...]:
         if module in sys.modules:
             kinds.append(getattr(sys.modules[module], name))
     return tuple(kinds)
-
-
-def redact(uri: str) -> str:
-    """The URI without what may hold a secret: query, fragment and user of web addresses, and presigned queries of any.
-
-    Everything that is logged, printed or stored in results passes through here. The path is kept as it is.
-    """
-    if uri.startswith("tar://") and "::" in uri:  # tar://MEMBER::URI-OF-THE-TAR
-        member, _, archive = uri.partition("::")
-        return f"{member}::{redact(archive)}"
-    scheme, separator, _ = uri.partition("://")
-    if not separator:
-        return uri
-    if scheme.lower() in _QUERY_SCHEMES:
-        try:
-            parts = urlsplit(uri)
-        except ValueError:  # such as an unclosed IPv6 bracket
-            return f"{scheme}://…"
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    signed = _SIGNED.search(uri)
-    return uri[: uri.index("?")] if signed and "?" in uri else uri
-
-
-def redact_text(text: str) -> str:
-    """Free text, such as another library's message, on one line and with every URL in it redacted."""
-    return " ".join(_URL.sub(lambda match: redact(match.group()), text).split())
 
 
 def http_status(error: BaseException) -> int | None:
@@ -164,7 +132,8 @@ def _message(error: BaseException, status: int | None, code: str) -> str:
         response = getattr(error, "response", {})
         words = str(response.get("Error", {}).get("Message", "")) if isinstance(response, dict) else ""
         detail = f": {words}" if words and words != _REASONS.get(status or 0, "").title() else ""
-        return redact_text(f"{code or status}{detail}")
+        name = f"{status} {_REASONS.get(status, '')}".rstrip() if code.isdigit() and status else code or status
+        return redact_text(f"{name}{detail}")
     if status is not None:
         reason = str(getattr(error, "message", "") or _REASONS.get(status, "")).strip()
         return redact_text(f"HTTP {status} {reason}".rstrip())

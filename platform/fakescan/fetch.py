@@ -13,10 +13,11 @@ from operator import itemgetter
 
 import pyarrow as pa
 
+from fakescan.address import scheme_of
 from fakescan.failure import classify, is_transient, store_errors
 from fakescan.io_loop import io_loop
 from fakescan.parquet_source import read_images
-from fakescan.storage import Store, scheme_of
+from fakescan.store import Store
 from fakescan.transport import Request, Transport, open_transport, read_local, too_large
 from fakevlm.errors import ErrorCode, ImageError
 

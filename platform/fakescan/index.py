@@ -1,12 +1,13 @@
 """Index: list a source once and write its manifest."""
 
+import itertools
 import logging
 
 from fakescan.access import check_writable
-from fakescan.failure import redact
+from fakescan.address import redact
 from fakescan.manifest import ManifestInfo, ManifestReader, write_manifest
 from fakescan.sources import new_since, open_source
-from fakescan.storage import Store
+from fakescan.store import Store
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -24,20 +25,26 @@ def build_index(
 ) -> ManifestInfo:
     """Write the manifest of `source` into the folder `manifest_url`.
 
-    `store` reaches the source, `manifest_store` (the same by default) the manifest. With `earlier` only what is new or
-    changed since that manifest goes in. Raises `UserError` for anything the user can mend, an empty source included.
+    `store` reaches the source, `manifest_store` (the same by default) the manifest; `glob` and `extensions` are those
+    of `open_source`. With `earlier` only what is new or changed since that manifest goes in. The addresses stand in
+    the manifest in full, with the signatures of presigned ones: keep it as private as the images. Raises `UserError`
+    for anything the user can mend, a source without images included.
     """
     store = store or Store()
     manifest_store = manifest_store or store
     found = open_source(source, store, glob=glob, extensions=extensions)
-    check_writable(manifest_url, manifest_store)
-    filesystem, path = manifest_store.filesystem(manifest_url)
     entries = iter(found)
     if earlier is not None:
         entries = new_since(entries, earlier)
+        first = next(entries, None)
+        if first is None:
+            raise UserError(f"nothing under {redact(source)} is new or changed since {redact(earlier.url)}")
+        entries = itertools.chain([first], entries)
+    check_writable(manifest_url, manifest_store)
+    filesystem, path = manifest_store.filesystem(manifest_url)
     try:
         info = write_manifest(entries, filesystem, path, source=source, unique=found.unique, skipped=found.skipped)
     except FileExistsError:
         raise UserError(f"{redact(manifest_url)} already holds a manifest: name another folder") from None
-    logger.info("indexed %d images, %d duplicates", info.rows, info.duplicates)
+    logger.info("indexed %d images, %d duplicates left out", info.rows, info.duplicates)
     return info

@@ -14,8 +14,10 @@ from urllib.parse import quote_from_bytes
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
+from fakescan.address import file_path, redact, split_bucket
 from fakescan.manifest import ENTRY_SCHEMA
-from fakescan.storage import Store, file_path, is_local, is_s3, patiently, redact, split_bucket
+from fakescan.storage import patiently
+from fakescan.store import Store, is_local, is_s3
 from fakescan.transport import LOCAL_ETAG, entry_etag, normal_etag
 from fakevlm.errors import UserError
 
@@ -24,6 +26,8 @@ LISTERS = 16
 
 _SPLIT_LEAVES = 4 * LISTERS
 _SPLIT_LEVELS = 6
+_MOST_FOLDERS = 50_000
+_FEW_FOLDERS = 20
 _PAGES_AHEAD = 16
 _LOCAL_ROWS = 16_384
 
@@ -121,9 +125,22 @@ def _list_s3(filesystem: AbstractFileSystem, url: str, name_start: str) -> Itera
 
     def split(prefix: str) -> Page | None:
         answer, table = page(Prefix=prefix, Delimiter="/")
-        if answer.get("IsTruncated"):
-            return None  # wide: going through its folders one by one would take more requests than going through it
-        return table, [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
+        tables, folders = [table], [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
+        if answer.get("IsTruncated") and not (folders and full_folders(prefix)):
+            return None
+        while answer.get("IsTruncated"):
+            if len(folders) > _MOST_FOLDERS:
+                return None
+            answer, table = page(Prefix=prefix, Delimiter="/", ContinuationToken=answer["NextContinuationToken"])
+            tables.append(table)
+            folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
+        return pa.concat_tables(tables), folders
+
+    def full_folders(prefix: str) -> bool:
+        """Whether going through the folders one by one takes about as many requests as going through all at once."""
+        _, table = page(Prefix=prefix)
+        names = {uri[len(base) + len(prefix) :].partition("/")[0] for uri in table["uri"].to_pylist()}
+        return len(names) <= _FEW_FOLDERS
 
     def everything(prefix: str) -> Iterator[pa.Table]:
         token: dict[str, str] = {}
@@ -138,7 +155,7 @@ def _list_s3(filesystem: AbstractFileSystem, url: str, name_start: str) -> Itera
         key = f"{key.rstrip('/')}/" if key.strip("/") else ""
     elif key and not key.endswith("/"):
         answer, table = page(Prefix=key, MaxKeys=1)
-        if any(item["Key"] == key for item in answer.get("Contents", [])):  # sorts before every longer name
+        if any(item["Key"] == key and item["Size"] for item in answer.get("Contents", [])):  # none sorts before it
             yield table
             return
         key += "/"
@@ -247,6 +264,7 @@ def _in_parallel(
             with changed:
                 stopped = True
                 changed.notify_all()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _split(root: str, split: Callable[[str], Page | None], pool: ThreadPoolExecutor) -> list[_Leaf]:

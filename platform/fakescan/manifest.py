@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fakescan.storage import Store, is_local, list_names, patiently, put_atomic, read_bytes, redact
+from fakescan.address import redact
+from fakescan.storage import list_names, patiently, put_atomic, read_bytes
+from fakescan.store import Store, is_local
 from fakescan.uri_set import UriSet
 from fakevlm.errors import UserError
 

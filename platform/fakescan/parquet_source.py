@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from fakescan.failure import classify, redact
+from fakescan.address import redact
+from fakescan.failure import classify
 from fakescan.manifest import ENTRY_SCHEMA
-from fakescan.storage import Store, is_local
+from fakescan.store import Store, is_local
 from fakescan.transport import LOCAL_ETAG, entry_etag
 from fakevlm.errors import ErrorCode, ImageError, UserError
 

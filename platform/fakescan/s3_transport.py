@@ -7,9 +7,10 @@ from typing import Any
 import aiohttp
 from botocore.awsrequest import AWSPreparedRequest
 
+from fakescan.address import split_bucket
 from fakescan.failure import BUSY_STATUS
 from fakescan.s3_signature import BucketSigner
-from fakescan.storage import Store, make_filesystem, split_bucket
+from fakescan.store import Store, make_filesystem
 from fakescan.transport import Request, check_size, decoded, read_response, refuse_too_large, span_header
 from fakevlm.errors import ErrorCode, ImageError
 

@@ -19,11 +19,12 @@ def scan_config(file: Path | None, flags: dict[str, Any]) -> ScanConfig:
     for name in ("input", "output", "model"):
         given = _store_settings(name, flags)
         if given:
-            settings[f"{name}_store"] = {**(settings.get(f"{name}_store") or {}), **given}
+            settings[f"{name}_store"] = _joined(settings.get(f"{name}_store"), given)
     plain = {key: value for key, value in flags.items() if key in ScanConfig.model_fields}
     plain["extensions"] = split_extensions(flags.get("extensions"))
     plain["engine"] = _engine(settings.get("engine"), flags.get("engine"))
-    settings |= {key: value for key, value in plain.items() if value not in (None, (), False)}
+    # Not `in`: 0 equals False, and `--limit 0` must be refused, not ignored.
+    settings |= {key: value for key, value in plain.items() if value is not None and value is not False and value != ()}
     for required in ("source", "output"):
         if not settings.get(required):
             flag = "SOURCE" if required == "source" else "--output"
@@ -93,12 +94,24 @@ def _store_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "options": options} if options else settings
 
 
+def _joined(from_file: Any, given: dict[str, Any]) -> Any:
+    """A store of the file with what flags say in place of its settings; options are replaced one by one."""
+    if not isinstance(from_file, dict):
+        return from_file or given
+    options = from_file.get("options")
+    if isinstance(options, dict) and "options" in given:
+        given = {**given, "options": {**options, **given["options"]}}
+    return {**from_file, **given}
+
+
 def _engine(from_file: Any, flag: str | None) -> Any:
     """`--engine fake` chooses the kind; the file's further settings of the same kind stay."""
     if isinstance(from_file, str):
         from_file = {"kind": from_file}
+    if isinstance(from_file, dict):
+        from_file = {"kind": "vllm", **from_file}
     if flag is None:
         return from_file
-    if isinstance(from_file, dict) and from_file.get("kind", "vllm") == flag:
-        return {**from_file, "kind": flag}
+    if isinstance(from_file, dict) and from_file["kind"] == flag:
+        return from_file
     return {"kind": flag}

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fakescan.access import check_readable, explain
-from fakescan.failure import redact, store_errors
+from fakescan.address import file_path, redact, scheme_of
+from fakescan.failure import store_errors
 from fakescan.listing import list_objects
 from fakescan.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
 from fakescan.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
 from fakescan.parquet_source import image_column, open_parquet, parquet_entries
-from fakescan.storage import Store, file_path, scheme_of
+from fakescan.store import Store
 from fakescan.tar_source import tar_entries
 from fakescan.uri_set import UriSet
 from fakescan.user_manifest import LIST_EXTENSIONS, read_user_manifest, uri_column
@@ -76,19 +77,26 @@ def open_source(
     if not source:
         raise UserError("the source is empty: name a folder, a bucket, a list or a manifest")
     wanted = NameFilter.of(glob, extensions)
+    many = expand_braces(source)
     try:
-        parts = [_recognise(one, store, wanted) for one in expand_braces(source)]
+        first = _recognise(many[0], store, wanted)
+        if len(many) == 1:
+            return first
+        if first.kind == "tar":  # shards come by the thousand: not worth a look at each
+            shards = (table for one in many for table in _one_object(one, store))
+            return Source(source, "tar", False, lambda this: _tars(shards, this, store, wanted))
+        parts = [first, *(_recognise(one, store, wanted) for one in many[1:])]
     except store_errors() as error:
         raise error if isinstance(error, UserError) else UserError(explain("read", source, store, error)) from None
-    if len(parts) == 1:
-        return parts[0]
 
     def each(this: Source) -> Tables:
         for part in parts:
             part.skipped = this.skipped
-            yield from part._tables()
+            for table in part._tables():
+                this.kind = part.kind
+                yield table
 
-    return Source(source, parts[0].kind, False, each)
+    return Source(source, first.kind, False, each)
 
 
 def new_since(entries: Tables, earlier: ManifestReader) -> Tables:
@@ -118,12 +126,13 @@ def _recognise(source: str, store: Store, wanted: NameFilter) -> Source:
     extension = os.path.splitext(source.partition("?")[0] if web else source)[1].lower()
     if has_pattern(source) and not web and not _exists(source, store):
         folder, pattern = split_pattern(source)
-        return Source(folder, "objects", True, lambda this: _objects(this, store, wanted.within(pattern)))
+        check_readable(folder, store)
+        return Source(source, "objects", True, lambda this: _objects(this, folder, store, wanted.within(pattern)))
+    check_readable(source, store)
     if extension in LIST_EXTENSIONS or (web and not extension):
         return Source(source, "list", False, lambda this: _named(read_user_manifest(source, store), this, wanted))
     if extension == ".parquet" and not _is_folder(source, store):
         return _parquet_file(source, store, wanted)
-    check_readable(source, store)
     if extension == ".tar" and not _is_folder(source, store):
         return Source(source, "tar", False, lambda this: _tars(_one_object(source, store), this, store, wanted))
     if web:
@@ -131,7 +140,7 @@ def _recognise(source: str, store: Store, wanted: NameFilter) -> Source:
     filesystem, path = store.filesystem(source)
     if is_manifest(filesystem, path):
         return Source(source, "manifest", True, lambda this: _named(_earlier_manifest(source, store), this, wanted))
-    return Source(source, "objects", True, lambda this: _objects(this, store, wanted))
+    return Source(source, "objects", True, lambda this: _objects(this, source, store, wanted))
 
 
 def _exists(source: str, store: Store) -> bool:
@@ -174,13 +183,13 @@ def _named(tables: Tables, this: Source, wanted: NameFilter) -> Tables:
         yield wanted.apply(table, "", this.skipped) if wanted.asked else table
 
 
-def _objects(this: Source, store: Store, wanted: NameFilter) -> Tables:
+def _objects(this: Source, folder: str, store: Store, wanted: NameFilter) -> Tables:
     """The images of a listing; if it has none, those inside its tar and Parquet files."""
-    root = this.url if scheme_of(this.url) != "file" else file_path(this.url)
+    root = folder if scheme_of(folder) != "file" else file_path(folder)
     containers: list[pa.Table] = []
     found = False
     try:
-        for table in list_objects(this.url, store, name_start=wanted.name_start):
+        for table in list_objects(folder, store, name_start=wanted.name_start):
             if table.num_rows == 1 and table["uri"][0].as_py() == root:  # named in full: taken whatever it is called
                 yield table
                 return
@@ -192,7 +201,7 @@ def _objects(this: Source, store: Store, wanted: NameFilter) -> Tables:
                 _count_extensions(others, this.skipped)
             yield images
     except store_errors() as error:
-        raise error if isinstance(error, UserError) else UserError(explain("list", this.url, store, error)) from None
+        raise error if isinstance(error, UserError) else UserError(explain("list", folder, store, error)) from None
     if found:
         for others in containers:
             _count_extensions(others, this.skipped)

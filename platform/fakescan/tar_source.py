@@ -1,15 +1,16 @@
 """WebDataset shards: the images inside tar files, each by the byte range that holds it."""
 
 import tarfile
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
-from fakescan.failure import classify, redact
+from fakescan.address import redact
+from fakescan.failure import classify
 from fakescan.manifest import ENTRY_SCHEMA
-from fakescan.storage import Store
+from fakescan.store import Store
 from fakevlm.errors import UserError
 
 _SHARDS_AT_ONCE = 8
@@ -19,15 +20,20 @@ _BLOCK_BYTES = 2**18
 
 def tar_entries(tars: Iterable[pa.Table], store: Store) -> Iterator[pa.Table]:
     """All regular members of the tar files in tables of `ENTRY_SCHEMA`, one output table per tar, in their order."""
+    shards = (
+        shard for table in tars for shard in zip(table["uri"].to_pylist(), table["etag"].to_pylist(), strict=True)
+    )
     with ThreadPoolExecutor(_SHARDS_AT_ONCE, thread_name_prefix="fakescan-tar") as pool:
-        for table in tars:
-            uris, etags = table["uri"].to_pylist(), table["etag"].to_pylist()
-            for first in range(0, len(uris), 2 * _SHARDS_AT_ONCE):  # a window, so that little waits in memory
-                window = slice(first, first + 2 * _SHARDS_AT_ONCE)
-                yield from pool.map(partial(_members, store=store), uris[window], etags[window])
+        waiting: deque[Future[pa.Table]] = deque()
+        for uri, etag in shards:
+            waiting.append(pool.submit(_members, uri, etag, store))
+            if len(waiting) > _SHARDS_AT_ONCE:  # no more than that wait in memory
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _members(uri: str, etag: str | None, *, store: Store) -> pa.Table:
+def _members(uri: str, etag: str | None, store: Store) -> pa.Table:
     filesystem, path = store.filesystem(uri)
     names: list[str] = []
     sizes: list[int] = []

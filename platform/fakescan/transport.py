@@ -1,25 +1,26 @@
 """How the bytes of one object, or of a span of it, come from each kind of store."""
 
+import asyncio
 import errno
 import os
-import re
 import stat
 import zlib
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import quote, urljoin
+from urllib.parse import urljoin
 
 import aiohttp
+from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 from yarl import URL
 
-from fakescan.storage import Store, file_path, make_filesystem, path_in
+from fakescan.address import file_path, web_address
+from fakescan.store import Store
 from fakevlm.errors import ErrorCode, ImageError
 
 LOCAL_ETAG = "mtime-"
 """Prefix of the etag that a local file gets: its modification time in nanoseconds."""
 
-_URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
 _REDIRECTS = 10
 _REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})
 _REPLACED = "the object is no longer the one in the manifest"
@@ -57,7 +58,7 @@ def open_transport(scheme: str, store: Store, *, max_bytes: int, connections: in
         return S3Transport(store, max_bytes=max_bytes, connections=connections, timeout_s=timeout_s)
     if scheme == "http":
         return WebTransport(store, max_bytes=max_bytes, connections=connections, timeout_s=timeout_s)
-    return OtherTransport(store, scheme, max_bytes=max_bytes)
+    return OtherTransport(store, max_bytes=max_bytes)
 
 
 def read_local(request: Request, max_bytes: int) -> bytes:
@@ -206,13 +207,13 @@ class WebTransport:
         headers = {**self._headers, **span_header(request)}
         if request.etag and not request.etag.startswith("W/"):  # If-Match never accepts a weak tag
             headers["If-Match"] = f'"{request.etag}"'
-        url = web_url(request.uri)
+        url = URL(web_address(request.uri), encoded=True)
         # aiohttp would follow redirects itself, but it normalises them, which breaks some signatures.
         for _ in range(_REDIRECTS):
             async with self._open().get(url, headers=headers, allow_redirects=False) as response:
                 target = response.headers.get("Location")
                 if response.status in _REDIRECT_STATUS and target:
-                    following = web_url(urljoin(str(url), target))
+                    following = URL(web_address(urljoin(str(url), target)), encoded=True)
                     if following.origin() != url.origin():
                         headers = {name: value for name, value in headers.items() if name not in self._headers}
                     url = following
@@ -230,56 +231,44 @@ class WebTransport:
             await self._session.close()
 
 
-def web_url(uri: str) -> URL:
-    """The address with characters that may not travel quoted and everything that is quoted already left alone."""
-    lone_percent = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", uri)
-    return URL(quote(lone_percent, safe=_URL_SAFE), encoded=True)
-
-
 class OtherTransport:
     """Any other fsspec store, such as Google Cloud Storage and Azure.
 
     These have no common conditional read: the version is asked for after the bytes when the manifest knows one.
     """
 
-    def __init__(self, store: Store, scheme: str, *, max_bytes: int) -> None:
-        self._store, self._scheme, self._max_bytes = store, scheme, max_bytes
-        self._filesystem: Any = None
-
-    async def _open(self) -> Any:
-        if self._filesystem is None:
-            filesystem = make_filesystem(self._store, self._scheme, attempts=1)
-            if isinstance(filesystem, AsyncFileSystem) and filesystem.async_impl:
-                filesystem = make_filesystem(self._store, self._scheme, attempts=1, asynchronous=True)
-            else:
-                from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
-
-                filesystem = AsyncFileSystemWrapper(filesystem, asynchronous=True)
-            self._filesystem = filesystem
-        return self._filesystem
+    def __init__(self, store: Store, *, max_bytes: int) -> None:
+        self._store, self._max_bytes = store, max_bytes
 
     async def read(self, request: Request) -> bytes:
-        filesystem = await self._open()
-        path = path_in(filesystem, request.uri)
-        whole = request.length is None
-        if whole and request.size is None:
-            refuse_too_large((await filesystem._info(path)).get("size"), self._max_bytes)
-        if whole:
-            body = bytes(await filesystem._cat_file(path))
+        filesystem, path = self._store.filesystem(request.uri, attempts=1)
+        if request.length is None:
+            if request.size is None:
+                refuse_too_large((await _await(filesystem, "info", path)).get("size"), self._max_bytes)
+            body = bytes(await _await(filesystem, "cat_file", path))
             check_size(request, len(body))
         else:
-            first, length = request.first or 0, request.length or 0
-            body = bytes(await filesystem._cat_file(path, start=first, end=first + length))
-            if len(body) != length:
+            first = request.first or 0
+            body = bytes(await _await(filesystem, "cat_file", path, start=first, end=first + request.length))
+            if len(body) != request.length:
                 raise ImageError(ErrorCode.CHANGED, f"{_REPLACED}: the span ends early")
         if request.etag:
-            check_etag(request, entry_etag(await filesystem._info(path)))
+            check_etag(request, entry_etag(await _await(filesystem, "info", path)))
         return body
 
     async def close(self) -> None:
-        session = getattr(self._filesystem, "_session", None)
-        if session is not None and hasattr(session, "close"):
-            await session.close()
+        """The file system closes its own connections."""
+
+
+async def _await(filesystem: AbstractFileSystem, method: str, *arguments: object, **options: object) -> Any:
+    """A file system's method, on its own event loop if it has one, else on a thread.
+
+    Not an asynchronous instance on this loop: some close their sessions only on the loop that fsspec runs.
+    """
+    if isinstance(filesystem, AsyncFileSystem) and filesystem.async_impl:
+        coroutine = getattr(filesystem, f"_{method}")(*arguments, **options)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, filesystem.loop))
+    return await asyncio.to_thread(getattr(filesystem, method), *arguments, **options)
 
 
 def entry_etag(info: dict[str, Any]) -> str | None:

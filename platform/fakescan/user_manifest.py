@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from fakescan.failure import classify, redact
+from fakescan.address import redact, scheme_of
+from fakescan.failure import classify
 from fakescan.manifest import ENTRY_SCHEMA, conform
 from fakescan.parquet_source import open_parquet
-from fakescan.storage import Store, scheme_of
+from fakescan.store import Store
 from fakevlm.errors import UserError
 
 URI_COLUMNS = ("uri", "url", "path", "image_url", "image_uri", "image_path", "file", "file_name", "filename", "image")
@@ -60,7 +61,7 @@ def _folder(url: str) -> str:
 def _open(url: str, store: Store) -> Any:
     filesystem, path = store.filesystem(url)
     if scheme_of(url) == "http":  # lists are read whole: many servers neither tell sizes nor serve ranges
-        return io.BytesIO(filesystem.cat_file(url))
+        return io.BytesIO(filesystem.cat_file(path))
     return filesystem.open(path, "rb", block_size=2**22)
 
 

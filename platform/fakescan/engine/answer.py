@@ -1,7 +1,6 @@
 """One image's way through vLLM: read the two log-probabilities off token one, then explain or stop."""
 
 import enum
-import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -88,10 +87,11 @@ class Answer:
         first = output.logprobs[0]
         self._logprob_fake = first[self._fake_token].logprob
         self._logprob_real = first[self._real_token].logprob
-        if math.isnan(self._logprob_fake) or math.isnan(self._logprob_real):
-            self.fail("the engine gave a log-probability that is not a number")
+        try:
+            score = score_tokens(self._logprob_fake, self._logprob_real, self._ask.calibration).score
+        except ValueError as error:  # NaN, or both words impossible
+            self.fail(str(error))
             return Next.DONE if finished else Next.STOP
-        score = score_tokens(self._logprob_fake, self._logprob_real, self._ask.calibration).score
         verdict = decide(score, self._ask.calibration)
         if not self._ask.wants_explanation(verdict):
             return Next.DONE if finished else Next.STOP

@@ -1,18 +1,17 @@
 """Merges a finished run's many parts into few big Parquet files for readers; the parts stay the ledger."""
 
-import hashlib
 import io
-import json
 from collections.abc import Iterator
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from fakescan.scan.rows import RESULT_SCHEMA
 from fakescan.scan.run import RunFolder
-from fakescan.scan.shards import missing
+from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import RunPlace
-from fakescan.storage import list_names, put_atomic, read_bytes, redact
+from fakescan.storage import list_names, put_atomic, redact
 from fakevlm.errors import UserError
 
 ROWS_PER_FILE = 1_000_000
@@ -35,8 +34,6 @@ class CompactIndex(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     run_id: str
-    parts_sha256: str
-    """Over names and sizes of the parts that were merged; a retry that rewrites parts makes the files stale."""
     files: list[CompactFile]
 
 
@@ -47,22 +44,17 @@ def compact(folder: RunFolder, *, rows_per_file: int = ROWS_PER_FILE) -> Compact
     for a run that is not finished. Holds one merged file in memory, compressed.
     """
     run = folder.open()
-    listing = list_names(folder.fs, folder.parts)
-    left = missing(run.sharding, (name for name, _ in listing))
+    left = missing(run.sharding, part_names(folder.fs, folder.parts))
     if len(left):
         raise UserError(f"run: {redact(folder.url)} is not finished ({len(left)} parts are missing); resume it first")
-    digest = hashlib.sha256(json.dumps(listing).encode()).hexdigest()
-    current = _current(folder)
     place = RunPlace(run.run_id, folder.url, folder.store, run.sharding)
     per_file = max(1, rows_per_file // run.shard_rows)
     groups = [
         range(first, min(first + per_file, run.sharding.count)) for first in range(0, run.sharding.count, per_file)
     ]
-    if current is not None and current.parts_sha256 == digest and len(current.files) == len(groups):
-        return current
     files = list(_write(folder, place, groups))
     _remove_others(folder, {file.name for file in files})
-    index = CompactIndex(run_id=run.run_id, parts_sha256=digest, files=files)
+    index = CompactIndex(run_id=run.run_id, files=files)
     put_atomic(folder.fs, f"{folder.path}/compact/{INDEX}", index.model_dump_json(indent=2).encode())
     return index
 
@@ -74,7 +66,10 @@ def _write(folder: RunFolder, place: RunPlace, groups: list[range]) -> Iterator[
         rows = 0
         with pq.ParquetWriter(sink, RESULT_SCHEMA, compression="zstd") as writer:
             for shard in shards:
-                part = place.read_part(shard)
+                try:
+                    part = place.read_part(shard)
+                except pa.ArrowInvalid as error:
+                    raise UserError(f"run: {part_name(shard)} of {redact(folder.url)} is damaged: {error}") from None
                 if part is None:
                     raise UserError(f"run: a part of {redact(folder.url)} vanished while it was read; try again")
                 writer.write_table(part.cast(RESULT_SCHEMA))
@@ -84,13 +79,6 @@ def _write(folder: RunFolder, place: RunPlace, groups: list[range]) -> Iterator[
             raise UserError(f"run: the parts of {name} hold {rows} rows, not {expected}; run fakescan verify")
         put_atomic(folder.fs, f"{folder.path}/compact/{name}", sink.getvalue())
         yield CompactFile(name=name, first_row=place.sharding.first(shards[0]), rows=rows)
-
-
-def _current(folder: RunFolder) -> CompactIndex | None:
-    try:
-        return CompactIndex.model_validate_json(read_bytes(folder.fs, f"{folder.path}/compact/{INDEX}"))
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def _remove_others(folder: RunFolder, kept: set[str]) -> None:

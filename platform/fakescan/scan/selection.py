@@ -1,11 +1,12 @@
 """Which images of a source a run covers: all, what is new since an earlier run, or a few for a dry run."""
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
-from fakescan.manifest import ENTRY_SCHEMA, ManifestInfo, ManifestReader, conform, write_manifest
+from fakescan.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, ManifestReader, conform, write_manifest
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.run import RunFolder
 from fakescan.sources import new_since, open_source
@@ -32,6 +33,7 @@ def write_run_manifest(config: ScanConfig, folder: RunFolder) -> tuple[ManifestI
         chosen = first_rows(counted, config.limit)
     elif config.sample is not None:
         chosen = random_rows(counted, config.sample)
+    _remove_unfinished(folder)
     info = write_manifest(
         chosen, folder.fs, f"{folder.path}/manifest", source=config.source, unique=source.unique, skipped=source.skipped
     )
@@ -39,6 +41,12 @@ def write_run_manifest(config: ScanConfig, folder: RunFolder) -> tuple[ManifestI
         raise UserError(f"source: nothing in {redact(config.source)} is new or changed since {config.new_since}")
     dry_run = config.limit is not None or config.sample is not None
     return info, counted.rows if dry_run else info.rows
+
+
+def _remove_unfinished(folder: RunFolder) -> None:
+    """The manifest of a start that ended before its run.json stood: nothing refers to it."""
+    with contextlib.suppress(FileNotFoundError):
+        folder.fs.rm_file(f"{folder.path}/manifest/{INFO_NAME}")
 
 
 class _Counted:

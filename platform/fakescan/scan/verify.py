@@ -13,8 +13,9 @@ from fakescan.scan.rows import RESULT_SCHEMA, Tally, tally
 from fakescan.scan.run import RunFile, RunFolder
 from fakescan.scan.shards import part_name, part_names, part_shard
 from fakescan.scan.stages import RunPlace
-from fakescan.storage import redact
-from fakevlm.errors import ErrorCode
+from fakescan.storage import redact, redact_text
+from fakevlm.errors import ErrorCode, UserError
+from fakevlm.verdict import Verdict
 
 _READERS = 8
 
@@ -40,12 +41,20 @@ def verify(folder: RunFolder) -> Verification:
     shards = list(_named_shards(folder, run, found))
     place = RunPlace(run.run_id, folder.url, folder.store, run.sharding)
     with ThreadPoolExecutor(_READERS) as pool:
-        for problem, counts in pool.map(lambda shard: _check_part(place, reader, run, shard), shards):
-            if problem is not None:
-                found.problems.append(problem)
-            if counts is not None:
-                found.tally.add(counts)
+        try:
+            for problem, counts in pool.map(lambda shard: _check_part(place, reader, run, shard), shards):
+                if problem is not None:
+                    found.problems.append(problem)
+                if counts is not None:
+                    found.tally.add(counts)
+        except _LostManifestError as error:
+            pool.shutdown(cancel_futures=True)
+            raise UserError(f"run: the manifest in {redact(folder.url)} cannot be read: {error}") from None
     return found
+
+
+class _LostManifestError(Exception):
+    """A file of the manifest is gone or damaged: no part can be checked."""
 
 
 def _named_shards(folder: RunFolder, run: RunFile, found: Verification) -> Iterator[int]:
@@ -78,7 +87,10 @@ def _check_part(place: RunPlace, reader: ManifestReader, run: RunFile, shard: in
     if not part.schema.equals(RESULT_SCHEMA):
         return f"{name} has other columns than this version's results", None
     sharding = place.sharding
-    rows = reader.rows(sharding.first(shard), sharding.size(shard))
+    try:
+        rows = reader.rows(sharding.first(shard), sharding.size(shard))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _LostManifestError(redact_text(str(error))) from error
     if not part["row_id"].equals(rows["row_id"]):
         return f"{name} does not hold rows {sharding.first(shard)} to {sharding.first(shard) + len(rows) - 1}", None
     if part["uri"].to_pylist() != [redact(uri) for uri in rows["uri"].to_pylist()]:
@@ -88,6 +100,9 @@ def _check_part(place: RunPlace, reader: ManifestReader, run: RunFile, shard: in
     bad = pc.sum(pc.equal(pc.is_valid(part["verdict"]), pc.is_valid(part["error_code"]))).as_py()
     if bad:
         return f"{name} has {bad} rows with neither or both of verdict and error", None
+    strange = set(part["verdict"].unique().to_pylist()) - {None} - {str(verdict) for verdict in Verdict}
+    if strange:
+        return f"{name} has unknown verdicts: {', '.join(sorted(strange))}", None
     unknown = set(part["error_code"].unique().to_pylist()) - {None} - {str(code) for code in ErrorCode}
     if unknown:
         return f"{name} has unknown error codes: {', '.join(sorted(unknown))}", None

@@ -1,0 +1,72 @@
+"""Addresses of objects: their schemes, local paths, buckets and keys, and what of them may be shown."""
+
+import os
+import re
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az", "https": "http", "local": "file"}
+_QUERY_SCHEMES = frozenset({"http", "https", "ftp", "ftps", "sftp", "smb", "webdav", "webdavs", "webhdfs"})
+"""Schemes with RFC 3986 queries and user names; in `s3://` and `gs://` a `?` or `@` belongs to the key."""
+
+_SIGNED = re.compile(r"[?&](X-Amz-Signature|X-Goog-Signature|Signature|sig|token)=", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
+
+
+def scheme_of(url: str) -> str:
+    """The scheme in one spelling: `file` (also for none), `s3`, `gs`, `az`, `http` (also for https), `memory`, …."""
+    match = _SCHEME.match(url)
+    scheme = match.group(1).lower() if match else "file"
+    return _ALIASES.get(scheme, scheme)
+
+
+def file_path(url: str) -> str:
+    """The absolute path of a local URL. `file://` URLs are percent-decoded (RFC 8089), plain paths are taken as is."""
+    if url.lower().startswith("file://"):
+        escaped = url.replace("?", "%3F").replace("#", "%23")
+        return os.path.abspath(unquote(urlsplit(escaped).path, errors="surrogateescape"))
+    if url.lower().startswith("local://"):
+        url = url[len("local://") :]
+    return os.path.abspath(os.path.expanduser(url))
+
+
+def split_bucket(path: str) -> tuple[str, str]:
+    """Bucket and key of an S3 URL or path. Keys are literal: `?`, `#`, `%` and a trailing `/` belong to them."""
+    path = _SCHEME.sub("", path)
+    bucket, _, key = path.partition("/")
+    if bucket.startswith("arn:"):  # arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/KEY
+        name, _, key = key.partition("/")
+        bucket = f"{bucket}/{name}"
+    return bucket, key
+
+
+def web_address(uri: str) -> str:
+    """The address with characters that may not travel quoted, and everything that is quoted already left alone."""
+    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", uri), safe=_URL_SAFE)
+
+
+def redact(uri: str) -> str:
+    """The URI without what may hold a secret: query, fragment and user of web addresses, and presigned queries of any.
+
+    Everything that is logged, printed or stored in results passes through here. The path is kept as it is.
+    """
+    if uri.startswith("tar://") and "::" in uri:  # tar://MEMBER::URI-OF-THE-TAR
+        member, _, archive = uri.partition("::")
+        return f"{member}::{redact(archive)}"
+    scheme, separator, _ = uri.partition("://")
+    if not separator:
+        return uri
+    if scheme.lower() in _QUERY_SCHEMES:
+        try:
+            parts = urlsplit(uri)
+        except ValueError:  # such as an unclosed IPv6 bracket
+            return f"{scheme}://…"
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    signed = _SIGNED.search(uri)
+    return uri[: uri.index("?")] if signed and "?" in uri else uri
+
+
+def redact_text(text: str) -> str:
+    """Free text, such as another library's message, on one line and with every URL in it redacted."""
+    return " ".join(_URL.sub(lambda match: redact(match.group()), text).split())

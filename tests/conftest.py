@@ -1,0 +1,101 @@
+"""Fixtures that several test modules share: a real S3 server, fresh buckets in it, a web server."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from fakescan.storage import Store
+from tests.storage_server import SeaweedServer
+from tests.web_server import WebServer
+
+_bucket_numbers = itertools.count()
+
+
+class Bucket(NamedTuple):
+    """An S3 bucket: its URL, the settings that reach it, and its name."""
+
+    url: str
+    store: Store
+    name: str
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """Call the S3 client with the bucket's name and literal keys."""
+        filesystem, _ = self.store.filesystem(self.url)
+        return filesystem.call_s3(method, Bucket=self.name, **arguments)
+
+    def put(self, key: str, data: bytes, **arguments: Any) -> None:
+        self.call("put_object", Key=key, Body=data, **arguments)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServer]:
+    """One S3 server for the whole run."""
+    with SeaweedServer(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_s3(tmp_path: Path) -> Iterator[SeaweedServer]:
+    """An S3 server that the test may kill."""
+    with SeaweedServer(tmp_path / "own-seaweed") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3: SeaweedServer) -> Bucket:
+    """A fresh, empty bucket."""
+    return new_bucket(s3)
+
+
+def new_bucket(server: SeaweedServer) -> Bucket:
+    name = f"bucket-{next(_bucket_numbers)}"
+    bucket = Bucket(f"s3://{name}", server.store, name)
+    bucket.call("create_bucket")
+    return bucket
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    """A web server whose answers the test scripts."""
+    with WebServer() as server:
+        yield server
+
+
+@pytest.fixture
+def unprivileged() -> Callable[[], AbstractContextManager[None]]:
+    """A context in which file permissions bind this process even if the tests run as root."""
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)  # nobody
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The untrained tiny LLaVA: 84-pixel images, 36 image tokens."""
+    from fakevlm.tiny import build_tiny
+
+    return build_tiny(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """A local Ray cluster of 4 logical CPUs that this process is connected to; its address for other drivers."""
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
