@@ -1,9 +1,5 @@
 """Opens a FakeVLM in any layout it comes in, as a folder that vLLM and transformers load, or says what is missing."""
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,31 +7,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fakevlm.errors import UserError
-from fakevlm.layout import (
-    INDEX,
-    Weights,
-    check_shapes,
-    read_json,
-    read_weights,
-    rename_file,
-    rename_index,
-    text_config,
-    vision_config,
-)
-from fakevlm.location import build_once, cache_folder, resolve
+from fakevlm.layout import check_shapes, read_json, read_weights, text_config, vision_config
+from fakevlm.location import cache_folder, resolve
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import IMAGE_TOKEN, PromptSpec
 from fakevlm.tokens import PromptTokens
 from fakevlm.verdict import Calibration
+from fakevlm.view import loadable_view, weights_sha256
 
 CARD = "fakevlm.json"
 ARCHITECTURE = "LlavaForConditionalGeneration"
-_VIEW_VERSION = 1
-"""Part of the key of every view in the cache: raise it when views are made differently."""
 
 
 class Card(BaseModel):
-    """What `fakevlm.json` in a checkpoint's folder says. A folder without it holds the released FakeVLM: all defaults."""
+    """What `fakevlm.json` beside the weights says. A folder without it holds the released FakeVLM: all defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,8 +52,11 @@ class Checkpoint:
     max_model_len: int
     """Positions that the language model knows."""
     fake_token_id: int
+    """The token of the fake word after the answer prefix."""
     real_token_id: int
+    """The token of the real word after the answer prefix."""
     trained: bool
+    """False for a stand-in whose verdicts mean nothing."""
     weights_sha256: str
     """Over the contents of the original weight files, in the order of their names."""
     dtype: str
@@ -76,7 +64,9 @@ class Checkpoint:
     legacy_processor: bool
     """Whether the processor files lack what transformers needs today; the view adds it from config.json."""
     patch_size: int
+    """Side of a patch of the vision tower in pixels."""
     vision_feature_select_strategy: str
+    """`default` leaves the class embedding out of the image tokens, `full` keeps it."""
 
 
 def open_checkpoint(
@@ -101,7 +91,7 @@ def open_checkpoint(
     stored = config.get("dtype") or config.get("torch_dtype") or text_config(config).get("torch_dtype")
     return Checkpoint(
         location=location,
-        path=_view(folder, weights, additions, cache),
+        path=loadable_view(folder, weights, additions, cache),
         prompt=card.prompt,
         calibration=card.calibration,
         image=image,
@@ -111,7 +101,7 @@ def open_checkpoint(
         fake_token_id=tokens.next_token(text, card.prompt.fake_word),
         real_token_id=tokens.next_token(text, card.prompt.real_word),
         trained=card.trained,
-        weights_sha256=_weights_sha256(weights, cache),
+        weights_sha256=weights_sha256(weights, cache),
         dtype=str(stored or "float32").removeprefix("torch."),
         legacy_processor=bool(additions),
         patch_size=vision_config(config)["patch_size"],
@@ -122,8 +112,9 @@ def open_checkpoint(
 def self_test(checkpoint: Checkpoint) -> None:
     """Check without an engine that the parts of a checkpoint fit each other. Raises UserError naming the first misfit.
 
-    Checked are the image size and the count of image tokens in processor and model, the tokenizer against the embedding,
-    the image and padding tokens, the verdict words, the prompt's length and its format against the chat template.
+    Checked are the image size and the count of image tokens in processor and model, the tokenizer against the
+    embedding, the image and padding tokens, the verdict words, the prompt's length and its format against the chat
+    template.
     """
     folder, prompt = checkpoint.path, checkpoint.prompt
     config = _read_config(folder)
@@ -137,7 +128,9 @@ def self_test(checkpoint: Checkpoint) -> None:
         )
     processor = _processor_config(folder)
     if processor.get("patch_size") != patch:
-        raise UserError(f"model {folder}: patch_size is {processor.get('patch_size')} in the processor, {patch} in the model")
+        raise UserError(
+            f"model {folder}: patch_size is {processor.get('patch_size')} in the processor, {patch} in the model"
+        )
     placeholders = (image.height // patch) * (image.width // patch) + processor.get("num_additional_image_tokens", 0)
     placeholders -= processor.get("vision_feature_select_strategy") == "default"
     if placeholders != feature_tokens(config):
@@ -151,7 +144,8 @@ def self_test(checkpoint: Checkpoint) -> None:
     image_token: int = config.get("image_token_index", config.get("image_token_id", 32000))
     if tokens.id_of(IMAGE_TOKEN) != image_token:
         raise UserError(
-            f"model {folder}: {IMAGE_TOKEN} is token {tokens.id_of(IMAGE_TOKEN)} in the tokenizer, {image_token} in config.json"
+            f"model {folder}: {IMAGE_TOKEN} is token {tokens.id_of(IMAGE_TOKEN)} in the tokenizer, "
+            f"{image_token} in config.json"
         )
     pad_token = config.get("pad_token_id")
     if pad_token is not None and (not 0 <= pad_token < vocab or pad_token == image_token):
@@ -248,72 +242,6 @@ def _missing_processor_settings(folder: Path, config: dict[str, Any]) -> dict[st
     if all(present.get(key) is not None for key in needed):
         return {}
     return {key: value for key, value in complete.items() if present.get(key) is None}
-
-
-def _view(folder: Path, weights: Weights, additions: dict[str, Any], cache: Path) -> Path:
-    """Return a folder with the same checkpoint that vLLM and transformers load; `folder` itself where it does.
-
-    vLLM 0.32 refuses the tensor names that transformers 5 saves, so a view has its weights renamed, or linked where only the
-    processor's settings are completed.
-    """
-    if weights.hub_layout and not additions:
-        return folder
-    shards = {path.name for path in weights.files}
-    others = [path for path in _files(folder) if path.name not in shards and path.name != CARD]
-    key = hashlib.sha256(json.dumps([_VIEW_VERSION, additions, _states([*others, *weights.files])]).encode()).hexdigest()
-
-    def build(partial: Path) -> None:
-        for shard in weights.files:
-            target = partial / shard.name
-            target.unlink(missing_ok=True)
-            if weights.hub_layout:
-                target.symlink_to(shard.resolve())
-            else:
-                rename_file(shard, target)
-        for path in others:
-            if path.name == INDEX:
-                rename_index(path, partial / path.name)
-            elif path.suffix != ".safetensors":
-                (partial / path.name).write_bytes(path.read_bytes())
-        if additions:
-            content = {**_processor_config(folder), **additions}
-            (partial / "processor_config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-    return build_once(cache / "views" / f"{folder.name}-{key[:16]}", build)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a checkpoint that loading may need, in the order of their names."""
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".jinja", ".txt", ".model", ".safetensors"):
-            yield path
-
-
-def _states(paths: list[Path]) -> list[list[str | int]]:
-    """Return for each file what changes when its content does: path, size in bytes, time in nanoseconds."""
-    return [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-
-
-def _weights_sha256(weights: Weights, cache: Path) -> str:
-    """Return the hash over the weight files. It is remembered, so that 14 GB are read once and not at every start."""
-    key = hashlib.sha256(json.dumps(_states(list(weights.files))).encode()).hexdigest()
-    memory = cache / "sha256" / key
-    if memory.exists():
-        return memory.read_text(encoding="ascii")
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(1 << 22))
-    for path in weights.files:
-        with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(buffer[:count])
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        partial = memory.with_name(f"{key}.{os.getpid()}")
-        partial.write_text(digest.hexdigest(), encoding="ascii")
-        partial.replace(memory)
-    except OSError as error:
-        raise UserError(f"cannot write to the cache folder {cache}: {error}; set FAKEVLM_CACHE") from None
-    return digest.hexdigest()
 
 
 def _check_chat_template(folder: Path, prompt: PromptSpec) -> None:

@@ -9,8 +9,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin
-from PIL import PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from fakevlm.errors import ErrorCode, ImageError
 
@@ -22,8 +31,8 @@ class ImageFileContent(NamedTuple):
     format: str
 
 
-# Pillow's classes are called directly, not through Image.open: that one tries some forty formats in turn, and its limit on
-# pixels is a global setting that other code in the process may rely on.
+# Pillow's classes are called directly, not through Image.open: that one tries some forty formats in turn, and its limit
+# on pixels is a global setting that other code in the process may rely on.
 _READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -44,7 +53,7 @@ _ACCEPTED = (
     ("AVIF", re.compile(rb"....ftypavi[fs]|....ftypmi[fa]1.{4}(?:.{4}){0,8}?avi[fs]", re.DOTALL)),
 )
 _REFUSED = (
-    ("SVG", re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg[\s>]", re.DOTALL)),
+    ("SVG", re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:svg[\s>]|!DOCTYPE svg|(?:\?xml|!--).*?<svg[\s>])", re.DOTALL)),
     ("PDF", re.compile(rb"%PDF-")),
     ("PostScript", re.compile(rb"%!PS|\xc5\xd0\xd3\xc6")),
     ("HEIC", re.compile(rb"....ftyp(?:he[iv][cxms]|mi[fa]1|msf1)", re.DOTALL)),
@@ -60,7 +69,7 @@ _REFUSED = (
     ("camera raw", re.compile(rb"FUJIFILMCCD-RAW|....ftypcrx |IIRO|MMOR|IIU\0", re.DOTALL)),
 )  # fmt: skip
 
-# What Pillow's decoders raise on a damaged file, found by fuzzing. MemoryError is a decoder's answer to nonsense in a header.
+# What Pillow's decoders raise on a damaged file. MemoryError is their answer to nonsense in a header.
 _DAMAGED = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError,
     MemoryError, RuntimeError, struct.error, zlib.error,

@@ -116,7 +116,7 @@ def check_shapes(weights: Weights, config: dict[str, Any], folder: Path) -> None
 
 
 def rename_file(source: Path, target: Path) -> None:
-    """Write a copy of the safetensors file `source` with the tensor names of llava-1.5-7b-hf. The data stay as they are."""
+    """Write a copy of the safetensors file `source` with the tensor names of llava-1.5-7b-hf and the same data."""
     header, start = _read_header(source)
     renamed = json.dumps({hub_name(name): entry for name, entry in header.items()}, separators=(",", ":")).encode()
     renamed += b" " * (-len(renamed) % 8)

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ def cache_folder(cache_dir: Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fakevlm"
 
 
-def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
+def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
     """Return `folder`, after `build(partial folder)` has filled it if it did not exist.
 
     The folder appears under its name only when it is complete, so that a killed build is not mistaken for a finished
@@ -44,7 +43,9 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
                 build(partial)
                 partial.rename(folder)
     except OSError as error:
-        raise UserError(f"cannot write to the cache folder {folder.parent}: {_one_line(error)}; set FAKEVLM_CACHE") from None
+        raise UserError(
+            f"cannot write to the cache folder {folder.parent}: {_one_line(error)}; set FAKEVLM_CACHE"
+        ) from None
     return folder
 
 
@@ -86,13 +87,22 @@ def _from_hub(location: str) -> Path:
 
     name, _, revision = location.partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(_WANTED)))
+        return Path(
+            snapshot_download(
+                name,
+                revision=revision or None,
+                allow_patterns=list(_WANTED),
+                ignore_patterns="*/*",  # folders hold other formats, or checkpoints of the training
+            )
+        )
     except GatedRepoError:
         raise UserError(f"model {name} is gated: accept its terms on the hub and set HF_TOKEN") from None
     except RevisionNotFoundError:
         raise UserError(f"model {name} has no revision {revision}") from None
     except RepositoryNotFoundError:
-        raise UserError(f"model {location} is neither a folder here nor a model on the hub (or HF_TOKEN is needed)") from None
+        raise UserError(
+            f"model {location} is neither a folder here nor a model on the hub (or HF_TOKEN is needed)"
+        ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
         raise UserError(
             f"model {location} is not a folder here, and the hub cannot be reached to download it "
@@ -104,7 +114,11 @@ def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
     """Return the local copy of the model folder at an fsspec URL; a changed object makes a new copy."""
     import fsspec
 
-    shown = url.split("?")[0]
+    shown, _, query = url.partition("?")
+
+    def reason(error: Exception) -> str:
+        return _one_line(error).replace(query, "...") if query else _one_line(error)  # it may be a signature
+
     try:
         filesystem, root = fsspec.core.url_to_fs(url, **storage_options)
         filesystem.invalidate_cache()
@@ -112,14 +126,11 @@ def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
     except FileNotFoundError:
         raise UserError(f"model {shown} does not exist") from None
     except ImportError as error:
-        raise UserError(f"model {shown}: {_one_line(error)}") from None
-    except remote_errors() as error:
-        raise UserError(f"model {shown} cannot be read: {_one_line(error)}") from None
-    wanted = {
-        name: entry
-        for entry in sorted(entries, key=lambda entry: str(entry["name"]))
-        if any(Path(name := str(entry["name"]).rsplit("/", 1)[-1]).match(pattern) for pattern in _WANTED)
-    }
+        raise UserError(f"model {shown}: {reason(error)}") from None
+    except _remote_errors() as error:
+        raise UserError(f"model {shown} cannot be read: {reason(error)}") from None
+    named = {str(entry["name"]).rsplit("/", 1)[-1]: entry for entry in entries}
+    wanted = {name: named[name] for name in sorted(named) if any(Path(name).match(pattern) for pattern in _WANTED)}
     if "config.json" not in wanted:
         raise UserError(f"model {shown} lacks config.json")
     state = [[name, entry["size"], _version(entry)] for name, entry in wanted.items()]
@@ -132,10 +143,12 @@ def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
                 continue
             try:
                 filesystem.get_file(entry["name"], str(part))
-            except remote_errors() as error:
-                raise UserError(f"model {shown}: {name} cannot be downloaded: {_one_line(error)}") from None
+            except _remote_errors() as error:
+                raise UserError(f"model {shown}: {name} cannot be downloaded: {reason(error)}") from None
             if entry["size"] is not None and part.stat().st_size != entry["size"]:
-                raise UserError(f"model {shown}: {name} came with {part.stat().st_size} of {entry['size']} bytes; try again")
+                raise UserError(
+                    f"model {shown}: {name} came with {part.stat().st_size} of {entry['size']} bytes; try again"
+                )
             part.rename(target)
 
     return build_once(cache / "models" / f"{root.rstrip('/').rsplit('/', 1)[-1]}-{key}", build)
@@ -143,16 +156,14 @@ def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
 
 def _version(entry: dict[str, Any]) -> str:
     """Return what tells two versions of an object apart in a listing, across fsspec's filesystems."""
-    for field in ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime", "updated", "created"):
-        if entry.get(field) is not None:
-            return str(entry[field])
-    return ""
+    fields = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime", "updated", "created")
+    return next((str(entry[field]) for field in fields if entry.get(field) is not None), "")
 
 
-def remote_errors() -> tuple[type[Exception], ...]:
+def _remote_errors() -> tuple[type[Exception], ...]:
     """Return what a storage client raises. The clients' own exceptions count only where the client is loaded."""
     errors: list[type[Exception]] = [OSError, ValueError]
-    for module, name in (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"), ("asyncio", "TimeoutError")):
+    for module, name in (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError")):
         if module in sys.modules:
             errors.append(getattr(sys.modules[module], name))
     return tuple(errors)
@@ -160,8 +171,3 @@ def remote_errors() -> tuple[type[Exception], ...]:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder of the cache."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,7 @@ from fakevlm.image_file import ImageFileContent, read_image
 Pixels = npt.NDArray[np.uint8]
 
 MAX_RESIZED_PIXELS = 1 << 24
-"""A resized image of more pixels than this is computed only where the crop keeps it. 16 Mpx: 150 times as long as wide."""
+"""A resized image of more pixels than this is computed only where the crop keeps it."""
 
 CLIP_PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor")
 
@@ -127,9 +127,10 @@ class DecodedImage(NamedTuple):
 def decode(data: bytes, spec: ImageSpec, *, max_pixels: int) -> DecodedImage:
     """Decode the bytes of an image file; the first frame of an animation.
 
-    Sixteen-bit greyscale keeps its upper eight bits, as Pillow's decoders do with sixteen-bit colour. Raises ImageError with
-    `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the header
-    says more than `max_pixels`, before memory is allocated for them.
+    Sixteen-bit greyscale keeps its upper eight bits, as Pillow's decoders do with sixteen-bit colour. Raises ImageError
+    with `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the
+    header says more than `max_pixels`, before memory is allocated for them. A WebP image or a TIFF tile of more than
+    twice Pillow's `Image.MAX_IMAGE_PIXELS` (179 million by default) is refused whatever `max_pixels` is.
     """
     image: ImageFileContent = read_image(data, max_pixels=max_pixels)
     return DecodedImage(fit(image.rgb, spec), image.rgb.width, image.rgb.height, image.format)
@@ -163,23 +164,24 @@ def _pad(pixels: Pixels, height: int, width: int) -> Pixels:
 def _fit_long(image: Image.Image, height: int, width: int, spec: ImageSpec) -> Pixels:
     """Resize a very long image to (height, width) and crop it, computing only the stretch that the crop keeps.
 
-    Pillow resizes all rows first, then all columns, and rounds to uint8 in between. The long side is computed here, in the same
-    arithmetic; the short side is left to Pillow, in the same order, so that the result is the same.
+    Pillow resizes one direction after the other and rounds to uint8 in between. The long direction is computed here, in
+    the same arithmetic; the short one is left to Pillow, in the same order, so that the result is the same.
     """
-    along = 1 if width > height else 0
-    length, kept = (width, spec.width) if along else (height, spec.height)
+    wide = width > height
+    source, length, kept = (image.width, width, spec.width) if wide else (image.height, height, spec.height)
     kept = min(kept, length)
-    first = (length - kept) // 2
-    source = image.width if along else image.height
-    start, weights = _weights(source, length, first, kept, spec.resample)
+    start, weights = _weights(source, length, (length - kept) // 2, kept, spec.resample)
     stop = start + weights.shape[1]
-    if along:
-        stretch = np.asarray(image.crop((start, 0, stop, image.height)))
-        long = Image.fromarray(_resample(stretch.transpose(1, 0, 2), weights).transpose(1, 0, 2).copy())
-        pixels = np.asarray(long.resize((kept, height), spec.resample))
+    stretch = image.crop((start, 0, stop, image.height) if wide else (0, start, image.width, stop))
+    # Pillow 13's order: rows first, unless the height shrinks by more than twice as many pixels as the width.
+    vertical_first = height < image.height and image.height - height > 2 * (image.width - width)
+    if wide != vertical_first:
+        pixels = _resample(np.asarray(stretch), weights, axis=1 if wide else 0)
+        across = (kept, height) if wide else (width, kept)
+        pixels = np.asarray(Image.fromarray(pixels).resize(across, spec.resample))
     else:
-        stretch = np.asarray(image.crop((0, start, image.width, stop)).resize((width, stop - start), spec.resample))
-        pixels = _resample(stretch, weights)
+        across = (stretch.width, height) if wide else (width, stretch.height)
+        pixels = _resample(np.asarray(stretch.resize(across, spec.resample)), weights, axis=1 if wide else 0)
     return _pad(pixels, spec.height, spec.width) if spec.crop else pixels
 
 
@@ -226,11 +228,12 @@ def _weights(source: int, length: int, first: int, count: int, resample: int) ->
     return start, weights
 
 
-def _resample(pixels: Pixels, weights: npt.NDArray[np.float64]) -> Pixels:
-    """Apply fixed-point weights [outputs, inputs] to the first axis of uint8[inputs, n, 3].
+def _resample(pixels: Pixels, weights: npt.NDArray[np.float64], *, axis: int) -> Pixels:
+    """Apply fixed-point weights [outputs, inputs] to axis 0 or 1 of uint8[rows, columns, 3].
 
     Sums stay below 2^53, so that float64 adds them exactly in any order.
     """
-    sums = weights @ pixels.reshape(pixels.shape[0], -1).astype(np.float64)
-    levels = np.floor((sums + (1 << (_PRECISION_BITS - 1))) / (1 << _PRECISION_BITS)).clip(0, 255)
-    return levels.astype(np.uint8).reshape(weights.shape[0], *pixels.shape[1:])
+    inputs = np.moveaxis(pixels, axis, 0)
+    sums = weights @ inputs.reshape(inputs.shape[0], -1).astype(np.float64)
+    levels = np.floor((sums + (1 << (_PRECISION_BITS - 1))) / (1 << _PRECISION_BITS)).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(levels.reshape(-1, *inputs.shape[1:]), 0, axis))

@@ -70,10 +70,11 @@ def _vocabulary(words: Iterable[str], size: int) -> tuple[dict[str, int], list[s
     return {token: number for number, token in enumerate(tokens)}, merges
 
 
-def write_tokenizer(path: Path, *, size: int) -> dict[str, int]:
+def write_tokenizer(path: Path, *, size: int, legacy: bool) -> dict[str, int]:
     """Write the Llama tokenizer files of a LLaVA into the folder `path` and return the vocabulary.
 
     `size` is the number of text tokens; `<image>` and `<pad>` follow at `size` and `size + 1`, as in llava-1.5-7b-hf.
+    Its tokenizer.json, here `legacy`, puts a space before the text after each special token; today's only at the start.
     """
     vocabulary, merges = _vocabulary(script_words(), size)
     image, pad = size, size + 1
@@ -90,8 +91,18 @@ def write_tokenizer(path: Path, *, size: int) -> dict[str, int]:
         "truncation": None,
         "padding": None,
         "added_tokens": [added(number, content) for number, content in specials],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": False},
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Prepend", "prepend": SPACE},
+                {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
+            ],
+        }
+        if legacy
+        else None,
+        "pre_tokenizer": None
+        if legacy
+        else {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": False},
         "post_processor": {
             "type": "TemplateProcessing",
             "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],

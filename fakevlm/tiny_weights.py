@@ -23,19 +23,19 @@ FORKS = 6
 """Words after which the image decides: the one before the verdict, and the ends of all sentences but the last."""
 # Dimensions of the residual stream.
 LOOK, IS_FORK, CHOICE = 0, FORKS, 2 * FORKS
-"""First of the image's features, of the marks of the fork words, and of what the image chooses there; one each a fork."""
+"""First of the image's features, of the marks of the fork words, and of the choices made there; one each per fork."""
 IS_IMAGE, IS_TEXT, IS_VERDICT, VERDICT, SAID = range(3 * FORKS, 3 * FORKS + 5)
 WORD = 3 * FORKS + 5
 """First dimension of the word vectors."""
 
 WORD_NORM = 3.0
-SUCCESSOR = 1.5
-"""Weight of a word's vector in the output row of its successor: about 10 in logits, against about 3 for any other."""
+SUCCESSOR = 1.2
+"""Weight of a word's vector in the output row of its successor: about 11 in logits, against about 3 for any other."""
 ATTENTION = 14.0
 """Score of the positions that a scripted head looks at, in units of the softmax; other positions have about 0."""
 VERDICT_STD = 2.0
 """Standard deviation of the verdict logit over the calibration images."""
-CONTINUE_MEAN, CONTINUE_STD = 2.0, 1.5
+CONTINUE_MEAN, CONTINUE_STD = 0.8, 2.0
 """Distribution of the logit of going on over that of ending the answer, after each sentence."""
 NOISE = 0.02
 CALIBRATION_IMAGES = 64
@@ -81,7 +81,7 @@ def scripted_model(config: dict[str, Any], shape: Shape, vocabulary: dict[str, i
 
 
 def _calibration_pixels(count: int, size: int, seed: int) -> npt.NDArray[np.float32]:
-    """Return `count` procedural images with the 1/f spectrum of photographs, float32[count, 3, size, size], for CLIP."""
+    """Return `count` procedural images with the spectrum of photographs: float32[count, 3, size, size], for CLIP."""
     random = np.random.default_rng(seed)
     across, down = np.fft.rfftfreq(size), np.fft.fftfreq(size)
     frequency = np.hypot(down[:, None], across[None, :]) + 0.5 / size
@@ -130,7 +130,13 @@ def _write_embeddings(model: Any, vocabulary: dict[str, int]) -> Any:
 
     table = model.model.language_model.embed_tokens.weight
     table.zero_()
-    table[:, WORD:] = torch.nn.functional.normalize(torch.randn(table.shape[0], table.shape[1] - WORD), dim=1)
+    vectors = torch.randn(table.shape[0], table.shape[1] - WORD)
+    # The end of the text follows many words. They are made orthogonal to all others: their vectors add up in its row.
+    ends = [vocabulary[SPACE + sentence.split()[-1]] for story in EXPLANATIONS.values() for sentence in story]
+    basis = torch.linalg.qr(vectors[ends].T).Q
+    vectors -= vectors @ basis @ basis.T
+    vectors[ends] = basis.T
+    table[:, WORD:] = torch.nn.functional.normalize(vectors, dim=1)
     words = table.clone()
     table *= WORD_NORM
     table[:, IS_TEXT] = 1.0
@@ -147,7 +153,8 @@ def _forks(vocabulary: dict[str, int]) -> dict[str, list[int]]:
     """Return for each verdict the tokens after which the image decides, in the order in which an answer meets them."""
     ends = {verdict: [sentence.split()[-1] for sentence in story] for verdict, story in EXPLANATIONS.items()}
     return {
-        verdict: [vocabulary[SPACE + word] for word in (ANSWER[-1], *ends[verdict][: FORKS - 1])] for verdict in VERDICTS
+        verdict: [vocabulary[SPACE + word] for word in (ANSWER[-1], *ends[verdict][: FORKS - 1])]
+        for verdict in VERDICTS
     }
 
 

@@ -15,10 +15,12 @@ class PromptTokens:
         file = folder / "tokenizer.json"
         if not file.exists():
             hint = ", only tokenizer.model: save it once with transformers' LlamaTokenizerFast"
-            raise UserError(f"model {folder} lacks tokenizer.json{hint if (folder / 'tokenizer.model').exists() else ''}")
+            raise UserError(
+                f"model {folder} lacks tokenizer.json{hint if (folder / 'tokenizer.model').exists() else ''}"
+            )
         try:
             self._tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # the tokenizers package raises bare Exception
+        except Exception as error:  # noqa: BLE001 - the tokenizers package raises no narrower one
             raise UserError(f"{file} is not a tokenizer: {' '.join(str(error).split())}") from None
         self._file = file
 
@@ -42,7 +44,7 @@ class PromptTokens:
         before, after = self.encode(prompt), self.encode(f"{prompt} {word}")
         if after[: len(before)] != before or len(after) != len(before) + 1:
             raise UserError(
-                f"{self._file}: the verdict word {word!r} is {len(after) - len(before)} tokens after the answer prefix; "
-                f"its score needs exactly one"
+                f"{self._file}: the verdict word {word!r} is {len(after) - len(before)} tokens after the answer "
+                "prefix, but its score needs exactly one"
             )
         return after[-1]

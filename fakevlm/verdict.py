@@ -82,7 +82,7 @@ def decide(score: float, calibration: Calibration) -> Verdict:
 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-# A word is bounded by anything but letters, digits, apostrophes and hyphens: neither "unreal" nor "real-time" is "real".
+# A word ends at anything but letters, digits, apostrophes and hyphens: neither "unreal" nor "real-time" is "real".
 _REAL = re.compile(r"(?<![\w'’-])real(?![\w'’-])", re.IGNORECASE)
 _FAKE = re.compile(r"(?<![\w'’-])fake(?![\w'’-])", re.IGNORECASE)
 # A denial at most three words before the verdict word: "not a real image", "doesn't look at all real", "no fake".
