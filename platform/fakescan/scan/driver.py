@@ -17,7 +17,7 @@ from fakescan.engine.config import FakeConfig
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.lease import Lease
-from fakescan.scan.pipeline import Pipeline, judge_cpus
+from fakescan.scan.pipeline import FEED_CPUS, Pipeline, engine_cpus
 from fakescan.scan.poison import remote_ledger
 from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.progress import Display
@@ -208,7 +208,7 @@ def _gpus_per_replica(config: ScanConfig) -> float:
             f"replicas: {config.replicas.low} engines with {wanted:g} GPUs each need {wanted * config.replicas.low:g} "
             f"GPUs, the cluster has {gpus:g}; lower --replicas or --gpus-per-replica"
         )
-    needed = config.replicas.low * judge_cpus(config.engine) + 1
+    needed = config.replicas.low * engine_cpus(config.engine) + FEED_CPUS
     if needed > cpus:
         raise UserError(
             f"replicas: {config.replicas.low} engines and the feed need {needed:g} CPUs, "

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.engine.base import Ask, Engine, EngineDiedError, Judgement
-from fakescan.engine.config import EngineConfig
+from fakescan.engine.config import EngineConfig, VllmConfig
 from fakescan.engine.factory import open_engine
 from fakescan.engine.vllm_setup import Device
 from fakescan.model import open_model
@@ -27,6 +27,9 @@ from fakevlm.errors import ErrorCode, UserError
 from fakevlm.verdict import decide, score_tokens
 
 logger = logging.getLogger(__name__)
+
+FEED_FIRST = 4
+"""Steps of niceness by which a CPU engine yields to the feed."""
 
 POISON = Judgement(error="the engine's process died twice while it judged this image alone")
 
@@ -55,6 +58,10 @@ class Judge:
     def __init__(self, settings: JudgeSettings, ledger: Any) -> None:
         self._settings = settings
         self._ledger = ledger
+        if settings.device == "cpu" and isinstance(settings.engine, VllmConfig):
+            # The engine and the feed share the cores. Let the feed go first: it stops by itself when enough is
+            # waiting, while an engine that goes first starves itself of work.
+            os.nice(FEED_FIRST)
         self._engine = _open(settings)
         self._id = uuid.uuid4().hex
         self._gate = _Gate()

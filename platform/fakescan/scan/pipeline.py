@@ -15,14 +15,29 @@ from fakescan.scan.judge import Judge, JudgeSettings
 from fakescan.scan.rows import PartSummary
 from fakescan.scan.stages import Decode, Fetch, Write
 
-# Shares of a core, chosen so that one engine, one decoder and two fetchers fit on two cores. They differ from each
-# other on purpose: Ray Data fuses neighbours with the same resources, and decode must not run inside the judge.
 FETCH_CPUS = 0.125
-DECODE_CPUS = 0.75
 WRITE_CPUS = 0.0625
-JUDGE_CPUS = 1.0
-FAKE_JUDGE_CPUS = 0.25
+ENGINE_CPUS = 0.5
+"""What Ray sets aside for an engine. On a CPU its threads use all that the feed leaves: see `Judge`."""
+FAKE_ENGINE_CPUS = 0.25
 """A simulated engine sleeps; four of them and a feed fit on two cores."""
+FEED_CPUS = 1.0
+"""What the feed needs at least, beside the engines."""
+
+
+def decode_cpus(cpus: float) -> float:
+    """What Ray sets aside for one decoder: a core, and on a small machine so much that two fit beside an engine.
+
+    It differs from the engines' share on purpose: Ray Data fuses neighbours with the same resources, and decode must
+    not run inside the judge.
+    """
+    return 0.5625 if cpus <= 4 else 1.0
+
+
+def fetchers(cpus: float) -> int:
+    """Fetching processes: each waits for many objects at once and fills several decoders, and costs a start-up."""
+    return max(2, int(cpus // 4))
+
 
 _GPU_SEQS = 1024
 """What vLLM runs at once on a large GPU, to size the number of shards in flight before an engine has told."""
@@ -43,10 +58,10 @@ class Pipeline:
     def dataset(self, shards: NDArray[np.int64], ledger: Any) -> Any:
         """The lazy Ray dataset from shard numbers to summaries; one shard is one block from end to end."""
         import ray
-        from ray.data import ActorPoolStrategy, DataContext
+        from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
-        context = DataContext.get_current()
-        _configure(context)
+        _configure(DataContext.get_current())
+        cpus: float = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
         in_flight = self.shards_in_flight()
         pool = ActorPoolStrategy(
             min_size=self.replicas.low,
@@ -58,13 +73,13 @@ class Pipeline:
         whole_block: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
         return (
             ray.data.from_blocks([pa.table({"shard": [shard]}) for shard in shards.tolist()])
-            .map_batches(self.fetch, num_cpus=FETCH_CPUS, **whole_block)
-            .map_batches(self.decode, num_cpus=DECODE_CPUS, **whole_block)
+            .map_batches(self.fetch, num_cpus=FETCH_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
+            .map_batches(self.decode, num_cpus=decode_cpus(cpus), **whole_block)
             .map_batches(
                 Judge,
                 fn_constructor_args=(self.judge, ledger),
                 compute=pool,
-                num_cpus=judge_cpus(self.judge.engine),
+                num_cpus=engine_cpus(self.judge.engine),
                 num_gpus=self.gpus_per_replica or None,
                 **whole_block,
             )
@@ -85,9 +100,9 @@ class Pipeline:
         return 2 + math.ceil(1.1 * seqs / self.shard_rows)
 
 
-def judge_cpus(engine: EngineConfig) -> float:
-    """CPUs that Ray sets aside for one engine; a CPU engine's threads use what the feed leaves beyond them."""
-    return FAKE_JUDGE_CPUS if isinstance(engine, FakeConfig) else JUDGE_CPUS
+def engine_cpus(engine: EngineConfig) -> float:
+    """What Ray sets aside for one engine."""
+    return FAKE_ENGINE_CPUS if isinstance(engine, FakeConfig) else ENGINE_CPUS
 
 
 def _configure(context: Any) -> None:
