@@ -99,3 +99,14 @@ def ray_cluster() -> Iterator[str]:
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 30 small sound images of all formats; for reading only."""
+    from tests.drill_images import drill_images
+
+    folder = tmp_path_factory.mktemp("pictures")
+    for image in itertools.islice((image for image in drill_images(40) if image.code is None), 30):
+        (folder / image.name).write_bytes(image.data)
+    return folder

@@ -1,0 +1,110 @@
+"""The fake engine: deterministic judgements at the pace of a simulated device."""
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fakescan.engine.base import Ask, Judgement
+from fakescan.engine.config import FakeConfig
+from fakescan.engine.fake import FakeEngine
+from fakevlm.verdict import Calibration, Verdict, decide, score_tokens
+
+pytestmark = pytest.mark.unit
+
+
+def images(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
+    return list(np.random.default_rng(seed).integers(0, 256, (count, 84, 84, 3), dtype=np.uint8))
+
+
+def verdict(judgement: Judgement, calibration: Calibration) -> Verdict:
+    score = score_tokens(judgement.logprob_fake, judgement.logprob_real, calibration).score
+    return decide(score, calibration)
+
+
+def test_the_same_pixels_get_the_same_judgement_and_others_another() -> None:
+    pixels = images(200)
+    one, two = (FakeEngine(FakeConfig(), Ask()).judge(pixels) for _ in range(2))
+    assert one == two
+    logits = [judgement.logprob_fake - judgement.logprob_real for judgement in one]
+    assert len(set(logits)) > 190
+    assert min(logits) < -3 < 3 < max(logits)
+    assert all(np.exp(j.logprob_fake) + np.exp(j.logprob_real) == pytest.approx(1.0) for j in one)
+
+
+@pytest.mark.parametrize("explain", ["fakes", "all", "none"])
+@pytest.mark.parametrize("threshold", [0.5, 0.9])
+def test_explanations_come_as_asked_and_agree_with_the_verdict(explain: str, threshold: float) -> None:
+    calibration = Calibration(threshold=threshold)
+    ask = Ask.model_validate({"explain": explain, "calibration": calibration})
+    judgements = FakeEngine(FakeConfig(), ask).judge(images(100))
+    verdicts = [verdict(judgement, calibration) for judgement in judgements]
+    assert set(verdicts) == {Verdict.FAKE, Verdict.REAL}
+    for judgement, said in zip(judgements, verdicts, strict=True):
+        wanted = explain == "all" or (explain == "fakes" and said is Verdict.FAKE)
+        assert (judgement.explanation is not None) == wanted
+        if judgement.explanation is not None:
+            assert judgement.explanation.startswith(f"This is a {said} image.")
+
+
+def test_a_simulated_device_keeps_its_pace_and_its_callers_keep_their_order() -> None:
+    """64 images in batches of 8, one step of 20 ms each: 8 steps, whatever the number of callers."""
+    engine = FakeEngine(FakeConfig(max_num_seqs=8, step_s=0.02), Ask(explain="none"))
+    batches = [images(16, seed) for seed in range(4)]
+    expected = [FakeEngine(FakeConfig(), Ask(explain="none")).judge(batch) for batch in batches]
+    started = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(engine.judge, batches))
+    seconds = time.monotonic() - started
+    engine.close()
+    assert found == expected
+    assert seconds >= 0.15
+    assert engine.stats.running == 64
+    assert 8 <= engine.stats.steps <= 10
+    assert engine.stats.busy_s == pytest.approx(0.02 * engine.stats.steps)
+    assert engine.stats.full_steps >= 5
+
+
+def test_an_explanation_takes_its_steps() -> None:
+    pixels = images(4)
+    plain = FakeEngine(FakeConfig(max_num_seqs=4, step_s=0.001, tokens=9), Ask(explain="none"))
+    wordy = FakeEngine(FakeConfig(max_num_seqs=4, step_s=0.001, tokens=9), Ask(explain="all"))
+    plain.judge(pixels)
+    wordy.judge(pixels)
+    plain.close()
+    wordy.close()
+    assert plain.stats.running == 4
+    assert wordy.stats.running == 40
+
+
+def test_close_ends_the_thread() -> None:
+    before = set(threading.enumerate())
+    engine = FakeEngine(FakeConfig(step_s=0.001), Ask())
+    (thread,) = set(threading.enumerate()) - before
+    engine.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_the_poison_colour_kills_the_process() -> None:
+    code = """
+import numpy as np
+from fakescan.engine.base import Ask
+from fakescan.engine.config import FakeConfig
+from fakescan.engine.fake import FakeEngine
+engine = FakeEngine(FakeConfig(die_on_rgb=(255, 0, 255)), Ask())
+image = np.zeros((84, 84, 3), np.uint8)
+engine.judge([image])
+print("harmless", flush=True)
+image[0, 0] = 255, 0, 255
+engine.judge([image])
+print("survived", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "harmless\n"
+    assert done.returncode == -9

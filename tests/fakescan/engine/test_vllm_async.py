@@ -1,0 +1,44 @@
+"""vLLM in a process of its own, the GPU engine, here on a CPU: the same judgements, and a death that is noticed."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from fakescan.engine.base import EngineDiedError, Judgement
+from fakescan.engine.config import VllmConfig
+from fakescan.engine.vllm_async import AsyncEngine
+from fakevlm.checkpoint import Checkpoint
+from fakevlm.verdict import score_tokens
+from tests.fakescan.engine.conftest import ASK, Images
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def engine(checkpoint: Checkpoint) -> Iterator[AsyncEngine]:
+    with pytest.MonkeyPatch.context() as patch:
+        # The in-process engine sets it for its own process, which here is the same.
+        patch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING", raising=False)
+        engine = AsyncEngine(VllmConfig(max_num_seqs=16), checkpoint, ASK, "cpu")
+        yield engine
+        engine.close()
+
+
+def test_it_judges_as_the_engine_in_process_and_says_so_when_its_process_dies(
+    engine: AsyncEngine, images: Images, judged: list[Judgement]
+) -> None:
+    """One test for both: its start takes half a minute."""
+    found = engine.judge(images)
+    for one, other in zip(found, judged, strict=True):
+        assert (one.error, one.explanation) == (None, other.explanation)
+        scores = [score_tokens(each.logprob_fake, each.logprob_real, ASK.calibration).score for each in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    assert engine.max_num_seqs == 16
+    (process,) = [child for child in psutil.Process().children(recursive=True) if "EngineCore" in child.name()]
+    os.kill(process.pid, signal.SIGKILL)
+    for _ in range(2):
+        with pytest.raises(EngineDiedError):
+            engine.judge(images)

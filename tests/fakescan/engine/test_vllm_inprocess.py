@@ -1,0 +1,133 @@
+"""vLLM in this process: transformers' scores, explanations as asked, several callers at once."""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fakescan.engine.base import Ask, EngineDiedError, Judgement
+from fakescan.engine.config import VllmConfig
+from fakescan.engine.vllm_inprocess import InProcessEngine
+from fakevlm.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.errors import UserError
+from fakevlm.verdict import Verdict, decide, parse_answer, score_tokens
+from tests.fakescan.engine.conftest import ASK, Images
+
+pytestmark = pytest.mark.engine
+
+
+def score(judgement: Judgement) -> float:
+    return score_tokens(judgement.logprob_fake, judgement.logprob_real, ASK.calibration).score
+
+
+def assert_same(found: list[Judgement], expected: list[Judgement]) -> None:
+    """Equal but for what the order of additions does to the last digits."""
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.error, one.explanation) == (None, other.explanation)
+        assert score(one) == pytest.approx(score(other), abs=1e-3)
+
+
+def test_the_scores_are_those_of_transformers(judged: list[Judgement], reference: list[tuple[float, float]]) -> None:
+    assert [judgement.error for judgement in judged] == [None] * len(reference)
+    for judgement, (logprob_fake, logprob_real) in zip(judged, reference, strict=True):
+        assert judgement.logprob_fake == pytest.approx(logprob_fake, abs=1e-3)
+        assert judgement.logprob_real == pytest.approx(logprob_real, abs=1e-3)
+        assert score(judgement) == pytest.approx(score(Judgement(logprob_fake, logprob_real)), abs=1e-3)
+
+
+def test_what_is_fake_is_explained_as_fake_even_if_the_model_said_real(judged: list[Judgement]) -> None:
+    """The threshold is 0.2: the model itself says real of what it scores from there to 0.5."""
+    kinds = {"real": 0, "said fake": 0, "forced": 0}
+    for judgement in judged:
+        verdict = decide(score(judgement), ASK.calibration)
+        if verdict is Verdict.REAL:
+            assert judgement.explanation is None
+            kinds["real"] += 1
+        else:
+            assert judgement.explanation is not None
+            assert judgement.explanation.startswith("This is a fake image")
+            assert parse_answer(judgement.explanation) is Verdict.FAKE
+            kinds["said fake" if score(judgement) >= 0.5 else "forced"] += 1
+    assert min(kinds.values()) >= 3, f"the images do not show all three: {kinds}"
+
+
+def test_an_explanation_has_no_more_tokens_than_asked(judged: list[Judgement]) -> None:
+    lengths = {len(judgement.explanation.split()) for judgement in judged if judgement.explanation}
+    assert len(lengths) > 1, "explanations of mixed length keep the engine busy with mixed batches"
+    assert max(lengths) <= 3 + ASK.max_new_tokens
+
+
+def test_callers_at_once_get_their_own_answers_in_order(
+    vllm_engine: InProcessEngine, images: Images, judged: list[Judgement]
+) -> None:
+    batches = [range(start, 60, 5) for start in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda batch: vllm_engine.judge([images[index] for index in batch]), batches))
+    for batch, answer in zip(batches, answers, strict=True):
+        assert_same(answer, [judged[index] for index in batch])
+    assert vllm_engine.stats.full_steps > 0, "16 places and 60 images: some had to wait"
+    assert vllm_engine.stats.running > 0.8 * 16 * vllm_engine.stats.full_steps
+
+
+def test_one_image_alone_and_none_at_all(vllm_engine: InProcessEngine, images: Images, judged: list[Judgement]) -> None:
+    assert vllm_engine.judge([]) == []
+    assert_same(vllm_engine.judge([images[7]]), [judged[7]])
+
+
+def test_pixels_that_are_views_of_shared_memory_are_judged(
+    vllm_engine: InProcessEngine, images: Images, judged: list[Judgement]
+) -> None:
+    """Ray hands out read-only arrays."""
+    stack = np.stack(images[:3])
+    stack.flags.writeable = False
+    assert_same(vllm_engine.judge([stack[0], stack[2]]), [judged[0], judged[2]])
+
+
+@pytest.mark.parametrize("explain", ["none", "all"])
+def test_explanations_only_as_asked(
+    explain: str, checkpoint: Checkpoint, images: Images, judged: list[Judgement]
+) -> None:
+    ask = Ask.model_validate({"explain": explain, "calibration": ASK.calibration, "max_new_tokens": 3})
+    engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, ask)
+    answers = engine.judge(images[:20])
+    engine.close()
+    for answer, before in zip(answers, judged, strict=False):
+        assert score(answer) == pytest.approx(score(before), abs=1e-3), "the score does not depend on what is explained"
+        if explain == "none":
+            assert answer.explanation is None
+        else:
+            word = decide(score(answer), ASK.calibration)
+            assert answer.explanation is not None
+            assert answer.explanation.startswith(f"This is a {word}")
+    if explain == "none":
+        assert engine.stats.running == 20, "one step for each image"
+
+
+def test_after_close_there_are_no_answers(checkpoint: Checkpoint, images: Images) -> None:
+    engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, Ask(explain="none"))
+    engine.close()
+    with pytest.raises(EngineDiedError):
+        engine.judge(images[:1])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ({"answer_prefix": "The image is"}, "'The image is'"),
+        ({"question": "<image>An image of what?"}, "'raw'"),
+    ],
+)
+def test_a_prompt_that_the_model_was_not_trained_with_is_refused(
+    prompt: dict[str, str], words: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    card = json.loads((model / "fakevlm.json").read_text())
+    (model / "fakevlm.json").write_text(json.dumps({**card, "prompt": prompt}))
+    with pytest.raises(UserError, match="model: asked freely") as caught:
+        InProcessEngine(VllmConfig(), open_checkpoint(str(model)), Ask())
+    assert words in str(caught.value)
+    assert "fakevlm.json" in str(caught.value)

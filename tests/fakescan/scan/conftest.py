@@ -1,0 +1,72 @@
+"""A run folder on disk, complete and made without Ray, for what reads or damages runs."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from fakescan.engine.base import Ask
+from fakescan.manifest import ManifestReader, write_manifest
+from fakescan.scan.rows import RESULT_SCHEMA
+from fakescan.scan.run import Identity, RunFile, RunFolder, Selection, new_run
+from fakescan.scan.shards import part_name
+from fakescan.scan.stages import part_bytes
+from fakescan.storage import Store, put_atomic
+from fakevlm.preprocess import ImageSpec
+from fakevlm.prompt import PromptSpec
+
+ROWS, SHARD_ROWS = 50, 16
+
+
+def identity(source: str = "/images") -> Identity:
+    """The identity of a run of the fake engine with all defaults."""
+    return Identity(
+        selection=Selection(source=source),
+        engine="fake",
+        dtype=None,
+        weights_sha256="0" * 64,
+        trained=False,
+        prompt=PromptSpec(),
+        image=ImageSpec(shortest_edge=84, crop=(84, 84)),
+        ask=Ask(),
+        max_bytes=2**20,
+        max_pixels=10**6,
+    )
+
+
+def result_rows(run: RunFile, manifest: pa.Table) -> pa.Table:
+    """Results for manifest rows: every seventh failed, the others alternately real and fake."""
+    rows = []
+    for row_id, uri in zip(manifest["row_id"].to_pylist(), manifest["uri"].to_pylist(), strict=True):
+        row = {"row_id": row_id, "uri": uri, "model": run.model, "run_id": run.run_id, "scanned_at": datetime.now(UTC)}
+        if row_id % 7 == 3:
+            row |= {"error_code": "not_found", "error_message": "no such key"}
+        else:
+            row |= {"verdict": "fake" if row_id % 2 else "real", "score": row_id / 100, "logit": 1.0, "off_script": 0.0}
+        rows.append(row)
+    return pa.Table.from_pylist(rows, RESULT_SCHEMA)
+
+
+def make_run(folder: RunFolder, *, rows: int = ROWS, shard_rows: int = SHARD_ROWS, prefix: str = "s3://b/") -> RunFile:
+    """Write a complete run into `folder`."""
+    entries = pa.table({"uri": [f"{prefix}{number:04}.jpg" for number in range(rows)]})
+    info = write_manifest([entries], folder.fs, f"{folder.path}/manifest", source="/images")
+    run = new_run(
+        identity(), "m", None, fingerprint=info.fingerprint, rows=info.rows, population=info.rows, shard_rows=shard_rows
+    )
+    folder.save(run)
+    reader = ManifestReader(f"{folder.url}/manifest", folder.store)
+    for shard in range(run.sharding.count):
+        manifest = reader.rows(run.sharding.first(shard), run.sharding.size(shard))
+        data = part_bytes(result_rows(run, manifest), run.sharding, shard)
+        put_atomic(folder.fs, f"{folder.parts}/{part_name(shard)}", data)
+    return run
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> RunFolder:
+    """A complete run of 50 rows in 4 parts, the last of them short."""
+    folder = RunFolder(str(tmp_path / "run"), Store())
+    make_run(folder)
+    return folder

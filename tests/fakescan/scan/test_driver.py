@@ -1,0 +1,297 @@
+"""Driver: a scan from the command to its results, through Ray; how it is resumed, retried, refused and cut short."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from fakescan.cli import main
+from fakescan.scan.run import RunFolder
+from fakescan.storage import Store
+from tests.drill_images import POISON_RGB
+from tests.scan_process import part_names, read_rows
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended that ran in this process, on the session's cluster."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def fakescan(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Iterator[Command]:
+    """Runs the command line in this process, which saves the start of another; the fake engine unless told."""
+    before = signal.getsignal(signal.SIGTERM)
+    # Ray's log handlers keep the stream of the test in which it was started.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    def run(*arguments: object, status: int = 0) -> Ended:
+        words = [str(argument) for argument in arguments]
+        if words[0] == "scan":
+            words += ["--model", str(tiny_model)] if "--model" not in words else []
+            words += ["--engine", "fake"] if not {"--engine", "--config"} & set(words) else []
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit:
+            main(words)
+        ended = Ended(int(exit.value.code or 0), *capfd.readouterr())
+        assert ended.status == status, f"{ended.out}\n{ended.err}"
+        assert "Traceback" not in ended.err
+        return ended
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """Where the test's scan writes to."""
+    return RunFolder(str(tmp_path / "run"), Store())
+
+
+@pytest.fixture
+def images(pictures: Path, tmp_path: Path) -> Path:
+    """Thirty images that the test may change."""
+    return Path(shutil.copytree(pictures, tmp_path / "images"))
+
+
+def error_line(ended: Ended) -> str:
+    """The one line that says what is wrong."""
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("fakescan: error: ")]
+    return line
+
+
+def config(folder: Path, **settings: Any) -> Path:
+    path = folder / "scan.yaml"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+def test_a_scan_from_the_command_to_its_results(fakescan: Command, images: Path, run: RunFolder) -> None:
+    ended = fakescan("scan", images, "-o", run.url, "--shard-rows", 8)
+    rows = read_rows(run)
+    assert len(rows) == 30
+    assert [row["uri"] for row in rows] == sorted(str(path) for path in images.iterdir())
+    assert {row["error_code"] for row in rows} == {None}
+    file = run.open()
+    assert {row["model"] for row in rows} == {file.model} == {"fake-engine"}
+    assert {row["run_id"] for row in rows} == {file.run_id}
+    for row in rows:
+        assert row["verdict"] == ("fake" if row["score"] >= 0.5 else "real")
+        assert (row["explanation"] is not None) == (row["verdict"] == "fake")
+        assert row["off_script"] == pytest.approx(0.0, abs=1e-6)
+    assert part_names(run) == [f"part-{shard:08}.parquet" for shard in range(4)]
+    fakes = sum(row["verdict"] == "fake" for row in rows)
+    lines = ended.out.splitlines()
+    assert lines[0].startswith(f"results: {run.url}/parts/*.parquet")
+    assert lines[1] == f"rows: 30 of 30   real {30 - fakes}   fake {fakes}   uncertain 0   errors 0"
+    assert lines[-1] == "warning: the engine is simulated: these verdicts mean nothing"
+    progress = [line for line in ended.err.splitlines() if "/30 " in line]
+    assert progress[0].startswith("0/30  starting engines")
+    assert progress[-1].startswith("30/30")
+    assert not run.fs.exists(f"{run.path}/lease.json")
+    assert sorted(path.name for path in Path(run.path).iterdir()) == ["manifest", "parts", "run.json"]
+    fakescan("verify", run.url)
+
+
+def test_the_same_command_resumes_and_then_has_nothing_to_do(fakescan: Command, images: Path, run: RunFolder) -> None:
+    fakescan("scan", images, "-o", run.url, "--shard-rows", 8)
+    before, file = read_rows(run), run.open()
+    for shard in (1, 3):
+        Path(run.parts, f"part-{shard:08}.parquet").unlink()
+    ended = fakescan("scan", images, "-o", run.url)
+    assert "scanned now: 14 in" in ended.out
+    assert "rows: 30 of 30" in ended.out
+    assert next(line for line in ended.err.splitlines() if "/30 " in line).startswith("16/30")
+    after = read_rows(run)
+    kept = [row for row in after if row["row_id"] // 8 in (0, 2)]
+    assert kept == [row for row in before if row["row_id"] // 8 in (0, 2)]
+    assert [row["score"] for row in after] == [row["score"] for row in before]
+    assert run.open() == file
+    ended = fakescan("scan", images, "-o", run.url)
+    assert "rows: 30 of 30" in ended.out
+    assert "scanned now" not in ended.out
+    assert read_rows(run) == after
+
+
+def test_a_changed_setting_is_refused_and_changes_nothing(fakescan: Command, images: Path, run: RunFolder) -> None:
+    fakescan("scan", images, "-o", run.url)
+    before = read_rows(run)
+    for flags, words in (
+        (["--explain", "none"], "ask.explain was fakes, now none"),
+        (["--threshold", "0.9"], "ask.calibration.threshold was 0.5, now 0.9"),
+        (["--engine", "vllm"], "engine was fake, now vllm"),
+        (["--shard-rows", "9"], "shard_rows was 16, now 9"),
+        (["--limit", "5"], "selection.limit was not set, now 5"),
+    ):
+        ended = fakescan("scan", images, "-o", run.url, *flags, status=2)
+        assert words in error_line(ended)
+        assert len(ended.err.splitlines()) == 1
+    assert read_rows(run) == before
+    fakescan("scan", images, "-o", run.url, "--replicas", "1-2")
+
+
+def test_errors_are_rows_and_a_summary_and_a_status_only_if_asked(
+    fakescan: Command, images: Path, run: RunFolder
+) -> None:
+    (images / "a.jpg").write_bytes(b"no image")
+    (images / "b.jpg").touch()
+    (images / "c.jpg").touch()
+    ended = fakescan("scan", images, "-o", run.url)
+    assert "rows: 33 of 33" in ended.out
+    assert "errors 3" in ended.out
+    codes = [line.split()[:2] for line in ended.out.splitlines() if line.startswith("  ")]
+    assert codes == [["empty", "2"], ["not_an_image", "1"]]
+    assert f"e.g. {images}/a.jpg: no image begins with" in ended.out
+    ended = fakescan("scan", images, "-o", run.url, "--max-error-rate", "0.05", status=1)
+    assert error_line(ended) == ("fakescan: error: 9.09% of the rows are errors, above --max-error-rate 5.00%")
+    fakescan("scan", images, "-o", run.url, "--max-error-rate", "0.1")
+
+
+def test_a_source_without_one_good_image_is_scanned_all_the_same(
+    fakescan: Command, tmp_path: Path, run: RunFolder
+) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.jpg").write_bytes(b"no image")
+    ended = fakescan("scan", tmp_path, "-o", run.url)
+    assert "errors 5" in ended.out
+    assert {row["error_code"] for row in read_rows(run)} == {"not_an_image"}
+    fakescan("verify", run.url)
+
+
+@pytest.mark.parametrize(("flag", "count"), [("--limit", 7), ("--sample", 7)])
+def test_a_dry_run_estimates_the_whole(fakescan: Command, images: Path, run: RunFolder, flag: str, count: int) -> None:
+    ended = fakescan("scan", images, "-o", run.url, flag, count)
+    assert "rows: 7 of 7" in ended.out
+    (estimate,) = [line for line in ended.out.splitlines() if line.startswith("estimate:")]
+    assert estimate.startswith("estimate: the whole source, 30 images, takes about ")
+    assert estimate.endswith((" s", " min"))
+    assert len(read_rows(run)) == count
+    fakescan("verify", run.url)
+
+
+def test_new_since_scans_what_is_new_or_changed(
+    fakescan: Command, images: Path, run: RunFolder, tmp_path: Path
+) -> None:
+    fakescan("scan", images, "-o", run.url)
+    Image.new("RGB", (50, 50), (1, 2, 3)).save(images / "new.png")
+    changed = sorted(images.iterdir())[4]
+    changed.write_bytes(changed.read_bytes() + b"\0")
+    second = RunFolder(str(tmp_path / "second"), Store())
+    ended = fakescan("scan", images, "-o", second.url, "--new-since", run.url)
+    assert "rows: 2 of 2" in ended.out
+    assert {row["uri"] for row in read_rows(second)} == {str(changed), str(images / "new.png")}
+    third = tmp_path / "third"
+    Path(images / "new.png").unlink()
+    changed.unlink()
+    ended = fakescan("scan", images, "-o", third, "--new-since", run.url, status=2)
+    assert "is new or changed since" in error_line(ended)
+
+
+def test_several_engines_share_the_work(fakescan: Command, images: Path, run: RunFolder, tmp_path: Path) -> None:
+    engine = {"kind": "fake", "max_num_seqs": 1, "step_s": 0.02}
+    settings = config(tmp_path, source=str(images), output=run.url, engine=engine, replicas="1-2", shard_rows=2)
+    fakescan("scan", "--config", settings)
+    assert len(read_rows(run)) == 30
+    fakescan("verify", run.url)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--replicas", "99"], "the cluster has 4"), (["--gpus-per-replica", "1"], "the cluster has 0")],
+)
+def test_more_than_the_cluster_has_is_refused(
+    fakescan: Command, images: Path, run: RunFolder, flags: list[str], words: str
+) -> None:
+    ended = fakescan("scan", images, "-o", run.url, *flags, status=2)
+    assert words in error_line(ended)
+    assert not run.fs.exists(f"{run.path}/lease.json")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "tar", "parquet"])
+def test_lists_and_containers_are_scanned_to_the_end(
+    fakescan: Command, images: Path, run: RunFolder, tmp_path: Path, kind: str
+) -> None:
+    source = tmp_path / f"source.{kind}"
+    paths = sorted(images.iterdir())
+    if kind == "jsonl":
+        source.write_text("\n".join(json.dumps({"path": f"images/{path.name}"}) for path in [*paths, paths[0]]))
+    elif kind == "tar":
+        shutil.make_archive(str(source.with_suffix("")), "tar", images)
+    else:
+        structs = [{"bytes": path.read_bytes(), "path": path.name} for path in paths]
+        pq.write_table(pa.table({"image": structs}), source, row_group_size=7)
+    fakescan("scan", source, "-o", run.url, "--shard-rows", 8)
+    rows = read_rows(run)
+    assert len(rows) == 30
+    assert {row["error_code"] for row in rows} == {None}
+    folder = RunFolder(str(tmp_path / "folder-run"), Store())
+    fakescan("scan", images, "-o", folder.url)
+    assert sorted((row["sha256"], row["score"]) for row in rows) == sorted(
+        (row["sha256"], row["score"]) for row in read_rows(folder)
+    )
+    fakescan("verify", run.url)
+
+
+def test_poison_ends_as_its_own_row_although_two_engines_die_of_it(
+    fakescan: Command, images: Path, run: RunFolder, tmp_path: Path
+) -> None:
+    Image.new("RGB", (84, 84), POISON_RGB).save(images / "00012-poison.png")
+    engine = {"kind": "fake", "die_on_rgb": POISON_RGB}
+    settings = config(tmp_path, source=str(images), output=run.url, engine=engine, replicas=2, shard_rows=8)
+    ended = fakescan("scan", "--config", settings)
+    rows = read_rows(run)
+    assert [Path(row["uri"]).name for row in rows if row["error_code"]] == ["00012-poison.png"]
+    assert [row["error_code"] for row in rows if row["error_code"]] == ["poison"]
+    assert [line.split()[:2] for line in ended.out.splitlines() if line.startswith("  ")] == [["poison", "1"]]
+    fakescan("verify", run.url)
+
+
+def test_a_part_that_is_damaged_is_one_clear_error(fakescan: Command, images: Path, run: RunFolder) -> None:
+    fakescan("scan", images, "-o", run.url, "--shard-rows", 8)
+    Path(run.parts, "part-00000000.parquet").unlink()
+    damaged = Path(run.parts, "part-00000001.parquet")
+    damaged.write_bytes(damaged.read_bytes()[:-50])
+    ended = fakescan("scan", images, "-o", run.url, status=2)
+    assert "part-00000001.parquet" in error_line(ended)
+
+
+def test_an_engine_that_cannot_start_is_one_clear_error(
+    fakescan: Command, images: Path, run: RunFolder, tiny_model: Path, tmp_path: Path
+) -> None:
+    """The checkpoint passes all checks on the driver; only the engine finds that it answers otherwise."""
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    card = json.loads((model / "fakevlm.json").read_text())
+    (model / "fakevlm.json").write_text(json.dumps({**card, "prompt": {"answer_prefix": "The image is"}}))
+    ended = fakescan("scan", images, "-o", run.url, "--engine", "vllm", "--model", model, status=2)
+    assert "model: asked freely" in error_line(ended)
+    assert not run.fs.exists(f"{run.path}/lease.json")
+
+
+def test_a_file_in_place_of_the_parts_is_one_clear_error(fakescan: Command, images: Path, run: RunFolder) -> None:
+    Path(run.path).mkdir()
+    Path(run.parts).touch()
+    ended = fakescan("scan", images, "-o", run.url, status=1)
+    assert str(run.parts) in error_line(ended)
+    os.remove(run.parts)
+    fakescan("scan", images, "-o", run.url)
+    fakescan("verify", run.url)

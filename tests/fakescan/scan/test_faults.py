@@ -1,0 +1,323 @@
+"""Faults: what a scan outlasts, what it refuses, and what it leaves behind when it is stopped; in real processes."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from fakescan.scan.run import RunFolder
+from fakescan.storage import Store
+from tests.conftest import Bucket, new_bucket
+from tests.scan_process import ScanProcess, fakescan, part_names, read_rows, running
+from tests.storage_server import SeaweedServer
+from tests.web_server import Answer, WebServer
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+SECRET = "do-not-show-this"
+SLOW = {"kind": "fake", "max_num_seqs": 1, "step_s": 0.1}
+"""Ten images a second."""
+FAST = {"kind": "fake"}
+
+
+def command(folder: Path, model: Path, **settings: Any) -> list[object]:
+    """A scan of the fake engine with these settings."""
+    config = folder / f"{len(list(folder.glob('*.yaml')))}.yaml"
+    config.write_text(json.dumps({"model": str(model), "shard_rows": 4, "engine": FAST, **settings}))
+    return ["scan", "--config", config]
+
+
+def settings_of(server: SeaweedServer, prefix: str) -> dict[str, Any]:
+    """A server's store for a configuration file; its secrets are in the environment under `prefix`."""
+    return {
+        "endpoint_url": server.endpoint_url,
+        "region": "us-east-1",
+        "options": {"key": f"env:{prefix}_KEY", "secret": f"env:{prefix}_SECRET"},
+    }
+
+
+def environment_of(server: SeaweedServer, prefix: str) -> dict[str, str]:
+    return {f"{prefix}_KEY": server.access_key, f"{prefix}_SECRET": server.secret_key}
+
+
+def upload(bucket: Bucket, pictures: Path, copies: int = 1) -> None:
+    """Put the pictures below images/, several times over if asked."""
+    with ThreadPoolExecutor(8) as pool:
+        names = [(copy, path) for copy in range(copies) for path in sorted(pictures.iterdir())]
+        list(pool.map(lambda item: bucket.put(f"images/{item[0]}/{item[1].name}", item[1].read_bytes()), names))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(str(tmp_path / "run"), Store())
+
+
+def error_of(process: ScanProcess) -> str:
+    """The last line on stderr, which says what is wrong; there is no traceback."""
+    assert "Traceback" not in process.err
+    last = process.err.splitlines()[-1]
+    assert last.startswith("fakescan: error: "), process.err
+    return last
+
+
+def facts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without the time at which they were scanned."""
+    return [{name: value for name, value in row.items() if name != "scanned_at"} for row in rows]
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(
+    pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+) -> None:
+    """On a Ray of its own: a terminal sends SIGINT to everything in the foreground."""
+    settings = {"source": str(pictures), "output": run.url}
+    with running(*command(tmp_path, tiny_model, **settings, engine=SLOW)) as scan:
+        scan.wait_for_parts(run, 2)
+        scan.press_ctrl_c()
+        assert scan.end(60) == 130
+    assert error_of(scan) == ("fakescan: error: interrupted; what is done stays: run the same command again to resume")
+    assert not run.fs.exists(f"{run.path}/lease.json")
+    done = len(part_names(run))
+    assert 2 <= done < 8
+    again = fakescan(*command(tmp_path, tiny_model, **settings))
+    assert "rows: 30 of 30" in again.out
+    fakescan("verify", run.url)
+
+
+def test_sigterm_and_kill_on_a_lasting_cluster(
+    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Ray outlives its drivers here, so tasks of the killed one may still write while the next one is at work."""
+    settings = {"source": str(pictures), "output": run.url}
+    slow = [*command(tmp_path, tiny_model, **settings, engine=SLOW), "--ray-address", ray_cluster]
+    with running(*slow) as scan:
+        scan.wait_for_parts(run, 2)
+        scan.signal(signal.SIGTERM)
+        assert scan.end(60) == 130
+    assert "interrupted" in error_of(scan)
+    assert not run.fs.exists(f"{run.path}/lease.json")
+    stopped = len(part_names(run))
+    assert stopped < 8
+    with running(*slow) as scan:
+        scan.wait_for_parts(run, stopped + 1)
+        scan.kill()
+    assert run.fs.exists(f"{run.path}/lease.json"), "nobody could remove it"
+    again = fakescan(*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster)
+    assert "watching" not in again.err, "the holder was a process of this machine and is gone"
+    assert "rows: 30 of 30" in again.out
+    rows = read_rows(run)
+    fakescan("verify", run.url)
+    alone = RunFolder(str(tmp_path / "alone"), Store())
+    fakescan(*command(tmp_path, tiny_model, source=str(pictures), output=alone.url), "--ray-address", ray_cluster)
+    assert [row["score"] for row in rows] == [row["score"] for row in read_rows(alone)]
+
+
+def test_two_scans_of_one_run(
+    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+) -> None:
+    settings = {"source": str(pictures), "output": run.url}
+    slow = {**settings, "engine": {**SLOW, "step_s": 1.0}}
+    with running(*command(tmp_path, tiny_model, **slow), "--ray-address", ray_cluster) as first:
+        first.wait_for_parts(run, 1)
+        second = fakescan(*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster, status=2)
+        assert f"another scan is writing this run (process {first.pid} on " in error_of(second)
+        assert not first.has_ended
+        force = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster, "--break-lease"]
+        third = fakescan(*force)
+        assert "rows: 30 of 30" in third.out
+        assert first.end(60) == 1
+    assert "another scan has taken this run over" in error_of(first)
+    fakescan("verify", run.url)
+
+
+def test_input_and_output_in_different_stores(
+    ray_cluster: str, s3: SeaweedServer, own_s3: SeaweedServer, pictures: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    own_s3.kill()
+    own_s3.access_key, own_s3.secret_key = "another-key", "another-secret"
+    own_s3.start()
+    source, output = new_bucket(s3), new_bucket(own_s3)
+    upload(source, pictures)
+    settings = {
+        "source": f"{source.url}/images",
+        "output": f"{output.url}/run",
+        "input_store": settings_of(s3, "IN"),
+        "output_store": settings_of(own_s3, "OUT"),
+    }
+    environment = {**environment_of(s3, "IN"), **environment_of(own_s3, "OUT")}
+    arguments = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster]
+    swapped = {**environment_of(own_s3, "IN"), **environment_of(s3, "OUT")}
+    assert "wrong or expired credentials" in error_of(fakescan(*arguments, environment=swapped, status=2))
+    fakescan(*arguments, environment=environment)
+    folder = RunFolder(f"{output.url}/run", output.store)
+    assert {row["error_code"] for row in read_rows(folder)} == {None}
+    stored = [folder.fs.cat_file(path) for path in folder.fs.find(folder.path)]
+    assert not [data for data in stored if b"another-secret" in data or s3.secret_key.encode() in data]
+
+
+def test_objects_that_came_back_are_mended_by_a_retry(
+    ray_cluster: str, s3: SeaweedServer, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+) -> None:
+    bucket = new_bucket(s3)
+    upload(bucket, pictures)
+    manifest, store = str(tmp_path / "manifest"), settings_of(s3, "IN")
+    environment = environment_of(s3, "IN")
+    flags = ["--input-endpoint", s3.endpoint_url, "--input-option", "key=env:IN_KEY"]
+    fakescan(
+        *("index", f"{bucket.url}/images", "-o", manifest, *flags, "--input-option", "secret=env:IN_SECRET"),
+        environment=environment,
+    )
+    names = sorted(path.name for path in pictures.iterdir())
+    lost = {name: (pictures / name).read_bytes() for name in (names[3], names[17])}
+    for name in lost:
+        bucket.call("delete_object", Key=f"images/0/{name}")
+    arguments = [
+        *command(tmp_path, tiny_model, source=manifest, output=run.url, input_store=store),
+        *("--ray-address", ray_cluster),
+    ]
+    fakescan(*arguments, environment=environment)
+    before = read_rows(run)
+    assert [row["row_id"] for row in before if row["error_code"] == "not_found"] == [3, 17]
+    bucket.put(f"images/0/{names[3]}", lost[names[3]])
+    retried = fakescan(*arguments, "--retry-errors", environment=environment)
+    assert "scanned now: 2 in" in retried.out
+    assert "errors 1" in retried.out
+    after = read_rows(run)
+    assert after[3]["verdict"] in ("real", "fake")
+    assert after[17]["error_code"] == "not_found"
+    others = [index for index in range(30) if index not in (3, 17)]
+    assert [after[index] for index in others] == [before[index] for index in others]
+    fakescan("verify", run.url)
+
+
+def test_a_store_that_goes_away_and_comes_back(
+    ray_cluster: str, own_s3: SeaweedServer, pictures: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Results wait for their store; images that cannot be fetched meanwhile are errors that a retry mends."""
+    bucket = new_bucket(own_s3)
+    upload(bucket, pictures, copies=4)
+    store, environment = settings_of(own_s3, "BOTH"), environment_of(own_s3, "BOTH")
+    settings = {
+        "source": f"{bucket.url}/images",
+        "output": f"{bucket.url}/run",
+        "input_store": store,
+        "output_store": store,
+        "fetch_timeout_s": 5,
+    }
+    folder = RunFolder(f"{bucket.url}/run", bucket.store)
+    slow = [*command(tmp_path, tiny_model, **settings, engine=SLOW), "--ray-address", ray_cluster]
+    with running(*slow, environment=environment) as scan:
+        scan.wait_for_parts(folder, 4)
+        own_s3.kill()
+        with pytest.raises(AssertionError, match="no end"):
+            scan.wait_for("end", lambda: False, timeout_s=3)
+        own_s3.start()
+        assert scan.end() == 0, scan.err
+    rows = read_rows(folder)
+    assert len(rows) == 120
+    assert {row["error_code"] for row in rows} <= {None, "fetch_failed"}
+    flags = ["--output-endpoint", own_s3.endpoint_url, "--output-option", "key=env:BOTH_KEY"]
+    verify = ["verify", folder.url, *flags, "--output-option", "secret=env:BOTH_SECRET"]
+    fakescan(*verify, environment=environment)
+    if any(row["error_code"] for row in rows):
+        retry = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster, "--retry-errors"]
+        fakescan(*retry, environment=environment)
+    assert {row["error_code"] for row in read_rows(folder)} == {None}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 100 kB, which may grow."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_stops_the_scan_and_room_lets_it_go_on(
+    ray_cluster: str, pictures: Path, small_disk: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    settings = {"source": str(pictures), "output": str(small_disk / "run"), "shard_rows": 1}
+    arguments = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster]
+    full = fakescan(*arguments, status=1)
+    assert "No space left on device" in error_of(full)
+    folder = RunFolder(str(small_disk / "run"), Store())
+    done = {name: folder.fs.cat_file(f"{folder.parts}/{name}") for name in part_names(folder) if name[0] != "."}
+    assert 0 < len(done) < 30
+    subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)
+    fakescan(*arguments)
+    assert {name: folder.fs.cat_file(f"{folder.parts}/{name}") for name in done} == done
+    fakescan("verify", folder.url)
+
+
+def test_a_manifest_that_was_lost_is_one_clear_error(
+    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+) -> None:
+    arguments = [
+        *command(tmp_path, tiny_model, source=str(pictures), output=run.url),
+        *("--ray-address", ray_cluster),
+    ]
+    fakescan(*arguments)
+    os.remove(Path(run.parts, "part-00000000.parquet"))
+    os.remove(Path(run.path, "manifest", "part-00000.parquet"))
+    assert "manifest" in error_of(fakescan(*arguments, status=1))
+
+
+def test_signatures_of_addresses_are_never_shown(
+    ray_cluster: str, s3: SeaweedServer, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Presigned addresses, sound and failing in every way: their secret is in the manifest and nowhere else."""
+    import ray
+
+    bucket = new_bucket(s3)
+    filesystem, _ = bucket.store.filesystem(bucket.url)
+    sound = sorted(pictures.iterdir())[:8]
+    with WebServer() as web:
+        addresses = []
+        for path in sound:
+            bucket.put(path.name, path.read_bytes())
+            addresses.append(f"{filesystem.sign(f'{bucket.name}/{path.name}')}&note={SECRET}")
+        for page, answer in {
+            "/gone.jpg": Answer(b"", 404),
+            "/forbidden.jpg": Answer(b"", 403),
+            "/broken.jpg": Answer(b"", 500),
+            "/cut.jpg": Answer(sound[0].read_bytes(), cut=20),
+            "/words.jpg": Answer(b"words"),
+            "/moved.jpg": Answer(b"", 302, {"Location": f"/gone.jpg?X-Amz-Signature={SECRET}"}),
+        }.items():
+            web.answers[page] = answer
+            addresses.append(f"{web.url}{page}?X-Amz-Signature={SECRET}")
+        addresses += [
+            f"http://127.0.0.1:9/nobody.jpg?X-Amz-Signature={SECRET}",
+            f"http://user:{SECRET}@127.0.0.1:9/user.jpg",
+            f"http://no-such-host.invalid/x.jpg?sig={SECRET}",
+        ]
+        (tmp_path / "list.csv").write_text("\n".join(["url", *addresses]))
+        arguments = [
+            *command(tmp_path, tiny_model, source=str(tmp_path / "list.csv"), output=run.url),
+            *("--ray-address", ray_cluster),
+        ]
+        scan = fakescan("--verbose", *arguments)
+    rows = read_rows(run)
+    assert [row["error_code"] for row in rows[:8]] == [None] * 8, [row["error_message"] for row in rows[:8]]
+    assert {row["error_code"] for row in rows[8:]} == {"not_found", "denied", "fetch_failed", "not_an_image"}
+    fakescan("verify", run.url)
+    assert SECRET in str(pq.read_table(Path(run.path, "manifest", "part-00000.parquet"))["uri"].to_pylist())
+    assert SECRET not in scan.out + scan.err
+    logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"
+    shown = [path for path in [*Path(run.path).rglob("*"), *logs.rglob("*")] if path.is_file()]
+    shown = [path for path in shown if "manifest" not in path.parts]
+    assert len(shown) > 10
+    for path in shown:
+        with contextlib.suppress(FileNotFoundError):
+            assert SECRET.encode() not in path.read_bytes(), path

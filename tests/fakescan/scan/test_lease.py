@@ -1,0 +1,203 @@
+"""Lease: one writer per run; a dead or silent one is replaced, a live one only by force."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from fakescan.scan.lease import Lease, LeaseLostError
+from fakevlm.errors import UserError
+from tests.conftest import Bucket
+
+pytestmark = pytest.mark.unit
+
+LEASE_S = 0.5
+NewLease = Callable[[], Lease]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lease.json"
+
+
+@pytest.fixture
+def new_lease(path: Path) -> Iterator[NewLease]:
+    """Makes leases on one run, and ends their heartbeats."""
+    leases: list[Lease] = []
+
+    def make() -> Lease:
+        leases.append(Lease(LocalFileSystem(), str(path), lease_s=LEASE_S))
+        return leases[-1]
+
+    yield make
+    for lease in leases:
+        lease.release()
+
+
+def holder(path: Path, **changes: Any) -> dict[str, Any]:
+    """Write a lease as another machine would hold it, and return it."""
+    content = {"owner": "another", "beat": 3, "host": "another-host", "pid": 1, "started": "1", **changes}
+    path.write_text(json.dumps(content))
+    return content
+
+
+def ignore(message: str) -> None:
+    """For acquire's `say`, where nobody listens."""
+
+
+def wait_until_lost(lease: Lease) -> None:
+    """The heartbeat notices within LEASE_S / 5; the bound is only for a broken one."""
+    for _ in range(1000):
+        try:
+            lease.check()
+        except LeaseLostError:
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("the holder never noticed")
+
+
+def test_a_lease_names_its_process_and_is_gone_after_release(path: Path, new_lease: NewLease) -> None:
+    lease = new_lease()
+    lease.acquire()
+    content = json.loads(path.read_text())
+    assert (content["host"], content["pid"]) == (socket.gethostname(), os.getpid())
+    lease.check()
+    lease.release()
+    assert not path.exists()
+
+
+def test_a_live_holder_keeps_others_out(path: Path, new_lease: NewLease) -> None:
+    first, second = new_lease(), new_lease()
+    first.acquire()
+    said: list[str] = []
+    with pytest.raises(UserError, match=f"process {os.getpid()}.*--break-lease"):
+        second.acquire(say=said.append)
+    assert len(said) == 1
+    assert "watching" in said[0]
+    first.check()
+    owner = json.loads(path.read_text())["owner"]
+    second.release()
+    assert json.loads(path.read_text())["owner"] == owner, "the refused one must not remove the holder's lease"
+
+
+def test_a_silent_holder_on_another_machine_is_replaced(path: Path, new_lease: NewLease) -> None:
+    holder(path)
+    lease = new_lease()
+    lease.acquire(say=ignore)
+    lease.check()
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_holder_on_another_machine_whose_counter_moves_is_alive(path: Path, new_lease: NewLease) -> None:
+    holder(path)
+    with pytest.raises(UserError, match="another-host"):
+        new_lease().acquire(say=lambda _: holder(path, beat=4) and None)
+
+
+def test_a_holder_that_gives_the_lease_back_while_it_is_watched_is_replaced(path: Path, new_lease: NewLease) -> None:
+    holder(path)
+    lease = new_lease()
+    lease.acquire(say=lambda _: path.unlink())
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_dead_process_of_this_machine_is_replaced_without_watching(path: Path, new_lease: NewLease) -> None:
+    code = f"""
+import os
+from fsspec.implementations.local import LocalFileSystem
+from fakescan.scan.lease import Lease
+Lease(LocalFileSystem(), {str(path)!r}).acquire()
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert path.exists()
+    new_lease().acquire(say=pytest.fail)
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_process_number_that_was_given_out_again_is_not_the_holder(path: Path, new_lease: NewLease) -> None:
+    holder(path, host=socket.gethostname(), pid=os.getpid(), started="1")
+    new_lease().acquire(say=pytest.fail)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"owner": 1, "pid": "x", "started": "1"}'])
+def test_a_lease_that_cannot_be_read_becomes_stale(content: str, path: Path, new_lease: NewLease) -> None:
+    path.write_text(content)
+    new_lease().acquire(say=ignore)
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_force_takes_a_live_lease_and_the_first_holder_notices(path: Path, new_lease: NewLease) -> None:
+    first, second = new_lease(), new_lease()
+    first.acquire()
+    second.acquire(force=True, say=pytest.fail)
+    wait_until_lost(first)
+    second.check()
+    owner = json.loads(path.read_text())["owner"]
+    first.release()
+    assert json.loads(path.read_text())["owner"] == owner, "the loser must leave the new holder's lease alone"
+
+
+def test_a_lease_that_was_deleted_by_hand_is_written_again(path: Path, new_lease: NewLease) -> None:
+    lease = new_lease()
+    lease.acquire()
+    path.unlink()
+    for _ in range(1000):
+        if path.exists():
+            break
+        threading.Event().wait(0.01)
+    lease.check()
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_store_that_is_away_does_not_end_the_lease(
+    path: Path, new_lease: NewLease, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file in place of the run's folder fails every renewal."""
+    lease = new_lease()
+    lease.acquire()
+    moved = path.parent.with_name("moved")
+    path.parent.rename(moved)
+    path.parent.touch()
+    for _ in range(1000):
+        if "could not be renewed" in caplog.text:
+            break
+        threading.Event().wait(0.01)
+    assert "could not be renewed" in caplog.text
+    lease.check()
+    path.parent.unlink()
+    moved.rename(path.parent)
+    lease.release()
+    assert not path.exists()
+
+
+def test_two_machines_that_start_at_once_on_s3_get_one_lease(s3_bucket: Bucket) -> None:
+    filesystem, folder = s3_bucket.store.filesystem(f"{s3_bucket.url}/run")
+    leases = [Lease(filesystem, f"{folder}/lease.json", lease_s=5.0) for _ in range(4)]
+    refused: list[UserError] = []
+    start = threading.Barrier(len(leases))
+
+    def acquire(lease: Lease) -> None:
+        start.wait()
+        try:
+            lease.acquire(say=ignore)
+        except UserError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=acquire, args=[lease]) for lease in leases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for lease in leases:
+        lease.release()
+    assert len(refused) == len(leases) - 1
+    assert not filesystem.exists(f"{folder}/lease.json")

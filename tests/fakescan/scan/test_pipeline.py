@@ -1,0 +1,106 @@
+"""Pipeline: the executed plan keeps the stages apart, and a shard stays one block from its number to its summary."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fakescan.engine.base import Ask
+from fakescan.engine.config import FakeConfig, VllmConfig
+from fakescan.manifest import write_manifest
+from fakescan.scan.config import Replicas
+from fakescan.scan.judge import JudgeSettings
+from fakescan.scan.pipeline import Pipeline
+from fakescan.scan.poison import remote_ledger
+from fakescan.scan.rows import PartSummary
+from fakescan.scan.shards import Sharding
+from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
+from fakescan.sources import open_source
+from fakescan.storage import Store
+from fakevlm.checkpoint import Checkpoint, open_checkpoint
+
+SHARD_ROWS = 4
+
+
+@pytest.fixture
+def checkpoint(tiny_model: Path) -> Checkpoint:
+    return open_checkpoint(str(tiny_model))
+
+
+def pipeline(
+    folder: Path,
+    checkpoint: Checkpoint,
+    engine: FakeConfig | VllmConfig,
+    *,
+    shard_rows: int = SHARD_ROWS,
+    gpus: float = 0.0,
+) -> Pipeline:
+    place = RunPlace("pipeline-test", str(folder), Store(), Sharding(30, shard_rows))
+    return Pipeline(
+        fetch=Fetch(place, Store(), 2**20, 4, 10.0, False),
+        decode=Decode(checkpoint.image, 10**7),
+        judge=JudgeSettings(
+            engine=engine,
+            device="cpu",
+            model=checkpoint.location,
+            model_store=Store(),
+            model_name="m",
+            weights_sha256=checkpoint.weights_sha256,
+            ask=Ask(),
+            run_id="pipeline-test",
+            shard_rows=shard_rows,
+        ),
+        write=Write(place),
+        replicas=Replicas(),
+        gpus_per_replica=gpus,
+        shard_rows=shard_rows,
+    )
+
+
+@pytest.mark.cluster
+def test_the_executed_plan_keeps_the_stages_apart(
+    ray_cluster: str, pictures: Path, tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    """Ray fuses a task stage into an actor stage of the same resources: decoding would run in the engine's actor."""
+    filesystem, path = Store().filesystem(str(tmp_path / "manifest"))
+    write_manifest(open_source(str(pictures), Store()), filesystem, path)
+    stages = pipeline(tmp_path, checkpoint, FakeConfig())
+    dataset = stages.dataset(np.array([0, 3, 7]), remote_ledger())
+    summaries = [PartSummary.from_row(row) for row in dataset.iter_rows()]
+    assert sorted((part.shard, part.rows) for part in summaries) == [(0, 4), (3, 4), (7, 2)]
+    executed = [
+        line.split(":")[0].split(" ", 2)[2].strip()
+        for line in dataset.stats().splitlines()
+        if line.startswith("Operator ")
+    ]
+    stages_in_order = [f"MapBatches({stage})" for stage in ("Fetch", "Decode", "Judge", "Write")]
+    assert executed == ["FromBlocks", *stages_in_order], dataset.stats()
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+        f"part-{shard:08}.parquet" for shard in (0, 3, 7)
+    ]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("engine", "shard_rows", "gpus", "rows"),
+    [
+        (FakeConfig(max_num_seqs=32), 16, 0.0, 36),
+        (FakeConfig(max_num_seqs=256), 256, 0.0, 282),
+        (VllmConfig(), 256, 0.0, 36),
+        (VllmConfig(), 256, 1.0, 1127),
+        (VllmConfig(max_num_seqs=2048), 16, 1.0, 2253),
+    ],
+)
+def test_an_engine_always_has_more_rows_at_hand_than_places(
+    tmp_path: Path, checkpoint: Checkpoint, engine: FakeConfig | VllmConfig, shard_rows: int, gpus: float, rows: int
+) -> None:
+    """In flight per engine: at least 1.1 times the requests that it runs at once, and a shard being finished."""
+    stages = pipeline(tmp_path, checkpoint, engine, shard_rows=shard_rows, gpus=gpus)
+    assert (stages.shards_in_flight() - 1) * shard_rows >= rows
+    assert (stages.shards_in_flight() - 3) * shard_rows < rows
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)

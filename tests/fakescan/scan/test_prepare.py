@@ -1,0 +1,119 @@
+"""Prepare: the user's threshold and the checkpoint's calibration, the model's name, the start of a run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakescan.engine.base import Ask
+from fakescan.scan.config import ScanConfig
+from fakescan.scan.prepare import ask_of, check, model_name, start_run
+from fakescan.scan.run import Identity, RunFolder
+from fakescan.storage import Store
+from fakevlm.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.errors import UserError
+from fakevlm.verdict import Calibration
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_model: Path) -> Checkpoint:
+    return open_checkpoint(str(tiny_model))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number}.jpg").write_bytes(b"x")
+    return folder
+
+
+def config(**settings: Any) -> ScanConfig:
+    return ScanConfig.model_validate({"source": "/images", "output": "/out", "engine": {"kind": "fake"}, **settings})
+
+
+@pytest.mark.parametrize(
+    ("stored", "threshold", "wanted"),
+    [
+        ({"threshold": 0.7, "bias": 1.0}, None, {"threshold": 0.7, "bias": 1.0}),
+        ({"threshold": 0.7, "bias": 1.0}, 0.9, {"threshold": 0.9, "bias": 1.0}),
+        (
+            {"uncertain_low": 0.4, "uncertain_high": 0.6},
+            0.55,
+            {"threshold": 0.55, "uncertain_low": 0.4, "uncertain_high": 0.6},
+        ),
+        ({"uncertain_low": 0.4, "uncertain_high": 0.6}, 0.9, {"threshold": 0.9}),
+        ({"uncertain_low": 0.4, "uncertain_high": 0.6}, 0.1, {"threshold": 0.1}),
+    ],
+)
+def test_the_users_threshold_and_the_checkpoints_calibration(
+    checkpoint: Checkpoint, stored: dict[str, float], threshold: float | None, wanted: dict[str, float]
+) -> None:
+    calibrated = replace(checkpoint, calibration=Calibration.model_validate(stored))
+    ask = ask_of(config(threshold=threshold, explain="all", max_new_tokens=9), calibrated)
+    assert ask == Ask(explain="all", calibration=Calibration.model_validate(wanted), max_new_tokens=9)
+
+
+def test_every_result_says_when_its_verdict_means_nothing(checkpoint: Checkpoint) -> None:
+    trained = replace(checkpoint, trained=True)
+    name, warning = model_name(config(), trained)
+    assert name == "fake-engine"
+    assert warning is not None
+    assert "simulated" in warning
+    name, warning = model_name(config(engine={"kind": "vllm"}), checkpoint)
+    assert name == "builtin-tiny (untrained)"
+    assert warning is not None
+    assert "--model" in warning
+    signed = "https://user:hidden@host/model?X-Amz-Signature=hidden"
+    assert model_name(config(engine={"kind": "vllm"}, model=signed), trained) == ("https://host/model", None)
+
+
+def begin(images: Path, output: Path, checkpoint: Checkpoint, **settings: Any) -> tuple[RunFolder, Any]:
+    wanted = config(source=str(images), output=str(output), **settings)
+    folder = RunFolder(str(output), Store())
+    identity = Identity.of(wanted, checkpoint, ask_of(wanted, checkpoint))
+    return folder, start_run(wanted, folder, identity, checkpoint)
+
+
+def test_a_run_starts_with_its_manifest_and_its_file(images: Path, tmp_path: Path, checkpoint: Checkpoint) -> None:
+    folder, run = begin(images, tmp_path / "run", checkpoint)
+    assert folder.open() == run
+    assert (run.rows, run.population, run.shard_rows) == (40, 40, 16)
+    assert run.sharding.count == 3
+    assert run.warning is not None
+
+
+def test_the_users_cut_and_dry_runs(images: Path, tmp_path: Path, checkpoint: Checkpoint) -> None:
+    _, run = begin(images, tmp_path / "run", checkpoint, shard_rows=7, limit=20)
+    assert (run.rows, run.population, run.shard_rows) == (20, 40, 7)
+    assert run.identity.selection.is_dry_run
+
+
+def test_parts_without_their_run_are_never_taken_for_results(
+    images: Path, tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    (tmp_path / "run" / "parts").mkdir(parents=True)
+    (tmp_path / "run" / "parts" / "part-00000000.parquet").touch()
+    with pytest.raises(UserError, match=r"holds parts but no run\.json; use an empty --output"):
+        begin(images, tmp_path / "run", checkpoint)
+
+
+def test_a_start_leaves_other_files_of_the_folder_alone(images: Path, tmp_path: Path, checkpoint: Checkpoint) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "README.txt").write_text("mine")
+    begin(images, tmp_path / "run", checkpoint)
+    assert (tmp_path / "run" / "README.txt").read_text() == "mine"
+
+
+def test_what_is_wrong_is_found_before_anything_is_written(
+    images: Path, tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    with pytest.raises(UserError):
+        check(config(source=str(images), output=str(tmp_path / "run"), model=str(tmp_path / "no-model")))
+    assert not list((tmp_path / "run").iterdir())
+    found = check(config(source=str(images), output=str(tmp_path / "run"), model=checkpoint.location))
+    assert found == checkpoint

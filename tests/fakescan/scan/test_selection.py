@@ -1,0 +1,145 @@
+"""Selection: which images of a source a run covers."""
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fakescan.manifest import ManifestInfo, ManifestReader
+from fakescan.scan.config import ScanConfig
+from fakescan.scan.run import RunFolder, new_run
+from fakescan.scan.selection import write_run_manifest
+from fakescan.storage import Store
+from fakevlm.errors import UserError
+from tests.fakescan.scan.conftest import identity
+
+pytestmark = pytest.mark.unit
+
+_runs = itertools.count()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of 200 files that look like images by their names."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number:03}.jpg").write_bytes(b"x" * (number + 1))
+    (folder / "notes.txt").write_bytes(b"x")
+    return folder
+
+
+def select(source: Path, tmp_path: Path, **settings: Any) -> tuple[pa.Table, ManifestInfo, int, RunFolder]:
+    """The manifest of a new run, its info, the size of the source, and the run's folder."""
+    output = str(tmp_path / f"run-{next(_runs)}")
+    folder = RunFolder(output, Store())
+    config = ScanConfig.model_validate({"source": str(source), "output": output, **settings})
+    info, population = write_run_manifest(config, folder)
+    rows = ManifestReader(f"{output}/manifest", Store()).rows(0, info.rows)
+    assert rows["row_id"].to_pylist() == list(range(info.rows))
+    return rows, info, population, folder
+
+
+def names(rows: pa.Table) -> list[str]:
+    return [Path(uri).name for uri in rows["uri"].to_pylist()]
+
+
+def finish(folder: RunFolder, info: ManifestInfo) -> None:
+    """Make a run of the folder, as far as a later one looks at it."""
+    folder.save(
+        new_run(
+            identity(), "m", None, fingerprint=info.fingerprint, rows=info.rows, population=info.rows, shard_rows=16
+        )
+    )
+
+
+def test_all_images_of_a_source(images: Path, tmp_path: Path) -> None:
+    rows, info, population, _ = select(images, tmp_path)
+    assert sorted(names(rows)) == [f"{number:03}.jpg" for number in range(200)]
+    assert (info.rows, population) == (200, 200)
+    assert info.skipped_by_extension == {".txt": 1}
+
+
+@pytest.mark.parametrize("limit", [1, 7, 200, 1000])
+def test_the_first_rows(images: Path, tmp_path: Path, limit: int) -> None:
+    every = names(select(images, tmp_path)[0])
+    rows, info, population, _ = select(images, tmp_path, limit=limit)
+    assert names(rows) == every[:limit]
+    assert (info.rows, population) == (min(limit, 200), 200), "the estimate needs the size of the whole source"
+
+
+@pytest.mark.parametrize("sample", [1, 7, 150, 200, 1000])
+def test_random_rows(images: Path, tmp_path: Path, sample: int) -> None:
+    every = names(select(images, tmp_path)[0])
+    rows, info, population, _ = select(images, tmp_path, sample=sample)
+    assert (info.rows, population) == (min(sample, 200), 200)
+    chosen = names(rows)
+    assert len(set(chosen)) == info.rows
+    assert [name for name in every if name in set(chosen)] == chosen, "in the order of the source"
+    if 7 <= sample < 200:
+        assert chosen != every[:sample]
+        assert {int(name[:3]) // 100 for name in chosen} == {0, 1}
+    assert names(select(images, tmp_path, sample=sample)[0]) == chosen, "a resumed run must draw the same"
+
+
+def test_globs_and_extensions(images: Path, tmp_path: Path) -> None:
+    assert names(select(images, tmp_path, globs=["00?.jpg", "01[01].jpg"])[0]) == [
+        f"{number:03}.jpg" for number in range(12)
+    ]
+    assert names(select(images, tmp_path, extensions=["txt"])[0]) == ["notes.txt"]
+
+
+def test_nothing_to_scan_is_one_clear_error(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no images found"):
+        select(images, tmp_path, globs=["*.png"])
+
+
+def test_new_since_takes_what_is_new_and_what_has_changed(images: Path, tmp_path: Path) -> None:
+    _, info, _, earlier = select(images, tmp_path)
+    finish(earlier, info)
+    with pytest.raises(UserError, match=r"nothing in .*images is new or changed since"):
+        select(images, tmp_path, new_since=earlier.url)
+    (images / "new.jpg").write_bytes(b"new")
+    (images / "005.jpg").write_bytes(b"another size")
+    status = (images / "007.jpg").stat()
+    os.utime(images / "007.jpg", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    (images / "009.jpg").unlink()
+    rows, _, population, _ = select(images, tmp_path, new_since=earlier.url)
+    assert sorted(names(rows)) == ["005.jpg", "007.jpg", "new.jpg"]
+    assert population == 3
+    assert names(select(images, tmp_path, new_since=earlier.url, limit=2)[0]) == names(rows)[:2]
+
+
+def test_new_since_can_be_asked_again_when_there_was_nothing_new(images: Path, tmp_path: Path) -> None:
+    _, info, _, earlier = select(images, tmp_path)
+    finish(earlier, info)
+    output = str(tmp_path / "tomorrow")
+    config = ScanConfig(source=str(images), output=output, new_since=earlier.url)
+    with pytest.raises(UserError, match="new or changed"):
+        write_run_manifest(config, RunFolder(output, Store()))
+    (images / "new.jpg").write_bytes(b"new")
+    info, _ = write_run_manifest(config, RunFolder(output, Store()))
+    assert info.rows == 1
+
+
+def test_new_since_a_folder_without_a_run_is_one_clear_error(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no run"):
+        select(images, tmp_path, new_since=str(tmp_path / "nothing"))
+
+
+def test_a_manifest_is_a_source(images: Path, tmp_path: Path) -> None:
+    rows, info, _, folder = select(images, tmp_path)
+    again, second, _, _ = select(Path(folder.path) / "manifest", tmp_path)
+    assert again.equals(rows)
+    assert second.fingerprint == info.fingerprint
+
+
+def test_a_start_that_died_before_run_json_stood_can_be_made_again(images: Path, tmp_path: Path) -> None:
+    """The manifest is complete, run.json is not there yet: the same command must not be refused."""
+    *_, folder = select(images, tmp_path)
+    config = ScanConfig(source=str(images), output=folder.url)
+    info, _ = write_run_manifest(config, folder)
+    assert info.rows == 200

@@ -1,0 +1,72 @@
+"""Shards: the cut of a run is fixed, and what is missing is found by names alone."""
+
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from fakescan.scan.shards import Sharding, missing, part_name, part_names, part_shard, shard_rows_for
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(("rows", "shard_rows"), [(1, 1), (1, 256), (255, 256), (256, 256), (257, 256), (2000, 32)])
+def test_the_shards_hold_every_row_once(rows: int, shard_rows: int) -> None:
+    sharding = Sharding(rows, shard_rows)
+    ids = [
+        row
+        for shard in range(sharding.count)
+        for row in range(sharding.first(shard), sharding.first(shard) + sharding.size(shard))
+    ]
+    assert ids == list(range(rows))
+    assert all(0 < sharding.size(shard) <= shard_rows for shard in range(sharding.count))
+
+
+@pytest.mark.parametrize(
+    ("rows", "mean_bytes", "shard_rows"),
+    [
+        (1, 0, 16),
+        (256, 0, 16),
+        (1600, 100_000, 100),
+        (4096, 100_000, 256),
+        (10**9, 100_000, 256),
+        (10**9, 0, 256),
+        (10**6, 2**20, 64),
+        (10**6, 60 * 2**20, 16),
+        (1, 60 * 2**20, 16),
+    ],
+)
+def test_small_sources_and_large_images_get_small_shards(rows: int, mean_bytes: int, shard_rows: int) -> None:
+    assert shard_rows_for(rows, rows * mean_bytes) == shard_rows
+
+
+@pytest.mark.parametrize("shard", [0, 1, 99_999_999])
+def test_a_part_is_named_after_its_shard_alone(shard: int) -> None:
+    assert part_shard(part_name(shard)) == shard
+    assert part_name(1) == "part-00000001.parquet"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["part-1.parquet", "part-00000001.parquet.tmp", ".part-00000001.parquet.ab.tmp", "part-00000001 (copy).parquet"],
+)
+def test_other_names_are_no_parts(name: str) -> None:
+    assert part_shard(name) is None
+
+
+def test_missing_shards_are_those_without_a_part() -> None:
+    sharding = Sharding(1000, 100)
+    names = [part_name(shard) for shard in (0, 3, 9)]
+    strangers = [part_name(10), part_name(12345), ".part-00000001.parquet.ab.tmp", "_SUCCESS", "part-1.parquet"]
+    assert missing(sharding, [*names, *strangers, part_name(3)]).tolist() == [1, 2, 4, 5, 6, 7, 8]
+    assert missing(sharding, []).tolist() == list(range(10))
+    assert missing(sharding, map(part_name, range(10))).tolist() == []
+
+
+def test_part_names_are_listed_afresh(tmp_path: Path) -> None:
+    filesystem = LocalFileSystem()
+    assert part_names(filesystem, str(tmp_path / "parts")) == []
+    (tmp_path / "parts").mkdir()
+    for shard in (2, 1):
+        (tmp_path / "parts" / part_name(shard)).touch()
+        assert part_name(shard) in part_names(filesystem, str(tmp_path / "parts"))

@@ -1,0 +1,176 @@
+"""Verify: an intact run passes, and each way of damaging one by hand is named."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fakescan.scan.rows import RESULT_SCHEMA, Tally
+from fakescan.scan.run import RunFolder
+from fakescan.scan.verify import verify
+from fakescan.storage import Store
+from fakevlm.errors import UserError
+from tests.conftest import Bucket
+from tests.fakescan.scan.conftest import make_run
+
+pytestmark = pytest.mark.unit
+
+
+def part(folder: RunFolder, shard: int) -> Path:
+    return Path(folder.parts) / f"part-{shard:08d}.parquet"
+
+
+def rewrite(folder: RunFolder, shard: int, change: Callable[[pa.Table], pa.Table]) -> None:
+    pq.write_table(change(pq.read_table(part(folder, shard))), part(folder, shard))
+
+
+def assert_problem(folder: RunFolder, *words: str, count: int = 1) -> None:
+    problems = verify(folder).problems
+    assert len(problems) == count, problems
+    for word in words:
+        assert word in " ".join(problems)
+
+
+def test_an_intact_run_passes_and_is_counted(run_folder: RunFolder) -> None:
+    found = verify(run_folder)
+    assert found.problems == []
+    assert found.tally == Tally(50, 22, 21, 0, {"not_found": 7})
+
+
+def test_an_intact_run_on_s3_passes(s3_bucket: Bucket) -> None:
+    folder = RunFolder(f"{s3_bucket.url}/run", s3_bucket.store)
+    make_run(folder)
+    assert verify(folder).problems == []
+    s3_bucket.call("delete_object", Key="run/parts/part-00000002.parquet")
+    assert_problem(folder, "part-00000002.parquet is missing", "16 rows")
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"run\.json is missing"):
+        verify(RunFolder(str(tmp_path), Store()))
+
+
+def test_a_deleted_part(run_folder: RunFolder) -> None:
+    part(run_folder, 3).unlink()
+    assert_problem(run_folder, "part-00000003.parquet is missing", "2 rows")
+
+
+def test_all_parts_deleted(run_folder: RunFolder) -> None:
+    shutil.rmtree(run_folder.parts)
+    assert_problem(run_folder, "16 rows", "2 rows", count=4)
+
+
+def test_a_part_copied_under_another_shards_name(run_folder: RunFolder) -> None:
+    shutil.copy(part(run_folder, 0), part(run_folder, 1))
+    assert_problem(run_folder, "part-00000001.parquet does not hold rows 16 to 31")
+
+
+def test_a_part_copied_beyond_the_last_one(run_folder: RunFolder) -> None:
+    shutil.copy(part(run_folder, 0), part(run_folder, 4))
+    assert_problem(run_folder, "part-00000004.parquet is beyond the last part, part-00000003.parquet")
+
+
+@pytest.mark.parametrize("name", ["part-00000001 (copy).parquet", "copy.parquet", "part-1.parquet"])
+def test_a_part_copied_under_a_name_of_its_own(run_folder: RunFolder, name: str) -> None:
+    """Readers take parts/*.parquet: such a file would give its rows twice."""
+    shutil.copy(part(run_folder, 0), Path(run_folder.parts) / name)
+    assert_problem(run_folder, f"parts/{name} is not a part of this run")
+
+
+def test_a_temporary_file_of_a_killed_scan_is_no_problem(run_folder: RunFolder) -> None:
+    (Path(run_folder.parts) / f".part-00000001.parquet.{'0' * 16}.tmp").write_bytes(b"half")
+    assert verify(run_folder).problems == []
+
+
+@pytest.mark.parametrize("left", [0, 1, 3, 100, -1, -100])
+def test_a_truncated_part(run_folder: RunFolder, left: int) -> None:
+    data = part(run_folder, 1).read_bytes()
+    part(run_folder, 1).write_bytes(data[:left])
+    assert_problem(run_folder, "part-00000001.parquet cannot be read")
+
+
+def test_a_part_with_damaged_pages(run_folder: RunFolder) -> None:
+    data = bytearray(part(run_folder, 1).read_bytes())
+    for position in range(4, len(data) // 2):
+        data[position] ^= 0xFF
+    part(run_folder, 1).write_bytes(data)
+    assert_problem(run_folder, "part-00000001.parquet")
+
+
+def test_a_part_of_another_run(run_folder: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder(str(tmp_path / "other"), Store())
+    make_run(other)
+    shutil.copy(part(other, 1), part(run_folder, 1))
+    assert_problem(run_folder, "part-00000001.parquet comes from another run")
+
+
+def test_a_part_about_other_images(run_folder: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder(str(tmp_path / "other"), Store())
+    make_run(other, prefix="s3://elsewhere/")
+    shutil.copy(part(other, 1), part(run_folder, 1))
+    assert_problem(run_folder, "part-00000001.parquet holds other images")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.slice(0, 15), "does not hold rows"),
+        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "does not hold rows"),
+        (lambda table: table.take(list(range(15, -1, -1))), "does not hold rows"),
+        (lambda table: table.drop_columns(["score"]), "other columns"),
+        (lambda table: table.append_column("more", pa.nulls(16)), "other columns"),
+        (
+            lambda table: table.set_column(7, RESULT_SCHEMA.field("verdict"), pa.nulls(16, pa.string())),
+            "neither or both of verdict and error",
+        ),
+        (
+            lambda table: table.set_column(12, RESULT_SCHEMA.field("error_code"), pa.array(["poison"] * 16)),
+            "neither or both of verdict and error",
+        ),
+        (
+            lambda table: table.set_column(7, RESULT_SCHEMA.field("verdict"), pa.nulls(16, pa.string())).set_column(
+                12, RESULT_SCHEMA.field("error_code"), pa.array(["new_code"] * 16)
+            ),
+            "unknown error codes: new_code",
+        ),
+        (
+            lambda table: table.set_column(7, RESULT_SCHEMA.field("verdict"), pa.array(["perhaps"] * 16)).set_column(
+                12, RESULT_SCHEMA.field("error_code"), pa.nulls(16, pa.string())
+            ),
+            "verdict",
+        ),
+    ],
+    ids=["row lost", "row twice", "order", "column lost", "column more", "neither", "both", "code", "verdict"],
+)
+def test_a_part_with_wrong_rows(run_folder: RunFolder, change: Callable[[pa.Table], pa.Table], words: str) -> None:
+    rewrite(run_folder, 1, change)
+    assert_problem(run_folder, "part-00000001.parquet", words)
+
+
+def test_another_manifest(run_folder: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder(str(tmp_path / "other"), Store())
+    make_run(other, prefix="s3://elsewhere/")
+    shutil.rmtree(Path(run_folder.path) / "manifest")
+    shutil.copytree(Path(other.path) / "manifest", Path(run_folder.path) / "manifest")
+    assert_problem(run_folder, "the manifest is not the one")
+
+
+def test_a_lost_manifest_is_one_clear_error(run_folder: RunFolder) -> None:
+    shutil.rmtree(Path(run_folder.path) / "manifest")
+    with pytest.raises(UserError, match="manifest"):
+        verify(run_folder)
+
+
+def test_a_lost_manifest_file_is_one_clear_error(run_folder: RunFolder) -> None:
+    (Path(run_folder.path) / "manifest" / "part-00000.parquet").unlink()
+    with pytest.raises(UserError, match="manifest"):
+        verify(run_folder)
+
+
+def test_each_problem_is_named(run_folder: RunFolder) -> None:
+    part(run_folder, 0).unlink()
+    part(run_folder, 2).write_bytes(b"")
+    assert_problem(run_folder, "part-00000000", "part-00000002", count=2)
