@@ -73,6 +73,8 @@ class InProcessEngine:
             request.future.add_done_callback(lambda _: self._places.release())
             self._inbox.put(request)
             requests.append(request)
+            if self._died is not None:  # it died after the look above, and may have emptied its inbox before the put
+                self._refuse_waiting(self._died)
         return [request.future.result() for request in requests]
 
     def close(self) -> None:
@@ -90,6 +92,7 @@ class InProcessEngine:
 
     def _run(self) -> None:
         live: dict[str, _Request] = {}
+        reason = "the engine was closed"
         try:
             while self._admit(live):
                 started = time.perf_counter()
@@ -99,16 +102,23 @@ class InProcessEngine:
                     request = live.get(output.request_id)
                     if request is not None:
                         self._advance(live, output.request_id, request, output.outputs[0])
-        except Exception as error:  # whatever broke the engine, callers must hear of it
-            self._died = f"{type(error).__name__}: {error}"
+        except Exception as error:
             logger.exception("the engine stopped")
-            for request in live.values():
-                request.future.set_exception(EngineDiedError(self._died))
-            while True:
-                waiting = self._inbox.get()
-                if waiting is None:
-                    return
-                waiting.future.set_exception(EngineDiedError(self._died))
+            reason = f"{type(error).__name__}: {error}"
+        self._died = reason
+        for request in live.values():
+            request.future.set_exception(EngineDiedError(reason))
+        self._refuse_waiting(reason)
+
+    def _refuse_waiting(self, reason: str) -> None:
+        """Fail what is in the inbox and will not be looked at any more."""
+        while True:
+            try:
+                waiting = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if waiting is not None:
+                waiting.future.set_exception(EngineDiedError(reason))
 
     def _admit(self, live: dict[str, _Request]) -> bool:
         """Add what waits in the inbox, blocking while the engine is idle; False when it is to close."""
