@@ -56,6 +56,7 @@ class InProcessEngine:
         self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         # Prepared tensors wait in memory; a place is taken before one is made and given back with the judgement.
         self._places = threading.BoundedSemaphore(2 * self.max_num_seqs + 2)
+        self._turn = threading.Lock()
         self._died: str | None = None
         self._ids = 0
         self._thread = threading.Thread(target=self._run, name="vllm-step", daemon=True)
@@ -63,19 +64,23 @@ class InProcessEngine:
 
     def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         """Judge images of shape [height, width, 3]; see `Engine.judge`."""
-        requests: list[_Request] = []
-        for image in pixels:
-            self._places.acquire()
-            if self._died is not None:
-                self._places.release()
-                raise EngineDiedError(self._died)
-            request = _Request(self._requests.answer(), image, self._requests.input(image))
-            request.future.add_done_callback(lambda _: self._places.release())
-            self._inbox.put(request)
-            requests.append(request)
-            if self._died is not None:  # it died after the look above, and may have emptied its inbox before the put
-                self._refuse_waiting(self._died)
+        # One call after the other: were the calls to take turns image by image, they would all end at the same time and
+        # leave the engine nothing to do until the next ones arrive.
+        with self._turn:
+            requests = [self._submit(image) for image in pixels]
         return [request.future.result() for request in requests]
+
+    def _submit(self, image: NDArray[np.uint8]) -> _Request:
+        self._places.acquire()
+        if self._died is not None:
+            self._places.release()
+            raise EngineDiedError(self._died)
+        request = _Request(self._requests.answer(), image, self._requests.input(image))
+        request.future.add_done_callback(lambda _: self._places.release())
+        self._inbox.put(request)
+        if self._died is not None:  # it died after the look above, and may have emptied its inbox before the put
+            self._refuse_waiting(self._died)
+        return request
 
     def close(self) -> None:
         """Stop the stepping thread and free the model."""
