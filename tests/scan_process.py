@@ -81,13 +81,14 @@ class ScanProcess:
     def kill(self) -> None:
         """`kill -9` of the command alone."""
         self._below = psutil.Process(self.pid).children(recursive=True)
+        self._workers = [process for process in self._below if _is_worker(process)]
         self._process.kill()
         self._process.wait()
 
-    def wait_until_nothing_is_left(self, timeout_s: float = 60.0) -> None:
-        """Wait until the Ray that the killed command had started is gone as well."""
-        _, alive = psutil.wait_procs(self._below, timeout_s)
-        assert not alive, f"still alive after {timeout_s} s: {[process.cmdline()[:2] for process in alive]}"
+    def wait_until_no_worker_is_left(self, timeout_s: float = 60.0) -> None:
+        """Wait until the Ray workers of the killed command are gone as well; Ray's own agents may stay longer."""
+        _, alive = psutil.wait_procs(self._workers, timeout_s)
+        assert not alive, f"still alive after {timeout_s} s: {[process.pid for process in alive]}"
 
     def clean_up(self) -> None:
         """End whatever is left of the command."""
@@ -126,6 +127,15 @@ class ScanProcess:
 
         self.wait_for(f"worker {title}", found)
         return killed[0]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Whether a process runs stages of a scan."""
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    return title.startswith("ray::") and "Agent" not in title
 
 
 @contextmanager

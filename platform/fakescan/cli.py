@@ -32,6 +32,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(error.format_message(), EXIT_USAGE)
     except UserError as error:
         _fail(str(error), EXIT_USAGE)
+    except OSError as error:  # a disk or a store, after all retries
+        from fakescan.storage import redact_text
+
+        _fail(redact_text(str(error)), EXIT_FAILED)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; what is done stays: run the same command again to resume", EXIT_INTERRUPTED)
 

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -33,6 +34,7 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
 
     if ray.is_initialized():
         return
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     # Ray's processes take seconds to start; Ray Data's import takes one of them meanwhile.
     loading = threading.Thread(target=importlib.import_module, args=("ray.data",))
     loading.start()
@@ -53,6 +55,8 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
                 ray.init(address=address, **options)
         except (ConnectionError, ValueError) as error:
             raise UserError(f"ray address: no cluster answers at {address!r} ({_first_line(error)})") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put one in its place that exits with status 15
     loading.join()
     _quiet_data(verbose)
 

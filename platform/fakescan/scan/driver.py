@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ from fakescan.scan.rows import COUNTS_KEY, PartSummary, Tally
 from fakescan.scan.run import Identity, RunFile, RunFolder, refuse_change
 from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
-from fakescan.storage import scheme_of
+from fakescan.storage import redact, scheme_of
 from fakevlm.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
@@ -117,10 +118,16 @@ def plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> tuple[NDArra
 
 
 def count_part(folder: RunFolder, shard: int) -> Tally:
-    """A part's counts, from its footer."""
-    with folder.fs.open(f"{folder.parts}/{part_name(shard)}", "rb", block_size=65536) as file:
-        metadata = pq.read_metadata(file).metadata or {}
-    return Tally.from_json(metadata[COUNTS_KEY.encode()])
+    """A part's counts, from its footer. Raises UserError for a part that is damaged."""
+    name = part_name(shard)
+    try:
+        with folder.fs.open(f"{folder.parts}/{name}", "rb", block_size=65536) as file:
+            metadata = pq.read_metadata(file).metadata or {}
+        return Tally.from_json(metadata[COUNTS_KEY.encode()])
+    except (pa.ArrowInvalid, KeyError, FileNotFoundError):
+        raise UserError(
+            f"run: parts/{name} of {redact(folder.url)} is damaged; delete it and scan again (see fakescan verify)"
+        ) from None
 
 
 def _execute(

@@ -208,7 +208,7 @@ def test_the_driver_is_killed_and_the_scan_started_again(drill: Drill, undisturb
     with running(*drill.command(name, SLOW), environment=drill.environment) as scan:
         scan.wait_for_parts(drill.run(name), moment)
         scan.kill()
-        scan.wait_until_nothing_is_left()
+        scan.wait_until_no_worker_is_left()
     done = len(part_names(drill.run(name)))
     again = fakescan(*drill.command(name, FAKE), environment=drill.environment)
     scanned = int(again.out.partition("scanned now: ")[2].split()[0].replace(",", ""))
@@ -222,6 +222,7 @@ def test_a_decoder_is_killed_and_the_scan_goes_on(drill: Drill, undisturbed: Row
         scan.wait_for_parts(drill.run(name), moment)
         scan.kill_worker("ray::MapBatches(Decode)")
         assert scan.end() == 0, scan.err
+    assert scan.out.startswith("results: "), "what Ray has to say about it is not for the user's terminal"
     assert_end(drill, name, undisturbed)
 
 

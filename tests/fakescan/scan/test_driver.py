@@ -40,14 +40,14 @@ Command = Callable[..., Ended]
 
 @pytest.fixture
 def fakescan(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Iterator[Command]:
-    """Runs the command line in this process, which saves the start of another; the fake engine unless told."""
+    """Runs the command line in this process, which saves the start of another; with the fake engine unless told."""
     before = signal.getsignal(signal.SIGTERM)
     # Ray's log handlers keep the stream of the test in which it was started.
     monkeypatch.setattr(logging, "raiseExceptions", False)
 
-    def run(*arguments: object, status: int = 0) -> Ended:
+    def run(*arguments: object, status: int = 0, built_in: bool = False) -> Ended:
         words = [str(argument) for argument in arguments]
-        if words[0] == "scan":
+        if words[0] == "scan" and not built_in:
             words += ["--model", str(tiny_model)] if "--model" not in words else []
             words += ["--engine", "fake"] if not {"--engine", "--config"} & set(words) else []
         capfd.readouterr()
@@ -273,6 +273,24 @@ def test_a_part_that_is_damaged_is_one_clear_error(fakescan: Command, images: Pa
     damaged.write_bytes(damaged.read_bytes()[:-50])
     ended = fakescan("scan", images, "-o", run.url, status=2)
     assert "part-00000001.parquet" in error_line(ended)
+
+
+def test_the_built_in_model_judges_and_explains(fakescan: Command, images: Path, run: RunFolder) -> None:
+    """Real vLLM with all defaults: what `make demo` shows."""
+    ended = fakescan("scan", images, "-o", run.url, built_in=True)
+    rows = read_rows(run)
+    assert {row["error_code"] for row in rows} == {None}
+    assert {row["model"] for row in rows} == {"builtin-tiny (untrained)"}
+    assert {row["verdict"] for row in rows} == {"real", "fake"}
+    for row in rows:
+        assert row["verdict"] == ("fake" if row["score"] >= 0.5 else "real")
+        assert 0 <= row["off_script"] < 0.5
+        if row["verdict"] == "fake":
+            assert row["explanation"].startswith("This is a fake image. ")
+        else:
+            assert row["explanation"] is None
+    assert ended.out.splitlines()[-1].startswith("warning: the model builtin-tiny is untrained")
+    fakescan("verify", run.url)
 
 
 def test_an_engine_that_cannot_start_is_one_clear_error(
