@@ -92,13 +92,18 @@ def run_scan(
             # What earlier scans did is counted while the engines start.
             kept = np.setdiff1d(done, todo)
             before = pool.map(lambda shard: count_part(folder, shard), kept.tolist())
-            if len(todo):
-                connect(ray_address, verbose=verbose)
-                pipeline = build_pipeline(config, folder, run, ask, checkpoint)
-                rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
-                _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
-            for tally in before:
-                outcome.whole.add(tally)
+            try:
+                if len(todo):
+                    connect(ray_address, verbose=verbose)
+                    pipeline = build_pipeline(config, folder, run, ask, checkpoint)
+                    rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
+                    _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
+                for tally in before:
+                    outcome.whole.add(tally)
+            except BaseException:
+                # Ctrl-C does not wait until a million footers are read.
+                pool.shutdown(cancel_futures=True)
+                raise
         _account(folder, run, np.intersect1d(done, todo), outcome)
     finally:
         lease.release()

@@ -48,9 +48,11 @@ class RunPlace:
         """A shard's part, or None if there is none."""
         fs, path = self.part(shard)
         try:
-            return pq.read_table(io.BytesIO(read_bytes(fs, path)))
+            data = read_bytes(fs, path)
         except FileNotFoundError:
             return None
+        # On this thread alone: a pool of Arrow's that lets go of Python's buffer while the interpreter ends aborts it.
+        return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
 @dataclass(frozen=True)
