@@ -83,8 +83,8 @@ class Pipeline:
                 num_gpus=self.gpus_per_replica or None,
                 **whole_block,
             )
-            # A pool with a bound: Ray Data reserves an equal share of the CPUs for a stage without one, on two cores that
-            # of the second decoder.
+            # A pool with a bound: Ray Data reserves an equal share of the CPUs for a stage without one, and on two
+            # cores that is the share of the second decoder.
             .map_batches(self.write, num_cpus=WRITE_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
         )
 
