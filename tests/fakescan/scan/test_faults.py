@@ -122,14 +122,14 @@ def test_sigterm_and_kill_on_a_lasting_cluster(
 def test_two_scans_of_one_run(
     ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
 ) -> None:
-    settings = {"source": str(pictures), "output": run.url}
-    slow = {**settings, "engine": {**SLOW, "step_s": 1.0}}
+    fast = {"source": str(pictures), "output": run.url, "shard_rows": 1}
+    slow = {**fast, "engine": {**SLOW, "step_s": 3.0}}  # a part every 3 s, for 90 s
     with running(*command(tmp_path, tiny_model, **slow), "--ray-address", ray_cluster) as first:
         first.wait_for_parts(run, 1)
-        second = fakescan(*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster, status=2)
+        second = fakescan(*command(tmp_path, tiny_model, **fast), "--ray-address", ray_cluster, status=2)
         assert f"another scan is writing this run (process {first.pid} on " in error_of(second)
         assert not first.has_ended
-        force = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster, "--break-lease"]
+        force = [*command(tmp_path, tiny_model, **fast), "--ray-address", ray_cluster, "--break-lease"]
         third = fakescan(*force)
         assert "rows: 30 of 30" in third.out
         assert first.end(60) == 1
