@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -165,7 +166,10 @@ def test_pinned_list_is_complete_and_fits_the_project(extra: str) -> None:
 @pytest.mark.unit
 def test_environment_is_the_pinned_one() -> None:
     """Each pinned package has its version, and what breaks beside them is not there: see constraints/cpu.txt."""
-    installed = {canonicalize_name(found.name): found.version for found in importlib.metadata.distributions()}
+    # The environment's own folder: setuptools adds its vendored packages to sys.path once something imports it.
+    folder = [sysconfig.get_path("purelib")]
+    found = importlib.metadata.distributions(path=folder)
+    installed = {canonicalize_name(package.name): package.version for package in found}
     pinned = pins()
     assert {name: version for name, version in installed.items() if pinned.get(name, version) != version} == {}
     assert not installed.keys() & {"boto3", *LEFT_OUT}

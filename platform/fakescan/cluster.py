@@ -74,6 +74,10 @@ def _refuse_silent(address: str) -> None:
 
 def _quiet_data(verbose: bool) -> None:
     """Ray Data logs its plan and every failure at length; keep the terminal for the scan's own words."""
+    import ray._private.worker
+
+    # log_to_driver=False spares what Ray prints of dead workers, on stdout; there is no public setting for it.
+    ray._private.worker._worker_logs_enabled = verbose
     for name in ("ray.data", "ray.data.exceptions", "ray.anyscale"):
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.CRITICAL)
 

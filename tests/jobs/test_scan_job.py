@@ -85,7 +85,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _submit(jobs: Any, arguments: str) -> str:
-    return str(jobs.submit_job(entrypoint=f"python jobs/scan.py {arguments}", runtime_env=RUNTIME_ENV))
+    def submit() -> str | None:
+        try:
+            return str(jobs.submit_job(entrypoint=f"python jobs/scan.py {arguments}", runtime_env=RUNTIME_ENV))
+        except RuntimeError as error:
+            assert "No available agent" in str(error)  # the head answers before it can start jobs
+            return None
+
+    return str(_wait(submit, 120, "the head can start jobs"))
 
 
 def _finish(jobs: Any, job: str) -> str:

@@ -223,6 +223,7 @@ def test_a_decoder_is_killed_and_the_scan_goes_on(drill: Drill, undisturbed: Row
         scan.wait_for_parts(drill.run(name), random.randrange(3))
         scan.kill_worker("ray::MapBatches(Decode)")
         assert scan.end() == 0, scan.err
+    assert scan.out.startswith("results: "), "what Ray has to say about it is not for the user's terminal"
     assert_end(drill, name, undisturbed)
 
 
