@@ -44,13 +44,15 @@ def _wait(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A client of the job API of a head with two CPUs, as docs/jobs.md starts one."""
-    port, dashboard = _free_port(), _free_port()
+    port, dashboard, agent = _free_port(), _free_port(), _free_port()
     logs = tmp_path_factory.mktemp("head") / "log"
     before = dict(os.environ)
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["PATH"] = f"{BIN}:{os.environ['PATH']}"  # the head runs a job's `python` from its own PATH
     command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
-    command += [f"--port={port}", f"--dashboard-port={dashboard}"]
+    # Another Ray on this machine, such as the tests' own, holds the port that an agent takes by default, and a head without
+    # its agent starts no job.
+    command += [f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     with logs.open("wb") as log:
         head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
