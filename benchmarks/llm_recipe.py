@@ -4,7 +4,7 @@
 
 Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. It is the form that runs with vLLM 0.32 on a CPU: all
 four CPU stages off; `preprocess` decodes and returns prompt, image and sampling parameters; a placement group of one
-CPU. Prints one line of JSON: rows and Unix times of the files it wrote, and the times at which images were prepared.
+CPU. Prints one line of JSON: its rows, and the Unix times at which its engine was loaded and its last file was written.
 """
 
 import argparse
@@ -90,9 +90,8 @@ def main() -> None:
     )
     with opened_when_loaded(gate):
         processor(rows).write_parquet(str(arguments.output))
-    notes = sorted(gate.parent.glob(f"{gate.stem}.prepared-*"))
-    prepared = [float(line) for path in notes for line in path.read_text().splitlines()]
-    print(json.dumps({"files": written(arguments.output), "prepared": prepared}))
+    rows, ended = written(arguments.output)
+    print(json.dumps({"rows": rows, "loaded": gate.stat().st_mtime, "ended": ended}))
 
 
 @contextmanager
@@ -139,8 +138,6 @@ def preprocess(checkpoint: Any, explain: str, gate: Path) -> Any:
         while prepared > HELD_ROWS and not gate.exists():
             time.sleep(0.02)
         image = decode(row["bytes"], spec, max_pixels=100_000_000)
-        with gate.with_suffix(f".prepared-{os.getpid()}").open("a") as notes:
-            notes.write(f"{time.time()}\n")
         return {
             "prompt": prompt,
             "multimodal_data": {"image": [Image.fromarray(image.pixels)]},
@@ -175,11 +172,12 @@ def _logprob(logprobs: dict[Any, Any], token: int) -> float:
     return float(logprobs[token if token in logprobs else str(token)]["logprob"])
 
 
-def written(folder: Path) -> list[tuple[int, float]]:
-    """Rows and Unix time of each file."""
+def written(folder: Path) -> tuple[int, float]:
+    """Rows in all, and the Unix time of the last file."""
     import pyarrow.parquet as pq
 
-    return [(pq.read_metadata(path).num_rows, path.stat().st_mtime) for path in sorted(folder.glob("*.parquet"))]
+    files = list(folder.glob("*.parquet"))
+    return sum(pq.read_metadata(path).num_rows for path in files), max(path.stat().st_mtime for path in files)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def plan(folder: Path, rows: int) -> dict[str, Any]:
     """Write the manifest, list what is done, make the dataset; times in seconds, memory of this process in bytes."""
     from fakescan.cluster import connect
     from fakescan.manifest import write_manifest
-    from fakescan.scan.poison import remote_ledger
+    from fakescan.scan.ledger import remote_ledger
     from fakescan.scan.run import RunFolder
     from fakescan.scan.shards import DEFAULT_SHARD_ROWS, Sharding, missing, part_names
 

@@ -69,18 +69,6 @@ def balanced(stocks: Sequence[float], slack: float) -> tuple[int, int] | None:
     return None
 
 
-def file_rate(files: Sequence[tuple[int, float]], prepared: Sequence[float]) -> float | None:
-    """Images per second by the same rule, from files (rows, Unix time) and the times at which images were prepared."""
-    files = sorted(files, key=lambda file: file[1])
-    done = [sum(rows for rows, _ in files[: index + 1]) for index in range(len(files))]
-    stocks = [sum(at <= file[1] for at in prepared) - rows for file, rows in zip(files, done, strict=True)]
-    found = balanced(stocks, 0.25 * done[-1] / len(files))
-    if found is None:
-        return None
-    first, last = found
-    return (done[last] - done[first]) / (files[last][1] - files[first][1])
-
-
 def _stock(
     parts: Sequence[PartSummary], index: int, fetched: Mapping[int, float], decoded: Mapping[int, float]
 ) -> float:

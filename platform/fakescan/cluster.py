@@ -15,9 +15,15 @@ from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_KEEP_WORKERS = {"num_workers_soft_limit": 64, "idle_worker_killing_time_threshold_ms": 600_000}
-"""Ray ends idle workers beyond one per CPU after a second. A scan has more stages than a small machine has cores, and a
-worker that comes back costs a second of CPU time for its imports."""
+_LOCAL_CLUSTER = {
+    # Ray ends idle workers beyond one per CPU after a second. A scan has more stages than a small machine has cores,
+    # and a worker that comes back costs a second of CPU time for its imports.
+    "num_workers_soft_limit": 64,
+    "idle_worker_killing_time_threshold_ms": 600_000,
+    # Ray gives every worker the niceness 15, which leaves no room to let some go first.
+    "worker_niceness": 0,
+}
+"""Settings of Ray for a cluster of this process's own."""
 _ANSWER_S = 10.0
 """Seconds in which a cluster's address must accept a connection."""
 
@@ -47,7 +53,7 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         cpus = max(2, os.cpu_count() or 1)
         with _quiet_stderr(verbose):
-            ray.init(address="local", include_dashboard=False, num_cpus=cpus, _system_config=_KEEP_WORKERS, **options)
+            ray.init(address="local", include_dashboard=False, num_cpus=cpus, _system_config=_LOCAL_CLUSTER, **options)
     else:
         _refuse_silent(address)
         try:

@@ -50,8 +50,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["PATH"] = f"{BIN}:{os.environ['PATH']}"  # the head runs a job's `python` from its own PATH
     command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
-    # Another Ray on this machine, such as the tests' own, holds the port that an agent takes by default, and a head without
-    # its agent starts no job.
+    # Another Ray on this machine, such as the tests' own, holds the port that an agent takes by default, and a head
+    # without its agent starts no job.
     command += [f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     with logs.open("wb") as log:
         head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

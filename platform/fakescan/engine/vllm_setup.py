@@ -28,6 +28,10 @@ def prepare_environment(config: VllmConfig, device: Device) -> None:
     if device == "cpu":
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
+        if runs_eagerly(config, device):
+            # vLLM still compiles a helper of its sampler in C++, twice: for the first request and for the first batch.
+            # That takes longer than it saves in days, and a compiler.
+            os.environ["TORCH_COMPILE_DISABLE"] = "1"
         # Ray sets OMP_NUM_THREADS to the actor's share of the cores; the engine's own setting decides instead.
         os.environ["OMP_NUM_THREADS"] = str(config.cpu_threads or os.cpu_count() or 1)
 
@@ -40,7 +44,7 @@ def engine_arguments(config: VllmConfig, checkpoint: Checkpoint, ask: Ask, devic
         # vLLM's own "auto" would run float32 weights in bfloat16, whose logits have two decimals.
         "dtype": checkpoint.dtype if config.dtype == "auto" else config.dtype,
         "max_model_len": checkpoint.image_tokens + _TEXT_TOKENS + ask.max_new_tokens,
-        "enforce_eager": cpu if config.enforce_eager is None else config.enforce_eager,
+        "enforce_eager": runs_eagerly(config, device),
         "limit_mm_per_prompt": {"image": 1},
         # Every image is new: caches would only cost.
         "mm_processor_cache_gb": 0,
@@ -60,6 +64,11 @@ def engine_arguments(config: VllmConfig, checkpoint: Checkpoint, ask: Ask, devic
     if config.max_num_batched_tokens is not None:
         arguments["max_num_batched_tokens"] = config.max_num_batched_tokens
     return arguments
+
+
+def runs_eagerly(config: VllmConfig, device: Device) -> bool:
+    """Whether the model runs without compilation: on a CPU, unless the settings say otherwise."""
+    return device == "cpu" if config.enforce_eager is None else config.enforce_eager
 
 
 class Requests:

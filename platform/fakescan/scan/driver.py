@@ -18,8 +18,8 @@ from fakescan.engine.config import FakeConfig
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.lease import Lease
+from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline, engine_cpus
-from fakescan.scan.poison import remote_ledger
 from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.progress import Display
 from fakescan.scan.rows import COUNTS_KEY, PartSummary, Tally

@@ -21,15 +21,13 @@ from fakescan.engine.factory import open_engine
 from fakescan.engine.vllm_setup import Device
 from fakescan.model import open_model
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
+from fakescan.scan.priority import CPU_ENGINE, yield_to
 from fakescan.scan.rows import JUDGED_SCHEMA
 from fakescan.storage import Store
 from fakevlm.errors import ErrorCode, UserError
 from fakevlm.verdict import decide, score_tokens
 
 logger = logging.getLogger(__name__)
-
-FEED_FIRST = 4
-"""Steps of niceness by which a CPU engine yields to the feed."""
 
 POISON = Judgement(error="the engine's process died twice while it judged this image alone")
 
@@ -58,11 +56,9 @@ class Judge:
     def __init__(self, settings: JudgeSettings, ledger: Any) -> None:
         self._settings = settings
         self._ledger = ledger
-        if settings.device == "cpu" and isinstance(settings.engine, VllmConfig):
-            # The engine and the feed share the cores. Let the feed go first: it stops by itself when enough is
-            # waiting, while an engine that goes first starves itself of work.
-            os.nice(FEED_FIRST)
         self._engine = _open(settings)
+        if settings.device == "cpu" and isinstance(settings.engine, VllmConfig):
+            yield_to(CPU_ENGINE)
         self._id = uuid.uuid4().hex
         self._gate = _Gate()
 
@@ -81,6 +77,7 @@ class Judge:
                 # Leave at once and without clean-up: Ray then starts this actor anew and retries its shards, which it
                 # does not do after exit_actor(); and the poison ledger counts the death.
                 os._exit(1)
+        self._ledger.open_gate.remote()
         return self._rows(table, dict(zip(good.tolist(), judgements, strict=True)))
 
     def _judge(self, shard: int, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:

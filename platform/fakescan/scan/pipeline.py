@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.engine.config import EngineConfig, FakeConfig
+from fakescan.engine.config import EngineConfig, FakeConfig, VllmConfig
 from fakescan.scan.config import Replicas
+from fakescan.scan.head_start import HeadStart
 from fakescan.scan.judge import Judge, JudgeSettings
 from fakescan.scan.rows import PartSummary
 from fakescan.scan.stages import Decode, Fetch, Write
@@ -35,8 +36,8 @@ def decode_cpus(cpus: float) -> float:
 
 
 def fetchers(cpus: float) -> int:
-    """Fetching processes: each waits for many objects at once and fills several decoders, and costs a start-up."""
-    return max(2, int(cpus // 4))
+    """Fetching processes: each waits for many objects at once and fills four decoders, and costs a start-up."""
+    return math.ceil(cpus / 4)
 
 
 _GPU_SEQS = 1024
@@ -63,6 +64,10 @@ class Pipeline:
         _configure(DataContext.get_current())
         cpus: float = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
         in_flight = self.shards_in_flight()
+        fetch = self.fetch
+        if self.judge.device == "cpu" and isinstance(self.judge.engine, VllmConfig) and len(shards):
+            first = shards[: self.replicas.low]  # one for each engine
+            fetch = replace(fetch, head_start=HeadStart(self.judge.run_id, int(first[-1]), ledger))
         pool = ActorPoolStrategy(
             min_size=self.replicas.low,
             max_size=self.replicas.high,
@@ -73,7 +78,7 @@ class Pipeline:
         whole_block: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
         return (
             ray.data.from_blocks([pa.table({"shard": [shard]}) for shard in shards.tolist()])
-            .map_batches(self.fetch, num_cpus=FETCH_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
+            .map_batches(fetch, num_cpus=FETCH_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
             .map_batches(self.decode, num_cpus=decode_cpus(cpus), **whole_block)
             .map_batches(
                 Judge,

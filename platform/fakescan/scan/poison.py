@@ -1,7 +1,6 @@
 """Counts the deaths of engines by shard, so that an image that kills them ends as one `poison` row."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 Span = tuple[int, int]
 """Positions [first, last) within a shard."""
@@ -34,7 +33,7 @@ class Orders:
 
 
 class PoisonLedger:
-    """The driver's book of suspects; it lives in an actor without CPUs, so that it outlives every engine.
+    """The driver's book of suspects.
 
     Ray retries a shard only after the engine that held it died, so an `inquire` by another engine means a death.
     """
@@ -68,10 +67,3 @@ def spans_of(span: Span) -> list[Span]:
     first, last = span
     step = -(-(last - first) // SPLIT)
     return [(start, min(start + step, last)) for start in range(first, last, step)]
-
-
-def remote_ledger() -> Any:
-    """Start the ledger as an actor owned by this driver."""
-    import ray
-
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(PoisonLedger).remote()

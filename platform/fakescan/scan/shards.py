@@ -40,11 +40,11 @@ class Sharding:
 def shard_rows_for(rows: int, known_bytes: int) -> int:
     """Rows per shard for a manifest of `rows` whose objects hold `known_bytes`: 256 where nothing speaks against it.
 
-    Small sources get at least 16 parts, so that the first results come early; large images get fewer rows, since a
+    Small sources get at least 32 parts, so that the first results come early; large images get fewer rows, since a
     shard's files stand in memory together. Never fewer than 16.
     """
     by_bytes = SHARD_BYTES * rows // known_bytes if known_bytes else DEFAULT_SHARD_ROWS
-    return max(16, min(DEFAULT_SHARD_ROWS, rows // 16, by_bytes))
+    return max(16, min(DEFAULT_SHARD_ROWS, rows // 32, by_bytes))
 
 
 def part_name(shard: int) -> str:

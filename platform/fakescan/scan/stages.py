@@ -14,6 +14,8 @@ from fsspec import AbstractFileSystem
 
 from fakescan.fetch import Fetcher
 from fakescan.manifest import ManifestReader
+from fakescan.scan.head_start import HeadStart
+from fakescan.scan.priority import FEED, yield_to
 from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, RESULT_SCHEMA, PartSummary, decoded_schema, examples, tally
 from fakescan.scan.shards import Sharding, part_name
 from fakescan.storage import Store, put_atomic, read_bytes, redact
@@ -65,11 +67,16 @@ class Fetch:
     concurrency: int
     timeout_s: float
     retry_errors: bool
+    head_start: HeadStart | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From one row with `shard` to `FETCHED_SCHEMA`."""
+        yield_to(FEED)
+        shard: int = table["shard"][0].as_py()
+        if self.head_start is not None:
+            self.head_start.wait(shard)
         started = time.process_time()
-        rows = self._rows(table["shard"][0].as_py())
+        rows = self._rows(shard)
         fetched = self._fetcher().fetch(rows)
         columns = [
             rows["row_id"],
@@ -108,6 +115,7 @@ class Decode:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
+        yield_to(FEED)
         started = time.process_time()
         height, width = self.spec.height, self.spec.width
         pixels = np.zeros((table.num_rows, height, width, 3), dtype=np.uint8)
@@ -145,6 +153,7 @@ class Write:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `JUDGED_SCHEMA` to the columns of `PartSummary`, one row."""
+        yield_to(FEED)
         started = time.process_time()
         if table.num_rows == 0:
             # Every error of this part was mended meanwhile: there is nothing to write.

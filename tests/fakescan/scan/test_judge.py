@@ -15,7 +15,8 @@ from fakescan.engine.base import Ask, Judgement
 from fakescan.engine.config import FakeConfig
 from fakescan.engine.fake import pretend
 from fakescan.scan.judge import POISON, Judge, JudgeSettings, _Gate
-from fakescan.scan.poison import SHARD_DEATHS, SPLIT, remote_ledger
+from fakescan.scan.ledger import remote_ledger
+from fakescan.scan.poison import SHARD_DEATHS, SPLIT
 from fakescan.scan.rows import JUDGED_SCHEMA, decoded_schema
 from fakescan.storage import Store
 from fakevlm.checkpoint import Checkpoint, open_checkpoint

@@ -11,8 +11,8 @@ from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.manifest import write_manifest
 from fakescan.scan.config import Replicas
 from fakescan.scan.judge import JudgeSettings
+from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import Pipeline
-from fakescan.scan.poison import remote_ledger
 from fakescan.scan.rows import PartSummary
 from fakescan.scan.shards import Sharding
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
