@@ -111,10 +111,11 @@ class Arms:
             measured["processes"],
         )
 
-    def plain(self, source: str, explain: str) -> Finished:
+    def plain(self, source: str, explain: str, *, tuned: bool = False) -> Finished:
         """The plain script."""
         output = f"s3://{self.bucket}/{self._folder().name}.parquet"
-        return self._module("plain", source, output, "--model", self.model, "--explain", explain)
+        more = ["--model", self.model, "--explain", explain, *(["--tuned"] if tuned else [])]
+        return self._module("plain", source, output, *more)
 
     def loop(self, source: str, size: int, part_rows: int) -> Finished:
         """The loop without an engine."""

@@ -36,6 +36,10 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
     # Ray's own warnings about settings that are chosen here on purpose would bury the one line that matters.
     if not verbose:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Ray Data lets stages run ahead of the next one until half of the object store is full, which is all images of a
+    # small scan and hours of a big one: the engine would wait for cores first, and the cores for the engine at the end.
+    # Ray reads this when Ray Data is imported.
+    os.environ.setdefault("RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD", "0")
     import ray
 
     if ray.is_initialized():

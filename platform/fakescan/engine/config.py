@@ -22,7 +22,7 @@ class VllmConfig(BaseModel):
     kv_cache_gib: Annotated[int, Field(ge=1)] = 1
     """Memory for the KV cache on a CPU, in GiB."""
     cpu_threads: Annotated[int, Field(ge=1)] | None = None
-    """Threads of one CPU engine. Default: the machine's cores divided by the replicas on it."""
+    """Threads of one CPU engine. Default: one for a model of a few million parameters, else all cores."""
     enforce_eager: bool | None = None
     """Run without compiled graphs. Default: yes on a CPU (starts in seconds), no on a GPU (faster)."""
 

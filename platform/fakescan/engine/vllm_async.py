@@ -20,7 +20,7 @@ class AsyncEngine:
     """`AsyncLLM` lives on its own event-loop thread; `judge` hands it coroutines and waits."""
 
     def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> None:
-        prepare_environment(config, device)
+        prepare_environment(config, checkpoint, device)
         self.stats = EngineStats()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-async", daemon=True)

@@ -39,7 +39,7 @@ class InProcessEngine:
         import os
 
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        prepare_environment(config, "cpu")
+        prepare_environment(config, checkpoint, "cpu")
         import torch
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

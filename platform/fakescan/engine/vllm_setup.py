@@ -19,7 +19,11 @@ _TEXT_TOKENS = 64
 """Room for the prompt's text beside the image tokens; FakeVLM's prompt is about 20 tokens."""
 
 
-def prepare_environment(config: VllmConfig, device: Device) -> None:
+SMALL_WEIGHTS = 64 * 2**20
+"""Bytes of weights below which a second thread costs a CPU engine more in waiting than it computes."""
+
+
+def prepare_environment(config: VllmConfig, checkpoint: Checkpoint, device: Device) -> None:
     """Set what vLLM reads from the environment; call it before the first import of vllm or torch."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -33,7 +37,12 @@ def prepare_environment(config: VllmConfig, device: Device) -> None:
             # That takes longer than it saves in days, and a compiler.
             os.environ["TORCH_COMPILE_DISABLE"] = "1"
         # Ray sets OMP_NUM_THREADS to the actor's share of the cores; the engine's own setting decides instead.
-        os.environ["OMP_NUM_THREADS"] = str(config.cpu_threads or os.cpu_count() or 1)
+        os.environ["OMP_NUM_THREADS"] = str(config.cpu_threads or _cpu_threads(checkpoint))
+
+
+def _cpu_threads(checkpoint: Checkpoint) -> int:
+    weights = sum(file.stat().st_size for file in checkpoint.path.glob("*.safetensors"))
+    return 1 if weights < SMALL_WEIGHTS else os.cpu_count() or 1
 
 
 def engine_arguments(config: VllmConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> dict[str, Any]:
@@ -115,9 +124,12 @@ class Requests:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        tokens = 1 if self._ask.explain == "none" else self._ask.max_new_tokens
         return SamplingParams(
             temperature=0.0,
-            max_tokens=1 if self._ask.explain == "none" else self._ask.max_new_tokens,
+            max_tokens=tokens,
+            # The first token comes at once, because it decides what to do; the rest comes together at the end.
+            stream_interval=tokens,
             logprob_token_ids=[self._checkpoint.fake_token_id, self._checkpoint.real_token_id],
             output_kind=RequestOutputKind.DELTA,
         )

@@ -1,6 +1,7 @@
 """Ray is told about the stages here, in one place: manifest shards to part summaries."""
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,6 +41,8 @@ def fetchers(cpus: float) -> int:
     return math.ceil(cpus / 4)
 
 
+QUEUED = 0.5
+"""Work that may wait between two stages, as a multiple of what the second one has in hand."""
 _GPU_SEQS = 1024
 """What vLLM runs at once on a large GPU, to size the number of shards in flight before an engine has told."""
 
@@ -73,7 +76,8 @@ class Pipeline:
             max_size=self.replicas.high,
             enable_true_multi_threading=True,
             max_concurrent_calls_per_actor=in_flight,
-            max_tasks_in_flight_per_actor=2 * in_flight,
+            # A pool that may grow does so only when this is at least 1.75 times the calls.
+            max_tasks_in_flight_per_actor=2 * in_flight if self.replicas.high > self.replicas.low else in_flight + 1,
         )
         whole_block: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
         return (
@@ -113,11 +117,16 @@ def engine_cpus(engine: EngineConfig) -> float:
 
 
 def _configure(context: Any) -> None:
+    # Ray 2.60's own choice, "RATE_BASED", gives an execution only the CPUs of its present rate: on a small cluster that
+    # is one decoder after some seconds, and it never asks for a second one. Ray reads this when the execution starts.
+    os.environ.setdefault("RAY_DATA_CLUSTER_AUTOSCALER", "V2")
     # One shard is one block: never split an output by its size.
     context.target_max_block_size = None
     # A null among the pixels must be an error, not a column of pickled objects.
     context.enable_fallback_to_arrow_object_ext_type = False
     context.enable_progress_bars = False
+    # A stage stops when as much waits behind it as the next one has in hand: see `connect`.
+    context.downstream_capacity_backpressure_ratio = QUEUED
     # Waiting for GPUs may take hours.
     context.execution_options.preserve_order = False
     if hasattr(context, "execution_no_progress_timeout_s"):
