@@ -42,7 +42,9 @@ class InProcessEngine:
         prepare_environment(config, checkpoint, "cpu")
         import torch
 
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        self._threads = int(os.environ["OMP_NUM_THREADS"])
+        # vLLM replaces torch.set_num_threads once an engine has been made in this process.
+        torch._C.set_num_threads(self._threads)
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -96,6 +98,9 @@ class InProcessEngine:
         self._requests.check_free_answer(text)
 
     def _run(self) -> None:
+        import torch
+
+        torch._C.set_num_threads(self._threads)  # OpenMP keeps the number for each thread that asks for work
         live: dict[str, _Request] = {}
         reason = "the engine was closed"
         try:
