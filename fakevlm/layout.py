@@ -194,7 +194,7 @@ def _needed_tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ..
     yield f"{tower}.embeddings.position_embedding.weight", ((vision["image_size"] // patch) ** 2 + 1, wide)
     for norm in ("weight", "bias"):
         yield f"{tower}.pre_layrnorm.{norm}", (wide,)
-    for number in range(_used_layers(config.get("vision_feature_layer", -2), vision["num_hidden_layers"])):
+    for number in range(used_vision_layers(config.get("vision_feature_layer", -2), vision["num_hidden_layers"])):
         layer = f"{tower}.encoder.layers.{number}"
         for linear, rows, columns in (
             *((f"self_attn.{name}_proj", wide, wide) for name in ("q", "k", "v", "out")),
@@ -214,7 +214,7 @@ def _needed_tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ..
         yield "multi_modal_projector.linear_2.bias", (hidden,)
 
 
-def _used_layers(feature_layer: int | list[int], layers: int) -> int:
+def used_vision_layers(feature_layer: int | list[int], layers: int) -> int:
     """Return how many layers of the vision tower the features need; hidden state 0 is the embedding."""
     chosen = feature_layer if isinstance(feature_layer, list) else [feature_layer]
     return max(layer if layer >= 0 else layers + 1 + layer for layer in chosen)

@@ -51,8 +51,7 @@ def _vocabulary(words: Iterable[str], size: int) -> tuple[dict[str, int], list[s
     A merge only ever lengthens the beginning of a word by one character, so that a word is one token and everything
     else falls apart into characters and bytes.
     """
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    tokens += [SPACE, *(chr(code) for code in range(33, 127))]
+    tokens = base_tokens()
     seen = set(tokens)
     merges = []
     for word in words:
@@ -70,13 +69,26 @@ def _vocabulary(words: Iterable[str], size: int) -> tuple[dict[str, int], list[s
     return {token: number for number, token in enumerate(tokens)}, merges
 
 
-def write_tokenizer(path: Path, *, size: int, legacy: bool) -> dict[str, int]:
-    """Write the Llama tokenizer files of a LLaVA into the folder `path` and return the vocabulary.
+def base_tokens() -> list[str]:
+    """The tokens that every vocabulary begins with: special ones, bytes, the space and the letters of ASCII."""
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    return [*tokens, SPACE, *(chr(code) for code in range(33, 127))]
 
-    `size` is the number of text tokens; `<image>` and `<pad>` follow at `size` and `size + 1`, as in llava-1.5-7b-hf.
-    Its tokenizer.json, here `legacy`, puts a space before the text after each special token; today's only at the start.
-    """
+
+def write_tokenizer(path: Path, *, size: int, legacy: bool) -> dict[str, int]:
+    """Write the tokenizer files of a stand-in into a folder and return the vocabulary of `size` text tokens."""
     vocabulary, merges = _vocabulary(script_words(), size)
+    write_files(path, vocabulary, merges, legacy=legacy)
+    return vocabulary
+
+
+def write_files(path: Path, vocabulary: dict[str, int], merges: list[str], *, legacy: bool) -> None:
+    """Write the Llama tokenizer files of a LLaVA into the folder `path`.
+
+    `<image>` and `<pad>` follow after the text tokens, as in llava-1.5-7b-hf. Its tokenizer.json, here `legacy`, puts a
+    space before the text after each special token; today's only at the start.
+    """
+    size = len(vocabulary)
     image, pad = size, size + 1
 
     def added(number: int, content: str) -> dict[str, Any]:
@@ -162,4 +174,3 @@ def write_tokenizer(path: Path, *, size: int, legacy: bool) -> dict[str, int]:
         ("added_tokens.json", {"<image>": image, "<pad>": pad}),
     ):
         (path / name).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    return vocabulary

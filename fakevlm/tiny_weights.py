@@ -8,16 +8,14 @@ The output rows read the last word's vector. Everything else is small noise.
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fakevlm.llava_files import CLIP_MEAN, CLIP_STD
+from fakevlm.shape import Shape
 from fakevlm.tiny_tokenizer import ANSWER, ANSWER_END, EXPLANATIONS, QUESTION_END, SPACE, VERDICTS
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 FORKS = 6
 """Words after which the image decides: the one before the verdict, and the ends of all sentences but the last."""
@@ -39,26 +37,6 @@ CONTINUE_MEAN, CONTINUE_STD = 0.8, 2.0
 """Distribution of the logit of going on over that of ending the answer, after each sentence."""
 NOISE = 0.02
 CALIBRATION_IMAGES = 64
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a stand-in model."""
-
-    hidden: int
-    layers: int
-    heads: int
-    mlp: int
-    text_tokens: int
-    """Tokens of the tokenizer before `<image>` and `<pad>`."""
-    vocab: int
-    """Rows of the embedding, a multiple of 64 as in llava-1.5-7b-hf."""
-    image_size: int
-    vision_hidden: int
-    vision_layers: int
-    vision_heads: int
-    vision_mlp: int
-    patch: int = 14
 
 
 def scripted_model(config: dict[str, Any], shape: Shape, vocabulary: dict[str, int], seed: int) -> Any:

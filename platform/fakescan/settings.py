@@ -1,6 +1,5 @@
 """From a YAML file and flags to a checked configuration; every mistake is one line that names the setting."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 
 from fakescan.scan.config import ScanConfig
 from fakescan.storage import Store
+from fakescan.yaml_settings import check_job_output, one_line, read_yaml
 from fakevlm.errors import UserError
 
 _STORE_FIELDS = {"endpoint": "endpoint_url", "profile": "profile", "region": "region", "anon": "anon"}
@@ -15,7 +15,7 @@ _STORE_FIELDS = {"endpoint": "endpoint_url", "profile": "profile", "region": "re
 
 def scan_config(file: Path | None, flags: dict[str, Any]) -> ScanConfig:
     """The scan that a YAML file describes, with the flags that were given in place of its settings."""
-    settings = _read_yaml(file) if file is not None else {}
+    settings = read_yaml(file) if file is not None else {}
     for name in ("input", "output", "model"):
         given = _store_settings(name, flags)
         if given:
@@ -29,17 +29,11 @@ def scan_config(file: Path | None, flags: dict[str, Any]) -> ScanConfig:
         if not settings.get(required):
             flag = "SOURCE" if required == "source" else "--output"
             raise UserError(f"{required}: missing; name it with {flag} or in the --config file")
-    _check_job_output(str(settings["output"]))
+    check_job_output("output", str(settings["output"]))
     try:
         return ScanConfig.model_validate(settings)
     except ValidationError as error:
         raise UserError(one_line(error)) from None
-
-
-def _check_job_output(output: str) -> None:
-    """Ray runs a job in a copy of the working directory that it deletes afterwards."""
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and "://" not in output and not Path(output).is_absolute():
-        raise UserError(f"output: {output} would be lost with the job's copy of its folder; give a URL or a full path")
 
 
 def store_from_flags(name: str, flags: dict[str, Any]) -> Store:
@@ -53,33 +47,6 @@ def store_from_flags(name: str, flags: dict[str, Any]) -> Store:
 def split_extensions(text: str | None) -> tuple[str, ...] | None:
     """`jpg,png` as a tuple; None when not given."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
-
-
-def one_line(error: ValidationError) -> str:
-    """A pydantic error as `setting: what is wrong (got value)`, the first one and the number of others."""
-    first, *others = error.errors(include_url=False)
-    where = ".".join(str(part) for part in first["loc"]) or "settings"
-    message = first["msg"].removeprefix("Value error, ")
-    got = first.get("input")
-    shown = f" (got {got!r})" if isinstance(got, str | int | float) and "store" not in where else ""
-    more = f"; and {len(others)} more" if others else ""
-    if first["type"] == "extra_forbidden":
-        return f"{where}: unknown setting; see fakescan scan --help{more}"
-    return f"{where}: {message}{shown}{more}"
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config: cannot read {file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config: {file} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"--config: {file} must hold settings as `name: value` lines")
-    return {str(key): value for key, value in settings.items()}
 
 
 def _store_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:

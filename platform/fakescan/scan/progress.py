@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from fakescan.duration import duration
 from fakescan.scan.rows import PartSummary, Tally
 
 LINE_S = 5.0
@@ -108,16 +109,3 @@ class Display:
         text = f"real {tally.real:,}  fake {tally.fake:,}  uncertain {tally.uncertain:,}  errors {tally.failed:,}"
         by_code = ", ".join(f"{code} {count:,}" for code, count in tally.most_common())
         return f"{text} ({by_code})" if by_code else text
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: `42 s`, `12 min`, `3 h 20 min`, `5 d 4 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

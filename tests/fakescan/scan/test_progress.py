@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from fakescan.scan.progress import Display, Pace, duration
+from fakescan.duration import duration
+from fakescan.scan.progress import Display, Pace
 from fakescan.scan.rows import PartSummary
 
 pytestmark = pytest.mark.unit
