@@ -127,7 +127,7 @@ def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
         raise UserError(f"model {shown} does not exist") from None
     except ImportError as error:
         raise UserError(f"model {shown}: {reason(error)}") from None
-    except _remote_errors() as error:
+    except remote_errors() as error:
         raise UserError(f"model {shown} cannot be read: {reason(error)}") from None
     named = {str(entry["name"]).rsplit("/", 1)[-1]: entry for entry in entries}
     wanted = {name: named[name] for name in sorted(named) if any(Path(name).match(pattern) for pattern in _WANTED)}
@@ -143,7 +143,7 @@ def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
                 continue
             try:
                 filesystem.get_file(entry["name"], str(part))
-            except _remote_errors() as error:
+            except remote_errors() as error:
                 raise UserError(f"model {shown}: {name} cannot be downloaded: {reason(error)}") from None
             if entry["size"] is not None and part.stat().st_size != entry["size"]:
                 raise UserError(
@@ -160,7 +160,7 @@ def _version(entry: dict[str, Any]) -> str:
     return next((str(entry[field]) for field in fields if entry.get(field) is not None), "")
 
 
-def _remote_errors() -> tuple[type[Exception], ...]:
+def remote_errors() -> tuple[type[Exception], ...]:
     """Return what a storage client raises. The clients' own exceptions count only where the client is loaded."""
     errors: list[type[Exception]] = [OSError, ValueError]
     for module, name in (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError")):

@@ -3,12 +3,14 @@
 import logging
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from fakescan.data_cli import data
+from fakescan.store_flags import store_options
+from fakescan.train_cli import train
 from fakevlm import __version__
 from fakevlm.errors import UserError
 
@@ -60,28 +62,6 @@ def cli(context: click.Context, verbose: bool) -> None:
     context.obj = verbose
 
 
-def _store_options(name: str, what: str) -> Callable[[Any], Any]:
-    """The flags --NAME-endpoint, -profile, -region, -anon and -option."""
-
-    def decorate(command: Any) -> Any:
-        for option in (
-            click.option(
-                f"--{name}-option",
-                multiple=True,
-                metavar="KEY=VALUE",
-                help=f"Further fsspec option of {what}; env:NAME as the value reads a variable. Repeatable.",
-            ),
-            click.option(f"--{name}-anon", is_flag=True, help=f"Unsigned requests to {what}."),
-            click.option(f"--{name}-region", metavar="REGION", help=f"Region of {what}."),
-            click.option(f"--{name}-profile", metavar="NAME", help=f"AWS profile for {what}."),
-            click.option(f"--{name}-endpoint", metavar="URL", help=f"S3 endpoint of {what}."),
-        ):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 @cli.command()
 @click.argument("source", required=False)
 @click.option("-o", "--output", metavar="URL", help="Folder or prefix of the run; resumed if it holds one.")
@@ -105,9 +85,9 @@ def _store_options(name: str, what: str) -> Callable[[Any], Any]:
 @click.option("--max-error-rate", type=float, metavar="SHARE", help="Fail when more of the rows are errors.")
 @click.option("--shard-rows", type=int, metavar="N", help="Images per part.")
 @click.option("--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one).")
-@_store_options("input", "the source")
-@_store_options("output", "the output")
-@_store_options("model", "the checkpoint")
+@store_options("input", "the source")
+@store_options("output", "the output")
+@store_options("model", "the checkpoint")
 @click.pass_obj
 def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags: Any) -> None:
     """Scan every image of SOURCE and write verdicts, scores, explanations and errors to --output as Parquet.
@@ -134,7 +114,7 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
 
 
 def _report(outcome: "Outcome") -> None:
-    from fakescan.scan.progress import duration
+    from fakescan.duration import duration
 
     whole = outcome.whole
     print(f"results: {outcome.url}/parts/*.parquet   (run {outcome.run.run_id}, model {outcome.run.model})")
@@ -164,8 +144,8 @@ def _report(outcome: "Outcome") -> None:
 @click.option("-o", "--output", required=True, metavar="MANIFEST", help="Folder for the manifest.")
 @click.option("--glob", "globs", multiple=True, metavar="PATTERN", help="Only names like this. Repeatable.")
 @click.option("--extensions", metavar="jpg,png", help="Only these file name extensions.")
-@_store_options("input", "the source")
-@_store_options("output", "the manifest")
+@store_options("input", "the source")
+@store_options("output", "the manifest")
 def index(source: str, output: str, globs: tuple[str, ...], extensions: str | None, **flags: Any) -> None:
     """List SOURCE once and write its manifest, which `scan` takes as a source."""
     from fakescan.index import build_index
@@ -186,7 +166,7 @@ def index(source: str, output: str, globs: tuple[str, ...], extensions: str | No
 
 @cli.command()
 @click.argument("run")
-@_store_options("output", "the run")
+@store_options("output", "the run")
 def verify(run: str, **flags: Any) -> None:
     """Check that RUN accounts for every row of its manifest exactly once."""
     from fakescan.scan.verify import verify as check
@@ -209,7 +189,7 @@ def verify(run: str, **flags: Any) -> None:
 
 @cli.command()
 @click.argument("run")
-@_store_options("output", "the run")
+@store_options("output", "the run")
 def compact(run: str, **flags: Any) -> None:
     """Merge the parts of a finished RUN into few big files under RUN/compact."""
     from fakescan.scan.compact import compact as merge
@@ -229,6 +209,9 @@ def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
     check_readable(run, store)
     return RunFolder(run, store)
 
+
+cli.add_command(data)
+cli.add_command(train)
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,110 @@
+"""Finds what is wrong with the records of a dataset, all of it at once."""
+
+import posixpath
+from collections.abc import Iterator, Sequence
+
+from fakevlm.dataset import Dataset
+from fakevlm.dataset_place import path_fault
+from fakevlm.dataset_problem import Problem, ProblemKind
+from fakevlm.prompt import IMAGE_TOKEN
+from fakevlm.record import Record
+from fakevlm.verdict import Verdict, parse_answer
+
+MAX_SIDE = 100_000
+"""A width or height above it, in pixels, is taken for a mistake."""
+
+
+def check_records(splits: Sequence[Dataset]) -> list[Problem]:
+    """What can be told of the splits of one dataset without their images, what could not be read included."""
+    problems: list[Problem] = []
+    for dataset in splits:
+        problems += dataset.faults
+        for number, record in zip(dataset.numbers, dataset.records, strict=True):
+            for kind, message in _faults(record, dataset.categories):
+                problems.append(Problem(kind, message, dataset.name, number, record.image))
+    return [*problems, *_conflicts(splits), *_leaks(splits)]
+
+
+def _faults(record: Record, categories: tuple[str, ...]) -> Iterator[tuple[ProblemKind, str]]:
+    """What is wrong with a record by itself."""
+    fault = path_fault(record.image)
+    if fault is not None:
+        yield ProblemKind.PATH, fault
+    if record.cate not in categories:
+        yield ProblemKind.CATEGORY, f"cate {record.cate!r} is not one of {', '.join(categories)}"
+    size = _size_fault(record.width, record.height)
+    if size is not None:
+        yield ProblemKind.SIZE, size
+    talk = _conversation_fault(record)
+    if talk is not None:
+        yield ProblemKind.CONVERSATION, talk
+    if not record.answer.strip():
+        return  # said already
+    stated, said = Verdict.FAKE if record.is_fake else Verdict.REAL, parse_answer(record.answer)
+    if said is Verdict.UNCERTAIN:
+        yield ProblemKind.UNCERTAIN, f"label {record.label} ({stated}), answer {_shown(record.answer)}"
+    elif said is not stated:
+        yield ProblemKind.LABEL, f"label {record.label} means {stated}, the answer says {said}: {_shown(record.answer)}"
+
+
+def _size_fault(width: int | None, height: int | None) -> str | None:
+    if width is None and height is None:
+        return None
+    if width is None or height is None:
+        return f"width {width} and height {height}: one is missing"
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        return f"{width} x {height} pixels; each side must be from 1 to {MAX_SIDE:,}"
+    return None
+
+
+def _conversation_fault(record: Record) -> str | None:
+    """What is wrong with the turns. The image belongs to the first question and stands nowhere else."""
+    turns = record.conversations
+    if not turns:
+        return "conversations is empty"
+    speakers = [turn.from_ for turn in turns]
+    if len(turns) % 2 or any(speaker != ("human", "gpt")[index % 2] for index, speaker in enumerate(speakers)):
+        return f"the turns are {', '.join(speakers[:6])}; they must be pairs of human, gpt"
+    if any(not turn.value.replace(IMAGE_TOKEN, "").strip() for turn in turns):
+        return "a turn is empty"
+    images = [turn.value.count(IMAGE_TOKEN) for turn in turns]
+    if images[0] != 1 or sum(images) != 1:
+        return f"{IMAGE_TOKEN} stands {sum(images)} times; it must stand once, in the first question"
+    return None
+
+
+def _conflicts(splits: Sequence[Dataset]) -> Iterator[Problem]:
+    """Images that one record calls real and another fake, each image once."""
+    seen: dict[tuple[str, str], tuple[int, str, int]] = {}
+    told: set[tuple[str, str]] = set()
+    for dataset in splits:
+        name = dataset.name
+        for number, record in zip(dataset.numbers, dataset.records, strict=True):
+            image = (dataset.root, posixpath.normpath(record.image))
+            label, file, first = seen.setdefault(image, (record.label, name, number))
+            if label != record.label and image not in told:
+                told.add(image)
+                message = f"label {record.label} here, {label} in {file} record {first}"
+                yield Problem(ProblemKind.CONFLICT, message, name, number, record.image)
+
+
+def _leaks(splits: Sequence[Dataset]) -> Iterator[Problem]:
+    """Images, and sources that records name, which stand in several splits: once for each split after the first."""
+    seen: dict[tuple[str, str, str], tuple[str, int]] = {}
+    told: set[tuple[str, str, str, str]] = set()
+    for dataset in splits if len(splits) > 1 else ():
+        name = dataset.name
+        for number, record in zip(dataset.numbers, dataset.records, strict=True):
+            keys = [("image", dataset.root, posixpath.normpath(record.image))]
+            if record.source is not None:
+                keys.append(("source", "", record.source))
+            for key in keys:
+                file, first = seen.setdefault(key, (name, number))
+                if file != name and (*key, name) not in told:
+                    told.add((*key, name))
+                    message = f"{key[0]} {key[2]!r} stands in {file} record {first} too"
+                    yield Problem(ProblemKind.LEAK, message, name, number, record.image)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")

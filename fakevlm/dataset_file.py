@@ -1,0 +1,137 @@
+"""The items in a dataset's file: JSON, JSONL or Parquet, read as far as a damaged file can be read."""
+
+import json
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, NamedTuple
+
+
+class Fault(NamedTuple):
+    """Why a file, or the item of that number, cannot be read."""
+
+    message: str
+
+
+Items = Iterator[tuple[int | None, Any]]
+"""Number from 1 and value of each item; in the place of a value a `Fault`, with the number None for the file."""
+
+
+def json_items(data: bytes) -> Items:
+    """The items of a JSON list. After a syntax error those before it, and a fault with its place."""
+    text = yield from _text(data)
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError:
+        yield from _items_before_the_error(text)
+        return
+    except RecursionError:
+        yield None, Fault("is nested too deeply for a list of records")
+        return
+    if not isinstance(values, list):
+        yield None, Fault(f"holds {_kind(values)}, not a list of records")
+        return
+    for index, value in enumerate(values):
+        values[index] = None  # its memory is needed for what is made of it
+        yield index + 1, value
+
+
+def jsonl_items(data: bytes) -> Items:
+    """The items of a file with one JSON value on each line; empty lines are skipped but counted."""
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            yield number, Fault(f"is not UTF-8 (byte {error.object[error.start]:#04x})")
+        except json.JSONDecodeError as error:
+            yield number, Fault(f"is not JSON: {error.msg} at column {error.colno}")
+        except RecursionError:
+            yield number, Fault("is nested too deeply for a record")
+
+
+def parquet_items(data: bytes) -> Items:
+    """The rows of a Parquet file as dictionaries; a null is an absent field. Binary columns are left out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        columns = [field.name for field in file.schema_arrow if not _is_binary(field.type)]
+        # As Python objects the rows take many times their bytes, so not the whole table at once.
+        for batch in file.iter_batches(batch_size=8192, columns=columns, use_threads=False):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, {name: value for name, value in row.items() if value is not None}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        yield number + 1 if number else None, Fault(f"cannot be read as Parquet: {' '.join(str(error).split())}")
+
+
+READERS: dict[str, Callable[[bytes], Items]] = {
+    ".json": json_items,
+    ".jsonl": jsonl_items,
+    ".parquet": parquet_items,
+}
+"""File name extension to what reads such a file."""
+
+
+def _is_binary(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def _text(data: bytes) -> Generator[tuple[int | None, Any], None, str]:
+    """Yield a fault for bytes that are no UTF-8 and return the text, so that the rest of the file is checked too."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        yield None, Fault(f"is not UTF-8: byte {error.object[error.start]:#04x} at position {error.start}")
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _items_before_the_error(text: str) -> Items:
+    """The items of a JSON list up to its syntax error, and that."""
+    decoder = json.JSONDecoder()
+    at = _skip_space(text, 0)
+    if text[at : at + 1] != "[":
+        what = "is empty" if at == len(text) else "is not a JSON list of records"
+        yield None, Fault(f"{what}; a file with one record on each line must be named .jsonl")
+        return
+    number, at = 1, _skip_space(text, at + 1)
+    while True:
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            yield number, Fault(f"{_break(text, error)}; nothing from here on was read")
+            return
+        yield number, value
+        at = _skip_space(text, end)
+        if text[at : at + 1] == ",":
+            number, at = number + 1, _skip_space(text, at + 1)
+            continue
+        if text[at : at + 1] == "]":
+            yield None, Fault(f"goes on after the end of its list (character {at + 1})")
+        else:
+            what = "the file ends" if at == len(text) else "there is no comma"
+            yield number, Fault(f"{what} after it, before the end of the list; nothing after it was read")
+        return
+
+
+def _break(text: str, error: json.JSONDecodeError) -> str:
+    # What stops short inside a string is reported by the parser where that string begins.
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        return "the file is cut off in it"
+    return f"is not JSON: {error.msg} in line {error.lineno} column {error.colno}"
+
+
+def _skip_space(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict):
+        return "an object"
+    return "null" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,197 @@
+"""Checks that the images of a dataset are there, by listing their folders, and that they decode."""
+
+import multiprocessing
+import os
+import posixpath
+import signal
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+from fsspec import AbstractFileSystem
+
+from fakevlm.dataset import Dataset
+from fakevlm.dataset_place import is_local, path_fault
+from fakevlm.dataset_problem import Problem, ProblemKind
+from fakevlm.errors import ErrorCode, ImageError, UserError
+from fakevlm.image_file import read_image
+from fakevlm.location import remote_errors
+from fakevlm.record import Record
+
+_IN_FLIGHT = 8
+"""Images per decoding process that are fetched or decoded at the same time; they stand in memory together."""
+
+
+class Absent(NamedTuple):
+    """What a look at the folders found."""
+
+    problems: list[Problem]
+    paths: frozenset[str]
+    """Paths of the images that are not there or hold no bytes."""
+
+
+def check_presence(dataset: Dataset) -> Absent:
+    """Find images that are missing or empty. One listing per folder, not a request per image.
+
+    Image paths that leave the dataset are passed over. Raises UserError when a folder cannot be listed.
+    """
+    paths = {record.image: dataset.image_path(record) for record in dataset.records if path_fault(record.image) is None}
+    sizes = _local_sizes(paths.values()) if is_local(dataset.fs) else _remote_sizes(dataset, paths.values())
+    problems, absent = [], set()
+    for number, record in zip(dataset.numbers, dataset.records, strict=True):
+        path = paths.get(record.image)
+        if path is None or sizes.get(path):
+            continue
+        absent.add(path)
+        kind = ProblemKind.EMPTY if path in sizes else ProblemKind.MISSING
+        message = f"{path} has no bytes" if path in sizes else f"there is no file {path}"
+        problems.append(Problem(kind, message, dataset.name, number, record.image))
+    return Absent(problems, frozenset(absent))
+
+
+def check_decoding(
+    dataset: Dataset,
+    absent: Collection[str],
+    *,
+    max_pixels: int,
+    processes: int,
+    done: Callable[[], None] = lambda: None,
+) -> Iterator[Problem]:
+    """Decode each image once, but for those in `absent`, in `processes` processes; `done` is called after each.
+
+    Also reports a width and height in the record that are not those of the file, in either order: some tools write
+    them as stored, some as displayed.
+    """
+    records: dict[str, tuple[int, Record]] = {}
+    for number, record in zip(dataset.numbers, dataset.records, strict=True):
+        if path_fault(record.image) is None:
+            records.setdefault(dataset.image_path(record), (number, record))
+    chosen = [entry for path, entry in records.items() if path not in absent]
+    with (
+        _Decoders(processes, max_pixels) as decoders,
+        ThreadPoolExecutor(processes * _IN_FLIGHT, initializer=_block_interrupts) as threads,
+    ):
+        for found in threads.map(lambda entry: _examine(dataset, decoders, *entry), chosen):
+            if found is not None:
+                yield found
+            done()
+
+
+def _examine(dataset: Dataset, decoders: "_Decoders", number: int, record: Record) -> Problem | None:
+    try:
+        width, height = decoders.size(dataset.read_image(record))
+    except ImageError as error:
+        return Problem(ProblemKind.IMAGE, str(error), dataset.name, number, record.image)
+    said = (record.width, record.height)
+    if None in said or said in ((width, height), (height, width)):
+        return None
+    message = f"the record says {said[0]} x {said[1]} pixels, the file has {width} x {height}"
+    return Problem(ProblemKind.SIZE, message, dataset.name, number, record.image)
+
+
+class _Decoders:
+    """A pool of processes that survives an image which kills its decoder. Use it as a context manager."""
+
+    def __init__(self, processes: int, max_pixels: int) -> None:
+        self._processes = processes
+        self._max_pixels = max_pixels
+        self._lock = threading.Lock()
+        self._pool = self._new_pool(processes)
+
+    def __enter__(self) -> "_Decoders":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def size(self, data: bytes) -> tuple[int, int]:
+        """Width and height of the decoded image. Raises ImageError."""
+        pool = self._pool
+        try:
+            return pool.submit(_size, data, self._max_pixels).result()
+        except BrokenProcessPool:
+            self._replace(pool)
+        # One of those in flight did it, so each of them is decoded again where it can kill nothing else.
+        with self._lock, self._new_pool(1) as alone:
+            try:
+                return alone.submit(_size, data, self._max_pixels).result()
+            except BrokenProcessPool:
+                raise ImageError(ErrorCode.POISON, "decoding it kills the process") from None
+
+    def _replace(self, broken: ProcessPoolExecutor) -> None:
+        with self._lock:
+            if self._pool is broken:
+                self._pool = self._new_pool(self._processes)
+
+    @staticmethod
+    def _new_pool(processes: int) -> ProcessPoolExecutor:
+        # Not forked: threads of this process may hold locks that a copy of it would wait for.
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(processes, mp_context=context, initializer=_follow_parent)
+
+
+def _block_interrupts() -> None:
+    """Keep Ctrl-C, which reaches the whole process group, from the processes that this thread will start."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _follow_parent() -> None:
+    """End this process when its parent is gone: a killed one could not tell it to."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    image = read_image(data, max_pixels=max_pixels).rgb
+    return image.width, image.height
+
+
+def _local_sizes(paths: Collection[str]) -> dict[str, int]:
+    """Size in bytes of every file in the folders of `paths`, by its path."""
+    sizes: dict[str, int] = {}
+    for folder in {os.path.dirname(path) for path in paths}:
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_file():
+                        sizes[os.path.join(folder, entry.name)] = entry.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UserError(f"data: {folder} cannot be listed: {error.strerror}") from None
+    return sizes
+
+
+def _remote_sizes(dataset: Dataset, paths: Collection[str]) -> dict[str, int]:
+    """Size in bytes of every object below the deepest folders that hold `paths`, by its path.
+
+    A store lists a thousand keys per request whatever their folders are, and FF++ has thousands of folders: so each
+    folder directly below the root is listed with all that is in it.
+    """
+    below: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        first, slash, _ = path[len(dataset.root) :].lstrip("/").partition("/")
+        below[first if slash else ""].append(posixpath.dirname(path))
+    sizes: dict[str, int] = {}
+    for first, folders in below.items():
+        sizes |= _listed(dataset.fs, posixpath.commonpath(folders), deep=bool(first))
+    return sizes
+
+
+def _listed(fs: AbstractFileSystem, folder: str, *, deep: bool) -> dict[str, int]:
+    try:
+        found: Any = fs.find(folder, detail=True).values() if deep else fs.ls(folder, detail=True)
+    except FileNotFoundError:
+        return {}
+    except remote_errors() as error:
+        raise UserError(f"data: {folder} cannot be listed: {' '.join(str(error).split())}") from None
+    return {str(entry["name"]): int(entry["size"] or 0) for entry in found if entry["type"] == "file"}

@@ -1,0 +1,148 @@
+"""Where the files of a dataset stand: the splits of a folder, and the root from which image paths count."""
+
+import os
+import posixpath
+from pathlib import Path
+
+from fsspec import AbstractFileSystem
+
+from fakevlm.dataset_file import READERS
+from fakevlm.errors import UserError
+from fakevlm.location import remote_errors
+
+LIST_FOLDER = "data_json"
+"""The folder of a dataset that holds one file of records per split; image paths count from the folder around it."""
+ROOT_FILE = "root.txt"
+"""In LIST_FOLDER: one line with the path from which the image paths count instead, in the same store."""
+
+
+def path_fault(image: str) -> str | None:
+    """What keeps `image` from being the path of a file below the dataset's root; None if nothing does."""
+    if image.endswith("/") or posixpath.normpath(image) == ".":
+        return "names no file"
+    if image.startswith("/") or "://" in image or image[1:3] in (":\\", ":/"):
+        return "is absolute; paths count from the dataset's root"
+    if "\\" in image or "\0" in image or not _is_text(image):
+        return "holds a backslash, a NUL or half a surrogate; parts are separated by /"
+    if ".." in image.split("/"):
+        return "holds .., which may leave the dataset's root"
+    return None
+
+
+def _is_text(image: str) -> bool:
+    try:
+        image.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_local(fs: AbstractFileSystem) -> bool:
+    """Whether the file system is this machine's own."""
+    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+def open_place(location: str | Path, fs: AbstractFileSystem | None) -> tuple[AbstractFileSystem, str]:
+    """The file system and the path in it: those given, or without `fs` those of a local path or an fsspec URL."""
+    place = str(location)
+    if fs is None:
+        import fsspec
+
+        if "://" not in place:
+            place = os.path.abspath(os.path.expanduser(place))
+        try:
+            fs, place = fsspec.core.url_to_fs(place)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"data: {location} cannot be opened: {_one_line(error)}") from None
+    return fs, place.rstrip("/") or "/"
+
+
+def extension(path: str) -> str:
+    """Of a file's name, with the dot, in lower case."""
+    return posixpath.splitext(path)[1].lower()
+
+
+def records_file(fs: AbstractFileSystem, path: str, split: str | None) -> str:
+    """The path of the file that `path`, a file or a folder, and `split` mean. Raises UserError."""
+    if extension(path) in READERS:
+        if split is not None:
+            raise UserError(f"split: {path} is a file of records already; name its folder to choose a split")
+        return path
+    files = splits_in(fs, path)
+    if split is None and len(files) == 1:
+        return next(iter(files.values()))
+    if split is None:
+        raise UserError(f"split: {path} holds {', '.join(sorted(files))}; name one of them")
+    if split not in files:
+        raise UserError(f"split: {path} has no {split!r}, only {', '.join(sorted(files))}")
+    return files[split]
+
+
+def splits_in(fs: AbstractFileSystem, folder: str) -> dict[str, str]:
+    """Path of the file of records by the name of the split, in a dataset folder or its LIST_FOLDER; or UserError."""
+    for place in (posixpath.join(folder, LIST_FOLDER), folder):
+        files: dict[str, str] = {}
+        for name in file_names(fs, place):
+            stem = posixpath.splitext(name)[0]
+            if extension(name) not in READERS:
+                continue
+            if stem in files:
+                raise UserError(f"data: {place} holds {posixpath.basename(files[stem])} and {name}; name one file")
+            files[stem] = posixpath.join(place, name)
+        if files:
+            return files
+    if not _exists(fs, folder):
+        raise UserError(f"data: {folder} does not exist")
+    known = ", ".join(READERS)
+    raise UserError(f"data: {folder} is neither a file of records ({known}) nor a folder with {LIST_FOLDER}/train.json")
+
+
+def file_names(fs: AbstractFileSystem, folder: str) -> list[str]:
+    """Names of the files directly in a folder, sorted; none if there is no such folder. Raises UserError."""
+    try:
+        entries = fs.ls(folder, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except remote_errors() as error:
+        raise UserError(f"data: {folder} cannot be listed: {_one_line(error)}") from None
+    return sorted(posixpath.basename(str(entry["name"])) for entry in entries if entry["type"] == "file")
+
+
+def _exists(fs: AbstractFileSystem, path: str) -> bool:
+    try:
+        return bool(fs.exists(path))
+    except remote_errors() as error:
+        raise UserError(f"data: {path} cannot be read: {_one_line(error)}") from None
+
+
+def read_records_file(fs: AbstractFileSystem, path: str) -> bytes:
+    """The bytes of a file of records. Raises UserError."""
+    try:
+        return bytes(fs.cat_file(path))
+    except FileNotFoundError:
+        raise UserError(f"data: {path} does not exist") from None
+    except remote_errors() as error:
+        raise UserError(f"data: {path} cannot be read: {_one_line(error)}") from None
+
+
+def image_root(fs: AbstractFileSystem, path: str) -> str:
+    """Where the image paths in the file at `path` count from, whether or not it exists.
+
+    That is its folder, or the one around LIST_FOLDER, or what ROOT_FILE in there says. Raises UserError.
+    """
+    folder = posixpath.dirname(path)
+    if posixpath.basename(folder) != LIST_FOLDER:
+        return folder
+    try:
+        pointer = bytes(fs.cat_file(posixpath.join(folder, ROOT_FILE))).decode("utf-8").strip()
+    except FileNotFoundError:
+        return posixpath.dirname(folder)
+    except remote_errors() as error:  # a ValueError too, for what is no UTF-8
+        raise UserError(f"data: {folder}/{ROOT_FILE} cannot be read: {_one_line(error)}") from None
+    if not pointer or "\n" in pointer:
+        raise UserError(f"data: {folder}/{ROOT_FILE} must hold one line, the path of the folder with the images")
+    return pointer.rstrip("/") or "/"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,132 @@
+"""From a labelled record to what the model is trained on: token ids, and labels on the answer alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakevlm.errors import UserError
+from fakevlm.layout import read_json
+from fakevlm.preprocess import ImageSpec, Pixels
+from fakevlm.prompt import PromptSpec
+from fakevlm.record import Record
+from fakevlm.tokens import PromptTokens
+
+IGNORED = -100
+"""Label of a token that the loss leaves out."""
+
+
+class Text(NamedTuple):
+    """One sample's tokens."""
+
+    ids: NDArray[np.int64]
+    """Of prompt and answer, int64[length], with all image tokens."""
+    answer: int
+    """Position of the answer's first token; the loss counts from here to the end-of-sequence token."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one forward pass, padded on the right to the longest of them."""
+
+    input_ids: NDArray[np.int64]
+    """int64[rows, length]."""
+    attention_mask: NDArray[np.int64]
+    """int64[rows, length], 0 on padding."""
+    labels: NDArray[np.int64]
+    """int64[rows, length], IGNORED outside the answers and everywhere in rows that only fill up."""
+    pixel_values: NDArray[np.float32]
+    """float32[rows, 3, height, width], rescaled and normalised."""
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens that the loss counts."""
+        return int((self.labels[:, 1:] != IGNORED).sum())
+
+
+class TrainingText:
+    """Makes samples for a checkpoint."""
+
+    def __init__(self, folder: Path, prompt: PromptSpec, image_tokens: int) -> None:
+        self._tokens = PromptTokens(folder)
+        config = read_json(folder / "config.json")
+        self._image_token: int = config.get("image_token_index", config.get("image_token_id", 32000))
+        text = config.get("text_config", {})
+        self._end: int = config.get("eos_token_id", text.get("eos_token_id", 2)) or 2
+        self.pad: int = config.get("pad_token_id") or self._end
+        self._image_tokens = image_tokens
+        self._prompt = prompt.text(answer_prefix=False)
+        self._prefix = prompt.answer_prefix
+        self._before = self._tokens.encode(self._prompt)
+
+    def encode(self, record: Record) -> Text:
+        """The tokens of a record's answer after the checkpoint's prompt. Raises UserError naming the image.
+
+        The checkpoint's own question is asked, whatever the record says: a model has one prompt.
+        """
+        answer = record.answer.strip()
+        if not answer.startswith(self._prefix):
+            raise UserError(f"data: the answer of {record.image} does not begin with {self._prefix!r}: {answer[:40]!r}")
+        ids = self._tokens.encode(f"{self._prompt} {answer}")
+        if ids[: len(self._before)] != self._before:
+            raise UserError(f"data: the answer of {record.image} changes the tokens of the prompt before it")
+        at = ids.index(self._image_token)
+        image = [self._image_token] * self._image_tokens
+        whole = [*ids[:at], *image, *ids[at + 1 :], self._end]
+        return Text(np.array(whole, dtype=np.int64), len(self._before) - 1 + self._image_tokens)
+
+    def prompt_ids(self, text: str) -> NDArray[np.int64]:
+        """The tokens of a prompt with its image tokens, int64[length]."""
+        ids = self._tokens.encode(text)
+        at = ids.index(self._image_token)
+        image = [self._image_token] * self._image_tokens
+        return np.array([*ids[:at], *image, *ids[at + 1 :]], dtype=np.int64)
+
+    def batch(self, texts: Sequence[Text], pixels: Sequence[Pixels], spec: ImageSpec, *, rows: int) -> Batch:
+        """A batch of `rows` rows. Where there are fewer samples, rows without labels fill it up.
+
+        With no sample at all the filling is the bare prompt, because every worker has to compute something.
+        """
+        real = len(texts)
+        filling = texts[0] if texts else Text(np.array([*self.prompt_ids(f"{self._prompt} {self._prefix}")]), 0)
+        chosen = [*texts, *[filling] * (rows - real)]
+        length = max(len(text.ids) for text in chosen)
+        input_ids = np.full((rows, length), self.pad, dtype=np.int64)
+        mask = np.zeros((rows, length), dtype=np.int64)
+        labels = np.full((rows, length), IGNORED, dtype=np.int64)
+        for row, text in enumerate(chosen):
+            input_ids[row, : len(text.ids)] = text.ids
+            mask[row, : len(text.ids)] = 1
+            if row < real:
+                labels[row, text.answer : len(text.ids)] = text.ids[text.answer :]
+        images = np.zeros((rows, spec.height, spec.width, 3), dtype=np.uint8)
+        for row, image in enumerate(pixels):
+            images[row] = image
+        return Batch(input_ids, mask, labels, normalise(images, spec))
+
+
+def normalise(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]:
+    """From uint8[rows, height, width, 3] to float32[rows, 3, height, width] as the checkpoint's processor does."""
+    values = pixels.astype(np.float32)
+    if spec.rescale_factor is not None:
+        values *= np.float32(spec.rescale_factor)
+    if spec.image_mean is not None and spec.image_std is not None:
+        values -= np.array(spec.image_mean, dtype=np.float32)
+        values /= np.array(spec.image_std, dtype=np.float32)
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+def lengths(encoder: TrainingText, records: Sequence[Record], max_length: int) -> Any:
+    """Tokens of every record, int64[records]. Raises UserError for the longest where one is over `max_length`."""
+    found = np.array([len(encoder.encode(record).ids) for record in records], dtype=np.int64)
+    over = np.flatnonzero(found > max_length)
+    if len(over):
+        worst = int(over[np.argmax(found[over])])
+        raise UserError(
+            f"max_length: {records[worst].image} has {found[worst]} tokens, above {max_length}, and {len(over) - 1} "
+            f"more are too long; raise max_length to {int(found.max())} or shorten the answers"
+        )
+    return found

@@ -1,0 +1,176 @@
+"""`fakescan data`: checks, describes and divides labelled images before anything is trained on them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fakescan.forge_cli import forge
+from fakescan.store_flags import store_options
+from fakevlm.errors import UserError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+    from fakescan.storage import Store
+    from fakevlm.dataset import Dataset
+    from fakevlm.dataset_problem import Problem
+
+
+@click.group()
+def data() -> None:
+    """Check, describe and divide labelled images in FakeClue's format.
+
+    DATA is a .json, .jsonl or .parquet file of records or a folder with data_json/train.json, here or at an
+    object-storage URL.
+    """
+
+
+data.add_command(forge)
+
+_FORMAT = click.option(
+    "--format", "record_format", default="fakeclue", metavar="fakeclue|loki|dd-vqa", help="Whose records."
+)
+_SPLIT = click.option("--split", metavar="NAME", help="Only data_json/NAME.json of the folder.")
+
+
+@data.command()
+@click.argument("location", metavar="DATA")
+@_SPLIT
+@_FORMAT
+@click.option("--images", is_flag=True, help="Decode every image too.")
+@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="That decode (default: one per core).")
+@click.option("--all", "show_all", is_flag=True, help="Show every problem, not the first 10 of each kind.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every problem there.")
+@store_options("data", "the dataset")
+def validate(
+    location: str,
+    split: str | None,
+    record_format: str,
+    images: bool,
+    processes: int | None,
+    show_all: bool,
+    json_file: Path | None,
+    **flags: Any,
+) -> None:
+    """Check every record of DATA and report all problems at once; status 1 if there are any.
+
+    Without --split all splits of a folder are checked, also against each other.
+    """
+    from fakescan.data_report import print_problems, write_problems
+    from fakevlm.dataset_check import check_records
+
+    splits = _splits(location, split, record_format, flags, strict=False)
+    problems = check_records(splits)
+    for dataset in splits:
+        problems += _image_problems(dataset, decode=images, processes=processes)
+    records = sum(len(dataset.records) for dataset in splits)
+    if json_file is not None:
+        write_problems(json_file, location, records, problems)
+    if problems:
+        print_problems(problems, per_kind=None if show_all else 10)
+        click.echo(f"fakescan: error: {location} has {len(problems):,} problems", err=True)
+        raise click.exceptions.Exit(1)
+    names = ", ".join(dataset.name for dataset in splits)
+    click.echo(f"ok: {records:,} records in {names}, {'every image decodes' if images else 'every image is there'}")
+
+
+@data.command()
+@click.argument("location", metavar="DATA")
+@_SPLIT
+@_FORMAT
+@store_options("data", "the dataset")
+def stats(location: str, split: str | None, record_format: str, **flags: Any) -> None:
+    """Show what is in DATA: categories, labels, image sizes, answers."""
+    from fakescan.data_report import print_stats
+    from fakevlm.dataset_stats import dataset_stats
+
+    for dataset in _splits(location, split, record_format, flags, strict=True):
+        print_stats(dataset.name, dataset_stats(dataset.records))
+
+
+@data.command("split")
+@click.argument("location", metavar="DATA")
+@_SPLIT
+@_FORMAT
+@click.option("--shares", required=True, metavar="NAME=SHARE,…", help="Such as train=0.8,val=0.1,test=0.1.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Another seed, other splits.")
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="Dataset folder for the splits.")
+@store_options("data", "the dataset and of the output")
+def split_command(
+    location: str, split: str | None, record_format: str, shares: str, seed: int, output: str, **flags: Any
+) -> None:
+    """Divide DATA into FOLDER/data_json/NAME.json so that no photograph or video stands in two of them.
+
+    Images stay where they are; FOLDER must be in the same store as DATA.
+    """
+    from fakescan.access import check_writable
+    from fakescan.data_report import print_splits
+    from fakescan.storage import put_atomic, scheme_of
+    from fakevlm.dataset import open_dataset
+    from fakevlm.dataset_split import parse_shares, split_files, split_records
+
+    wanted = parse_shares(shares)
+    if scheme_of(output) != scheme_of(location):
+        raise UserError(f"output: {output} must be in the store of the data, {location}, whose images it refers to")
+    fs, path = _place(location, flags)
+    _, folder = _store(flags).filesystem(output)
+    dataset = open_dataset(path, fs, split=split, record_format=record_format)
+    splits = split_records(dataset.records, wanted, seed=seed)
+    files = split_files(dataset, splits, fs, folder)
+    check_writable(output, _store(flags))
+    for name, contents in files.items():
+        put_atomic(fs, name, contents)
+    print_splits(output, dataset.records, splits)
+
+
+def _splits(
+    location: str, split: str | None, record_format: str, flags: dict[str, Any], *, strict: bool
+) -> "list[Dataset]":
+    """The dataset of a file or of one split; those of all splits for a folder without `split`."""
+    from fakevlm.dataset import open_dataset, split_names
+
+    fs, path = _place(location, flags)
+    names: list[str | None] = [split]
+    if split is None:
+        names = [*split_names(path, fs)] or [None]
+    return [open_dataset(path, fs, split=name, record_format=record_format, strict=strict) for name in names]
+
+
+def _place(location: str, flags: dict[str, Any]) -> "tuple[AbstractFileSystem, str]":
+    """The file system and path of the data, after one request that finds wrong credentials and addresses."""
+    from fakescan.access import check_readable
+
+    store = _store(flags)
+    check_readable(location, store)
+    return store.filesystem(location)
+
+
+def _store(flags: dict[str, Any]) -> "Store":
+    from fakescan.settings import store_from_flags
+
+    return store_from_flags("data", flags)
+
+
+def _image_problems(dataset: "Dataset", *, decode: bool, processes: int | None) -> "list[Problem]":
+    """Images that are missing, empty or, with `decode`, damaged."""
+    import os
+
+    from fakescan.data_report import Counting
+    from fakescan.scan.config import ScanConfig
+    from fakevlm.dataset_images import check_decoding, check_presence
+
+    absent = check_presence(dataset)
+    if not decode:
+        return absent.problems
+    with Counting(f"{dataset.name}: decoding", len(dataset.records)) as counting:
+        damaged = list(
+            check_decoding(
+                dataset,
+                absent.paths,
+                max_pixels=ScanConfig.model_fields["max_pixels"].default,
+                processes=processes or len(os.sched_getaffinity(0)),
+                done=counting.one_more,
+            )
+        )
+    return [*absent.problems, *damaged]

@@ -1,0 +1,137 @@
+"""The dataset folder: its hidden ledger of finished photographs, and the files that are written when all are."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from fsspec import AbstractFileSystem
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fakescan.access import check_writable
+from fakescan.forge.config import ForgeConfig
+from fakescan.storage import list_names, put_atomic, read_bytes, redact
+from fakevlm.errors import UserError
+from fakevlm.record import SEVERITIES
+
+LIST_FOLDER = "data_json"
+
+
+class Part(BaseModel):
+    """What became of one photograph. It is finished when, and only when, its part stands in the ledger."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    photograph: str
+    split: str
+    status: Literal["forged", "too_small", "unsuitable", "unreadable"]
+    """`unsuitable`: none of the chosen families suits its category."""
+    message: str | None = None
+    """What is wrong with an unreadable one."""
+    records: tuple[dict[str, Any], ...] = ()
+    """As they stand in the dataset: each real one is followed by its forged twin."""
+    flat: int = 0
+    """Pairs that were left out because no artifact would have shown."""
+
+
+class Folder:
+    """Reads and writes the output."""
+
+    def __init__(self, config: ForgeConfig) -> None:
+        self.fs: AbstractFileSystem
+        self.fs, self.path = config.output_store.filesystem(config.output)
+        self._config = config
+        self._ledger = f"{self.path}/.parts"
+
+    def claim(self, fingerprint: str) -> None:
+        """Note the settings, or check that they are those of the earlier run. Raises UserError if they are not."""
+        wanted = {**self._config.identity(), "photographs": fingerprint}
+        check_writable(self._config.output, self._config.output_store)
+        shown = redact(self._config.output)
+        try:
+            before = json.loads(read_bytes(self.fs, f"{self._ledger}/settings.json"))
+        except FileNotFoundError:
+            if list_names(self.fs, f"{self.path}/{LIST_FOLDER}"):
+                raise UserError(f"output: {shown} holds a dataset that was not forged here; use another one") from None
+            put_atomic(self.fs, f"{self._ledger}/settings.json", _json(wanted))
+            return
+        except ValueError:
+            raise UserError(f"output: {shown}/.parts/settings.json is damaged; use another --output") from None
+        changes = [
+            f"{name} was {_short(before.get(name))}, now {_short(wanted.get(name))}"
+            for name in sorted(before.keys() | wanted.keys())
+            if before.get(name) != wanted.get(name)
+        ]
+        if changes:
+            raise UserError(
+                f"output: {shown} was begun with other settings ({'; '.join(changes)}); "
+                "use another --output, or the earlier settings"
+            )
+
+    def finished(self) -> set[int]:
+        """Numbers of the photographs that have a part."""
+        names = (name for name, _ in list_names(self.fs, self._ledger))
+        return {int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()}
+
+    def put_image(self, path: str, data: bytes) -> None:
+        """Write one image; `path` is relative to the dataset."""
+        put_atomic(self.fs, f"{self.path}/{path}", data)
+
+    def put_part(self, number: int, part: Part) -> None:
+        """Finish a photograph, after all its images."""
+        put_atomic(self.fs, f"{self._ledger}/{number:08d}.json", part.model_dump_json().encode())
+
+    def parts(self, count: int) -> Iterator[Part]:
+        """All parts, in the order of the photographs."""
+        for number in range(count):
+            name = f"{self._ledger}/{number:08d}.json"
+            try:
+                yield Part.model_validate_json(read_bytes(self.fs, name))
+            except (FileNotFoundError, ValidationError):
+                raise UserError(
+                    f"output: {redact(name)} is damaged; delete it and run the same command again"
+                ) from None
+
+    def finish(self, parts: list[Part]) -> dict[str, int]:
+        """Write the records of every split and forge.json; the number of records by split."""
+        written = {}
+        for split in self._config.shares:
+            records = [record for part in parts if part.split == split for record in part.records]
+            lines = ",\n".join(json.dumps(record) for record in records)
+            put_atomic(self.fs, f"{self.path}/{LIST_FOLDER}/{split}.json", f"[\n{lines}\n]\n".encode())
+            written[split] = len(records)
+        put_atomic(self.fs, f"{self.path}/forge.json", _json(self._summary(parts, written)))
+        return written
+
+    def forget(self) -> None:
+        """Remove the ledger of a run that made nothing, so that other settings can be tried in its place."""
+        self.fs.rm(self._ledger, recursive=True)
+
+    def _summary(self, parts: list[Part], written: dict[str, int]) -> dict[str, Any]:
+        counts: dict[str, dict[str, dict[str, int]]] = {}
+        for record in (record for part in parts for record in part.records if record["label"] == 0):
+            family = counts.setdefault(record["cate"], {}).setdefault(record["family"], dict.fromkeys(SEVERITIES, 0))
+            family[record["severity"]] += 1
+        by_status = Counter(part.status for part in parts)
+        return {
+            "settings": self._config.identity(),
+            "photographs": {"all": len(parts), **{status: by_status[status] for status in sorted(by_status)}},
+            "unreadable": {part.photograph: part.message for part in parts if part.status == "unreadable"},
+            "flat_pairs_left_out": sum(part.flat for part in parts),
+            "records": written,
+            "pairs": {
+                category: {family: counts[category][family] for family in sorted(counts[category])}
+                for category in sorted(counts)
+            },
+        }
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        value = ",".join(str(item) for item in value)
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:12]}…"

@@ -1,0 +1,58 @@
+"""What the workers tell the driver: an actor that keeps their words until the driver asks for them."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Note(BaseModel):
+    """One line of the log of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int
+    """Optimizer steps made."""
+    at: float
+    """Unix time."""
+    loss: float | None = None
+    """Mean over the answer tokens of the step's batch, in nats."""
+    lr: float | None = None
+    """Learning rate of the run's first group."""
+    grad_norm: float | None = None
+    """Before clipping."""
+    samples: int | None = None
+    """Samples of the step, without padding."""
+    metrics: dict[str, float] = {}
+    """Of an evaluation."""
+
+
+class Board:
+    """Lives in an actor without CPUs that the driver owns, so that it outlives the workers."""
+
+    def __init__(self) -> None:
+        self._notes: list[Note] = []
+        self._fault: str | None = None
+
+    def add(self, note: Note) -> None:
+        """Called by the first worker after a step."""
+        self._notes.append(note)
+
+    def give_up(self, message: str) -> None:
+        """A mistake of the user that no restart mends, in one line."""
+        self._fault = message
+
+    def fault(self) -> str | None:
+        """The first such mistake, or None."""
+        return self._fault
+
+    def take(self) -> list[Note]:
+        """What was added since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
+
+
+def remote_board() -> Any:
+    """Start the board as an actor owned by this driver."""
+    import ray
+
+    return ray.remote(num_cpus=0)(Board).remote()

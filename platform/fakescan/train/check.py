@@ -1,0 +1,138 @@
+"""Everything that can be found wrong before a worker starts, and what a run will need."""
+
+import importlib.util
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from fakescan.access import check_writable
+from fakescan.model import open_model
+from fakescan.storage import file_path, scheme_of
+from fakescan.train.config import TrainConfig
+from fakescan.train.loop import open_samples, with_prompt
+from fakescan.train.model import PARTS, part_of
+from fakescan.train.plan import Plan
+from fakevlm.checkpoint import Checkpoint, self_test
+from fakevlm.dataset import Dataset, split_names
+from fakevlm.dataset_check import check_records
+from fakevlm.dataset_images import check_presence
+from fakevlm.errors import UserError
+from fakevlm.layout import read_weights
+from fakevlm.training_text import lengths
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that has been checked."""
+
+    checkpoint: Checkpoint
+    split: str | None
+    eval_split: str | None
+    plan: Plan
+    longest: int
+    """Tokens of the longest sample."""
+    parameters: dict[str, int]
+    """Weights of each part."""
+
+
+def check(config: TrainConfig) -> Ready:
+    """Open and check all that a run needs. Raises UserError, one line that names the setting."""
+    if config.zero and importlib.util.find_spec("deepspeed") is None:
+        raise UserError("zero: deepspeed is not installed; install fakescan[train], or set zero to 0")
+    lora = "lora" in (config.llm.mode, config.vision.mode, config.projector.mode)
+    if lora and importlib.util.find_spec("peft") is None:
+        raise UserError("lora: peft is not installed; install fakescan[train]")
+    for package in ("matplotlib", "tensorboardX"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"{package} is not installed; install fakescan[train]")
+    check_writable(config.storage_path, config.storage_store)
+    checkpoint = with_prompt(open_model(config.model, config.model_store), config)
+    self_test(checkpoint)
+    split, eval_split = _splits(config)
+    samples = open_samples(config, checkpoint, split)
+    datasets = [samples.dataset]
+    if eval_split is not None:
+        datasets.append(open_samples(config, checkpoint, eval_split).dataset)
+    _refuse_faults(datasets)
+    longest = int(lengths(samples.text, samples.dataset.records, config.max_length).max())
+    plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
+    parameters = dict.fromkeys(PARTS, 0)
+    for name, shape in read_weights(checkpoint.path).shapes.items():
+        size = 1
+        for side in shape:
+            size *= side
+        parameters[part_of(name)] += size
+    _check_disk(config, parameters)
+    return Ready(checkpoint, split, eval_split, plan, longest, parameters)
+
+
+def _splits(config: TrainConfig) -> tuple[str | None, str | None]:
+    """The files of records to train and to evaluate on."""
+    fs, path = config.data_store.filesystem(config.data)
+    names = split_names(path, fs)
+    split = config.split or ("train" if "train" in names and len(names) > 1 else None)
+    only = names[0] if len(names) == 1 else None
+    there = (name for name in ("val", "test") if name in names and name not in (split, only))
+    held_out = config.eval_split or next(there, None)
+    if held_out is not None and held_out == (split or (names[0] if names else None)):
+        raise UserError(f"eval_split: {held_out} is what is trained on; name another file of records")
+    return split, held_out
+
+
+def _refuse_faults(datasets: list[Dataset]) -> None:
+    problems = check_records(datasets)
+    for dataset in datasets:
+        problems += check_presence(dataset).problems
+    if problems:
+        more = f"; {len(problems):,} problems in all, see fakescan data validate" if len(problems) > 1 else ""
+        raise UserError(f"data: {problems[0]}{more}")
+
+
+def trained(config: TrainConfig, parameters: dict[str, int]) -> int:
+    """About how many weights have a gradient."""
+    count = 0
+    for part, size in parameters.items():
+        mode = getattr(config, part).mode
+        # A low-rank addition to a square matrix of side s has 2 r s of its s^2 weights; s is about 4096 for the 7B.
+        count += size if mode == "full" else int(size * 2 * config.lora.rank / 4096) if mode == "lora" else 0
+    return count
+
+
+def memory_per_worker(config: TrainConfig, parameters: dict[str, int], *, bf16: bool) -> int:
+    """Bytes for weights, gradients and optimizer states of one worker; activations come on top.
+
+    AdamW holds two float32 numbers for each trained weight, mixed precision a float32 copy besides.
+    """
+    total, moving = sum(parameters.values()), trained(config, parameters)
+    wide = 2 if bf16 and config.zero else 4
+    shards = config.workers
+    weights = total * (0.5 if config.quantize else wide)
+    gradients, states = moving * wide, moving * (12 if wide == 2 else 8)
+    if config.zero == 3:
+        return int((weights + gradients + states) / shards)
+    if config.zero == 2:
+        return int(weights + (gradients + states) / shards)
+    return int(weights + gradients + states)
+
+
+def checkpoint_bytes(config: TrainConfig, parameters: dict[str, int]) -> int:
+    """Bytes of one checkpoint: trained weights and optimizer states, with float32 copies."""
+    return trained(config, parameters) * 16
+
+
+def _check_disk(config: TrainConfig, parameters: dict[str, int]) -> None:
+    """Raise UserError where a local disk does not hold the checkpoints that are kept and one more."""
+    if scheme_of(config.storage_path) != "file":
+        return
+    needed = checkpoint_bytes(config, parameters) * (config.keep + 1) + 4 * sum(parameters.values())
+    place = Path(file_path(config.storage_path)).absolute()
+    run = place / config.name
+    needed -= sum(file.stat().st_size for file in run.rglob("*") if file.is_file()) if run.exists() else 0
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"storage_path: {config.keep + 1} checkpoints and the result need about {needed / 1e9:.1f} GB, "
+            f"{place} has {free / 1e9:.1f} GB free; lower keep or name another place"
+        )

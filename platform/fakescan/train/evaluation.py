@@ -1,0 +1,66 @@
+"""How good the model is in the middle of its training: the verdict logits of held-out samples."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from fakescan.train.engines import Stepper
+from fakescan.train.feed import Samples
+from fakevlm.metrics import accuracy, auroc, f1
+from fakevlm.training_text import IGNORED, Text
+
+
+def evaluate(
+    stepper: Stepper, samples: Samples, indices: list[int], *, rank: int, workers: int, rows: int, threads: int
+) -> dict[str, float]:
+    """Accuracy, F1 of both classes and AUROC on these samples, as far as defined; all workers get the same.
+
+    The image is asked with the answer's first words, as a scan does, and judged by fake over real at the next token.
+    """
+    import torch
+
+    prompt = samples.checkpoint.prompt
+    ids = samples.text.prompt_ids(prompt.text())
+    question = Text(ids, len(ids))
+    fake, real = samples.checkpoint.fake_token_id, samples.checkpoint.real_token_id
+    rounds = -(-len(indices) // (workers * rows))
+    own = [indices[start : start + rows] for start in range(rank * rows, len(indices), workers * rows)]
+    found: list[tuple[int, float]] = []
+    stepper.base.eval()
+    try:
+        with torch.no_grad(), ThreadPoolExecutor(threads) as pool:
+            for number in range(rounds):
+                # Every worker computes as often: with ZeRO-3 each pass gathers weights from all of them.
+                chosen = own[number] if number < len(own) else []
+                records = [samples.dataset.records[index] for index in chosen]
+                pixels = list(pool.map(samples.pixels, records))
+                batch = samples.text.batch([question] * len(records), pixels, samples.checkpoint.image, rows=rows)
+                assert (batch.labels == IGNORED).all()
+                output = stepper.forward(
+                    input_ids=torch.from_numpy(batch.input_ids[:, : len(ids)]).to(stepper.device),
+                    pixel_values=torch.from_numpy(batch.pixel_values).to(stepper.device, stepper.base.dtype),
+                    logits_to_keep=1,
+                )
+                gap = (output.logits[:, -1, fake] - output.logits[:, -1, real]).float().cpu().numpy()
+                found += list(zip(chosen, gap.tolist(), strict=False))
+    finally:
+        stepper.base.train()
+    together: list[Any] = [None] * workers
+    if workers > 1:
+        torch.distributed.all_gather_object(together, found)
+    else:
+        together = [found]
+    pairs = [pair for part in together for pair in part]
+    truth = np.array([samples.dataset.records[index].is_fake for index, _ in pairs], dtype=np.bool_)
+    logit = np.array([value for _, value in pairs])
+    said = logit > 0
+    found_metrics = {
+        "eval_samples": float(len(pairs)),
+        "eval_accuracy": accuracy(truth, said),
+        "eval_f1_fake": f1(truth, said),
+        "eval_f1_real": f1(~truth, ~said),
+        "eval_auroc": auroc(truth, logit),
+    }
+    # A split with one class has no AUROC, and one of its F1 is not defined.
+    return {name: value for name, value in found_metrics.items() if np.isfinite(value)}

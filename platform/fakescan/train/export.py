@@ -1,0 +1,132 @@
+"""The trained model in the layout of llava-1.5-7b-hf, as vLLM, transformers and a scan load it."""
+
+import json
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fakescan.storage import redact
+from fakescan.train.config import TrainConfig
+from fakescan.train.engines import Stepper
+from fakevlm.checkpoint import CARD, Card, Checkpoint, write_card
+from fakevlm.export import write_weights
+
+FOLDER = "model"
+"""Of the run: where the result lies."""
+ADAPTER = "adapter"
+"""Of the run: LoRA's own weights, where no part was trained in full."""
+
+
+def export(stepper: Stepper, config: TrainConfig, checkpoint: Checkpoint, rank: int) -> None:
+    """Write the model into the run's folder. All workers call it; the first one writes."""
+    lora = "lora" in (config.llm.mode, config.vision.mode, config.projector.mode)
+    weights = _merged(stepper, config) if lora else _whole(stepper)
+    if lora and "full" not in (config.llm.mode, config.vision.mode, config.projector.mode):
+        _export_adapter(stepper, config, rank)
+    if rank != 0:
+        for _ in weights:
+            pass
+        return
+    with tempfile.TemporaryDirectory(prefix="fakescan-") as temporary:
+        folder = Path(temporary)
+        write_model(folder, weights, config, checkpoint)
+        _upload(folder, config, FOLDER)
+
+
+def _export_adapter(stepper: Stepper, config: TrainConfig, rank: int) -> None:
+    added = [parameter for name, parameter in stepper.base.named_parameters() if "lora_" in name]
+    with stepper.whole(added), tempfile.TemporaryDirectory(prefix="fakescan-") as temporary:
+        if rank != 0:
+            return
+        for settings in stepper.base.peft_config.values():
+            settings.base_model_name_or_path = redact(config.model)
+        stepper.base.save_pretrained(temporary)
+        _upload(Path(temporary), config, ADAPTER)
+
+
+def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Checkpoint) -> None:
+    """Write weights, configuration, tokenizer, processor, card and model card into `folder`."""
+    for path in sorted(checkpoint.path.iterdir()):
+        if path.suffix in (".json", ".jinja", ".txt", ".model") and not path.name.endswith(".index.json"):
+            shutil.copyfile(path, folder / path.name)
+    (folder / CARD).unlink(missing_ok=True)
+    kind = write_weights(folder, weights)
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for part in (settings, settings.get("text_config", {}), settings.get("vision_config", {})):
+        for name in ("dtype", "torch_dtype"):
+            if name in part:
+                part[name] = kind
+    settings.setdefault("torch_dtype", kind)
+    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_card(folder, Card(prompt=checkpoint.prompt, description=f"Trained as {config.name}; not calibrated."))
+    (folder / "README.md").write_text(model_card(config), encoding="utf-8")
+
+
+def model_card(config: TrainConfig) -> str:
+    """The model card: what it was made from, and how."""
+    parts = ", ".join(f"{name} {getattr(config, name).mode}" for name in ("llm", "vision", "projector"))
+    return f"""---
+tags: [fakevlm, synthetic-image-detection]
+base_model: {redact(config.model)}
+---
+# {config.name}
+
+A LLaVA that says whether an image is real or fake, and why. Made by `fakescan train` on
+{datetime.now(UTC):%Y-%m-%d} from `{redact(config.model)}` with the data at `{redact(config.data)}`.
+
+- trained parts: {parts}
+- {config.epochs} epochs, {config.batch_size} samples a step, peak learning rate {config.lr:g}, seed {config.seed}
+- prompt and prompt format: in `{CARD}`, which `fakescan scan` reads
+- calibration: none yet; a score is the model's own opinion until `{CARD}` holds a fitted temperature and threshold
+
+How good it is was measured only on the data it was held out from; it says nothing about images of other origins.
+"""
+
+
+def _whole(stepper: Stepper) -> Any:
+    """Name and value of each weight, one at a time, on the CPU."""
+    for name, parameter in stepper.base.named_parameters():
+        with stepper.whole([parameter]):
+            yield name, parameter.detach().cpu().clone()
+
+
+def _merged(stepper: Stepper, config: TrainConfig) -> Any:
+    """The same with LoRA's additions added to the weights they belong to."""
+    from peft.tuners.lora import LoraLayer
+
+    layers = {name: module for name, module in stepper.base.named_modules() if isinstance(module, LoraLayer)}
+    for name, parameter in stepper.base.named_parameters():
+        if "lora_" in name:
+            continue
+        owner, _, kind = name.rpartition(".base_layer.")
+        layer = layers.get(owner)
+        added = [*layer.lora_A.parameters(), *layer.lora_B.parameters()] if layer is not None else []
+        with stepper.whole([parameter, *added]):
+            value = _dequantized(layer, parameter) if layer is not None and kind == "weight" else parameter.detach()
+            if layer is not None and kind == "weight":
+                for adapter in layer.active_adapters:
+                    delta = layer.get_delta_weight(adapter).detach()
+                    value = (value.float() + delta.float()).to(value.dtype)
+            bare = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+            if config.quantize and value.is_floating_point():
+                value = value.bfloat16()  # PEFT has made some of them wider to train more steadily
+            yield bare, value.cpu().clone()
+
+
+def _dequantized(layer: Any, parameter: Any) -> Any:
+    """A weight that QLoRA holds in four bits, in bfloat16; any other as it is."""
+    state = getattr(parameter, "quant_state", None)
+    if state is None:
+        return parameter.detach()
+    from bitsandbytes.functional import dequantize_4bit
+
+    return dequantize_4bit(parameter.data, state).bfloat16()
+
+
+def _upload(folder: Path, config: TrainConfig, name: str) -> None:
+    fs, path = config.storage_store.filesystem(f"{config.storage_path.rstrip('/')}/{config.name}/{name}")
+    fs.makedirs(path, exist_ok=True)
+    for file in sorted(folder.iterdir()):
+        fs.put_file(str(file), f"{path}/{file.name}")

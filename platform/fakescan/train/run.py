@@ -1,0 +1,115 @@
+"""The folder of a training run: its settings, its log, its plot and TensorBoard's files."""
+
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fakescan.storage import put_atomic, read_bytes, redact
+from fakescan.train.board import Note
+from fakescan.train.config import UNBOUND, TrainConfig
+from fakevlm.errors import UserError
+
+SETTINGS, LOG, PLOT, TENSORBOARD = "train.json", "metrics.jsonl", "metrics.png", "tensorboard"
+_SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""Ray Train's list of a run's checkpoints."""
+
+
+class TrainFolder:
+    """A run's folder, wherever it is."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self.url = f"{config.storage_path.rstrip('/')}/{config.name}"
+        self.fs, self.path = config.storage_store.filesystem(self.url)
+
+    def claim(self, facts: dict[str, Any]) -> None:
+        """Write the run's settings, or refuse to resume a run that was started with others."""
+        settings = {**self._config.model_dump(mode="json"), **facts}
+        try:
+            before = json.loads(read_bytes(self.fs, f"{self.path}/{SETTINGS}"))
+        except FileNotFoundError:
+            self._put(SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+            return
+        except ValueError:
+            raise UserError(f"name: {redact(self.url)}/{SETTINGS} is damaged; use another name") from None
+        if not self.fs.exists(f"{self.path}/{_SNAPSHOT}"):  # nothing was trained yet
+            self._put(SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+            return
+        bound = set(settings) - UNBOUND | ({"workers"} if self._config.zero else set())
+        for name in sorted(bound):
+            if before.get(name) != settings.get(name):
+                hint = "ZeRO's optimizer states are cut for that many; " if name == "workers" else ""
+                raise UserError(
+                    f"{name}: the run {redact(self.url)} was started with {before.get(name)!r}, not "
+                    f"{settings.get(name)!r}; {hint}resume with that, or use another name"
+                )
+
+    def notes(self) -> list[Note]:
+        """The log that an earlier start left."""
+        try:
+            text = read_bytes(self.fs, f"{self.path}/{LOG}").decode()
+        except FileNotFoundError:
+            return []
+        return [Note.model_validate_json(line) for line in text.splitlines() if line]
+
+    def save(self, notes: list[Note], *, final: bool = False) -> None:
+        """Write the log and the plot; TensorBoard's files at the end."""
+        if not notes:
+            return
+        self._put(LOG, "".join(note.model_dump_json(exclude_defaults=True) + "\n" for note in notes).encode())
+        self._put(PLOT, plot(notes, self._config.name))
+        if final:
+            self._tensorboard(notes)
+
+    def _put(self, name: str, data: bytes) -> None:
+        self.fs.makedirs(self.path, exist_ok=True)
+        put_atomic(self.fs, f"{self.path}/{name}", data)
+
+    def _tensorboard(self, notes: list[Note]) -> None:
+        from tensorboardX import SummaryWriter
+
+        with tempfile.TemporaryDirectory(prefix="fakescan-") as temporary:
+            with SummaryWriter(temporary) as writer:
+                for note in notes:
+                    values = {"train/loss": note.loss, "train/lr": note.lr, "train/grad_norm": note.grad_norm}
+                    values |= {name.replace("_", "/", 1): value for name, value in note.metrics.items()}
+                    for name, value in values.items():
+                        if value is not None:
+                            writer.add_scalar(name, value, note.step, walltime=note.at)
+            for file in sorted(Path(temporary).iterdir()):
+                self._put(f"{TENSORBOARD}/events.out.tfevents.fakescan", file.read_bytes())
+
+
+def joined(before: list[Note], fresh: list[Note]) -> list[Note]:
+    """The log without what a killed start had done after its last checkpoint and the new one did again."""
+    known = {note.step: note for note in before}
+    known.update({note.step: note for note in fresh})
+    return [known[step] for step in sorted(known)]
+
+
+def plot(notes: list[Note], title: str) -> bytes:
+    """Loss and evaluation over steps, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    metrics = ("eval_accuracy", "eval_auroc", "eval_f1_fake", "eval_f1_real")
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure.suptitle(title)
+    losses = [(note.step, note.loss) for note in notes if note.loss is not None]
+    left.plot([step for step, _ in losses], [loss for _, loss in losses], linewidth=1)
+    left.set(xlabel="step", ylabel="loss (nats per answer token)", yscale="log")
+    for name in metrics:
+        points = [(note.step, note.metrics[name]) for note in notes if name in note.metrics]
+        if points:
+            right.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("eval_").replace("_", " "))
+    right.set(xlabel="step", ylabel="held-out split", ylim=(0, 1.02))
+    if right.get_legend_handles_labels()[1]:
+        right.legend(loc="lower right")
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", dpi=110)
+    pyplot.close(figure)
+    return sink.getvalue()

@@ -1,0 +1,102 @@
+"""Every kind of problem in the records is found, all of them at once, and sound records raise none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakevlm.dataset import open_dataset
+from fakevlm.dataset_check import check_records
+from fakevlm.dataset_problem import Problem, ProblemKind
+from fakevlm.record import CATEGORIES
+from tests.fakevlm.labelled import QUESTION, fields, write_dataset
+
+pytestmark = pytest.mark.unit
+
+HUMAN, GPT = {"from": "human", "value": QUESTION}, {"from": "gpt", "value": "This is a real image."}
+
+
+def check(tmp_path: Path, *items: Any) -> list[Problem]:
+    return check_records([open_dataset(write_dataset(tmp_path, items, images=False), strict=False)])
+
+
+def kinds(problems: list[Problem]) -> list[tuple[int | None, ProblemKind]]:
+    return [(problem.number, problem.kind) for problem in problems]
+
+
+def test_sound_records_have_no_problems(tmp_path: Path) -> None:
+    sound = [fields(f"{name}/{label}.png", label, cate=name) for name in CATEGORIES for label in (0, 1)]
+    more = {"from": "human", "value": "Why?"}, {"from": "gpt", "value": "The light."}
+    assert check(tmp_path, *sound, fields("talk.png", conversations=[HUMAN, GPT, *more])) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"label": 0}, ProblemKind.LABEL, "label 0 means fake, the answer says real: 'This is a real image. The"),
+        ({"answer": "This is a fake image."}, ProblemKind.LABEL, "label 1 means real, the answer says fake"),
+        ({"answer": "Hard to say."}, ProblemKind.UNCERTAIN, "label 1 (real), answer 'Hard to say.'"),
+        ({"answer": "This is not a real image."}, ProblemKind.UNCERTAIN, "label 1"),
+        ({"cate": "animals"}, ProblemKind.CATEGORY, "'animals' is not one of animal, human"),
+        ({"cate": "medicine"}, ProblemKind.CATEGORY, "'medicine'"),
+        ({"image": "../1.png"}, ProblemKind.PATH, "holds .."),
+        ({"image": "/data/1.png"}, ProblemKind.PATH, "is absolute"),
+        ({"width": 0}, ProblemKind.SIZE, "0 x 6 pixels; each side must be from 1 to 100,000"),
+        ({"height": -3}, ProblemKind.SIZE, "8 x -3"),
+        ({"width": 10**9}, ProblemKind.SIZE, "1000000000 x 6"),
+        ({"height": None}, ProblemKind.SIZE, "one is missing"),
+        ({"conversations": []}, ProblemKind.CONVERSATION, "is empty"),
+        ({"conversations": [HUMAN]}, ProblemKind.CONVERSATION, "the turns are human; they must be pairs"),
+        ({"conversations": [GPT, HUMAN]}, ProblemKind.CONVERSATION, "the turns are gpt, human"),
+        ({"conversations": [HUMAN, GPT, GPT, HUMAN]}, ProblemKind.CONVERSATION, "gpt, gpt, human"),
+        ({"answer": " "}, ProblemKind.CONVERSATION, "a turn is empty"),
+        ({"conversations": [{**HUMAN, "value": "<image>"}, GPT]}, ProblemKind.CONVERSATION, "a turn is empty"),
+        ({"conversations": [{**HUMAN, "value": "Real?"}, GPT]}, ProblemKind.CONVERSATION, "stands 0 times"),
+        ({"conversations": [{**HUMAN, "value": "<image><image>?"}, GPT]}, ProblemKind.CONVERSATION, "2 times"),
+        ({"answer": "<image>This is a real image."}, ProblemKind.CONVERSATION, "2 times"),
+        ({"conversations": [{**HUMAN, "value": "Well?"}, GPT, HUMAN, GPT]}, ProblemKind.CONVERSATION, "1 times"),
+    ],
+)
+def test_one_fault_is_one_problem(changes: dict[str, Any], kind: ProblemKind, words: str, tmp_path: Path) -> None:
+    item = fields(**{"label": 1, **{name: value for name, value in changes.items() if name != "label"}})
+    (problem,) = check(tmp_path, {**item, "label": changes.get("label", 1)})
+    assert (problem.kind, problem.file, problem.number) == (kind, "train.json", 1)
+    assert words in problem.message
+    assert problem.image == changes.get("image", "animal/real/1.png")
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    broken = fields("../x.png", 1, cate="none", width=0, answer="This is a fake image.")
+    found = check(tmp_path, broken, "nonsense", fields("2.png"), fields("./2.png", 0), {**fields(), "label": 7})
+    assert sorted(kinds(found), key=lambda item: (item[0] or 0, item[1].name)) == [
+        (1, ProblemKind.CATEGORY),
+        (1, ProblemKind.LABEL),
+        (1, ProblemKind.PATH),
+        (1, ProblemKind.SIZE),
+        (2, ProblemKind.RECORD),
+        (4, ProblemKind.CONFLICT),
+        (5, ProblemKind.RECORD),
+    ]
+
+
+def test_an_image_with_both_labels_is_told_once(tmp_path: Path) -> None:
+    items = [fields("a.png", label) for label in (1, 0, 1, 0)] + [fields("b.png")] * 2
+    (problem,) = check(tmp_path, *items)
+    assert (problem.kind, problem.number) == (ProblemKind.CONFLICT, 2)
+    assert problem.message == "label 0 here, 1 in train.json record 1"
+
+
+def test_what_stands_in_two_splits_is_told(tmp_path: Path) -> None:
+    write_dataset(tmp_path, [fields("a.png"), fields("b.png", source="photo-1")], images=False)
+    both = [fields("a.png"), fields("c.png", source="photo-1"), fields("d.png", source="photo-1"), fields("e.png")]
+    write_dataset(tmp_path, both, split="val", images=False)
+    found = check_records([open_dataset(tmp_path, split=name) for name in ("train", "val")])
+    assert [(problem.kind, problem.file, problem.number, problem.message) for problem in found] == [
+        (ProblemKind.LEAK, "val.json", 1, "image 'a.png' stands in train.json record 1 too"),
+        (ProblemKind.LEAK, "val.json", 2, "source 'photo-1' stands in train.json record 2 too"),
+    ]
+
+
+def test_a_problem_is_one_printable_line(tmp_path: Path) -> None:
+    _, problem = check(tmp_path, fields("a\nb\x1b[31m\udcff.png", cate="x\ny"))
+    assert str(problem).startswith(r"train.json record 1 (a\nb\x1b[31m\udcff.png): cate 'x\ny' is not one of")
