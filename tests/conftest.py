@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from fakescan.storage import Store
 from tests.storage_server import SeaweedServer
 from tests.web_server import WebServer
 
 _bucket_numbers = itertools.count()
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 class Bucket(NamedTuple):
