@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports check bench-scan bench-scale clean
+.PHONY: help setup demo test lint types imports check bench-scan bench-scale bench-train clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench-scan: setup ## throughput of scan against a plain script and ray.data.llm
 
 bench-scale: setup ## a million manifest rows with the fake engine
 	@$(BIN)/python benchmarks/scale.py
+
+bench-train: setup ## training against a plain loop of transformers and torch
+	@$(BIN)/python benchmarks/train.py
 
 clean: ## remove caches, builds and demo results, but not .venv
 	@rm -rf dist build demo-output .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

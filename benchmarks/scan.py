@@ -1,6 +1,6 @@
 """Throughput of `fakescan scan` against what it has to beat, with floors; exits non-zero below one.
 
-    make bench-scan                                             # everything, about 25 minutes on 2 cores
+    make bench-scan                                             # everything, about 35 minutes on 2 cores
     python benchmarks/scan.py --only a,c --pairs 1 --images 256 # a look, in two minutes
 
 Images of several sizes lie in a real S3 server on this machine. Every run is a fresh process, the compared ones
