@@ -12,10 +12,12 @@ _SPLICE_RADIUS = {"subtle": (0.12, 0.18), "visible": (0.18, 0.27), "strong": (0.
 _SPLICE_BORDER = {"subtle": 0.08, "visible": 0.035, "strong": 0.02}
 _SPLICE_MATCH = {"subtle": 0.9, "visible": 0.2, "strong": 0.0}
 """How far the donor's mean and spread are matched to those of the place."""
+_SPLICE_GRAIN = {"subtle": 3.0, "visible": 9.0, "strong": 14.0}
+"""Standard deviation of the grain that comes with the donor, as from a camera that gathers less light, in levels."""
 
 
 def splice(rgb: Pixels, severity: Severity, rng: np.random.Generator, donor: Pixels | None) -> Forged:
-    """A region of the `donor`, another photograph, with a blended border. The donor is cropped to the same shape."""
+    """A region of the `donor`, another photograph, with a blended border and coarser grain."""
     if donor is None:
         raise NotApplicableError("splice", "no other photograph to take the region from")
     shape = size_of(rgb)
@@ -26,7 +28,8 @@ def splice(rgb: Pixels, severity: Severity, rng: np.random.Generator, donor: Pix
     inside = place.mask > 0.5
     here, there = image[inside], other[inside]
     matched = (other - there.mean(axis=0)) * (here.std() + 1) / (there.std() + 1) + here.mean(axis=0)
-    art = other + _SPLICE_MATCH[severity] * (matched - other)
+    grain = rng.normal(0, _SPLICE_GRAIN[severity], (*shape, 1))
+    art = other + _SPLICE_MATCH[severity] * (matched - other) + grain
     return blend(rgb, art.astype(np.float32), place.mask, radius=place.radius)
 
 
@@ -86,9 +89,11 @@ _HOLE_RADIUS = {"subtle": (0.07, 0.1), "visible": (0.16, 0.23), "strong": (0.24,
 
 
 def inpainting(rgb: Pixels, severity: Severity, rng: np.random.Generator, donor: Pixels | None) -> Forged:
-    """A hole of irregular outline, filled with the membrane that its border spans (the solution of Laplace's equation).
+    """A hole of irregular outline, filled by diffusion from its border, mostly along one direction.
 
-    The hole is the one of several that covers the most detail, since on a flat surface nobody would see it.
+    Diffusion in all directions gives the membrane that the border spans (the solution of Laplace's equation), which
+    alone would look like a part out of focus; along one direction it leaves streaks. The hole is the one of several
+    that covers the most detail, since on a flat surface nobody would see it.
     """
     shape = size_of(rgb)
     image = rgb.astype(np.float32)
@@ -104,15 +109,37 @@ def inpainting(rgb: Pixels, severity: Severity, rng: np.random.Generator, donor:
         slice(max(0, rows[0] - rim), rows[-1] + rim + 1),
         slice(max(0, columns[0] - rim), columns[-1] + rim + 1),
     )
+    known, share = ~open_[window], _STREAKS[severity]
+    streaks = streak_fill(image[window], known, axis=int(rng.integers(2)))
     art = image.copy()
-    art[window] = harmonic_fill(image[window], ~open_[window])
+    art[window] = share * streaks + (1 - share) * harmonic_fill(image[window], known)
     return blend(rgb, art, hole.mask, radius=hole.radius)
+
+
+_STREAKS = {"subtle": 0.3, "visible": 0.8, "strong": 0.9}
+"""Share of the diffusion along one direction."""
 
 
 def _most_detailed(places: list[Oval], image: Floats) -> Oval:
     """The place under which the picture differs most from a blurred one."""
     detail = np.abs(image - blur(image, max(1.0, min(size_of(image)) / 40))).mean(axis=2)
     return max(places, key=lambda place: float((detail * place.mask).sum() / place.mask.sum()))
+
+
+def streak_fill(image: Floats, known: npt.NDArray[np.bool_], *, axis: int) -> Floats:
+    """Fill float32[height, width, channels] where `known` bool[height, width] is false, line by line along `axis`.
+
+    A line is interpolated between its nearest known pixels; one that has none keeps what it holds.
+    """
+    lines, marks = (image.swapaxes(0, 1), known.T) if axis == 0 else (image, known)
+    filled = lines.copy()
+    positions = np.arange(lines.shape[1])
+    for line, mark in zip(filled, marks, strict=True):
+        if mark.any() and not mark.all():
+            for channel in range(line.shape[1]):
+                line[~mark, channel] = np.interp(positions[~mark], positions[mark], line[mark, channel])
+    result: Floats = filled.swapaxes(0, 1) if axis == 0 else filled
+    return result
 
 
 _RELAXATIONS = 8

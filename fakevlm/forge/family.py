@@ -51,7 +51,7 @@ _ALL = (
     _family(warp, _EVERY, 3.0, 8.0, 11.0),
     _family(garbled_text, ("doc",), 4.0, 8.0, 12.0),
     _family(lighting, _EVERY, 5.0, 17.0, 27.0),
-    _family(colour_bleeding, _PHOTOGRAPHS, 1.5, 6.0, 10.0),
+    _family(colour_bleeding, _PHOTOGRAPHS, 1.5, 7.0, 11.0),
     _family(inpainting, _EVERY, 3.0, 9.0, 12.0),
     _family(frequency, _EVERY, 1.5, 6.0, 10.0),
     _family(halo, _EVERY, 2.0, 7.0, 12.0),

@@ -172,14 +172,14 @@ FAKE: dict[str, Sentences] = {
         ),
     ),
     "inpainting": Sentences(
-        ("hole", "filled", "inpainted", "erased", "blank", "guessed"),
+        ("hole", "filled", "inpainted", "erased", "streaks", "smear", "guessed"),
         (
-            "A hole {where} was filled with a {degree} blur.",
-            "{Where}, a filled hole leaves a {degree} blank without texture.",
-            "The texture stops {where} at a {degree} blank that was inpainted.",
-            "Something was erased {where}, and a {degree} wash of nearby colours remains.",
-            "An inpainted region {where} has no grain, a {degree} blank.",
-            "The surroundings flow into a {degree} hole {where} without any detail.",
+            "A hole {where} was filled with {degree} streaks.",
+            "{Where}, a filled hole leaves a {degree} smear without texture.",
+            "The texture stops {where} at a {degree} smear that was inpainted.",
+            "Something was erased {where}, and {degree} streaks of nearby colours remain.",
+            "An inpainted region {where} has no grain, only {degree} streaks.",
+            "The surroundings flow as {degree} streaks into a hole {where}.",
         ),
         (
             "Texture and grain do not stop like that by themselves.",

@@ -40,20 +40,20 @@ def frequency(rgb: Pixels, severity: Severity, rng: np.random.Generator, donor: 
     return blend(rgb, art.astype(np.float32), mask, cut=cut, gain=gain)
 
 
-_HALO_TARGET = {"subtle": 4.0, "visible": 12.0, "strong": 22.0}
+_HALO_TARGET = {"subtle": 4.0, "visible": 14.0, "strong": 24.0}
 """Wanted mean change, in levels of 255 ..."""
-_HALO_GAIN = {"subtle": (0.5, 1.5), "visible": (2.0, 6.0), "strong": (3.5, 11.0)}
+_HALO_GAIN = {"subtle": (0.5, 1.5), "visible": (2.5, 7.0), "strong": (4.5, 12.0)}
 """... by adding at least and at most so many times what a blur removes."""
 _CORE = 4.0
 """Differences below it, in levels, are grain and not contours: they are left alone."""
 
 
 def halo(rgb: Pixels, severity: Severity, rng: np.random.Generator, donor: Pixels | None) -> Forged:
-    """Contours with bright and dark rims 1/36 to 1/22 of the shorter side wide: far more than cameras sharpen."""
+    """Contours with bright and dark rims 1/50 to 1/32 of the shorter side wide: far more than cameras sharpen."""
     shape = size_of(rgb)
     mask = frame_or_panel(shape, rng)
     image = rgb.astype(np.float32)
-    sigma = max(1.0, min(shape) * rng.uniform(1 / 36, 1 / 22))
+    sigma = max(1.0, min(shape) * rng.uniform(1 / 50, 1 / 32))
     brightness = luma(image)
     detail = brightness - blur(brightness, sigma)
     contours = np.sign(detail) * (np.abs(detail) - _CORE).clip(min=0)

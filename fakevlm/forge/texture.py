@@ -70,7 +70,7 @@ def _leading(gram: npt.NDArray[np.float64], count: int, rng: np.random.Generator
     return leading
 
 
-_CLONES = {"subtle": 2, "visible": 3, "strong": 4}
+_CLONES = {"subtle": 2, "visible": 4, "strong": 6}
 """Copies along each side of the lattice."""
 _ADAPTED = {"subtle": 0.8, "visible": 0.3, "strong": 0.0}
 """How far a copy takes the mean colour of the place where it is laid."""
@@ -83,7 +83,7 @@ def repetition(rgb: Pixels, severity: Severity, rng: np.random.Generator, donor:
     height, width = shape = size_of(rgb)
     edge = min(shape)
     count = _CLONES[severity]
-    side = max(4, round(edge * rng.uniform(0.12, 0.17)))
+    side = max(4, round(edge * rng.uniform(0.1, 0.14)))
     pitch = max(side, round(side * rng.uniform(1.0, 1.1)))
     span = min(pitch * (count - 1) + side, edge)
     image = rgb.astype(np.float32)

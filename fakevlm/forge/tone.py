@@ -25,9 +25,9 @@ def lighting(rgb: Pixels, severity: Severity, rng: np.random.Generator, donor: P
 
 _BLEED_SHIFT = {"subtle": 0.02, "visible": 0.055, "strong": 0.09}
 """Displacement of colour against brightness, as a share of the shorter side; it is smeared over as much."""
-_BLEED_TARGET = {"subtle": 3.0, "visible": 9.0, "strong": 16.0}
+_BLEED_TARGET = {"subtle": 3.0, "visible": 11.0, "strong": 19.0}
 """Wanted mean change, in levels of 255; the displaced colour is made stronger to come near it ..."""
-_BLEED_GAIN = {"subtle": (0.8, 1.3), "visible": (1.5, 3.0), "strong": (2.0, 4.5)}
+_BLEED_GAIN = {"subtle": (0.8, 1.3), "visible": (1.5, 4.0), "strong": (2.0, 6.0)}
 """... by at least and at most these factors."""
 
 

@@ -113,9 +113,9 @@ def _plan(config: ForgeConfig, families: list[str], rng: np.random.Generator) ->
     severities = [config.severities[place] for place in rng.permutation(len(config.severities))]
     plan = []
     for index in range(config.per_photo):
-        start = index % len(order)
         # After a round of all families every family meets the next severity.
-        severity = severities[(index + index // len(order)) % len(severities)]
+        lap, start = divmod(index, len(order))
+        severity = severities[(start + lap) % len(severities)]
         plan.append(((*order[start:], *order[:start]), severity))
     return plan
 
