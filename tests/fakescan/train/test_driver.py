@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def test_a_killed_job_resumes_at_its_last_checkpoint(
     until(lambda: checkpoints(run_folder), process, "the first checkpoint")
     everything = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
     for pid in everything:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # a short-lived one
+            os.kill(pid, signal.SIGKILL)
     process.wait()
     again = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert again.returncode == 0, again.stderr
