@@ -63,6 +63,7 @@ class SeaweedServer:
             "-master.telemetry=false",
             "-admin.ui=false",
             "-webdav=false",
+            "-volume.max=5000",  # every bucket takes one; counted by free disk space, a test run uses them up
             f"-master.port={master}",
             f"-volume.port={volume}",
             f"-filer.port={filer}",
