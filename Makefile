@@ -14,7 +14,8 @@ setup: ## create .venv with the pinned CPU environment
 
 demo: setup ## scan the sample images with the built-in demonstration model
 	@run="demo-output/$$(date -u +%Y%m%dT%H%M%SZ)" && \
-	$(BIN)/fakescan scan samples/images --output "$$run" && \
+	$(BIN)/fakescan scan samples/pairs --output "$$run" && \
+	$(BIN)/python tools/show_results.py "$$run" && \
 	printf '\nThe results are in %s\n' "$$run"
 
 test: setup ## run all tests; PYTEST_ARGS="-m unit" for the fast ones

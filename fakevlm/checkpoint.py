@@ -30,6 +30,8 @@ class Card(BaseModel):
     """How its logits become scores."""
     trained: bool = True
     """False for a stand-in whose verdicts mean nothing."""
+    notice: str = ""
+    """What whoever reads its verdicts must know; every scan says it."""
     description: str = ""
     """For people."""
 
@@ -57,6 +59,8 @@ class Checkpoint:
     """The token of the real word after the answer prefix."""
     trained: bool
     """False for a stand-in whose verdicts mean nothing."""
+    notice: str
+    """What whoever reads its verdicts must know; empty for nothing in particular."""
     weights_sha256: str
     """Over the contents of the original weight files, in the order of their names."""
     dtype: str
@@ -101,6 +105,7 @@ def open_checkpoint(
         fake_token_id=tokens.next_token(text, card.prompt.fake_word),
         real_token_id=tokens.next_token(text, card.prompt.real_word),
         trained=card.trained,
+        notice=card.notice,
         weights_sha256=weights_sha256(weights, cache),
         dtype=str(stored or "float32").removeprefix("torch."),
         legacy_processor=bool(additions),

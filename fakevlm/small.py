@@ -17,6 +17,8 @@ SMALL = Shape(
     vision_hidden=192, vision_layers=6, vision_heads=6, vision_mlp=576,
 )  # fmt: skip
 """112-pixel images become 64 image tokens. LLaVA reads all but the last layer of the vision tower."""
+BUILT_IN = Path(__file__).with_name("assets") / "small"
+"""The trained small checkpoint, which ships with this package and is judged with when no model is named."""
 
 _LOW, _REST = 32, 112
 """Luminance frequencies of the first layer: the lowest ones, and others over the rest; colour takes what is left."""
@@ -43,9 +45,33 @@ def build_small(path: Path, answers: Iterable[str], *, seed: int = 0) -> Path:
         for name, parameter in model.named_parameters():
             if name.endswith("patch_embedding.weight"):
                 parameter.copy_(basis)
+            elif "vision" in name and ".layers.0.mlp." in name:
+                parameter.copy_(_magnitudes(name, parameter))
         write_weights(path, model.state_dict().items())
     write_card(path, Card(trained=False, description="Untrained start of the small checkpoint."))
     return path
+
+
+def _magnitudes(name: str, parameter: Any) -> Any:
+    """The first block's weights: it adds random mixtures of how strong each frequency is, whatever its sign.
+
+    gelu(2x) + gelu(-2x) is about 2|x|. Generators betray themselves by how much of a frequency there is, which a
+    model of this size takes long to find out from the frequencies themselves.
+    """
+    import torch
+
+    width = SMALL.vision_hidden
+    if name.endswith("fc1.weight"):
+        changed = parameter.clone()
+        changed[:width] = 2 * torch.eye(width)
+        changed[width : 2 * width] = -changed[:width]
+        return changed
+    if name.endswith("fc2.weight"):
+        changed = parameter.clone()
+        changed[:, :width] = torch.randn(width, width) * 0.5 / width**0.5
+        changed[:, width : 2 * width] = changed[:, :width]
+        return changed
+    return torch.zeros_like(parameter)
 
 
 def dct_patches(patch: int, width: int) -> npt.NDArray[np.float32]:

@@ -4,14 +4,12 @@ Their answers are scripted, see `fakevlm.tiny_weights`: a verdict that depends o
 55 words. Run `python -m fakevlm.tiny FOLDER` to write the tiny one.
 """
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
 
 from fakevlm import layout, llava_files, tiny_tokenizer, tiny_weights
 from fakevlm.checkpoint import Card, write_card
-from fakevlm.location import build_once, cache_folder
 from fakevlm.shape import Shape
 
 TINY = Shape(
@@ -45,16 +43,6 @@ def build_twin(path: Path, *, seed: int = 0) -> Path:
     """
     _write_common(path, TWIN, "float16", legacy_tokenizer=True, seed=seed)
     return path
-
-
-def default_checkpoint(cache_dir: Path | None = None) -> Path:
-    """Return the folder of the tiny LLaVA in the cache, built on first use; for when no model is given.
-
-    It is keyed by the source that builds it, so that a new version of this package never meets an old build.
-    """
-    sources = (Path(str(module.__file__)) for module in (layout, llava_files, tiny_tokenizer, tiny_weights))
-    key = hashlib.sha256(b"\0".join(path.read_bytes() for path in (Path(__file__), *sources))).hexdigest()[:16]
-    return build_once(cache_folder(cache_dir) / f"tiny-{key}", build_tiny)
 
 
 def _write_common(path: Path, shape: Shape, dtype: str, *, legacy_tokenizer: bool, seed: int) -> None:

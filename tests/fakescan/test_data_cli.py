@@ -53,12 +53,6 @@ def s3_flags(bucket: Bucket) -> list[str]:
     return ["--data-endpoint", str(bucket.store.endpoint_url), "--data-region", str(bucket.store.region), *given]
 
 
-def upload(bucket: Bucket, root: Path, prefix: str) -> None:
-    for path in root.rglob("*"):
-        if path.is_file():
-            bucket.put(f"{prefix}/{path.relative_to(root)}", path.read_bytes())
-
-
 def test_a_sound_dataset_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     root = write_dataset(tmp_path, ITEMS)
     write_dataset(root, [fields("scene/real/1.png", cate="scene")], split="test")
@@ -116,7 +110,7 @@ def test_a_file_that_is_no_list_of_records(text: str, tmp_path: Path, capfd: pyt
 
 def test_a_bucket(s3_bucket: Bucket, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     root = write_dataset(tmp_path, ITEMS)
-    upload(s3_bucket, root, "set")
+    s3_bucket.upload(root, "set")
     url, flags = f"{s3_bucket.url}/set", s3_flags(s3_bucket)
     assert run(capfd, "validate", url, "--images", "--processes", "1", *flags)[0] == 0
     assert "doc" in run(capfd, "stats", url, *flags)[1]
@@ -259,7 +253,7 @@ def test_every_command_of_the_documentation_runs(
     ]
     write_dataset(tmp_path / "FakeClue", many)
     write_dataset(tmp_path / "FakeClue", [fields("scene/real/1.png", cate="scene")], split="test")
-    upload(s3_bucket, tmp_path / "FakeClue", "FakeClue")
+    s3_bucket.upload(tmp_path / "FakeClue", "FakeClue")
     (tmp_path / "LOKI").mkdir()
     (tmp_path / "LOKI" / "list.json").write_text(json.dumps([{"image": "person/real/1.png"}]))
     ours = DOCS.read_text().partition("## Forge")[0]

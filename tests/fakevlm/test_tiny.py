@@ -15,7 +15,7 @@ from PIL import Image
 from fakevlm.checkpoint import Checkpoint, open_checkpoint, self_test
 from fakevlm.preprocess import fit
 from fakevlm.prompt import PromptSpec
-from fakevlm.tiny import build_tiny, build_twin, default_checkpoint
+from fakevlm.tiny import build_tiny, build_twin
 from fakevlm.tiny_tokenizer import EXPLANATIONS, script_words
 from fakevlm.tokens import PromptTokens
 from fakevlm.verdict import Calibration, Verdict, parse_answer, score_tokens
@@ -194,20 +194,6 @@ def test_building_is_quick_and_repeatable(tiny_model: Path, tmp_path: Path) -> N
         assert (again / file.name).read_bytes() == file.read_bytes(), file.name
     other = build_tiny(tmp_path / "other", seed=1)
     assert (other / "model.safetensors").read_bytes() != (tiny_model / "model.safetensors").read_bytes()
-
-
-@pytest.mark.unit
-def test_the_default_model_is_built_once(tmp_path: Path) -> None:
-    first = default_checkpoint(tmp_path)
-    assert first.is_relative_to(tmp_path)
-    made = (first / "model.safetensors").stat().st_mtime_ns
-    started = time.perf_counter()
-    assert default_checkpoint(tmp_path) == first
-    assert time.perf_counter() - started < 0.1
-    assert (first / "model.safetensors").stat().st_mtime_ns == made
-    checkpoint = open_checkpoint(str(first), cache_dir=tmp_path)
-    self_test(checkpoint)
-    assert not checkpoint.trained
 
 
 @pytest.mark.unit

@@ -49,7 +49,7 @@ class ScanConfig(BaseModel):
     output: str
     """Folder or URL prefix of the run; it holds run.json, the manifest and the parts."""
     model: str | None = None
-    """Local path, hub id or object-storage URL of the checkpoint. Default: the untrained demonstration model."""
+    """Local path, hub id or object-storage URL of the checkpoint. Default: the small one that is built in."""
     explain: Explain = "fakes"
     """Which images get an explanation: fakes, all or none."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None

@@ -64,10 +64,10 @@ def start_run(config: ScanConfig, folder: RunFolder, identity: Identity, checkpo
 
 
 def model_name(config: ScanConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
-    """What the rows call the model, and a warning when its verdicts mean nothing."""
+    """What the rows call the model, and a warning when its verdicts mean nothing or less than one would think."""
     if isinstance(config.engine, FakeConfig):
         return "fake-engine", "the engine is simulated: these verdicts mean nothing"
-    name = "builtin-tiny" if config.model is None else redact(config.model)
+    name = "builtin-small" if config.model is None else redact(config.model)
     if checkpoint.trained:
-        return name, None
+        return name, f"the model {name} {checkpoint.notice}" if checkpoint.notice else None
     return f"{name} (untrained)", f"the model {name} is untrained: its verdicts mean nothing; name one with --model"

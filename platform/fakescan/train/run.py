@@ -25,7 +25,10 @@ class TrainFolder:
         self.fs, self.path = config.storage_store.filesystem(self.url)
 
     def claim(self, facts: dict[str, Any]) -> None:
-        """Write the run's settings, or refuse to resume a run that was started with others."""
+        """Write the run's settings, or refuse to resume a run that was started with others.
+
+        What a killed start had half uploaded is deleted. Raises UserError.
+        """
         settings = {**self._config.model_dump(mode="json"), **facts}
         try:
             before = json.loads(read_bytes(self.fs, f"{self.path}/{SETTINGS}"))
@@ -45,6 +48,25 @@ class TrainFolder:
                     f"{name}: the run {redact(self.url)} was started with {before.get(name)!r}, not "
                     f"{settings.get(name)!r}; {hint}resume with that, or use another name"
                 )
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Delete checkpoints that Ray Train does not know: their upload was never finished."""
+        try:
+            snapshot = json.loads(read_bytes(self.fs, f"{self.path}/{_SNAPSHOT}"))
+            listed = [*snapshot["checkpoint_results"], *snapshot["pending_training_results"]]
+            listed += [last] if (last := snapshot["latest_checkpoint_result"]) else []
+            known = {result["checkpoint_dir_name"] for result in listed}
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"name: {redact(self.url)}/{_SNAPSHOT} is damaged, without which nothing is known of its checkpoints; "
+                "use another name"
+            ) from None
+        self.fs.invalidate_cache()
+        for found in self.fs.glob(f"{self.path}/checkpoint_*"):
+            name = str(found).rstrip("/").rpartition("/")[2]
+            if name not in known and name != _SNAPSHOT:
+                self.fs.rm(found, recursive=True)
 
     def notes(self) -> list[Note]:
         """The log that an earlier start left."""

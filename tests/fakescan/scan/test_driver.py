@@ -18,11 +18,13 @@ from PIL import Image
 from fakescan.cli import main
 from fakescan.scan.run import RunFolder
 from fakescan.storage import Store
+from fakevlm.forge import family_of
 from tests.drill_images import POISON_RGB
 from tests.scan_process import part_names, read_rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
+PAIRS = Path(__file__).parents[3] / "samples" / "pairs"
 Rows = list[dict[str, Any]]
 
 
@@ -275,21 +277,24 @@ def test_a_part_that_is_damaged_is_one_clear_error(fakescan: Command, images: Pa
     assert "part-00000001.parquet" in error_line(ended)
 
 
-def test_the_built_in_model_judges_and_explains(fakescan: Command, images: Path, run: RunFolder) -> None:
+def test_the_built_in_model_is_right_about_the_sample_pairs(fakescan: Command, run: RunFolder) -> None:
     """Real vLLM with all defaults: what `make demo` shows."""
-    ended = fakescan("scan", images, "-o", run.url, built_in=True)
+    ended = fakescan("scan", PAIRS, "-o", run.url, built_in=True)
     rows = read_rows(run)
+    assert len(rows) == len(list(PAIRS.iterdir()))
     assert {row["error_code"] for row in rows} == {None}
-    assert {row["model"] for row in rows} == {"builtin-tiny (untrained)"}
-    assert {row["verdict"] for row in rows} == {"real", "fake"}
+    assert {row["model"] for row in rows} == {"builtin-small"}
     for row in rows:
+        kind = Path(row["uri"]).stem.rpartition("-")[2]  # real, or the artifact's family
+        assert row["verdict"] == ("real" if kind == "real" else "fake"), row["uri"]
         assert row["verdict"] == ("fake" if row["score"] >= 0.5 else "real")
         assert 0 <= row["off_script"] < 0.5
-        if row["verdict"] == "fake":
-            assert row["explanation"].startswith("This is a fake image. ")
-        else:
+        if kind == "real":
             assert row["explanation"] is None
-    assert ended.out.splitlines()[-1].startswith("warning: the model builtin-tiny is untrained")
+        else:
+            assert row["explanation"].startswith("This is a fake image. ")
+            assert family_of(row["explanation"]) == kind
+    assert ended.out.splitlines()[-1].startswith("warning: the model builtin-small learnt from forged photographs")
     fakescan("verify", run.url)
 
 

@@ -64,10 +64,14 @@ def test_every_result_says_when_its_verdict_means_nothing(checkpoint: Checkpoint
     assert name == "fake-engine"
     assert warning is not None
     assert "simulated" in warning
-    name, warning = model_name(config(engine={"kind": "vllm"}), checkpoint)
-    assert name == "builtin-tiny (untrained)"
+    name, warning = model_name(config(engine={"kind": "vllm"}, model="tiny"), checkpoint)
+    assert name == "tiny (untrained)"
     assert warning is not None
     assert "--model" in warning
+    limited = replace(trained, notice="knows birds only")
+    assert model_name(config(engine={"kind": "vllm"}), limited) == (
+        "builtin-small", "the model builtin-small knows birds only"
+    )  # fmt: skip
     signed = "https://user:hidden@host/model?X-Amz-Signature=hidden"
     assert model_name(config(engine={"kind": "vllm"}, model=signed), trained) == ("https://host/model", None)
 

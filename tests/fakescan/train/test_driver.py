@@ -15,8 +15,11 @@ import numpy as np
 import psutil
 import pytest
 
+from fakescan.train.config import TrainConfig
+from fakescan.train.driver import run_train
 from fakevlm.checkpoint import open_checkpoint
-from tests.fakescan.train.conftest import settings
+from fakevlm.errors import UserError
+from tests.striped import settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
@@ -81,10 +84,43 @@ def test_a_killed_job_resumes_at_its_last_checkpoint(
         with suppress(ProcessLookupError):  # a short-lived one
             os.kill(pid, signal.SIGKILL)
     process.wait()
+    half = run_folder / "checkpoint_2026-01-01_00-00-00.000000"
+    half.mkdir()
+    (half / "torch.pt").write_bytes(b"an upload that was never finished")
     again = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert again.returncode == 0, again.stderr
+    assert not half.exists()
+    assert len(list(run_folder.glob("checkpoint_*/"))) <= 2, "as many are kept as the settings say"
     assert losses(run_folder)[-4:] == pytest.approx(losses(Path(plain.url))[-4:], rel=2e-3)
     assert_same_weights(run_folder / "model", Path(plain.model))
+
+
+def test_more_workers_than_the_cluster_has(tiny_model: Path, labelled: Path, tmp_path: Path, ray_cluster: str) -> None:
+    config = TrainConfig.model_validate(settings(tiny_model, labelled, tmp_path, workers=8, batch_size=16))
+    with pytest.raises(UserError, match=r"^workers: 8 .* need 8 CPUs, the cluster has 4; lower workers$"):
+        run_train(config, ray_address=ray_cluster)
+    assert not (tmp_path / "train").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"workers": 1}, r"^workers: the run \S+ was started with 2, not 1; ZeRO's optimizer states are cut for"),
+        ({"lr": 0.5}, r"^lr: the run \S+ was started with 0.001, not 0.5; resume with that, or use another name$"),
+    ],
+)
+def test_a_run_is_not_resumed_with_what_would_change_it(
+    change: dict[str, Any],
+    message: str,
+    trained: Callable[[str], Any],
+    tiny_model: Path,
+    labelled: Path,
+    ray_cluster: str,
+) -> None:
+    storage = Path(trained("zero 2").url).parent
+    config = TrainConfig.model_validate(settings(tiny_model, labelled, storage, zero=2, **change))
+    with pytest.raises(UserError, match=message):
+        run_train(config, ray_address=ray_cluster)
 
 
 def train_command(folder: Path, config: dict[str, Any]) -> list[str]:

@@ -1,0 +1,93 @@
+"""`fakescan train` as a person uses it: what is wrong is one line, and no worker starts."""
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakescan.cli import main
+from tests.striped import settings
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """`main` takes SIGTERM over, as the process that it is made for."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def config(tiny_model: Path, labelled: Path, tmp_path: Path) -> Path:
+    """A sound configuration of a copy of the data that the test may spoil."""
+    shutil.copytree(labelled, tmp_path / "data")
+    file = tmp_path / "train.yaml"
+    file.write_text(json.dumps(settings(tiny_model, tmp_path / "data", tmp_path / "runs")))
+    return file
+
+
+def refused(capfd: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line that `fakescan train` ends with."""
+    with pytest.raises(SystemExit) as exit:
+        main(["train", *map(str, arguments)])
+    out, err = capfd.readouterr()
+    assert exit.value.code == 2, err
+    assert out == ""
+    *before, line = err.splitlines()
+    assert before == []
+    return line.removeprefix("fakescan: error: ")
+
+
+def spoil(data: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    file = data / "data_json" / "train.json"
+    records = json.loads(file.read_text())
+    change(records)
+    file.write_text(json.dumps(records))
+
+
+def test_an_unknown_category(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    spoil(tmp_path / "data", lambda records: records[3].update(cate="vegetable"))
+    line = refused(capfd, config)
+    assert line.startswith("data: ")
+    assert "vegetable" in line
+    assert "animal" in line, "the known ones are named"
+
+
+def test_missing_images_are_counted(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for number in (0, 2, 4):
+        (tmp_path / "data" / "object" / "fake" / f"train-{number}.png").unlink()
+    line = refused(capfd, config)
+    assert line.startswith("data: ")
+    assert "object/fake/train-0.png" in line
+    assert "3 problems in all, see fakescan data validate" in line
+
+
+def test_a_checkpoint_that_is_no_llava(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "bert"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
+    line = refused(capfd, config, "--set", f"model={other}")
+    assert "bert" in line
+    assert "llava" in line.lower()
+
+
+def test_an_unknown_setting(config: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert refused(capfd, config, "--set", "learning_rate=1") == (
+        "learning_rate: unknown setting; see fakescan train --help"
+    )
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "none.yaml" in refused(capfd, tmp_path / "none.yaml")
+
+
+def test_a_sample_that_is_too_long(config: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    line = refused(capfd, config, "--set", "max_length=40")
+    assert "max_length" in line
+    assert "40" in line

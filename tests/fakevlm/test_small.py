@@ -1,0 +1,38 @@
+"""The small checkpoint: its start, and the one that ships."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fakevlm.checkpoint import open_checkpoint, self_test
+from fakevlm.small import BUILT_IN, SMALL, dct_patches
+
+pytestmark = pytest.mark.unit
+
+
+def test_the_first_layer_sees_each_frequency_once() -> None:
+    filters = dct_patches(SMALL.patch, SMALL.vision_hidden).reshape(SMALL.vision_hidden, -1)
+    unit = filters / np.linalg.norm(filters, axis=1, keepdims=True)
+    luminance = unit[:144] @ unit[:144].T
+    assert np.abs(luminance - np.eye(144)).max() < 1e-5
+    gains = np.linalg.norm(filters, axis=1)
+    assert gains[0] < gains[143]
+
+
+def test_the_one_that_ships_is_whole_small_and_says_what_it_is() -> None:
+    checkpoint = open_checkpoint(str(BUILT_IN))
+    self_test(checkpoint)
+    assert checkpoint.trained
+    assert "112" in checkpoint.notice
+    assert checkpoint.image_tokens == 64
+    assert sum(file.stat().st_size for file in BUILT_IN.iterdir()) <= 16_000_000
+
+
+def test_its_metrics_reach_what_was_asked_of_it() -> None:
+    metrics = json.loads((BUILT_IN / "metrics.json").read_text())
+    clear = metrics["visible and strong"]
+    assert clear["accuracy"] >= 0.90
+    assert clear["auroc"] >= 0.96
+    assert clear["family_named"] >= 0.80
+    assert min(metrics["family"].values()) >= 0.60

@@ -1,0 +1,115 @@
+"""A Ray head as `ray start` makes it, and its job API, shared by the tests of this folder."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+class Jobs:
+    """The job API of one head."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def submit(self, command: str, **environment: str) -> str:
+        """Submit `python COMMAND` in this project's folder; returns the job's id."""
+        variables = {"PYTHONPATH": "platform", **environment}
+        runtime = {"working_dir": str(ROOT), "env_vars": variables}
+
+        def submitted() -> str | None:
+            try:
+                return str(self._client.submit_job(entrypoint=f"python {command}", runtime_env=runtime))
+            except RuntimeError as error:
+                if "No available agent" in str(error):  # the head answers before it can start jobs
+                    return None
+                raise
+
+        return str(wait(submitted, 120, "the head can start jobs"))
+
+    def log(self, job: str) -> str:
+        return str(self._client.get_job_logs(job))
+
+    def ended(self, job: str) -> str | None:
+        """The job's last status, None while it runs."""
+        status = self._client.get_job_status(job)
+        return str(status.value) if status.is_terminal() else None
+
+    def finish(self, job: str) -> str:
+        """Wait for the job's end; returns its status."""
+        return str(wait(lambda: self.ended(job), 250, f"job {job} ends", lambda: self.log(job)[-2000:]))
+
+    def run_until(self, job: str, condition: Callable[[], Any], what: str) -> Any:
+        """Wait for something that the running job does; returns what `condition` found."""
+
+        def found() -> Any:
+            there = condition()
+            assert there or not self.ended(job), f"the job ended before {what}: {self.log(job)}"
+            return there
+
+        return wait(found, 150, what, lambda: self.log(job)[-2000:])
+
+    def stop(self, job: str) -> None:
+        assert self._client.stop_job(job)
+        assert self.finish(job) == "STOPPED"
+
+
+def wait(condition: Callable[[], Any], seconds: float, what: str, more: Callable[[], str] = str) -> Any:
+    """Look five times a second until `condition` gives something; returns it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds:.0f} s: {what} {more()}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="package")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
+    """The job API of a head with two CPUs, as docs/jobs.md starts one."""
+    port, dashboard, agent = free_port(), free_port(), free_port()
+    logs = tmp_path_factory.mktemp("head") / "log"
+    before = dict(os.environ)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["PATH"] = f"{BIN}:{os.environ['PATH']}"  # the head runs a job's `python` from its own PATH
+    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
+    # Another Ray on this machine, such as the tests' own, holds the port that an agent takes by default, and a head
+    # without its agent starts no job.
+    command += [f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    with logs.open("wb") as log:
+        head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        from ray.job_submission import JobSubmissionClient
+
+        def connect() -> Any:
+            try:
+                return JobSubmissionClient(f"http://127.0.0.1:{dashboard}")
+            except (ConnectionError, RuntimeError):
+                return None
+
+        yield Jobs(wait(connect, 60, "the head's job API answers"))
+    finally:
+        head.send_signal(signal.SIGTERM)
+        try:
+            head.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(head.pid, signal.SIGKILL)
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,48 @@
+"""Making the small checkpoint: what its patches are taught, and how it is measured."""
+
+import numpy as np
+import pytest
+
+from tools.small_checkpoint import measure, model_card
+from tools.small_vision import IGNORED, patch_labels
+
+pytestmark = pytest.mark.unit
+
+
+def test_patches_are_taught_where_the_forged_twin_differs() -> None:
+    pixels = np.full((4, 28, 28, 3), 100, dtype=np.uint8)
+    pixels[1, :14, :14] = 140  # the first pair's artifact: one patch of four
+    pixels[1, :14, 14:] = 104  # a trace of it
+    pixels[3] = 130  # the second pair's: everywhere
+    labels = patch_labels(pixels, np.array([5, 7]), 14)
+    assert labels.tolist() == [[0] * 4, [5, IGNORED, 0, 0], [0] * 4, [7] * 4]
+
+
+def record(name: str, family: str | None = None, severity: str | None = None) -> dict[str, object]:
+    return {"image": name, "family": family, "severity": severity}
+
+
+def test_each_forged_picture_is_counted_with_its_original() -> None:
+    records = [
+        record("r0.png"), record("f0.png", "halo", "strong"),
+        record("r1.png"), record("f1.png", "banding", "subtle"),
+        record("r2.png"), record("f2.png", "banding", "visible"),
+    ]  # fmt: skip
+    logits = {"r0.png": -2.0, "f0.png": 3.0, "r1.png": 1.0, "f1.png": -1.0, "r2.png": -3.0, "f2.png": 2.0}
+    said = "This is a fake image. Bright halos run along every edge in the frame."
+    rows = [
+        {"uri": f"/somewhere/data/test/{name}", "logit": logit, "explanation": said if name == "f0.png" else None}
+        for name, logit in logits.items()
+    ]
+    metrics = measure(records, rows)
+    assert metrics["visible and strong"] == {"images": 4, "accuracy": 1.0, "auroc": 1.0, "family_named": 0.5}
+    assert metrics["subtle"] == {"images": 2, "accuracy": 0.0, "auroc": 0.0, "family_named": 0.0}
+    assert metrics["false alarms"] == pytest.approx(1 / 3, abs=1e-4)
+    card = model_card(
+        {**metrics, "faces of a DCGAN": {"images": 4, "found fake": 0.25}},
+        [{"split": "train", "rendered": False}, {"split": "test", "rendered": True}],
+        {"vision": 1800.0},
+    )
+    assert "| strong | 2 | 1.000 | 1.000 | 1.000 |" in card
+    assert "takes 25.0% for fake" in card
+    assert "$" not in card
