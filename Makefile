@@ -12,7 +12,7 @@ help: ## list the targets
 setup: ## create .venv with the pinned CPU environment
 	@$(PYTHON) tools/setup_env.py
 
-demo: setup ## scan the sample images with the built-in demonstration model
+demo: setup ## scan the sample images with the built-in model
 	@run="demo-output/$$(date -u +%Y%m%dT%H%M%SZ)" && \
 	$(BIN)/fakescan scan samples/pairs --output "$$run" && \
 	$(BIN)/python tools/show_results.py "$$run" && \

@@ -1,4 +1,4 @@
-"""Prints the verdicts of a scan: `.venv/bin/python tools/show_results.py RUN`. For `make demo`; a real run has too many."""
+"""Prints the verdicts of a scan, one by one: `.venv/bin/python tools/show_results.py RUN`, as `make demo` does."""
 
 import sys
 from pathlib import PurePath

@@ -19,7 +19,7 @@ def test_a_stopped_job_is_resumed_by_the_same_job(
     store = s3_bucket.settings()
     config = settings(
         s3_bucket.upload(tiny_model, "models/tiny"), s3_bucket.upload(labelled, "labelled"), f"{s3_bucket.url}/runs",
-        zero=3, epochs=6, checkpoint_every=2, keep=1, model_store=store, data_store=store, storage_store=store,
+        zero=3, epochs=4, checkpoint_every=4, keep=1, model_store=store, data_store=store, storage_store=store,
     )  # fmt: skip
     file = tmp_path / "train.yaml"
     file.write_text(json.dumps(config))
@@ -33,15 +33,17 @@ def test_a_stopped_job_is_resumed_by_the_same_job(
     jobs.run_until(job, lambda: len(checkpoints()) >= 1 and fs.exists(f"{path}/metrics.jsonl"), "a checkpoint")
     jobs.stop(job)
     stopped = [json.loads(line)["step"] for line in fs.cat(f"{path}/metrics.jsonl").splitlines()]
-    assert stopped[-1] < 30, "it was stopped too late to show anything"
+    assert stopped[-1] < 20, "it was stopped too late to show anything"
 
     job = jobs.submit(f"jobs/train.py {file}")
     assert jobs.finish(job) == "SUCCEEDED", jobs.log(job)
     fs.invalidate_cache()
     notes = [json.loads(line) for line in fs.cat(f"{path}/metrics.jsonl").splitlines()]
-    assert [note["step"] for note in notes] == list(range(1, 31))
+    assert [note["step"] for note in notes] == list(range(1, 21))
     assert f"model: {s3_bucket.url}/runs/train/model" in jobs.log(job)
-    assert all("secret" not in jobs.log(job) for secret in store["options"].values())
+    for secret in store["options"].values():
+        assert secret not in jobs.log(job)
+        assert secret not in fs.cat(f"{path}/train.json").decode()
     fs.get(f"{path}/model", str(tmp_path / "model"), recursive=True)
-    assert open_checkpoint(tmp_path / "model").trained
+    assert open_checkpoint(str(tmp_path / "model")).trained
     assert len(checkpoints()) == 1, "one is kept"

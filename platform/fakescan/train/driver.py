@@ -204,17 +204,19 @@ class _Log:
     def _follow(self, display: TrainDisplay, ended: threading.Event) -> None:
         waited = 0.0
         changed = False
+        saved = self.notes[-1].step if self.notes else 0
         while True:
             last = ended.wait(LOOK_S)
             changed |= self._move(display)
             waited += LOOK_S
-            due = waited >= SAVE_S or (self.notes and self.notes[-1].step % self._every == 0)
+            reached = self.notes[-1].step if self.notes else 0
+            due = waited >= SAVE_S or reached // self._every > saved // self._every
             if last or (changed and due):
                 try:
                     self._folder.save(self.notes, final=last)
                 except OSError as error:  # the store, after all retries; the training itself goes on
                     logger.warning("the log could not be written: %s", error)
-                waited, changed = 0.0, False
+                waited, changed, saved = 0.0, False, reached
             if last:
                 return
 

@@ -39,6 +39,7 @@ class TrainFolder:
             raise UserError(f"name: {redact(self.url)}/{SETTINGS} is damaged; use another name") from None
         if not self.fs.exists(f"{self.path}/{_SNAPSHOT}"):  # nothing was trained yet
             self._put(SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+            self._sweep(set())
             return
         bound = set(settings) - UNBOUND | ({"workers"} if self._config.zero else set())
         for name in sorted(bound):
@@ -48,20 +49,23 @@ class TrainFolder:
                     f"{name}: the run {redact(self.url)} was started with {before.get(name)!r}, not "
                     f"{settings.get(name)!r}; {hint}resume with that, or use another name"
                 )
-        self._sweep()
+        self._sweep(self._known())
 
-    def _sweep(self) -> None:
-        """Delete checkpoints that Ray Train does not know: their upload was never finished."""
+    def _known(self) -> set[str]:
+        """Names of the checkpoints that Ray Train has noted down."""
         try:
             snapshot = json.loads(read_bytes(self.fs, f"{self.path}/{_SNAPSHOT}"))
             listed = [*snapshot["checkpoint_results"], *snapshot["pending_training_results"]]
             listed += [last] if (last := snapshot["latest_checkpoint_result"]) else []
-            known = {result["checkpoint_dir_name"] for result in listed}
+            return {result["checkpoint_dir_name"] for result in listed}
         except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"name: {redact(self.url)}/{_SNAPSHOT} is damaged, without which nothing is known of its checkpoints; "
                 "use another name"
             ) from None
+
+    def _sweep(self, known: set[str]) -> None:
+        """Delete the other checkpoints: their upload was never finished."""
         self.fs.invalidate_cache()
         for found in self.fs.glob(f"{self.path}/checkpoint_*"):
             name = str(found).rstrip("/").rpartition("/")[2]
