@@ -35,6 +35,7 @@ def checkpoint() -> Checkpoint:
         fake_token_id=7,
         real_token_id=8,
         trained=False,
+        notice="",
         weights_sha256="0123456789abcdef" * 4,
         dtype="float32",
         legacy_processor=False,
