@@ -27,7 +27,6 @@ def identity(source: str = "/images") -> Identity:
         dtype=None,
         weights_sha256="0" * 64,
         trained=False,
-        notice="",
         prompt=PromptSpec(),
         image=ImageSpec(shortest_edge=84, crop=(84, 84)),
         ask=Ask(),
