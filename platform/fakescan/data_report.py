@@ -12,14 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fakescan.live_display import LINE_S
 from fakevlm.dataset_problem import Problem, ProblemKind
 from fakevlm.dataset_split import Split
 from fakevlm.dataset_stats import Count, DatasetStats
 from fakevlm.errors import UserError
 from fakevlm.record import FAKE, REAL, SEVERITIES, Record
 
-LINE_S = 5.0
-"""Seconds between two lines when the output is not a terminal."""
 _UNEVEN = 0.01
 """A share of a label that is missed by more is worth a warning."""
 

@@ -1,21 +1,13 @@
-"""What a person sees of a running scan: one live display on a terminal, a line every few seconds elsewhere."""
+"""What a person sees of a running scan."""
 
-import sys
 import time
 from collections import deque
 from typing import TextIO
 
-from rich.console import Console
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
-from rich.text import Text
-
 from fakescan.duration import duration
+from fakescan.live_display import LiveDisplay
 from fakescan.scan.rows import PartSummary, Tally
 
-LINE_S = 5.0
-"""Seconds between two lines when the output is not a terminal."""
 _RATE_S = 60.0
 """Seconds over which the pace is averaged."""
 
@@ -42,60 +34,29 @@ class Pace:
         return (after - before) / max(now - first, 1e-9)
 
 
-class Display:
+class Display(LiveDisplay):
     """Follows a scan on stderr. Use it as a context manager."""
 
     def __init__(self, total: int, done_before: int, stream: TextIO | None = None) -> None:
-        self._console = Console(file=stream or sys.stderr, highlight=False)
         self._total = total
         self._before = done_before
         self._tally = Tally()
         self._pace = Pace()
-        self._said_at = 0.0
         self._note = "starting engines"
-        self._live: Live | None = None
-        if self._console.is_terminal:
-            self._progress = Progress(
-                BarColumn(bar_width=32), MofNCompleteColumn(), TextColumn("{task.percentage:.0f} %")
-            )
-            self._task = self._progress.add_task("scan", total=total, completed=done_before)
-            self._live = Live(get_renderable=self._frame, console=self._console, refresh_per_second=4, transient=True)
-
-    def __enter__(self) -> "Display":
-        if self._live is not None:
-            self._live.start()
-        else:
-            self._say()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-        else:
-            self._say()
+        super().__init__(total, done=done_before, stream=stream)
 
     def add(self, part: PartSummary) -> None:
         """Count a written part in."""
         self._note = ""
         self._tally.add(part)
         self._pace.add(part.written_at, part.rows)
-        if self._live is not None:
-            self._progress.update(self._task, completed=self._before + self._tally.rows)
-        elif time.monotonic() - self._said_at >= LINE_S:
-            self._say()
+        self._show(self._before + self._tally.rows)
 
-    def _say(self) -> None:
-        self._said_at = time.monotonic()
-        self._console.print(
-            f"{self._before + self._tally.rows:,}/{self._total:,}  {self._pace_text()}  {self._counts()}",
-            soft_wrap=True,
-        )
+    def _line(self) -> str:
+        return f"{self._before + self._tally.rows:,}/{self._total:,}  {self._text()}"
 
-    def _frame(self) -> Table:
-        frame = Table.grid()
-        frame.add_row(self._progress)
-        frame.add_row(Text(f"{self._pace_text()}  {self._counts()}"))
-        return frame
+    def _text(self) -> str:
+        return f"{self._pace_text()}  {self._counts()}"
 
     def _pace_text(self) -> str:
         rate = self._pace.rate(time.time())
