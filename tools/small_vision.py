@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fakevlm.forge import FAMILIES
+from fakevlm.llava_files import CLIP_MEAN, CLIP_STD
 from fakevlm.metrics import auroc
 
 BATCH = 32
@@ -185,8 +186,8 @@ def patch_labels(pixels: Pixels, families: npt.NDArray[np.int64], patch: int) ->
 def _features(tower: Any, pixels: Pixels) -> Any:
     import torch
 
-    mean = np.array([0.48145466, 0.4578275, 0.40821073], np.float32) * 255
-    deviation = np.array([0.26862954, 0.26130258, 0.27577711], np.float32) * 255
+    mean = np.array(CLIP_MEAN, np.float32) * 255
+    deviation = np.array(CLIP_STD, np.float32) * 255
     values = torch.from_numpy(((pixels - mean) / deviation).transpose(0, 3, 1, 2).copy())
     with torch.autocast("cpu", torch.bfloat16):
         return tower(values).last_hidden_state[:, 1:].float()
