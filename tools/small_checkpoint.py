@@ -63,8 +63,8 @@ HELD_OUT = "train=0.97,val=0.03"
 """Of the photographs trained on; the second part is evaluated on in the middle of the training."""
 NOTICE = "learnt from forged photographs of 112 pixels and knows no generator; for real verdicts, name another"
 """After "the model NAME "."""
-STRONG_STEPS, VISION_STEPS, BALANCED_STEPS = 1_500, 8_500, 6_000
-"""Of the tower's training: on what is strong, on all severities, and on all artifacts alike."""
+STRONG_STEPS, VISION_STEPS, BALANCED_STEPS, CLEAR_STEPS = 1_500, 8_500, 6_000, 24_000
+"""Of the tower's training: on what is strong, on all severities, on all artifacts alike, and without what is subtle."""
 
 
 def main() -> None:
@@ -169,7 +169,9 @@ def vision(work: Path, changes: list[str]) -> None:
     strong, everything, *more = (work / "data" / name for name, data in DATA.items() if data.split == "train")
     first = (Phase(STRONG_STEPS, (strong,)), Phase(VISION_STEPS, (strong, everything)))
     second = (Phase(BALANCED_STEPS, (strong, everything, *more), balanced=True),)
-    model = pretrain(work / "start", (Cycle(1e-3, first), Cycle(7e-4, second)), work / "vision.pt", seed=0)
+    third = (Phase(CLEAR_STEPS, (everything, *more), balanced=True, severities=GRID[1:]),)
+    cycles = (Cycle(1e-3, first), Cycle(7e-4, second), Cycle(1e-3, third))
+    model = pretrain(work / "start", cycles, work / "vision.pt", seed=0)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(work / "start", target, ignore=shutil.ignore_patterns("fakevlm.json"))
     write_weights(target, model.state_dict().items())

@@ -43,6 +43,8 @@ class Phase(NamedTuple):
     data: tuple[Path, ...]
     balanced: bool = False
     """Whether every artifact comes equally often, however few pictures it suits."""
+    severities: tuple[str, ...] = ()
+    """Empty: all."""
 
 
 class Cycle(NamedTuple):
@@ -63,6 +65,8 @@ class Pair(NamedTuple):
     fake: Path
     family: str
     severity: str
+    source: str
+    """The photograph."""
 
 
 def pretrain(start: Path, cycles: Sequence[Cycle], state_file: Path, *, seed: int) -> Any:
@@ -72,6 +76,8 @@ def pretrain(start: Path, cycles: Sequence[Cycle], state_file: Path, *, seed: in
 
     torch.manual_seed(seed)
     whole: Any = LlavaForConditionalGeneration.from_pretrained(start).float()
+    # On a CPU, the backward pass of torch's fused attention in bfloat16 takes six times as long as plain products do.
+    whole.set_attn_implementation("eager")
     tower = whole.model.vision_tower
     last = tower.encoder.layers[-1]
     del tower.encoder.layers[-1]  # LLaVA does not read it
@@ -89,12 +95,14 @@ def pretrain(start: Path, cycles: Sequence[Cycle], state_file: Path, *, seed: in
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         done = state["step"]
-    held_out = pairs_of(cycles[0].phases[-1].data[-1], "val")[:400]
+    held_out = pairs_of(cycles[0].phases[-1].data[-1], "val")
+    apart = frozenset(pair.source for pair in held_out)
+    held_out = held_out[:400]
     started, begun = time.monotonic(), done
     with ThreadPoolExecutor(2) as pool:
         for step in range(done, total):
             cycle, at = _cycle(cycles, step)
-            chosen = _batch(cycle.phases, at, seed)
+            chosen = _batch(cycle.phases, at, seed, apart)
             pixels = _pixels(chosen, pool)
             loss = _loss(tower, heads, pixels, chosen)
             loss.backward()
@@ -116,15 +124,15 @@ def pretrain(start: Path, cycles: Sequence[Cycle], state_file: Path, *, seed: in
     return whole.eval()
 
 
-_known: dict[tuple[Path, ...], list[Pair]] = {}
-_chances: dict[tuple[Path, ...], npt.NDArray[np.float64]] = {}
+_known: dict[Phase, list[Pair]] = {}
+_chances: dict[Phase, npt.NDArray[np.float64]] = {}
 
 
 def pairs_of(data: Path, split: str) -> list[Pair]:
     """The pairs of a forged dataset, in its order."""
     records = json.loads((data / "data_json" / f"{split}.json").read_text())
     return [
-        Pair(data / real["image"], data / fake["image"], fake["family"], fake["severity"])
+        Pair(data / real["image"], data / fake["image"], fake["family"], fake["severity"], fake["source"])
         for real, fake in zip(records[::2], records[1::2], strict=True)
     ]
 
@@ -138,21 +146,25 @@ def _cycle(cycles: Sequence[Cycle], step: int) -> tuple[Cycle, int]:
     raise IndexError(step)
 
 
-def _batch(phases: Sequence[Phase], step: int, seed: int) -> list[Pair]:
-    """The pairs of a step of a cycle: every epoch of a phase is another permutation, but for balanced ones."""
+def _batch(phases: Sequence[Phase], step: int, seed: int, apart: frozenset[str]) -> list[Pair]:
+    """The pairs of a step of a cycle: every epoch of a phase is another permutation, but for balanced ones.
+
+    None is of a photograph in `apart`, whatever dataset has it.
+    """
     for phase in phases:
         if step < phase.steps:
             break
         step -= phase.steps
-    if phase.data not in _known:
-        _known[phase.data] = [pair for data in phase.data for pair in pairs_of(data, "train")]
-    pairs = _known[phase.data]
+    if phase not in _known:
+        every = (pair for data in phase.data for pair in pairs_of(data, "train") if pair.source not in apart)
+        _known[phase] = [pair for pair in every if not phase.severities or pair.severity in phase.severities]
+    pairs = _known[phase]
     each = BATCH // 2
     if phase.balanced:
-        if phase.data not in _chances:
+        if phase not in _chances:
             count = Counter(pair.family for pair in pairs)
-            _chances[phase.data] = np.array([1 / count[pair.family] for pair in pairs]) / len(count)
-        drawn = np.random.default_rng([seed, step]).choice(len(pairs), each, p=_chances[phase.data])
+            _chances[phase] = np.array([1 / count[pair.family] for pair in pairs]) / len(count)
+        drawn = np.random.default_rng([seed, step]).choice(len(pairs), each, p=_chances[phase])
         return [pairs[number] for number in drawn]
     epoch, within = divmod(step, len(pairs) // each)
     order = np.random.default_rng([seed, len(pairs), epoch]).permutation(len(pairs))

@@ -30,10 +30,9 @@ def test_a_stopped_job_is_resumed_by_the_same_job(
         return sorted({found.split("/")[3] for found in fs.glob(f"{path}/checkpoint_*/**/*.pt")})
 
     job = jobs.submit(f"jobs/train.py {file}")
-    jobs.run_until(job, lambda: len(checkpoints()) >= 1 and fs.exists(f"{path}/metrics.jsonl"), "a checkpoint")
+    jobs.run_until(job, lambda: len(checkpoints()) >= 1, "a checkpoint")
     jobs.stop(job)
-    stopped = [json.loads(line)["step"] for line in fs.cat(f"{path}/metrics.jsonl").splitlines()]
-    assert stopped[-1] < 20, "it was stopped too late to show anything"
+    assert not fs.exists(f"{path}/model"), "it was stopped too late to show anything"
 
     job = jobs.submit(f"jobs/train.py {file}")
     assert jobs.finish(job) == "SUCCEEDED", jobs.log(job)

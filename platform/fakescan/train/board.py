@@ -4,6 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+LOG = "metrics.jsonl"
+"""The log's name, in the run's folder and in each checkpoint."""
+
 
 class Note(BaseModel):
     """One line of the log of a run."""
@@ -24,6 +27,16 @@ class Note(BaseModel):
     """Samples of the step, without padding."""
     metrics: dict[str, float] = {}
     """Of an evaluation."""
+
+
+def log_lines(notes: list[Note]) -> bytes:
+    """The notes as JSONL, without what is empty."""
+    return "".join(note.model_dump_json(exclude_defaults=True) + "\n" for note in notes).encode()
+
+
+def read_log(lines: bytes) -> list[Note]:
+    """What `log_lines` wrote. Raises pydantic's ValidationError."""
+    return [Note.model_validate_json(line) for line in lines.splitlines() if line]
 
 
 class Board:

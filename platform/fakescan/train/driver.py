@@ -73,7 +73,7 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
         ready.split,
         ready.eval_split,
     )
-    log = _Log(board, folder, folder.notes(), config.checkpoint_every)
+    log = _Log(board, folder, folder.notes())
     with TrainDisplay(ready.plan.steps) as display, log.followed(display):
         _fit(config, job, folder, gpus, verbose=verbose)
     return Trained(folder.url, f"{folder.url}/{FOLDER}", log.notes, ready)
@@ -183,8 +183,7 @@ def _say_needs(config: TrainConfig, ready: Ready, *, gpu: bool) -> None:
 class _Log:
     """Moves the workers' notes from the board to the display and into the run's folder."""
 
-    def __init__(self, board: Any, folder: TrainFolder, before: list[Note], every: int) -> None:
-        self._every = every  # steps between checkpoints: what is resumed from is in the log
+    def __init__(self, board: Any, folder: TrainFolder, before: list[Note]) -> None:
         self._board = board
         self._folder = folder
         self.notes = before
@@ -204,19 +203,16 @@ class _Log:
     def _follow(self, display: TrainDisplay, ended: threading.Event) -> None:
         waited = 0.0
         changed = False
-        saved = self.notes[-1].step if self.notes else 0
         while True:
             last = ended.wait(LOOK_S)
             changed |= self._move(display)
             waited += LOOK_S
-            reached = self.notes[-1].step if self.notes else 0
-            due = waited >= SAVE_S or reached // self._every > saved // self._every
-            if last or (changed and due):
+            if last or (changed and waited >= SAVE_S):
                 try:
                     self._folder.save(self.notes, final=last)
                 except OSError as error:  # the store, after all retries; the training itself goes on
                     logger.warning("the log could not be written: %s", error)
-                waited, changed, saved = 0.0, False, reached
+                waited, changed = 0.0, False
             if last:
                 return
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fakescan.model import open_model
-from fakescan.train.board import Note
+from fakescan.train.board import LOG, Note, log_lines, read_log
 from fakescan.train.checkpoints import fetch, report
 from fakescan.train.config import TrainConfig
 from fakescan.train.engines import DeepSpeedStepper, Stepper, TorchStepper, deepspeed_config, prepare_environment
@@ -77,7 +77,7 @@ def _train(job: Job) -> None:
     stepper: Stepper = kind(model, config, device, bf16=bf16)
     del keep_alive
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
-    first = _resume(stepper, rank)
+    first, notes = _resume(stepper, rank)
     begun = first
     for step, batches in enumerate(
         steps(samples, plan, first, rank=rank, workers=workers, micro_batch=config.micro_batch, threads=threads), first
@@ -94,11 +94,14 @@ def _train(job: Job) -> None:
             seen = int((plan.batch(step) != PADDING).sum())
             rate = config.lr * learning_rate(step, plan.steps, config.warmup_ratio)
             note = Note(step=done, at=time.time(), loss=loss, lr=rate, grad_norm=norm, samples=seen, metrics=metrics)
+            notes.append(note)
             job.board.add.remote(note)
         if last or done % config.checkpoint_every == 0:
             with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
                 stepper.save(Path(folder), {"step": done})
                 torch.save(random_states(), Path(folder) / _random_file(rank))
+                if rank == 0:
+                    (Path(folder) / LOG).write_bytes(log_lines(notes))
                 report(Path(folder), {"step": done, "loss": loss, **metrics})
     export(stepper, config, checkpoint, rank)
 
@@ -175,18 +178,19 @@ def _held_out(job: Job, checkpoint: Checkpoint) -> tuple[Samples, list[int]] | N
     return samples, sorted(order[: job.config.eval_limit or count].tolist())
 
 
-def _resume(stepper: Stepper, rank: int) -> int:
-    """Load the run's last checkpoint, if there is one; the step to go on with."""
+def _resume(stepper: Stepper, rank: int) -> tuple[int, list[Note]]:
+    """Load the run's last checkpoint, if there is one; the step to go on with, and the first worker's notes so far."""
     import torch
 
+    mine = {_random_file(rank), *([LOG] if rank == 0 else [])}
     with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
-        if not fetch(Path(folder), lambda name: name == _random_file(rank) or stepper.wanted(name, rank)):
-            return 0
+        if not fetch(Path(folder), lambda name: name in mine or stepper.wanted(name, rank)):
+            return 0, []
         state = stepper.load(Path(folder))
-        drawn = Path(folder) / _random_file(rank)
+        drawn, log = Path(folder) / _random_file(rank), Path(folder) / LOG
         if drawn.exists():  # there was no such worker if the number of workers has grown
             restore_random_states(torch.load(drawn, weights_only=False))
-    return int(state["step"])
+        return int(state["step"]), read_log(log.read_bytes()) if log.exists() else []
 
 
 def _random_file(rank: int) -> str:

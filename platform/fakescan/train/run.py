@@ -3,15 +3,16 @@
 import io
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fakescan.storage import put_atomic, read_bytes, redact
-from fakescan.train.board import Note
+from fakescan.train.board import LOG, Note, log_lines, read_log
 from fakescan.train.config import UNBOUND, TrainConfig
 from fakevlm.errors import UserError
 
-SETTINGS, LOG, PLOT, TENSORBOARD = "train.json", "metrics.jsonl", "metrics.png", "tensorboard"
+SETTINGS, PLOT, TENSORBOARD = "train.json", "metrics.png", "tensorboard"
 _SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's list of a run's checkpoints."""
 
@@ -73,18 +74,19 @@ class TrainFolder:
                 self.fs.rm(found, recursive=True)
 
     def notes(self) -> list[Note]:
-        """The log that an earlier start left."""
-        try:
-            text = read_bytes(self.fs, f"{self.path}/{LOG}").decode()
-        except FileNotFoundError:
-            return []
-        return [Note.model_validate_json(line) for line in text.splitlines() if line]
+        """The log that an earlier start left: a killed one may have written less of it than is in its checkpoints."""
+        self.fs.invalidate_cache()
+        notes: list[Note] = []
+        for file in (*sorted(self.fs.glob(f"{self.path}/checkpoint_*/{LOG}")), f"{self.path}/{LOG}"):
+            with suppress(FileNotFoundError):
+                notes = joined(notes, read_log(read_bytes(self.fs, file)))
+        return notes
 
     def save(self, notes: list[Note], *, final: bool = False) -> None:
         """Write the log and the plot; TensorBoard's files at the end."""
         if not notes:
             return
-        self._put(LOG, "".join(note.model_dump_json(exclude_defaults=True) + "\n" for note in notes).encode())
+        self._put(LOG, log_lines(notes))
         self._put(PLOT, plot(notes, self._config.name))
         if final:
             self._tensorboard(notes)

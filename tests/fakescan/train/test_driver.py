@@ -91,7 +91,7 @@ def test_a_killed_job_resumes_at_its_last_checkpoint(
     assert again.returncode == 0, again.stderr
     assert not half.exists()
     assert len(list(run_folder.glob("checkpoint_*/"))) <= 2, "as many are kept as the settings say"
-    assert losses(run_folder)[-4:] == pytest.approx(losses(Path(plain.url))[-4:], rel=2e-3)
+    assert losses(run_folder) == pytest.approx(losses(Path(plain.url)), rel=2e-3), "the log has every step"
     assert_same_weights(run_folder / "model", Path(plain.model))
 
 
