@@ -72,7 +72,7 @@ def _train(job: Job) -> None:
     checkpoint = with_prompt(open_model(config.model, config.model_store), config)
     samples = open_samples(config, checkpoint, job.split)
     held_out = _held_out(job, checkpoint)
-    model = load(config, checkpoint, bf16=bf16)
+    model = load(config, checkpoint, bf16=bf16, gpu=job.gpu)
     kind = DeepSpeedStepper if config.zero else TorchStepper
     stepper: Stepper = kind(model, config, device, bf16=bf16)
     del keep_alive
