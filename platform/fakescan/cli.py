@@ -98,8 +98,8 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
     from fakescan.settings import scan_config
 
     settings = scan_config(config, flags)
+    from fakescan.lease import LeaseLostError
     from fakescan.scan.driver import ScanFailedError, run_scan
-    from fakescan.scan.lease import LeaseLostError
 
     try:
         outcome = run_scan(settings, ray_address=ray_address, verbose=verbose)

@@ -36,7 +36,8 @@ def _said(message: str) -> int:
 
 
 def _report(done: Any) -> None:
-    from fakescan.train.run import LOG, PLOT, TENSORBOARD
+    from fakescan.train.board import LOG
+    from fakescan.train.run import PLOT, TENSORBOARD
 
     notes = done.notes
     if not notes:

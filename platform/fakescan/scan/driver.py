@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from fakescan.cluster import connect
 from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig
+from fakescan.lease import Lease
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.judge import JudgeSettings
-from fakescan.scan.lease import Lease
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline, engine_cpus
 from fakescan.scan.prepare import ask_of, check, start_run

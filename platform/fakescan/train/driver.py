@@ -52,6 +52,13 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
     config = absolute(config)
     ready = check(config)
     folder = TrainFolder(config)
+    with folder.lease():
+        return _train(config, ready, folder, ray_address, verbose=verbose)
+
+
+def _train(
+    config: TrainConfig, ready: Ready, folder: TrainFolder, ray_address: str | None, *, verbose: bool
+) -> Trained:
     connect(ray_address, verbose=verbose)
     gpus = _gpus(config)
     precision = "bf16" if config.precision == "auto" and gpus else config.precision

@@ -3,10 +3,12 @@
 import io
 import json
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fakescan.lease import TRAINING, Lease
 from fakescan.storage import put_atomic, read_bytes, redact
 from fakescan.train.board import LOG, Note, log_lines, read_log
 from fakescan.train.config import UNBOUND, TrainConfig
@@ -24,6 +26,17 @@ class TrainFolder:
         self._config = config
         self.url = f"{config.storage_path.rstrip('/')}/{config.name}"
         self.fs, self.path = config.storage_store.filesystem(self.url)
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Keep a second training out meanwhile. Raises UserError where one is running."""
+        self.fs.makedirs(self.path, exist_ok=True)
+        lease = Lease(self.fs, f"{self.path}/lease.json", TRAINING)
+        lease.acquire()
+        try:
+            yield
+        finally:
+            lease.release()
 
     def claim(self, facts: dict[str, Any]) -> None:
         """Write the run's settings, or refuse to resume a run that was started with others.

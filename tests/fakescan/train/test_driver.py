@@ -17,6 +17,7 @@ import pytest
 
 from fakescan.train.config import TrainConfig
 from fakescan.train.driver import run_train
+from fakescan.train.run import TrainFolder
 from fakevlm.checkpoint import open_checkpoint
 from fakevlm.errors import UserError
 from tests.striped import settings
@@ -99,7 +100,13 @@ def test_more_workers_than_the_cluster_has(tiny_model: Path, labelled: Path, tmp
     config = TrainConfig.model_validate(settings(tiny_model, labelled, tmp_path, workers=8, batch_size=16))
     with pytest.raises(UserError, match=r"^workers: 8 .* need 8 CPUs, the cluster has 4; lower workers$"):
         run_train(config, ray_address=ray_cluster)
-    assert not (tmp_path / "train").exists()
+    assert not list((tmp_path / "train").iterdir())
+
+
+def test_a_second_training_of_a_running_one_is_refused(tiny_model: Path, labelled: Path, tmp_path: Path) -> None:
+    config = TrainConfig.model_validate(settings(tiny_model, labelled, tmp_path))
+    with TrainFolder(config).lease(), pytest.raises(UserError, match=r"^name: another training is writing this run"):
+        run_train(config)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
 
@@ -22,7 +22,20 @@ LEASE_S = 30.0
 
 
 class LeaseLostError(RuntimeError):
-    """Another scan has taken the run over by force."""
+    """Another process has taken the run over."""
+
+
+class Held(NamedTuple):
+    """What is said of a run that somebody else writes."""
+
+    setting: str
+    """That names the run."""
+    job: str
+    way_out: str
+
+
+SCAN = Held("output", "scan", "wait for it, or take over with --break-lease")
+TRAINING = Held("name", "training", "wait for it, or use another name")
 
 
 class Lease:
@@ -32,9 +45,10 @@ class Lease:
     machine whose process has ended is gone at once.
     """
 
-    def __init__(self, fs: AbstractFileSystem, path: str, *, lease_s: float = LEASE_S) -> None:
+    def __init__(self, fs: AbstractFileSystem, path: str, held: Held = SCAN, *, lease_s: float = LEASE_S) -> None:
         self._fs = fs
         self._path = path
+        self._held = held
         self._lease_s = lease_s
         self._owner = uuid.uuid4().hex
         self._beat = 0
@@ -43,7 +57,7 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def acquire(self, *, force: bool = False, say: Callable[[str], None] = logger.warning) -> None:
-        """Take the lease. Raises UserError when a live scan holds it; `force` takes it all the same."""
+        """Take the lease. Raises UserError when a live process holds it; `force` takes it all the same."""
         try:
             put_atomic(self._fs, self._path, self._content(), exclusive=True)
         except FileExistsError:
@@ -52,9 +66,9 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise LeaseLostError once another scan holds the lease."""
+        """Raise LeaseLostError once somebody else holds the lease."""
         if self._lost.is_set():
-            raise LeaseLostError("another scan has taken this run over (--break-lease); this one stops")
+            raise LeaseLostError(f"another {self._held.job} has taken this run over; this one stops")
 
     def release(self) -> None:
         """Stop the heartbeat and remove the lease if it is still ours."""
@@ -92,8 +106,8 @@ class Lease:
                     break
                 if (seen.get("owner"), seen.get("beat")) != (holder.get("owner"), holder.get("beat")):
                     raise UserError(
-                        f"output: another scan is writing this run ({_name(seen)}); "
-                        "wait for it, or take over with --break-lease"
+                        f"{self._held.setting}: another {self._held.job} is writing this run ({_name(seen)}); "
+                        f"{self._held.way_out}"
                     )
         put_atomic(self._fs, self._path, self._content())
 
@@ -107,7 +121,7 @@ class Lease:
                 self._beat += 1
                 put_atomic(self._fs, self._path, self._content())
             except OSError as error:
-                # The results stay right without a lease, so a store that is away must not end the scan.
+                # The results stay right without a lease, so a store that is away must not end the job.
                 logger.warning("the lease could not be renewed: %s", error)
 
 
