@@ -5,6 +5,7 @@ as its EXIF orientation says, then converted to RGB by Pillow (an alpha channel 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,8 +125,10 @@ class DecodedImage(NamedTuple):
     """JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF."""
 
 
-def decode(data: bytes, spec: ImageSpec, *, max_pixels: int) -> DecodedImage:
-    """Decode the bytes of an image file; the first frame of an animation.
+def decode(
+    data: bytes, spec: ImageSpec, *, max_pixels: int, change: Callable[[Image.Image], Image.Image] | None = None
+) -> DecodedImage:
+    """Decode the bytes of an image file; the first frame of an animation. `change` is done to the whole RGB image.
 
     Sixteen-bit greyscale keeps its upper eight bits, as Pillow's decoders do with sixteen-bit colour. Raises ImageError
     with `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the
@@ -133,7 +136,8 @@ def decode(data: bytes, spec: ImageSpec, *, max_pixels: int) -> DecodedImage:
     twice Pillow's `Image.MAX_IMAGE_PIXELS` (179 million by default) is refused whatever `max_pixels` is.
     """
     image: ImageFileContent = read_image(data, max_pixels=max_pixels)
-    return DecodedImage(fit(image.rgb, spec), image.rgb.width, image.rgb.height, image.format)
+    seen = image.rgb if change is None else change(image.rgb)
+    return DecodedImage(fit(seen, spec), image.rgb.width, image.rgb.height, image.format)
 
 
 def fit(image: Image.Image, spec: ImageSpec) -> Pixels:

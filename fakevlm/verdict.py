@@ -5,6 +5,8 @@ import re
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -30,15 +32,20 @@ class Calibration(BaseModel):
     uncertain_low: float | None = Field(default=None, ge=0, le=1)
     """Scores from here on ..."""
     uncertain_high: float | None = Field(default=None, ge=0, le=1)
-    """... up to here, both included, are `uncertain`. None for both: no such band."""
+    """... to below here are `uncertain`, so that a band may end at the threshold. None for both: no such band."""
 
     @model_validator(mode="after")
     def _check(self) -> "Calibration":
         low, high = self.uncertain_low, self.uncertain_high
         if (low is None) != (high is None):
             raise ValueError("uncertain_low and uncertain_high must be given together")
-        if low is not None and high is not None and not low <= self.threshold <= high:
-            raise ValueError(f"threshold {self.threshold} must lie from uncertain_low {low} to uncertain_high {high}")
+        if low is not None and high is not None:
+            if not low < high:
+                raise ValueError(f"uncertain_low {low} must be below uncertain_high {high}")
+            if not low <= self.threshold <= high:
+                raise ValueError(
+                    f"threshold {self.threshold} must lie from uncertain_low {low} to uncertain_high {high}"
+                )
         return self
 
 
@@ -66,6 +73,12 @@ def score_tokens(logprob_fake: float, logprob_real: float, calibration: Calibrat
     return Score(logit, _sigmoid(logit / calibration.temperature + calibration.bias), off_script)
 
 
+def calibrated(logit: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
+    """Return the scores of logits, both float64[n]; what `score_tokens` gives one at a time."""
+    # tanh does not overflow.
+    return (1 + np.tanh((logit / calibration.temperature + calibration.bias) / 2)) / 2
+
+
 def _sigmoid(x: float) -> float:
     """Return 1 / (1 + exp(-x)) without overflow."""
     if x >= 0:
@@ -76,7 +89,7 @@ def _sigmoid(x: float) -> float:
 def decide(score: float, calibration: Calibration) -> Verdict:
     """Return the verdict for a calibrated score, 0 to 1."""
     low, high = calibration.uncertain_low, calibration.uncertain_high
-    if low is not None and high is not None and low <= score <= high:
+    if low is not None and high is not None and low <= score < high:
         return Verdict.UNCERTAIN
     return Verdict.FAKE if score >= calibration.threshold else Verdict.REAL
 

@@ -53,10 +53,13 @@ def test_the_threshold_itself_is_fake(score: float, verdict: str) -> None:
 
 @pytest.mark.parametrize(
     ("score", "verdict"),
-    [(0.39, "real"), (0.4, "uncertain"), (0.5, "uncertain"), (0.6, "uncertain"), (0.61, "fake")],
+    [(0.0, "real"), (0.399, "real"), (0.4, "uncertain"), (0.599, "uncertain"), (0.6, "fake"), (1.0, "fake")],
 )
-def test_the_band_is_uncertain(score: float, verdict: str) -> None:
-    assert decide(score, Calibration(uncertain_low=0.4, uncertain_high=0.6)) == verdict
+@pytest.mark.parametrize("threshold", [0.4, 0.5, 0.6])
+def test_the_band_is_uncertain_from_its_low_end_to_below_its_high_end(
+    score: float, verdict: str, threshold: float
+) -> None:
+    assert decide(score, Calibration(threshold=threshold, uncertain_low=0.4, uncertain_high=0.6)) == verdict
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,7 @@ def test_the_band_is_uncertain(score: float, verdict: str) -> None:
         {"bias": math.nan},
         {"uncertain_low": 0.4},
         {"uncertain_low": 0.6, "uncertain_high": 0.4},
+        {"uncertain_low": 0.5, "uncertain_high": 0.5},
         {"uncertain_low": 0.6, "uncertain_high": 0.8},
     ],
 )
