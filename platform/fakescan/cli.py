@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from fakescan.data_cli import data
+from fakescan.evaluate_cli import calibrate, evaluate
+from fakescan.failure import JobFailedError
 from fakescan.store_flags import store_options
 from fakescan.train_cli import train
 from fakevlm import __version__
@@ -34,6 +36,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(error.format_message(), EXIT_USAGE)
     except UserError as error:
         _fail(str(error), EXIT_USAGE)
+    except JobFailedError as error:
+        _fail(str(error), EXIT_FAILED)
     except OSError as error:  # a disk or a store, after all retries
         from fakescan.storage import redact_text
 
@@ -71,6 +75,9 @@ def cli(context: click.Context, verbose: bool) -> None:
 )
 @click.option("--explain", metavar="fakes|all|none", help="Which images to explain (default: fakes).")
 @click.option("--threshold", type=float, metavar="P", help="Score from which an image is fake.")
+@click.option(
+    "--calibration", metavar="FILE", help="What `fakescan calibrate` wrote, in place of the checkpoint's own."
+)
 @click.option("--max-new-tokens", type=int, metavar="N", help="Longest explanation, in tokens.")
 @click.option("--engine", metavar="vllm|fake", help="fake simulates: verdicts mean nothing (default: vllm).")
 @click.option("--replicas", metavar="N|N-M", help="Engines that judge at once (default: 1).")
@@ -98,13 +105,9 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
     from fakescan.settings import scan_config
 
     settings = scan_config(config, flags)
-    from fakescan.lease import LeaseLostError
-    from fakescan.scan.driver import ScanFailedError, run_scan
+    from fakescan.scan.driver import run_scan
 
-    try:
-        outcome = run_scan(settings, ray_address=ray_address, verbose=verbose)
-    except (ScanFailedError, LeaseLostError) as error:
-        _fail(str(error), EXIT_FAILED)
+    outcome = run_scan(settings, ray_address=ray_address, verbose=verbose)
     _report(outcome)
     if outcome.error_rate > settings.max_error_rate:
         _fail(
@@ -210,7 +213,9 @@ def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
     return RunFolder(run, store)
 
 
+cli.add_command(calibrate)
 cli.add_command(data)
+cli.add_command(evaluate)
 cli.add_command(train)
 
 if __name__ == "__main__":

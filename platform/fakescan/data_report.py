@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from fakescan.live_display import LINE_S
+from fakescan.tables import number_table, wide_console
 from fakevlm.dataset_problem import Problem, ProblemKind
 from fakevlm.dataset_split import Split
 from fakevlm.dataset_stats import Count, DatasetStats
@@ -60,8 +59,8 @@ def write_problems(file: Path, location: str, records: int, problems: Sequence[P
 
 def print_stats(name: str, stats: DatasetStats) -> None:
     """Print the tables of one split."""
-    console = _console()
-    table = _table(console, name, "category", "records", "real", "fake", "fakes %")
+    console = wide_console()
+    table = number_table(console, name, "category", "records", "real", "fake", "fakes %")
     for count in stats.categories:
         table.add_row(*_count_cells(count))
     table.add_section()
@@ -70,12 +69,12 @@ def print_stats(name: str, stats: DatasetStats) -> None:
     if stats.families:
         present = {level for _, found in stats.families for level in found}
         severities = [level for level in (*SEVERITIES, "-") if level in present]
-        table = _table(console, "artifact families", "family", "records", *severities)
+        table = number_table(console, "artifact families", "family", "records", *severities)
         for family, found in stats.families:
             table.add_row(family, f"{sum(found.values()):,}", *(f"{found.get(level, 0):,}" for level in severities))
         console.print(table)
     if stats.sizes:
-        table = _table(
+        table = number_table(
             console, "image sizes, pixels", "label", "records", "least", "median", "greatest", "commonest", "its %"
         )
         for size in stats.sizes:
@@ -83,7 +82,7 @@ def print_stats(name: str, stats: DatasetStats) -> None:
             cells = (f"{width}x{height}" for width, height in pairs)
             table.add_row(size.label, f"{size.known:,}", *cells, f"{100 * size.commonest_share:.1f}")
         console.print(table)
-    table = _table(console, "answers", "label", "records", "words, median", "words, p95", "commonest %")
+    table = number_table(console, "answers", "label", "records", "words, median", "words, p95", "commonest %")
     for answers in stats.answers:
         words = f"{answers.median_words:.0f}", f"{answers.p95_words:.0f}"
         table.add_row(answers.label, f"{answers.count:,}", *words, f"{100 * answers.commonest_share:.1f}")
@@ -96,8 +95,10 @@ def print_stats(name: str, stats: DatasetStats) -> None:
 
 def print_splits(output: str, records: Sequence[Record], splits: Iterable[Split]) -> None:
     """Print what each split got, and a warning where a label's share is missed because sources are big."""
-    console = _console()
-    table = _table(console, f"{output.rstrip('/')}/data_json", "split", "records", "real", "fake", "sources", "share %")
+    console = wide_console()
+    table = number_table(
+        console, f"{output.rstrip('/')}/data_json", "split", "records", "real", "fake", "sources", "share %"
+    )
     totals = {label: sum(record.label == label for record in records) for label in (REAL, FAKE)}
     warnings = []
     for split in splits:
@@ -149,21 +150,6 @@ class Counting:
     def _say(self) -> None:
         self._said_at = time.monotonic()
         self._console.print(f"{self._what} {self._count:,}/{self._total:,}", soft_wrap=True)
-
-
-def _console() -> Console:
-    """Of standard output; wide enough that nothing is wrapped or cut where no person's window limits it."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=240)
-
-
-def _table(console: Console, title: str, first: str, *numbers: str) -> Table:
-    box = SIMPLE_HEAD if console.is_terminal else None
-    table = Table(title=title, title_justify="left", box=box, pad_edge=False)
-    table.add_column(first)
-    for column in numbers:
-        table.add_column(column, justify="right")
-    return table
 
 
 def _count_cells(count: Count) -> tuple[str, str, str, str, str]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
 
+from fakescan.failure import JobFailedError
 from fakescan.storage import put_atomic, read_bytes
 from fakevlm.errors import UserError
 
@@ -21,7 +22,7 @@ LEASE_S = 30.0
 """A lease whose heartbeat has not moved for this many seconds is stale."""
 
 
-class LeaseLostError(RuntimeError):
+class LeaseLostError(JobFailedError):
     """Another process has taken the run over."""
 
 

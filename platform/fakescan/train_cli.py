@@ -21,18 +21,9 @@ def train(verbose: bool, /, config: Path, changes: tuple[str, ...], ray_address:
     from fakescan.train.settings import train_config
 
     settings = train_config(config, changes)
-    from fakescan.train.driver import TrainFailedError, run_train
+    from fakescan.train.driver import run_train
 
-    try:
-        done = run_train(settings, ray_address=ray_address, verbose=verbose)
-    except TrainFailedError as error:
-        raise click.exceptions.Exit(_said(str(error))) from None
-    _report(done)
-
-
-def _said(message: str) -> int:
-    click.echo(f"fakescan: error: {' '.join(message.split())}", err=True)
-    return 1
+    _report(run_train(settings, ray_address=ray_address, verbose=verbose))
 
 
 def _report(done: Any) -> None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from fakescan.engine.base import Explain
 from fakescan.engine.config import EngineConfig, VllmConfig
 from fakescan.storage import Store
+from fakevlm.verdict import Calibration
 
 
 class Replicas(BaseModel):
@@ -27,7 +28,7 @@ class Replicas(BaseModel):
         return self
 
 
-def _parse_replicas(value: Any) -> Any:
+def parse_replicas(value: Any) -> Any:
     """`2` and `"2"` mean two engines, `"1-4"` a range."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"low": value, "high": value}
@@ -54,11 +55,13 @@ class ScanConfig(BaseModel):
     """Which images get an explanation: fakes, all or none."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Score from which an image counts as fake. Default: the checkpoint's calibration."""
+    calibration: str | Calibration | None = None
+    """A calibration, or the local file that `fakescan calibrate` wrote it to, in place of the checkpoint's own."""
     max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
     """Longest explanation, in tokens."""
     engine: EngineConfig = VllmConfig()
     """The engine and its settings; `kind: fake` simulates one."""
-    replicas: Annotated[Replicas, BeforeValidator(_parse_replicas)] = Replicas()
+    replicas: Annotated[Replicas, BeforeValidator(parse_replicas)] = Replicas()
     """Engines that judge at once: a number, or a range such as 1-4."""
     gpus_per_replica: Annotated[float, Field(ge=0)] | None = None
     """GPUs for each engine. Default: 1 where the cluster has GPUs, else 0."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fakescan.cluster import connect
 from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig
+from fakescan.failure import JobFailedError
 from fakescan.lease import Lease
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.judge import JudgeSettings
@@ -24,6 +25,7 @@ from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.progress import Display
 from fakescan.scan.rows import COUNTS_KEY, PartSummary, Tally
 from fakescan.scan.run import Identity, RunFile, RunFolder, refuse_change
+from fakescan.scan.selection import Listed
 from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
 from fakescan.storage import redact, scheme_of
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 Observer = Callable[[PartSummary], None]
 
 
-class ScanFailedError(RuntimeError):
+class ScanFailedError(JobFailedError):
     """The scan ended before all rows were accounted for; the message is one line. The run can be resumed."""
 
 
@@ -69,13 +71,21 @@ class Outcome:
 
 
 def run_scan(
-    config: ScanConfig, *, ray_address: str | None = None, verbose: bool = False, observe: Observer | None = None
+    config: ScanConfig,
+    *,
+    ray_address: str | None = None,
+    verbose: bool = False,
+    observe: Observer | None = None,
+    listed: Listed | None = None,
 ) -> Outcome:
-    """Scan, or resume what an earlier scan left. Raises UserError before any engine starts when a setting is wrong."""
+    """Scan, or resume what an earlier scan left. Raises UserError before any engine starts when a setting is wrong.
+
+    With `listed`, the images are those, and `config.source` is only what the run says it is of.
+    """
     started = time.monotonic()
     checkpoint = check(config)
     ask = ask_of(config, checkpoint)
-    identity = Identity.of(config, checkpoint, ask)
+    identity = Identity.of(config, checkpoint, ask, listed.conditions if listed else ("none",))
     folder = RunFolder(config.output, config.output_store)
     run = folder.load()
     if run is not None:
@@ -83,7 +93,7 @@ def run_scan(
     lease = Lease(folder.fs, f"{folder.path}/lease.json")
     lease.acquire(force=config.break_lease)
     try:
-        run = folder.load() or start_run(config, folder, identity, checkpoint)
+        run = folder.load() or start_run(config, folder, identity, checkpoint, listed)
         if run.warning:
             logger.warning("%s", run.warning)
         outcome = Outcome(run, folder.url)
@@ -186,7 +196,7 @@ def build_pipeline(config: ScanConfig, folder: RunFolder, run: RunFile, ask: Ask
             config.fetch_timeout_s,
             config.retry_errors,
         ),
-        decode=Decode(checkpoint.image, config.max_pixels),
+        decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows),
         judge=JudgeSettings(
             engine=config.engine,
             device="cuda" if gpus else "cpu",

@@ -1,6 +1,9 @@
 """Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
 
 import importlib.util
+from pathlib import Path
+
+from pydantic import ValidationError
 
 from fakescan.access import check_readable, check_writable
 from fakescan.engine.base import Ask
@@ -8,9 +11,10 @@ from fakescan.engine.config import FakeConfig
 from fakescan.model import open_model
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.run import Identity, RunFile, RunFolder, new_run
-from fakescan.scan.selection import write_run_manifest
+from fakescan.scan.selection import Listed, write_run_manifest
 from fakescan.scan.shards import part_names, part_shard, shard_rows_for
 from fakescan.storage import redact
+from fakescan.yaml_settings import one_line
 from fakevlm.checkpoint import Checkpoint, self_test
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
@@ -29,26 +33,44 @@ def check(config: ScanConfig) -> Checkpoint:
 
 def ask_of(config: ScanConfig, checkpoint: Checkpoint) -> Ask:
     """What the configuration asks of the checkpoint."""
-    calibration = _calibration(checkpoint.calibration, config.threshold)
+    given = config.calibration or checkpoint.calibration
+    stored = given if isinstance(given, Calibration) else _read_calibration(Path(given))
+    calibration = _calibration(stored, config.threshold)
     return Ask(explain=config.explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
 
 
+def _read_calibration(file: Path) -> Calibration:
+    try:
+        return Calibration.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"calibration: cannot read {file}: {error.strerror}") from None
+    except ValidationError as error:
+        raise UserError(f"calibration: {file}: {one_line(error)}") from None
+
+
 def _calibration(stored: Calibration, threshold: float | None) -> Calibration:
-    """The stored calibration with the user's threshold; a band of uncertainty that it lies outside of goes."""
+    """The stored calibration with the user's threshold; a band of uncertainty that it lies outside of goes.
+
+    A band that ends at the stored threshold ends at the user's.
+    """
     if threshold is None:
         return stored
     low, high = stored.uncertain_low, stored.uncertain_high
+    if low is not None and high == stored.threshold and low < threshold:
+        return stored.model_copy(update={"threshold": threshold, "uncertain_high": threshold})
     if low is not None and high is not None and low <= threshold <= high:
         return stored.model_copy(update={"threshold": threshold})
     return stored.model_copy(update={"threshold": threshold, "uncertain_low": None, "uncertain_high": None})
 
 
-def start_run(config: ScanConfig, folder: RunFolder, identity: Identity, checkpoint: Checkpoint) -> RunFile:
+def start_run(
+    config: ScanConfig, folder: RunFolder, identity: Identity, checkpoint: Checkpoint, listed: Listed | None = None
+) -> RunFile:
     """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
     leftovers = part_names(folder.fs, folder.parts)
     if any(part_shard(name) is not None for name in leftovers):
         raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
-    info, population = write_run_manifest(config, folder)
+    info, population = write_run_manifest(config, folder, listed)
     name, warning = model_name(config, checkpoint)
     run = new_run(
         identity,

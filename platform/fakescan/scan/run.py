@@ -54,9 +54,13 @@ class Identity(BaseModel):
     ask: Ask
     max_bytes: int
     max_pixels: int
+    conditions: tuple[str, ...] = ("none",)
+    """Distortions under which every image is judged, one after the other."""
 
     @classmethod
-    def of(cls, config: ScanConfig, checkpoint: Checkpoint, ask: Ask) -> "Identity":
+    def of(
+        cls, config: ScanConfig, checkpoint: Checkpoint, ask: Ask, conditions: tuple[str, ...] = ("none",)
+    ) -> "Identity":
         """The identity of the run that a configuration describes."""
         engine: EngineConfig = config.engine
         return cls(
@@ -77,6 +81,7 @@ class Identity(BaseModel):
             ask=ask,
             max_bytes=config.max_bytes,
             max_pixels=config.max_pixels,
+            conditions=conditions,
         )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,26 @@ from fakescan.storage import redact
 from fakevlm.errors import UserError
 
 
-def write_run_manifest(config: ScanConfig, folder: RunFolder) -> tuple[ManifestInfo, int]:
+@dataclass(frozen=True)
+class Listed:
+    """Images that a caller of the scan has listed itself, each to be judged once under every condition."""
+
+    entries: pa.Table
+    """Columns of `ENTRY_SCHEMA`, no URI twice; all but `uri` may be missing."""
+    conditions: tuple[str, ...] = ("none",)
+    """Names of distortions. The rows of the first come first: row `r` is image `r % len(entries)`."""
+
+
+def write_run_manifest(config: ScanConfig, folder: RunFolder, listed: Listed | None = None) -> tuple[ManifestInfo, int]:
     """List the source into the run's manifest; returns it with the number of images the source holds.
 
     Raises UserError when there is nothing to scan.
     """
+    if listed is not None:
+        _remove_unfinished(folder)
+        tables = [listed.entries] * len(listed.conditions)
+        info = write_manifest(tables, folder.fs, f"{folder.path}/manifest", source=config.source, unique=True)
+        return info, info.rows
     source = open_source(
         config.source, config.input_store, glob=list(config.globs) or None, extensions=config.extensions
     )

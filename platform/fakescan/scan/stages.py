@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
+from PIL import Image
 
 from fakescan.fetch import Fetcher
 from fakescan.manifest import ManifestReader
@@ -19,6 +21,7 @@ from fakescan.scan.priority import FEED, yield_to
 from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, RESULT_SCHEMA, PartSummary, decoded_schema, examples, tally
 from fakescan.scan.shards import Sharding, part_name
 from fakescan.storage import Store, put_atomic, read_bytes, redact
+from fakevlm.distortion import distort
 from fakevlm.errors import ImageError
 from fakevlm.preprocess import ImageSpec, decode
 
@@ -112,6 +115,10 @@ class Decode:
 
     spec: ImageSpec
     max_pixels: int
+    conditions: tuple[str, ...] = ("none",)
+    """Distortions; each is for as many rows in a row as the others."""
+    rows: int = 0
+    """Of the run."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
@@ -122,12 +129,12 @@ class Decode:
         facts: list[tuple[int | None, int | None, str | None]] = []
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
-        for index, data in enumerate(table["data"]):
+        for index, (row_id, data) in enumerate(zip(table["row_id"].to_pylist(), table["data"], strict=True)):
             facts.append((None, None, None))
             if codes[index] is not None:
                 continue
             try:
-                image = decode(data.as_py(), self.spec, max_pixels=self.max_pixels)
+                image = decode(data.as_py(), self.spec, max_pixels=self.max_pixels, change=self._distortion(row_id))
             except ImageError as error:
                 codes[index], messages[index] = error.code, error.message
                 continue
@@ -143,6 +150,13 @@ class Decode:
         columns["pixels"] = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels) if facts else []
         columns["decode_cpu_s"] = np.full(len(facts), time.process_time() - started)
         return pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
+
+    def _distortion(self, row_id: int) -> Callable[[Image.Image], Image.Image] | None:
+        """What is done to the row's image before it is brought to the model's size."""
+        if self.conditions == ("none",):
+            return None
+        condition, number = divmod(row_id, self.rows // len(self.conditions))
+        return lambda image: distort(image, self.conditions[condition], seed=number)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.cluster import connect
+from fakescan.failure import JobFailedError
 from fakescan.storage import file_path, scheme_of
 from fakescan.train.arrow_store import arrow_filesystem
 from fakescan.train.board import Note, remote_board
@@ -30,7 +31,7 @@ SAVE_S = 30.0
 """Seconds between two writes of the log."""
 
 
-class TrainFailedError(RuntimeError):
+class TrainFailedError(JobFailedError):
     """The training ended without its result; the message is one line."""
 
 

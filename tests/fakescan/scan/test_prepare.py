@@ -36,6 +36,35 @@ def config(**settings: Any) -> ScanConfig:
     return ScanConfig.model_validate({"source": "/images", "output": "/out", "engine": {"kind": "fake"}, **settings})
 
 
+def test_a_calibration_from_a_file_or_the_settings_takes_the_place_of_the_checkpoints(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    file = tmp_path / "calibration.json"
+    file.write_text('{"temperature": 2.0, "threshold": 0.8}')
+    wanted = Calibration(temperature=2.0, threshold=0.8)
+    assert ask_of(config(calibration=str(file)), checkpoint).calibration == wanted
+    assert ask_of(config(calibration={"temperature": 2.0, "threshold": 0.8}), checkpoint).calibration == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"^calibration: cannot read .*: No such file or directory$"),
+        ("{", r"^calibration: .*calibration.json: .*Invalid JSON"),
+        ('{"temperature": 0}', r"^calibration: .*calibration.json: temperature: Input should be greater than 0"),
+        ('{"T": 1}', r"^calibration: .*calibration.json: T: unknown setting"),
+    ],
+)
+def test_a_calibration_that_cannot_be_used(
+    checkpoint: Checkpoint, content: str | None, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "calibration.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=message):
+        ask_of(config(calibration=str(file)), checkpoint)
+
+
 @pytest.mark.parametrize(
     ("stored", "threshold", "wanted"),
     [
@@ -48,6 +77,12 @@ def config(**settings: Any) -> ScanConfig:
         ),
         ({"uncertain_low": 0.4, "uncertain_high": 0.6}, 0.9, {"threshold": 0.9}),
         ({"uncertain_low": 0.4, "uncertain_high": 0.6}, 0.1, {"threshold": 0.1}),
+        (
+            {"threshold": 0.9, "uncertain_low": 0.4, "uncertain_high": 0.9},
+            0.7,
+            {"threshold": 0.7, "uncertain_low": 0.4, "uncertain_high": 0.7},
+        ),
+        ({"threshold": 0.9, "uncertain_low": 0.4, "uncertain_high": 0.9}, 0.3, {"threshold": 0.3}),
     ],
 )
 def test_the_users_threshold_and_the_checkpoints_calibration(

@@ -1,0 +1,187 @@
+"""What a file of generated answers is worth, without a model; also as upstream's evaluation would count them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from fakescan.access import check_writable
+from fakescan.evaluate.benchmark import Labelled, read_images
+from fakescan.evaluate.config import EvaluateConfig
+from fakescan.evaluate.files import METRICS
+from fakescan.evaluate.measure import measure_texts
+from fakescan.evaluate.results import Scores, Texts, scores
+from fakescan.evaluate.table import named, percent
+from fakescan.storage import put_atomic
+from fakescan.tables import number_table, wide_console
+from fakevlm.answers_file import Answer, read_answers
+from fakevlm.errors import UserError
+from fakevlm.metrics import accuracy, f1, wilson
+from fakevlm.record import FAKE
+from fakevlm.upstream import Disagreement, disagreements, upstream_verdict
+from fakevlm.verdict import Verdict, parse_answer
+
+SHOWN = 20
+"""Disagreements that are printed; all of them are counted."""
+
+
+class Counted(BaseModel):
+    """Accuracy and F1 of verdicts that were read from the answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accuracy: float
+    accuracy_low: float
+    """95 % Wilson interval."""
+    accuracy_high: float
+    f1_fake: float | None
+    f1_real: float | None
+    """The paper's F1."""
+    undecided: int
+    """Answers without a verdict: by our rule they are wrong, upstream's tosses a coin and is right for half of them."""
+
+
+class AnswersResults(BaseModel):
+    """An evaluation of answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answers: int
+    fakes: int
+    unanswered: int
+    """Labelled images without an answer; they are in no number."""
+    ours: Counted
+    upstream: Counted
+    disagreements: dict[str, int]
+    """Answers that both rules read differently, by the reason."""
+    texts: Texts | None
+    scored: Scores | None
+    """From the scores, where every answer has one."""
+
+
+def run_answers(file: Path, config: EvaluateConfig | None) -> tuple[AnswersResults, list[Disagreement]]:
+    """Count the answers of a file. The labels are in it, or `config` says where. Raises UserError."""
+    answers = read_answers(file)
+    images = _labelled(answers, config)
+    texts = [answer.text for answer in answers]
+    truth = np.array([image.is_fake for image in images], dtype=np.bool_)
+    differ = disagreements(texts)
+    results = AnswersResults(
+        answers=len(answers),
+        fakes=int(truth.sum()),
+        unanswered=0 if config is None else len(read_images(config, usual_split="test")[0]) - len(answers),
+        ours=_counted(truth, [parse_answer(text) for text in texts], coin=0.0),
+        upstream=_counted(truth, [upstream_verdict(text) for text in texts], coin=0.5),
+        disagreements=dict(Counter(str(one.reason) for one in differ).most_common()),
+        texts=measure_texts([image.reference for image in images], texts),
+        scored=_scored(truth, answers),
+    )
+    if config is not None and config.output:
+        check_writable(config.output, config.output_store)
+        fs, path = config.output_store.filesystem(config.output)
+        put_atomic(fs, f"{path}/{METRICS}", (results.model_dump_json(indent=1) + "\n").encode())
+    return results, differ
+
+
+def _labelled(answers: Sequence[Answer], config: EvaluateConfig | None) -> list[Labelled]:
+    """The image of each answer."""
+    if config is None:
+        unlabelled = [answer.image for answer in answers if answer.label is None]
+        if unlabelled:
+            raise UserError(
+                f"answers: {len(unlabelled):,} have no label, such as {unlabelled[0]!r}; name the dataset with --data"
+            )
+        return [Labelled(one.image, one.label == FAKE, "", "", one.image, "") for one in answers]
+    images, _ = read_images(config, usual_split="test")
+    by_uri = {image.uri: image for image in images}
+    root = config.data.rstrip("/")
+    found = [by_uri.get(answer.image) or _by_end(answer.image, root, by_uri) for answer in answers]
+    unknown = [answer.image for answer, image in zip(answers, found, strict=True) if image is None]
+    if unknown:
+        raise UserError(
+            f"answers: {len(unknown):,} are of images that {config.data} does not have, such as {unknown[0]!r}"
+        )
+    known = [image for image in found if image is not None]
+    for answer, image in zip(answers, known, strict=True):
+        if answer.label is not None and (answer.label == FAKE) != image.is_fake:
+            raise UserError(f"answers: {answer.image!r} has label {answer.label} here and the other in {config.data}")
+    return known
+
+
+def _by_end(name: str, root: str, by_uri: dict[str, Labelled]) -> Labelled | None:
+    """The image that is called so below the dataset's root, or the only one whose URI ends like that."""
+    direct = next((by_uri[uri] for uri in (f"{root}/{name}", str(Path(root).absolute() / name)) if uri in by_uri), None)
+    if direct is not None:
+        return direct
+    ends = [image for uri, image in by_uri.items() if uri.endswith(f"/{name}")]
+    return ends[0] if len(ends) == 1 else None
+
+
+def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, coin: float) -> Counted:
+    """Count verdicts; those that are none are right with the probability `coin`."""
+    decided = np.array([verdict in (Verdict.REAL, Verdict.FAKE) for verdict in verdicts], dtype=np.bool_)
+    fake = np.array([verdict is Verdict.FAKE for verdict in verdicts], dtype=np.bool_)
+    # Whoever does not decide is on the wrong side.
+    said = np.where(decided, fake, ~truth)
+    undecided = int((~decided).sum())
+    right = accuracy(truth, said) + coin * undecided / len(truth)
+    interval = wilson(round(right * len(truth)), len(truth))
+    values = {"f1_fake": f1(truth, said), "f1_real": f1(~truth, ~said)}
+    return Counted(
+        accuracy=right,
+        accuracy_low=interval.low,
+        accuracy_high=interval.high,
+        undecided=undecided,
+        **{name: None if np.isnan(value) else value for name, value in values.items()},
+    )
+
+
+def _scored(truth: NDArray[np.bool_], answers: Sequence[Answer]) -> Scores | None:
+    """All numbers of the answers' scores, or of their logits without a calibration; None unless all have one."""
+    values = [
+        answer.score if answer.score is not None else None if answer.logit is None else _share(answer.logit)
+        for answer in answers
+    ]
+    if any(value is None for value in values):
+        return None
+    score = np.array(values, dtype=np.float64)
+    verdicts = np.where(score >= 0.5, "fake", "real").tolist()
+    return scores(truth, score, verdicts, 0.5)
+
+
+def _share(logit: float) -> float:
+    return float((1 + np.tanh(logit / 2)) / 2)
+
+
+def print_answers(results: AnswersResults, differ: Sequence[Disagreement]) -> None:
+    """Print both ways of counting side by side, and where they differ."""
+    console = wide_console()
+    title = f"{results.answers:,} answers, {results.fakes:,} of them to fake images, %"
+    table = number_table(console, title, "verdicts read by", "Acc", "95 % interval", "F1 real", "F1 fake", "undecided")
+    for name, counted in (("fakescan", results.ours), ("upstream's rule", results.upstream)):
+        interval = f"{percent(counted.accuracy_low)} to {percent(counted.accuracy_high)}"
+        f1s = (percent(counted.f1_real), percent(counted.f1_fake))
+        table.add_row(name, percent(counted.accuracy), interval, *f1s, f"{counted.undecided:,}")
+    console.print(table)
+    if results.scored is not None:
+        table = number_table(console, "from the scores, %", "metric", "value")
+        for name, value in named(results.scored):
+            table.add_row(name, value)
+        console.print(table)
+    if results.texts is not None and results.texts.compared:
+        texts = results.texts
+        print(f"ROUGE_L {percent(texts.rouge_l)}   CSS {percent(texts.css)} by {texts.encoder}")
+    if results.unanswered:
+        print(f"warning: {results.unanswered:,} labelled images have no answer and are left out")
+    print(f"read differently: {len(differ):,} answers")
+    for reason, count in results.disagreements.items():
+        print(f"  {reason:<16} {count:>8,}")
+    for one in differ[:SHOWN]:
+        upstream = one.upstream.value if one.upstream else "a coin toss"
+        text = " ".join(one.text.split())
+        print(f"  {one.index + 1}: ours {one.ours.value}, upstream {upstream}: {text[:100]!r}")
+    if len(differ) > SHOWN:
+        print(f"  … and {len(differ) - SHOWN:,} more")

@@ -1,0 +1,196 @@
+"""Fits a checkpoint's calibration, and shows on images that it was not fitted to what it is worth."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from fakescan.access import check_readable, check_writable
+from fakescan.address import file_path, redact, scheme_of
+from fakescan.evaluate.benchmark import read_benchmark
+from fakescan.evaluate.config import CalibrateConfig
+from fakescan.evaluate.judged import Judged, judge
+from fakescan.evaluate.table import percent
+from fakescan.model import open_model
+from fakescan.storage import put_atomic
+from fakescan.tables import number_table, wide_console
+from fakevlm.calibration import fit, threshold_for, uncertain_band, worth
+from fakevlm.checkpoint import read_card, write_card
+from fakevlm.distortion import NONE
+from fakevlm.errors import UserError
+from fakevlm.metrics import Interval, wilson
+from fakevlm.reliability import brier, confidence_ece
+from fakevlm.verdict import Calibration, calibrated
+
+FILE = "calibration.json"
+PARTS = {"fit": 0.4, "threshold": 0.3, "check": 0.3}
+"""Shares of the sources: for temperature and bias, for the threshold, and to see whether both hold."""
+PREVALENCES = (0.5, 0.1, 0.01, 0.001)
+
+
+class Quality(BaseModel):
+    """Of scores on the images that nothing was fitted to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ece_15: float
+    brier: float
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A fitted calibration and what it is worth."""
+
+    calibration: Calibration
+    images: dict[str, int]
+    """Of each part."""
+    before: Quality
+    """With the calibration that the checkpoint had."""
+    after: Quality
+    fpr_wanted: float
+    real: int
+    """Real images that the threshold was checked on."""
+    false_alarms: int
+    fake: int
+    found: int
+    uncertain: int
+
+    @property
+    def fpr(self) -> Interval:
+        """95 % interval of the false-positive rate on the check's images."""
+        return wilson(self.false_alarms, self.real)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a calibration was put."""
+
+    found: Calibrated
+    url: str
+    """Of the file with the calibration."""
+    card: str | None
+    """Of the checkpoint, which has it now; None where that cannot be written."""
+
+
+def run_calibration(config: CalibrateConfig, *, ray_address: str | None = None, verbose: bool = False) -> Stored:
+    """Judge labelled images, fit, check, and store the result. Raises UserError."""
+    check_readable(config.data, config.data_store)
+    check_writable(config.output, config.output_store)
+    images = read_benchmark(config).images
+    old = open_model(config.model, config.model_store).calibration
+    judged = judge(
+        config, images, "calibration",
+        # Not the checkpoint's own calibration, which changes here: the same command again would be refused.
+        conditions=(NONE, *config.conditions), explain=False, calibration=Calibration(),
+        ray_address=ray_address, verbose=verbose,
+    )  # fmt: skip
+    found = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
+    fs, path = config.output_store.filesystem(config.output)
+    put_atomic(fs, f"{path}/{FILE}", (found.calibration.model_dump_json(indent=1) + "\n").encode())
+    return Stored(found, f"{config.output.rstrip('/')}/{FILE}", _store(config.model, found.calibration))
+
+
+def calibrate(judged: list[Judged], old: Calibration, *, fpr: float, missed: float) -> Calibrated:
+    """Fit to results under one or more conditions. Raises UserError where there are too few images."""
+    truth, logit, part = _joined(judged)
+    check, chosen = part == "check", part == "threshold"
+    if truth[check].all() or not truth[check].any():
+        raise UserError("data: too few sources: none of one class is left to check the calibration on; add images")
+    fitted = fit(truth[part == "fit"], logit[part == "fit"])
+    scaling = Calibration(temperature=fitted.temperature, bias=fitted.bias)
+    score = calibrated(logit, scaling)
+    threshold = threshold_for(score[chosen & ~truth], fpr)
+    low, high = uncertain_band(score[chosen & truth], threshold, missed)
+    flagged = check & (score >= threshold)
+    return Calibrated(
+        calibration=Calibration(
+            temperature=fitted.temperature,
+            bias=fitted.bias,
+            threshold=threshold,
+            uncertain_low=low,
+            uncertain_high=high,
+        ),
+        images={name: int((part == name).sum()) for name in PARTS},
+        before=_quality(truth[check], calibrated(logit[check], old)),
+        after=_quality(truth[check], score[check]),
+        fpr_wanted=fpr,
+        real=int((check & ~truth).sum()),
+        false_alarms=int((flagged & ~truth).sum()),
+        fake=int((check & truth).sum()),
+        found=int((flagged & truth).sum()),
+        uncertain=0 if low is None else int((check & (score >= low) & (score < threshold)).sum()),
+    )
+
+
+def _joined(judged: list[Judged]) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_]]:
+    """Labels bool[n], logits float64[n] and the part of each image under every condition.
+
+    Without those for which the model rules one of the words out: their logit is infinite.
+    """
+    truth = np.concatenate([one.is_fake for one in judged])
+    logit = np.concatenate([one.logit for one in judged])
+    part = np.array([_part(image.source) for one in judged for image in one.images])
+    finite = np.isfinite(logit)
+    return truth[finite], logit[finite], part[finite]
+
+
+def _part(source: str) -> str:
+    """The part of a photograph and of all that was made from it: by its name, whatever else is in the set."""
+    place = int.from_bytes(hashlib.sha256(source.encode()).digest()[:8]) / 2**64
+    total = 0.0
+    for name, share in PARTS.items():
+        total += share
+        if place < total:
+            return name
+    return "check"
+
+
+def _quality(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> Quality:
+    return Quality(ece_15=confidence_ece(truth, score), brier=brier(truth, score))
+
+
+def _store(model: str | None, calibration: Calibration) -> str | None:
+    """Write the calibration into the card of a checkpoint in a local folder; the card's path."""
+    if model is None or scheme_of(model) != "file" or not Path(file_path(model)).is_dir():
+        return None
+    folder = Path(file_path(model))
+    try:
+        write_card(folder, read_card(folder).model_copy(update={"calibration": calibration}))
+    except OSError as error:
+        raise UserError(f"model: {folder} cannot be written: {error.strerror}; scan with --calibration") from None
+    return str(folder / "fakevlm.json")
+
+
+def print_calibrated(stored: Stored) -> None:
+    """Print what was fitted, what it does on other images, and what a verdict is worth where fakes are rare."""
+    console, done = wide_console(), stored.found
+    found, calibration = done.found / done.fake, done.calibration
+    print(
+        f"temperature {calibration.temperature:.4g}, bias {calibration.bias:.4g}, threshold {calibration.threshold:.4g}"
+        f"   (fitted on {done.images['fit']:,} images, threshold on {done.images['threshold']:,}, "
+        f"checked on {done.images['check']:,})"
+    )
+    if calibration.uncertain_low is not None:
+        print(f"uncertain: scores from {calibration.uncertain_low:.4g} to the threshold, {done.uncertain:,} images")
+    table = number_table(console, "on images that nothing was fitted to, %", "", "before", "after")
+    table.add_row("ECE-15", percent(done.before.ece_15), percent(done.after.ece_15))
+    table.add_row("Brier score", percent(done.before.brier), percent(done.after.brier))
+    console.print(table)
+    rate = done.false_alarms / done.real
+    holds = "within" if done.fpr.low <= done.fpr_wanted else "ABOVE"
+    print(f"fakes found: {found:.1%} of {done.fake:,}")
+    print(
+        f"false alarms: wanted at most {done.fpr_wanted:.2%}, found {rate:.2%} of {done.real:,} real images "
+        f"(95 % interval {done.fpr.low:.2%} to {done.fpr.high:.2%}): {holds} what was asked"
+    )
+    table = number_table(console, "what the verdict fake is worth", "fakes among the images", "of 100 flagged are fake")
+    for prevalence in PREVALENCES:
+        table.add_row(f"{prevalence:.1%}", f"{100 * worth(found, rate, prevalence):.0f}")
+    console.print(table)
+    if stored.card:
+        print(f"stored with the checkpoint: {stored.card}")
+    else:
+        print(f"this checkpoint is not written to; scan with --calibration {redact(stored.url)}")

@@ -1,0 +1,74 @@
+"""An evaluation from its settings to its files: the benchmark, the scans, the numbers, the report."""
+
+import io
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fakescan.access import check_readable, check_writable
+from fakescan.evaluate.benchmark import read_benchmark
+from fakescan.evaluate.config import EvaluateConfig
+from fakescan.evaluate.duplicates import find_duplicates
+from fakescan.evaluate.files import IMAGES, METRICS, REPORT
+from fakescan.evaluate.judged import Judged, judge
+from fakescan.evaluate.measure import measure
+from fakescan.evaluate.report import render
+from fakescan.evaluate.results import Results
+from fakescan.storage import put_atomic
+from fakevlm.distortion import NONE
+from fakevlm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation left."""
+
+    url: str
+    results: Results
+    judged: dict[str, Judged]
+    """By condition; `none` is the images as they are."""
+
+
+def run_evaluation(config: EvaluateConfig, *, ray_address: str | None = None, verbose: bool = False) -> Evaluation:
+    """Evaluate, or go on with what an earlier start left. Raises UserError before any engine starts."""
+    if config.exclude_duplicates and config.training is None:
+        raise UserError("exclude_duplicates: of what? name the training set with --training")
+    check_readable(config.data, config.data_store)
+    check_writable(config.output, config.output_store)
+    benchmark = read_benchmark(config)
+    duplicates = find_duplicates(config, benchmark.images)
+    judged = judge(
+        config, benchmark.images, "scan",
+        conditions=(NONE,), explain=config.explain, ray_address=ray_address, verbose=verbose,
+    )  # fmt: skip
+    if not judged[NONE].images:
+        codes = ", ".join(f"{code} {count:,}" for code, count in judged[NONE].errors.items())
+        raise UserError(f"data: none of {len(benchmark.images):,} images could be judged ({codes})")
+    if config.conditions:
+        judged |= judge(
+            config, benchmark.images, "robustness",
+            conditions=config.conditions, explain=False, ray_address=ray_address, verbose=verbose,
+        )  # fmt: skip
+    results = measure(config, benchmark, judged, duplicates)
+    write_files(config, results, judged)
+    return Evaluation(config.output.rstrip("/"), results, judged)
+
+
+def write_files(config: EvaluateConfig, results: Results, judged: dict[str, Judged]) -> None:
+    """Write images.parquet, metrics.json and report.html into the evaluation's folder."""
+    clean = judged[NONE]
+    fs, path = config.output_store.filesystem(config.output)
+    labels = {
+        "is_fake": pa.array(clean.is_fake),
+        "category": [image.category for image in clean.images],
+        "generator": [image.generator for image in clean.images],
+    }
+    table = clean.rows.drop_columns(["row_id", "error_code"])
+    for name, values in labels.items():
+        table = table.append_column(name, values if isinstance(values, pa.Array) else pa.array(values, pa.string()))
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    put_atomic(fs, f"{path}/{IMAGES}", sink.getvalue())
+    put_atomic(fs, f"{path}/{METRICS}", (results.model_dump_json(indent=1) + "\n").encode())
+    put_atomic(fs, f"{path}/{REPORT}", render(results, judged, config.data_store).encode())

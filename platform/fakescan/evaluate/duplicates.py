@@ -1,0 +1,53 @@
+"""Images of a benchmark that the checkpoint was nearly trained on, by perceptual hashes."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from fakescan.data_report import Counting
+from fakescan.evaluate.benchmark import Labelled, read_images
+from fakescan.evaluate.config import EvaluateConfig
+from fakescan.store import Store
+from fakevlm.errors import ImageError
+from fakevlm.image_file import read_image
+from fakevlm.location import remote_errors
+from fakevlm.near_duplicates import LEAST_QUALITY, Bits, hash_image, near_duplicates
+
+_MAX_PIXELS = 100_000_000
+
+
+def find_duplicates(config: EvaluateConfig, images: Sequence[Labelled]) -> frozenset[str] | None:
+    """URIs of the images that are near one of the training set; None when no training set is named."""
+    if config.training is None:
+        return None
+    place = {"data": config.training, "split": config.training_split}
+    trained, _ = read_images(config.model_copy(update=place), usual_split="train")
+    numbers, tested = _hashes(images, config.data_store, "hashing the benchmark")
+    _, known = _hashes(trained, config.data_store, "hashing the training set")
+    return frozenset(images[numbers[found.first]].uri for found in near_duplicates(tested, known))
+
+
+def _hashes(images: Sequence[Labelled], store: Store, what: str) -> tuple[list[int], Bits]:
+    """Hashes of the images that can be read and have something to compare, uint8[n, 32], and which those are."""
+    found: list[tuple[int, Bits]] = []
+    with Counting(what, len(images)) as counting, ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+        for number, bits in enumerate(pool.map(lambda image: _hash(image.uri, store), images)):
+            counting.one_more()
+            if bits is not None:
+                found.append((number, bits))
+    stacked = np.stack([bits for _, bits in found]) if found else np.zeros((0, 32), np.uint8)
+    return [number for number, _ in found], stacked
+
+
+def _hash(uri: str, store: Store) -> Bits | None:
+    filesystem, path = store.filesystem(uri)
+    try:
+        image = read_image(filesystem.cat_file(path), max_pixels=_MAX_PIXELS)
+    except ImageError:
+        return None  # the scan says of the benchmark's images what is wrong with them
+    except remote_errors():
+        return None
+    made = hash_image(image.rgb)
+    return made.bits if made.quality >= LEAST_QUALITY else None

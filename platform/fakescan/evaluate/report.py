@@ -1,0 +1,108 @@
+"""The report of an evaluation: one HTML file that needs nothing else."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fakescan.evaluate import charts
+from fakescan.evaluate.judged import Judged
+from fakescan.evaluate.results import Results
+from fakescan.evaluate.table import NAMES, named, percent, remarks
+from fakescan.store import Store
+from fakevlm.distortion import CONDITIONS, NONE, PAPER_ROWS
+from fakevlm.errors import ImageError
+from fakevlm.image_file import read_image
+from fakevlm.location import remote_errors
+from fakevlm.published import SOURCE, published
+
+WORST = 12
+"""Mistakes shown of each kind."""
+_SIDE = 256
+"""Pixels of the longer side of a shown image."""
+_MAX_PIXELS = 100_000_000
+
+
+def render(results: Results, judged: dict[str, Judged], store: Store) -> str:
+    """The page. The images of the worst mistakes are read from `store` again."""
+    from jinja2 import Environment
+
+    template = (Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = percent
+    return environment.from_string(template).render(
+        results=results,
+        title=NAMES[results.benchmark],
+        published=published(results.benchmark),
+        source=SOURCE,
+        numbers=list(named(results.overall)),
+        remarks=remarks(results),
+        charts=_charts(results, judged[NONE]),
+        meanings={name: condition.meaning for name, condition in CONDITIONS.items()},
+        paper=PAPER_ROWS,
+        mistakes=_mistakes(results, judged[NONE], store),
+    )
+
+
+def _charts(results: Results, clean: Judged) -> list[str]:
+    overall = results.overall
+    drawn = [charts.score_chart(clean.is_fake, clean.score, results.threshold)]
+    drawn.append(charts.reliability_chart(clean.is_fake, clean.score))
+    if overall.auroc is not None:
+        drawn.append(charts.roc_chart(clean.is_fake, clean.score, overall.auroc))
+    return [*drawn, *([charts.conditions_chart(results.conditions)] if results.conditions else [])]
+
+
+def _mistakes(results: Results, clean: Judged, store: Store) -> list[dict[str, Any]]:
+    """The images on the wrong side of the threshold, those furthest from it first, of both kinds."""
+    said = clean.score >= results.threshold
+    alarms = np.flatnonzero(said & ~clean.is_fake)
+    missed = np.flatnonzero(~said & clean.is_fake)
+    return [
+        {
+            "title": "Real images called fake",
+            "count": len(alarms),
+            "images": _shown(clean, alarms[np.argsort(-clean.logit[alarms], kind="stable")][:WORST], store),
+        },
+        {
+            "title": "Fake images called real",
+            "count": len(missed),
+            "images": _shown(clean, missed[np.argsort(clean.logit[missed], kind="stable")][:WORST], store),
+        },
+    ]
+
+
+def _shown(clean: Judged, numbers: Sequence[int] | Any, store: Store) -> list[dict[str, Any]]:
+    found = []
+    for number in numbers:
+        image, row = clean.images[number], clean.rows.slice(number, 1).to_pylist()[0]
+        found.append(
+            {
+                "uri": row["uri"],
+                "name": row["uri"].rpartition("/")[2],
+                "group": " · ".join(part for part in (image.category, image.generator) if part),
+                "score": row["score"],
+                "explanation": row["explanation"] or "",
+                "picture": _picture(image.uri, store),
+            }
+        )
+    return found
+
+
+def _picture(uri: str, store: Store) -> str:
+    """A small JPEG as a data URI; empty where the image is gone meanwhile."""
+    filesystem, path = store.filesystem(uri)
+    try:
+        image = read_image(filesystem.cat_file(path), max_pixels=_MAX_PIXELS).rgb
+    except (ImageError, FileNotFoundError):
+        return ""
+    except remote_errors():
+        return ""
+    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(sink.getvalue()).decode()

@@ -1,0 +1,155 @@
+"""What is measured of a checkpoint on a benchmark, as metrics.json holds it: null is undefined, and says why."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from fakevlm.metrics import (
+    accuracy,
+    auroc,
+    average_precision,
+    balanced_accuracy,
+    confusion,
+    f1,
+    macro_f1,
+    tpr_at_fpr,
+    wilson,
+)
+from fakevlm.reliability import brier, confidence_ece, ece
+from fakevlm.verdict import Verdict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scores(_Part):
+    """Of one set of images. Positive means fake; all but counts are shares from 0 to 1."""
+
+    images: int
+    fakes: int
+    accuracy: float | None
+    """Share of images on the right side of the threshold; the uncertain band does not matter here."""
+    accuracy_low: float | None
+    """95 % Wilson interval."""
+    accuracy_high: float | None
+    f1_fake: float | None
+    f1_real: float | None
+    """The paper's F1."""
+    f1_macro: float | None
+    balanced_accuracy: float | None
+    auroc: float | None
+    average_precision: float | None
+    tpr_at_fpr_1: float | None
+    """Share of the fakes found by the threshold that 1 % of these real images reach."""
+    tpr_at_fpr_5: float | None
+    ece_15: float | None
+    """Of the confidence in the verdict (Guo et al. 2017)."""
+    ece_15_fake: float | None
+    """Of the score, P(fake), itself."""
+    brier: float | None
+    fake_as_fake: int
+    fake_as_real: int
+    fake_uncertain: int
+    real_as_real: int
+    real_as_fake: int
+    real_uncertain: int
+    undefined: dict[str, str] = {}
+    """For each value that is null, why."""
+
+
+class Texts(_Part):
+    """Of the explanations."""
+
+    explained: int
+    compared: int
+    """With a reference answer."""
+    rouge_l: float | None
+    css: float | None
+    """Mean cosine similarity of sentence embeddings."""
+    encoder: str | None
+    """Of the similarity: name and revision, without which its numbers cannot be compared."""
+    most_common: str
+    """The sentence in most explanations."""
+    most_common_share: float | None
+    distinct_1: float | None
+    distinct_2: float | None
+    distinct_texts: float | None
+
+
+class Controls(_Part):
+    """What else could explain the numbers."""
+
+    headers_auroc: float | None
+    """Of a classifier that sees format, size and aspect, and no pixel."""
+    separable: bool
+    """Whether that is so much that the pixels may not be what is measured."""
+    duplicates: int | None
+    """Images that nearly are in the training set; null when none was named."""
+    duplicates_excluded: bool
+
+
+class Results(_Part):
+    """An evaluation."""
+
+    benchmark: str
+    data: str
+    split: str | None
+    model: str
+    weights_sha256: str
+    warning: str | None
+    prompt_format: str
+    temperature: float
+    bias: float
+    threshold: float
+    sampled: bool
+    repeated: int
+    """Records left out because their image had come before."""
+    errors: dict[str, int]
+    """Images without a verdict, by error code; they are in no other number."""
+    overall: Scores
+    categories: dict[str, Scores]
+    generators: dict[str, Scores]
+    """Each with all real images of the set."""
+    texts: Texts | None
+    controls: Controls
+    conditions: dict[str, Scores]
+    """Of distorted images at the same threshold; `none` is the images as they are."""
+
+
+def scores(is_fake: NDArray[np.bool_], score: NDArray[np.float64], verdicts: Sequence[str], threshold: float) -> Scores:
+    """All numbers of some images: labels bool[n], P(fake) float[n], and the n verdicts that were given."""
+    said = score >= threshold
+    right = int((said == is_fake).sum())
+    interval = wilson(right, len(is_fake))
+    values = {
+        "accuracy": accuracy(is_fake, said),
+        "accuracy_low": interval.low,
+        "accuracy_high": interval.high,
+        "f1_fake": f1(is_fake, said),
+        "f1_real": f1(~is_fake, ~said),
+        "f1_macro": macro_f1(is_fake, said),
+        "balanced_accuracy": balanced_accuracy(is_fake, said),
+        "auroc": auroc(is_fake, score),
+        "average_precision": average_precision(is_fake, score),
+        "tpr_at_fpr_1": tpr_at_fpr(is_fake, score, 0.01).tpr,
+        "tpr_at_fpr_5": tpr_at_fpr(is_fake, score, 0.05).tpr,
+        "ece_15": confidence_ece(is_fake, score),
+        "ece_15_fake": ece(is_fake, score),
+        "brier": brier(is_fake, score),
+    }
+    why = _why(int(is_fake.sum()), int((~is_fake).sum()))
+    defined = {name: None if math.isnan(value) else value for name, value in values.items()}
+    counts = {"images": len(is_fake), "fakes": int(is_fake.sum())}
+    counts |= confusion(is_fake, [Verdict(verdict) for verdict in verdicts])._asdict()
+    undefined = {name: why for name, value in defined.items() if value is None}
+    return Scores.model_validate({**counts, **defined, "undefined": undefined})
+
+
+def _why(fakes: int, reals: int) -> str:
+    if not fakes and not reals:
+        return "there are no images"
+    return "there are no fake images" if not fakes else "there are no real images"

@@ -1,0 +1,145 @@
+"""An evaluation in the terminal, laid out like the paper's tables, with the published rows beside ours."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+
+from fakescan.evaluate.results import Results, Scores
+from fakescan.tables import number_table, wide_console
+from fakevlm.distortion import NONE, PAPER_ROWS
+from fakevlm.published import SOURCE, published
+
+NAMES = {"fakeclue": "FakeClue", "loki": "LOKI", "dd-vqa": "DD-VQA", "folder": "folder"}
+
+
+def print_results(results: Results) -> None:
+    """Print the tables, what they leave out, and what to think of before they are believed."""
+    console = wide_console()
+    _print_paper(console, results)
+    _print_more(console, results.overall)
+    _print_groups(console, "by category", results.categories)
+    _print_groups(console, "by generator, each with all real images", results.generators)
+    _print_conditions(console, results)
+    for line in remarks(results):
+        console.print(line, soft_wrap=True)
+
+
+def _print_paper(console: Console, results: Results) -> None:
+    title = f"{NAMES[results.benchmark]}, %   (F1 is that of class real, as in the paper)"
+    table = number_table(console, title, "model", "Acc", "F1", "ROUGE_L", "CSS")
+    overall, texts = results.overall, results.texts
+    table.add_row(
+        results.model,
+        percent(overall.accuracy),
+        percent(overall.f1_real),
+        percent(texts.rouge_l if texts else None),
+        percent(texts.css if texts else None),
+    )
+    table.add_section()
+    for row in published(results.benchmark):
+        cells = (row.accuracy, row.f1, row.rouge_l, row.css)
+        table.add_row(f"{row.model} ({SOURCE})", *("–" if cell is None else f"{cell:.1f}" for cell in cells))
+    console.print(table)
+
+
+def _print_more(console: Console, scores: Scores) -> None:
+    table = number_table(console, "all numbers, %", "metric", "value")
+    for name, value in named(scores):
+        table.add_row(name, value)
+    console.print(table)
+
+
+def named(scores: Scores) -> Iterable[tuple[str, str]]:
+    """Every number of some images with its name, as people read it."""
+    counts = f"{scores.images:,} images, {scores.fakes:,} of them fake"
+    yield "accuracy", percent(scores.accuracy)
+    yield "  95 % Wilson interval", f"{percent(scores.accuracy_low)} to {percent(scores.accuracy_high)}"
+    yield "balanced accuracy", percent(scores.balanced_accuracy)
+    yield "F1 of class fake", percent(scores.f1_fake)
+    yield "F1 of class real (the paper's)", percent(scores.f1_real)
+    yield "F1, mean of both", percent(scores.f1_macro)
+    yield "AUROC", percent(scores.auroc)
+    yield "average precision", percent(scores.average_precision)
+    yield "fakes found at 1 % false alarms", percent(scores.tpr_at_fpr_1)
+    yield "fakes found at 5 % false alarms", percent(scores.tpr_at_fpr_5)
+    yield "ECE-15", percent(scores.ece_15)
+    yield "ECE-15 of P(fake)", percent(scores.ece_15_fake)
+    yield "Brier score", percent(scores.brier)
+    yield "of", counts
+
+
+def _print_groups(console: Console, title: str, groups: dict[str, Scores]) -> None:
+    if len(groups) < 2:
+        return
+    columns = ("n", "fakes", "Acc", "95 % interval", "F1 real", "F1 fake", "AUROC", "ECE-15")
+    table = number_table(console, f"{title}, %", "group", *columns)
+    for name, scores in groups.items():
+        interval = f"{percent(scores.accuracy_low)} to {percent(scores.accuracy_high)}"
+        values = (scores.f1_real, scores.f1_fake, scores.auroc, scores.ece_15)
+        counts = (f"{scores.images:,}", f"{scores.fakes:,}", percent(scores.accuracy), interval)
+        table.add_row(name, *counts, *(percent(value) for value in values))
+    console.print(table)
+
+
+def _print_conditions(console: Console, results: Results) -> None:
+    if not results.conditions:
+        return
+    title = f"robustness at the threshold {results.threshold:g}, %   (paper: FakeVLM on FakeClue)"
+    columns = ("n", "Acc", "F1 real", "AUROC", "ECE-15", "paper Acc", "paper F1")
+    table = number_table(console, title, "condition", *columns)
+    for name, scores in results.conditions.items():
+        values = (scores.accuracy, scores.f1_real, scores.auroc, scores.ece_15)
+        paper = PAPER_ROWS.get(name)
+        said = (f"{paper.accuracy:.1f}", f"{paper.f1:.1f}") if paper else ("–", "–")
+        table.add_row(name, f"{scores.images:,}", *(percent(value) for value in values), *said)
+        if name == NONE:
+            table.add_section()
+    console.print(table)
+
+
+def percent(value: float | None) -> str:
+    """A share from 0 to 1 in percent; a dash for what is not defined."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def remarks(results: Results) -> list[str]:
+    """One line for each thing that the numbers alone do not say."""
+    controls, texts, lines = results.controls, results.texts, []
+    if results.warning:
+        lines.append(f"warning: {results.warning}")
+    if results.errors:
+        codes = ", ".join(f"{code} {count:,}" for code, count in sorted(results.errors.items()))
+        lines.append(f"warning: {sum(results.errors.values()):,} images have no verdict and are left out: {codes}")
+    for why in sorted(set(results.overall.undefined.values())):
+        names = ", ".join(name for name, reason in results.overall.undefined.items() if reason == why)
+        lines.append(f"not defined, because {why}: {names}")
+    if results.repeated:
+        lines.append(f"{results.repeated:,} records name an image that had come before; each image is counted once")
+    if controls.headers_auroc is None:
+        lines.append("headers only: too few images of a class, or of sources, for this control")
+    else:
+        lines.append(
+            f"headers only: format, size and aspect alone reach an AUROC of {percent(controls.headers_auroc)} %"
+        )
+    if controls.separable:
+        lines.append(
+            "warning: real and fake images can be told apart by their headers, without a look at them: "
+            "this set says little about the model"
+        )
+    if controls.duplicates is None:
+        lines.append("near-duplicates: not looked for; name the training set with --training")
+    else:
+        fate = "left out of all numbers" if controls.duplicates_excluded else "counted in all numbers"
+        lines.append(f"near-duplicates: {controls.duplicates:,} images are nearly in the training set, {fate}")
+    if texts is not None:
+        if texts.encoder:
+            lines.append(f"CSS by {texts.encoder}; it can only be compared with CSS by the same encoder")
+        else:
+            lines.append("ROUGE_L and CSS: the set has no reference answers")
+        if texts.most_common_share is not None:
+            lines.append(
+                f"boilerplate: one sentence stands in {percent(texts.most_common_share)} % of {texts.explained:,} "
+                f"explanations: {texts.most_common!r}; distinct-1 {percent(texts.distinct_1)} %, "
+                f"distinct-2 {percent(texts.distinct_2)} %"
+            )
+    return lines

@@ -1,0 +1,21 @@
+"""Tables on standard output."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+
+def wide_console() -> Console:
+    """Of standard output; wide enough that nothing is wrapped or cut where no person's window limits it."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=240)
+
+
+def number_table(console: Console, title: str, first: str, *numbers: str) -> Table:
+    """A table whose first column holds names and whose others hold numbers; without lines where a program reads it."""
+    box = SIMPLE_HEAD if console.is_terminal else None
+    table = Table(title=title, title_justify="left", box=box, pad_edge=False)
+    table.add_column(first)
+    for column in numbers:
+        table.add_column(column, justify="right")
+    return table

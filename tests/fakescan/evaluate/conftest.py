@@ -1,0 +1,55 @@
+"""Results of a scan of labelled images, made without a scan."""
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+import pytest
+
+from fakescan.engine.base import Ask
+from fakescan.evaluate.benchmark import Labelled
+from fakescan.evaluate.judged import COLUMNS, Judged
+from fakescan.scan.run import RunFile, new_run
+from fakevlm.prompt import PromptSpec
+from fakevlm.verdict import Calibration, decide
+from tests.fakescan.scan.conftest import identity
+
+MakeJudged = Callable[..., Judged]
+
+
+def labelled(uri: str, is_fake: bool, *, category: str = "", generator: str = "", reference: str = "") -> Labelled:
+    return Labelled(uri, is_fake, category, generator, uri, reference)
+
+
+def run_of(calibration: Calibration) -> RunFile:
+    of = identity().model_copy(update={"ask": Ask(explain="all", calibration=calibration), "prompt": PromptSpec()})
+    return new_run(of, "m", None, fingerprint="", rows=1, population=1, shard_rows=1)
+
+
+@pytest.fixture
+def make_judged() -> MakeJudged:
+    """From images and their scores, to what a scan of them gives."""
+
+    def make(
+        images: Sequence[Labelled],
+        scores: Sequence[float],
+        *,
+        explanations: Sequence[str] | None = None,
+        errors: dict[str, int] | None = None,
+        calibration: Calibration | None = None,
+    ) -> Judged:
+        calibration = calibration or Calibration()
+        rows = {
+            "row_id": list(range(len(images))),
+            "uri": [image.uri for image in images],
+            "width": [64] * len(images),
+            "height": [48] * len(images),
+            "format": ["PNG"] * len(images),
+            "verdict": [decide(score, calibration).value for score in scores],
+            "score": pa.array(scores, pa.float32()),
+            "logit": pa.array([10 * score - 5 for score in scores], pa.float32()),
+            "explanation": pa.array(explanations or [None] * len(images), pa.string()),
+            "error_code": pa.nulls(len(images), pa.string()),
+        }
+        return Judged(run_of(calibration), tuple(images), pa.table(rows).select(COLUMNS), errors or {})
+
+    return make

@@ -1,0 +1,90 @@
+"""Answers that somebody else's model gave, counted by both rules."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakescan.cli import main
+from fakescan.evaluate.answers import run_answers
+from fakescan.evaluate.config import EvaluateConfig
+from fakevlm.errors import UserError
+from fakevlm.verdict import Verdict
+from tests.fakevlm.labelled import fields, write_dataset
+
+pytestmark = pytest.mark.unit
+
+ANSWERS: list[dict[str, Any]] = [
+    {"image": "1", "label": 0, "answer": "This is a fake image. The fur repeats."},
+    {"image": "2", "label": 0, "answer": "The scene looks unreal. This is a fake image."},
+    {"image": "3", "label": 1, "answer": "This is a real image."},
+    {"image": "4", "label": 1, "answer": ""},
+]
+
+
+def write(folder: Path, answers: list[dict[str, Any]]) -> Path:
+    file = folder / "answers.jsonl"
+    file.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+    return file
+
+
+def test_both_rules_are_counted_and_their_differences_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, differ = run_answers(write(tmp_path, ANSWERS), None)
+    assert (results.ours.accuracy, results.ours.undecided) == (0.75, 1)
+    assert results.upstream.accuracy == pytest.approx(2.5 / 4), "unreal counts as real, a coin is half right"
+    assert [(one.index, one.ours, one.upstream) for one in differ] == [
+        (1, Verdict.FAKE, Verdict.REAL), (3, Verdict.UNCERTAIN, None),
+    ]  # fmt: skip
+    with pytest.raises(SystemExit) as exit:
+        main(["evaluate", "--answers", str(tmp_path / "answers.jsonl")])
+    assert exit.value.code == 0
+    out = capsys.readouterr().out
+    assert "2: ours fake, upstream real: 'The scene looks unreal." in out
+    assert "upstream a coin toss" in out
+    assert "part of a word" in out
+
+
+def test_labels_and_references_come_from_the_dataset(tmp_path: Path) -> None:
+    data = write_dataset(
+        tmp_path / "data",
+        [fields("animal/real/1.png"), fields("animal/fake/2.png", 0), fields("animal/fake/3.png", 0)],
+        split="test",
+    )
+    file = write(
+        tmp_path,
+        [
+            {"image": "animal/real/1.png", "answer": "This is a real image. The fur is even.", "logit": -2.0},
+            {"image": "2.png", "answer": "This is a real image. The fur is even.", "logit": -1.0},
+        ],
+    )
+    config = EvaluateConfig(data=str(data), output=str(tmp_path / "out"))
+    results, differ = run_answers(file, config)
+    assert (results.answers, results.unanswered, results.ours.accuracy) == (2, 1, 0.5)
+    assert results.upstream == results.ours
+    assert not differ
+    assert results.scored is not None
+    assert results.scored.auroc == 1.0
+    assert results.texts is not None
+    assert results.texts.rouge_l == pytest.approx((1 + 8 / 9) / 2)  # of nine words, fake is another
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["answers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([{"image": "9.png", "answer": "real"}], r"^answers: 1 are of images that .* does not have, such as '9\.png'"),
+        ([{"image": "1.png", "answer": "real", "label": 0}], r"^answers: '1\.png' has label 0 here and the other in"),
+    ],
+)
+def test_answers_that_do_not_fit_the_dataset(answers: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data", [fields("animal/real/1.png")], split="test")
+    with pytest.raises(UserError, match=message):
+        run_answers(write(tmp_path, answers), EvaluateConfig(data=str(data), output=""))
+
+
+def test_answers_without_labels(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^answers: 1 have no label, such as 'a'; name the dataset with --data"):
+        run_answers(write(tmp_path, [{"image": "a", "answer": "real"}]), None)

@@ -1,0 +1,83 @@
+"""Calibration: fitted on one part of the images, shown on another."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fakescan.evaluate.benchmark import Labelled
+from fakescan.evaluate.calibrate import Stored, calibrate, print_calibrated
+from fakescan.evaluate.judged import Judged
+from fakevlm.errors import UserError
+from fakevlm.verdict import Calibration
+from tests.fakescan.evaluate.conftest import MakeJudged
+
+pytestmark = pytest.mark.unit
+
+
+def overconfident(make_judged: MakeJudged, count: int, *, copies: int = 1) -> Judged:
+    """Logits that are three times too large; `copies` images of each photograph."""
+    draw = np.random.default_rng(0)
+    truth = np.arange(count) % 2 == 0
+    logit = draw.normal(np.where(truth, 1.0, -1.0), 1.0)  # log-odds 2 x: as good as the normals allow
+    images = [
+        Labelled(f"{number}.png", bool(fake), "", "", f"photograph {number // (2 * copies)}", "")
+        for number, fake in enumerate(truth)
+    ]
+    judged = make_judged(images, [0.5] * count)
+    rows = judged.rows.set_column(judged.rows.schema.get_field_index("logit"), "logit", [6.0 * logit])
+    return Judged(judged.run, judged.images, rows, {})
+
+
+def test_calibration_makes_scores_honest_and_the_threshold_holds(make_judged: MakeJudged) -> None:
+    found = calibrate([overconfident(make_judged, 12_000)], Calibration(), fpr=0.05, missed=0.05)
+    assert found.calibration.temperature == pytest.approx(3.0, rel=0.1)
+    assert found.before.ece_15 > 0.05
+    assert found.after.ece_15 < 0.03
+    assert found.after.brier < found.before.brier
+    assert found.fpr.low <= 0.05 <= found.fpr.high
+    low, high = found.calibration.uncertain_low, found.calibration.uncertain_high
+    assert low is not None
+    assert low < found.calibration.threshold == high
+    assert sum(found.images.values()) == 12_000
+
+
+def test_photographs_are_in_one_part_whatever_was_made_of_them(make_judged: MakeJudged) -> None:
+    once = calibrate([overconfident(make_judged, 6_000, copies=5)], Calibration(), fpr=0.05, missed=0.05)
+    twice = calibrate([overconfident(make_judged, 6_000, copies=5)] * 2, Calibration(), fpr=0.05, missed=0.05)
+    assert all(count % 10 == 0 for count in once.images.values())
+    assert {name: 2 * count for name, count in once.images.items()} == twice.images
+
+
+@pytest.mark.parametrize(
+    ("count", "fpr", "message"),
+    [
+        (8, 0.05, "^data: too few sources|^calibration: "),
+        (300, 0.001, r"^fpr: 0\.001 takes at least 999 real images, got \d+$"),
+    ],
+)
+def test_too_few_images(make_judged: MakeJudged, count: int, fpr: float, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        calibrate([overconfident(make_judged, count)], Calibration(), fpr=fpr, missed=0.05)
+
+
+def test_what_is_printed_says_what_a_verdict_is_worth(
+    make_judged: MakeJudged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = calibrate([overconfident(make_judged, 6_000)], Calibration(), fpr=0.05, missed=0.05)
+    print_calibrated(Stored(found, "s3://bucket/out/calibration.json", None))
+    out = capsys.readouterr().out
+    assert "within what was asked" in out
+    assert "--calibration s3://bucket/out/calibration.json" in out
+    share = found.found / found.fake
+    rate = found.false_alarms / found.real
+    expected = round(100 * share * 0.01 / (share * 0.01 + rate * 0.99))
+    assert f"1.0%  {expected}" in " ".join(out.split()).replace(f"1.0% {expected}", f"1.0%  {expected}")
+
+
+def test_the_calibration_survives_its_file(make_judged: MakeJudged, tmp_path: Path) -> None:
+    found = calibrate([overconfident(make_judged, 2_000)], Calibration(), fpr=0.05, missed=0.05)
+    file = tmp_path / "calibration.json"
+    file.write_text(found.calibration.model_dump_json())
+    assert Calibration.model_validate(json.loads(file.read_text())) == found.calibration

