@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-STEPS = ("photographs", "forge", "start", "vision", "train", "pack", "evaluate", "ship")
+STEPS = ("photographs", "forge", "start", "vision", "train", "pack", "calibrate", "evaluate", "ship")
 EDGE = 112
 """Pixels of the forged images: the model's input size, so that no artifact is lost to resizing."""
 GRID = ("subtle", "visible", "strong")
@@ -80,7 +80,7 @@ def main() -> None:
     for step in STEPS[: STEPS.index(arguments.until) + 1]:
         started = time.monotonic()
         doing = {"photographs": photographs, "forge": forge, "start": start, "vision": vision}
-        doing |= {"train": train, "pack": pack, "evaluate": evaluate, "ship": ship}
+        doing |= {"train": train, "pack": pack, "calibrate": calibrate, "evaluate": evaluate, "ship": ship}
         doing[step](work, arguments.set)
         took = time.monotonic() - started
         note_time(work, step, took)
@@ -209,6 +209,27 @@ def pack(work: Path, changes: list[str]) -> None:
     write_card(packed, card)
 
 
+def calibrate(work: Path, changes: list[str]) -> None:
+    """Fit temperature and bias to the held-out pairs of the photographs trained on; the threshold stays at one half."""
+    from fakevlm.calibration import fit
+    from fakevlm.checkpoint import read_card, write_card
+    from fakevlm.record import FAKE
+    from fakevlm.verdict import Calibration
+
+    card = read_card(work / "packed")
+    write_card(work / "packed", card.model_copy(update={"calibration": Calibration()}))
+    records = json.loads((work / "data" / "data_json" / "val.json").read_text())
+    images = work / "held-out.txt"
+    images.write_text("".join(f"{work / 'data' / record['image']}\n" for record in records))
+    logits = {row["uri"]: row["logit"] for row in scanned(work, images, explain="none")}
+    fitted = fit(
+        [record["label"] == FAKE for record in records],
+        [logits[str(work / "data" / record["image"])] for record in records],
+    )
+    calibration = Calibration(temperature=fitted.temperature, bias=fitted.bias)
+    write_card(work / "packed", card.model_copy(update={"calibration": calibration}))
+
+
 def evaluate(work: Path, changes: list[str]) -> None:
     """Scan the pairs that were never seen, and a generator's pictures, with what ships; write metrics.json."""
     from tools.photographs import CACHE
@@ -217,20 +238,21 @@ def evaluate(work: Path, changes: list[str]) -> None:
     records = json.loads((work / "data" / "test" / "data_json" / "train.json").read_text())
     metrics = measure(records, scanned(work, work / "data" / "test"))
     faces = write_faces(work / "faces", CACHE / "packages", count=400, seed=0)
-    logits = [row["logit"] for row in scanned(work, faces)]
-    metrics["faces of a DCGAN"] = {"images": len(logits), "found fake": mean(logit > 0 for logit in logits)}
+    found = [row["verdict"] == "fake" for row in scanned(work, faces)]
+    metrics["faces of a DCGAN"] = {"images": len(found), "found fake": mean(found)}
     (work / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     print(json.dumps(metrics, indent=1))
 
 
-def scanned(work: Path, images: Path) -> list[dict[str, Any]]:
-    """The rows of a scan of a folder with the packed model."""
+def scanned(work: Path, images: Path, explain: str = "all") -> list[dict[str, Any]]:
+    """The rows of a scan of a folder or list of images with the packed model."""
     import pyarrow.parquet as pq
 
     model = work / "packed"
-    digest = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()[:12]
-    audit = work / "audits" / f"{images.name}-{digest}"
-    run(str(BIN / "fakescan"), "scan", str(images), "--output", str(audit), "--model", str(model), "--explain", "all")
+    parts = (model / "model.safetensors", model / "fakevlm.json")
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
+    audit = work / "audits" / f"{images.stem}-{digest}"
+    run(str(BIN / "fakescan"), "scan", str(images), "--output", str(audit), "--model", str(model), "--explain", explain)
     return [row for part in sorted((audit / "parts").glob("*.parquet")) for row in pq.read_table(part).to_pylist()]
 
 
@@ -239,8 +261,8 @@ class Judged(NamedTuple):
 
     family: str
     severity: str
-    logit: float
-    real_logit: float
+    score: float
+    real_score: float
     named: bool
     """Whether the explanation names the family."""
 
@@ -257,7 +279,7 @@ def measure(records: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[s
     for real, fake in zip(records[::2], records[1::2], strict=True):
         row = found[fake["image"]]
         named = family_of(row["explanation"] or "") == fake["family"]
-        pair = Judged(fake["family"], fake["severity"], row["logit"], found[real["image"]]["logit"], named)
+        pair = Judged(fake["family"], fake["severity"], row["score"], found[real["image"]]["score"], named)
         judged.append(pair)
     clear = [pair for pair in judged if pair.severity != "subtle"]
     families = sorted({pair.family for pair in judged})
@@ -265,7 +287,7 @@ def measure(records: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[s
         "visible and strong": summary(clear),
         **{severity: summary([pair for pair in judged if pair.severity == severity]) for severity in GRID},
         "families": {family: summary([pair for pair in clear if pair.family == family]) for family in families},
-        "false alarms": mean(pair.real_logit > 0 for pair in judged),
+        "false alarms": mean(pair.real_score >= 0.5 for pair in judged),
     }
 
 
@@ -274,13 +296,15 @@ def summary(pairs: list[Judged]) -> dict[str, float]:
     import numpy as np
 
     from fakevlm.metrics import accuracy, auroc
+    from fakevlm.reliability import confidence_ece
 
-    logits = np.array([logit for pair in pairs for logit in (pair.logit, pair.real_logit)])
+    scores = np.array([score for pair in pairs for score in (pair.score, pair.real_score)])
     fake = np.tile([True, False], len(pairs))
     return {
-        "images": len(logits),
-        "accuracy": round(accuracy(fake, logits > 0), 4),
-        "auroc": round(auroc(fake, logits), 4),
+        "images": len(scores),
+        "accuracy": round(accuracy(fake, scores >= 0.5), 4),
+        "auroc": round(auroc(fake, scores), 4),
+        "ece_15": round(confidence_ece(fake, scores), 4),
         "family_named": mean(pair.named for pair in pairs),
     }
 

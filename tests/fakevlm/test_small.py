@@ -33,5 +33,10 @@ def test_its_model_card_has_the_figures_that_were_measured() -> None:
     metrics = json.loads((BUILT_IN / "metrics.json").read_text())
     card = (BUILT_IN / "README.md").read_text()
     assert min(values["images"] for values in metrics["families"].values()) >= 50
+    together = metrics["visible and strong"]
+    assert together["accuracy"] >= 0.90
+    assert together["auroc"] >= 0.96
+    assert together["family_named"] >= 0.80
+    assert min(values["family_named"] for values in metrics["families"].values()) >= 0.60
     for name, values in ({"visible and strong": metrics["visible and strong"]} | metrics["families"]).items():
         assert f"| {name} | {values['images']:,} | {values['accuracy']:.3f} | {values['auroc']:.3f} |" in card
