@@ -28,15 +28,17 @@ def test_each_forged_picture_is_counted_with_its_original() -> None:
         record("r1.png"), record("f1.png", "banding", "subtle"),
         record("r2.png"), record("f2.png", "banding", "visible"),
     ]  # fmt: skip
-    logits = {"r0.png": -2.0, "f0.png": 3.0, "r1.png": 1.0, "f1.png": -1.0, "r2.png": -3.0, "f2.png": 2.0}
+    scores = {"r0.png": 0.1, "f0.png": 0.9, "r1.png": 0.7, "f1.png": 0.3, "r2.png": 0.05, "f2.png": 0.8}
     said = "This is a fake image. Bright halos run along every edge in the frame."
     rows = [
-        {"uri": f"/somewhere/data/test/{name}", "logit": logit, "explanation": said if name == "f0.png" else None}
-        for name, logit in logits.items()
+        {"uri": f"/somewhere/data/test/{name}", "score": score, "explanation": said if name == "f0.png" else None}
+        for name, score in scores.items()
     ]
     metrics = measure(records, rows)
-    assert metrics["visible and strong"] == {"images": 4, "accuracy": 1.0, "auroc": 1.0, "family_named": 0.5}
-    assert metrics["subtle"] == {"images": 2, "accuracy": 0.0, "auroc": 0.0, "family_named": 0.0}
+    clear = {"images": 4, "accuracy": 1.0, "auroc": 1.0, "ece_15": 0.1125, "family_named": 0.5}
+    assert metrics["visible and strong"] == clear
+    subtle = {"images": 2, "accuracy": 0.0, "auroc": 0.0, "ece_15": 0.7, "family_named": 0.0}
+    assert metrics["subtle"] == subtle
     assert metrics["false alarms"] == pytest.approx(1 / 3, abs=1e-4)
     card = model_card(
         {**metrics, "faces of a DCGAN": {"images": 4, "found fake": 0.25}},
