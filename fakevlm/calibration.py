@@ -74,17 +74,17 @@ def threshold_for(real_scores: ArrayLike, fpr: float) -> float:
 
 
 def uncertain_band(
-    fake_scores: ArrayLike, threshold: float, share: float = 0.05
+    fake_scores: ArrayLike, threshold: float, missed: float = 0.05
 ) -> tuple[float, float] | tuple[None, None]:
     """The scores below the threshold at which too many fakes lie for the verdict real: `uncertain_low` and `_high`.
 
-    A new fake image scores below the low end, and passes as real, with a probability of at most `share`. The low end is
-    the floor((n + 1) share)-th lowest of `fake_scores`, float[n] from 0 to 1; the high end is the threshold. Both are
-    None where so few fakes lie below the threshold that no band is needed. Raises UserError when n is below
-    1 / share - 1 and for a share that is none; ValueError for scores that are none.
+    A new fake image scores below the low end, and passes as real, with a probability of at most `missed`. The low end
+    is the floor((n + 1) missed)-th lowest of `fake_scores`, float[n] from 0 to 1; the high end is the threshold. Both
+    are None where so few fakes lie below the threshold that no band is needed. Raises UserError when n is below
+    1 / missed - 1 and for one that is no share; ValueError for scores that are none.
     """
     values = _sorted_scores(fake_scores)
-    low = float(values[_rank(len(values), share, "share", "fake") - 1])
+    low = float(values[_rank(len(values), missed, "missed", "fake") - 1])
     return (low, threshold) if low < threshold else (None, None)
 
 

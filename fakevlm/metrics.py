@@ -57,7 +57,7 @@ def balanced_accuracy(is_fake: ArrayLike, says_fake: ArrayLike) -> float:
 
 
 def f1(truth: ArrayLike, said: ArrayLike) -> float:
-    """Harmonic mean of precision and recall of the class that is True in both bool[n]; NaN where the class is absent.
+    """Harmonic mean of precision and recall of the class that is True in both bool[n]; NaN where it is in neither.
 
     The paper's F1 is that of the class real: `f1(~is_fake, ~says_fake)`.
     """

@@ -25,6 +25,7 @@ def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("-o", "--output", metavar="URL", help="Folder or prefix of what comes out; resumed if begun."),
             click.option("--model", metavar="M", help="Checkpoint: local path, hub id or URL."),
             click.option("--sample", type=int, metavar="N", help="Only N images, drawn at random from both classes."),
+            click.option("--retry-errors", is_flag=True, help="Judge images again that ended in an error."),
             click.option(
                 "--engine", metavar="vllm|fake", help="fake simulates: verdicts mean nothing (default: vllm)."
             ),
@@ -79,7 +80,7 @@ def evaluate(
         from fakescan.evaluate.answers import print_answers, run_answers
         from fakescan.evaluate.settings import answers_config
 
-        print_answers(*run_answers(answers, answers_config(flags)))
+        print_answers(run_answers(answers, answers_config(flags)))
         return
     from fakescan.evaluate.settings import evaluate_config
 

@@ -14,7 +14,7 @@ from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.files import METRICS
 from fakescan.evaluate.measure import measure_texts
 from fakescan.evaluate.results import Scores, Texts, scores
-from fakescan.evaluate.table import named, percent
+from fakescan.evaluate.table import named, percent, text_remarks
 from fakescan.storage import put_atomic
 from fakescan.tables import number_table, wide_console
 from fakevlm.answers_file import Answer, read_answers
@@ -38,10 +38,24 @@ class Counted(BaseModel):
     """95 % Wilson interval."""
     accuracy_high: float
     f1_fake: float | None
+    """Null where the class is absent, and where a coin would have a part in it."""
     f1_real: float | None
     """The paper's F1."""
     undecided: int
     """Answers without a verdict: by our rule they are wrong, upstream's tosses a coin and is right for half of them."""
+
+
+class Differing(BaseModel):
+    """One answer that both rules read differently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str
+    ours: str
+    upstream: str | None
+    """Null for a coin toss."""
+    reason: str
+    text: str
 
 
 class AnswersResults(BaseModel):
@@ -57,25 +71,29 @@ class AnswersResults(BaseModel):
     upstream: Counted
     disagreements: dict[str, int]
     """Answers that both rules read differently, by the reason."""
+    differing: list[Differing]
+    """All of them."""
     texts: Texts | None
     scored: Scores | None
     """From the scores, where every answer has one."""
 
 
-def run_answers(file: Path, config: EvaluateConfig | None) -> tuple[AnswersResults, list[Disagreement]]:
+def run_answers(file: Path, config: EvaluateConfig | None) -> AnswersResults:
     """Count the answers of a file. The labels are in it, or `config` says where. Raises UserError."""
     answers = read_answers(file)
-    images = _labelled(answers, config)
+    known = () if config is None else read_images(config, usual_split="test").images
+    images = _labelled(answers, config, known)
     texts = [answer.text for answer in answers]
     truth = np.array([image.is_fake for image in images], dtype=np.bool_)
     differ = disagreements(texts)
     results = AnswersResults(
         answers=len(answers),
         fakes=int(truth.sum()),
-        unanswered=0 if config is None else len(read_images(config, usual_split="test")[0]) - len(answers),
+        unanswered=len(known) - len(answers) if known else 0,
         ours=_counted(truth, [parse_answer(text) for text in texts], coin=0.0),
         upstream=_counted(truth, [upstream_verdict(text) for text in texts], coin=0.5),
         disagreements=dict(Counter(str(one.reason) for one in differ).most_common()),
+        differing=[_differing(answers[one.index].image, one) for one in differ],
         texts=measure_texts([image.reference for image in images], texts),
         scored=_scored(truth, answers),
     )
@@ -83,10 +101,15 @@ def run_answers(file: Path, config: EvaluateConfig | None) -> tuple[AnswersResul
         check_writable(config.output, config.output_store)
         fs, path = config.output_store.filesystem(config.output)
         put_atomic(fs, f"{path}/{METRICS}", (results.model_dump_json(indent=1) + "\n").encode())
-    return results, differ
+    return results
 
 
-def _labelled(answers: Sequence[Answer], config: EvaluateConfig | None) -> list[Labelled]:
+def _differing(image: str, one: Disagreement) -> Differing:
+    upstream = one.upstream.value if one.upstream else None
+    return Differing(image=image, ours=one.ours.value, upstream=upstream, reason=str(one.reason), text=one.text)
+
+
+def _labelled(answers: Sequence[Answer], config: EvaluateConfig | None, known: Sequence[Labelled]) -> list[Labelled]:
     """The image of each answer."""
     if config is None:
         unlabelled = [answer.image for answer in answers if answer.label is None]
@@ -95,29 +118,29 @@ def _labelled(answers: Sequence[Answer], config: EvaluateConfig | None) -> list[
                 f"answers: {len(unlabelled):,} have no label, such as {unlabelled[0]!r}; name the dataset with --data"
             )
         return [Labelled(one.image, one.label == FAKE, "", "", one.image, "") for one in answers]
-    images, _ = read_images(config, usual_split="test")
-    by_uri = {image.uri: image for image in images}
-    root = config.data.rstrip("/")
-    found = [by_uri.get(answer.image) or _by_end(answer.image, root, by_uri) for answer in answers]
+    names = _names(known)
+    found = [names.get(answer.image) for answer in answers]
     unknown = [answer.image for answer, image in zip(answers, found, strict=True) if image is None]
     if unknown:
         raise UserError(
             f"answers: {len(unknown):,} are of images that {config.data} does not have, such as {unknown[0]!r}"
         )
-    known = [image for image in found if image is not None]
-    for answer, image in zip(answers, known, strict=True):
+    images = [image for image in found if image is not None]
+    seen: set[str] = set()
+    for answer, image in zip(answers, images, strict=True):
         if answer.label is not None and (answer.label == FAKE) != image.is_fake:
             raise UserError(f"answers: {answer.image!r} has label {answer.label} here and the other in {config.data}")
-    return known
+        if image.uri in seen:
+            raise UserError(f"answers: {answer.image!r} is answered twice, under two names")
+        seen.add(image.uri)
+    return images
 
 
-def _by_end(name: str, root: str, by_uri: dict[str, Labelled]) -> Labelled | None:
-    """The image that is called so below the dataset's root, or the only one whose URI ends like that."""
-    direct = next((by_uri[uri] for uri in (f"{root}/{name}", str(Path(root).absolute() / name)) if uri in by_uri), None)
-    if direct is not None:
-        return direct
-    ends = [image for uri, image in by_uri.items() if uri.endswith(f"/{name}")]
-    return ends[0] if len(ends) == 1 else None
+def _names(images: Sequence[Labelled]) -> dict[str, Labelled]:
+    """Each image by its path in the dataset, its URI, and the last part of its path where that is its alone."""
+    last = Counter(image.name.rpartition("/")[2] for image in images)
+    short = {name: image for image in images if last[name := image.name.rpartition("/")[2]] == 1}
+    return {**short, **{image.uri: image for image in images}, **{image.name: image for image in images}}
 
 
 def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, coin: float) -> Counted:
@@ -129,7 +152,9 @@ def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, co
     undecided = int((~decided).sum())
     right = accuracy(truth, said) + coin * undecided / len(truth)
     interval = wilson(round(right * len(truth)), len(truth))
-    values = {"f1_fake": f1(truth, said), "f1_real": f1(~truth, ~said)}
+    # An F1 of coins is no number.
+    tossed = coin and undecided
+    values = {"f1_fake": np.nan if tossed else f1(truth, said), "f1_real": np.nan if tossed else f1(~truth, ~said)}
     return Counted(
         accuracy=right,
         accuracy_low=interval.low,
@@ -140,7 +165,9 @@ def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, co
 
 
 def _scored(truth: NDArray[np.bool_], answers: Sequence[Answer]) -> Scores | None:
-    """All numbers of the answers' scores, or of their logits without a calibration; None unless all have one."""
+    """All numbers of the answers' scores, or of their logits without a calibration; None unless all have the same."""
+    if any(answer.logit is None for answer in answers) and any(answer.score is None for answer in answers):
+        return None
     values = [
         answer.score if answer.score is not None else None if answer.logit is None else _share(answer.logit)
         for answer in answers
@@ -149,14 +176,15 @@ def _scored(truth: NDArray[np.bool_], answers: Sequence[Answer]) -> Scores | Non
         return None
     score = np.array(values, dtype=np.float64)
     verdicts = np.where(score >= 0.5, "fake", "real").tolist()
-    return scores(truth, score, verdicts, 0.5)
+    logit = np.array([answer.logit if answer.logit is not None else answer.score for answer in answers], np.float64)
+    return scores(truth, score, logit, verdicts, 0.5)
 
 
 def _share(logit: float) -> float:
     return float((1 + np.tanh(logit / 2)) / 2)
 
 
-def print_answers(results: AnswersResults, differ: Sequence[Disagreement]) -> None:
+def print_answers(results: AnswersResults) -> None:
     """Print both ways of counting side by side, and where they differ."""
     console = wide_console()
     title = f"{results.answers:,} answers, {results.fakes:,} of them to fake images, %"
@@ -166,22 +194,22 @@ def print_answers(results: AnswersResults, differ: Sequence[Disagreement]) -> No
         f1s = (percent(counted.f1_real), percent(counted.f1_fake))
         table.add_row(name, percent(counted.accuracy), interval, *f1s, f"{counted.undecided:,}")
     console.print(table)
+    if results.upstream.undecided:
+        print("upstream tosses a coin where it finds no verdict: half of those count as right, and F1 is left out")
     if results.scored is not None:
         table = number_table(console, "from the scores, %", "metric", "value")
         for name, value in named(results.scored):
             table.add_row(name, value)
         console.print(table)
-    if results.texts is not None and results.texts.compared:
-        texts = results.texts
-        print(f"ROUGE_L {percent(texts.rouge_l)}   CSS {percent(texts.css)} by {texts.encoder}")
+    for line in text_remarks(results.texts):
+        console.print(line, soft_wrap=True)
     if results.unanswered:
         print(f"warning: {results.unanswered:,} labelled images have no answer and are left out")
-    print(f"read differently: {len(differ):,} answers")
+    print(f"read differently: {len(results.differing):,} answers")
     for reason, count in results.disagreements.items():
         print(f"  {reason:<16} {count:>8,}")
-    for one in differ[:SHOWN]:
-        upstream = one.upstream.value if one.upstream else "a coin toss"
+    for one in results.differing[:SHOWN]:
         text = " ".join(one.text.split())
-        print(f"  {one.index + 1}: ours {one.ours.value}, upstream {upstream}: {text[:100]!r}")
-    if len(differ) > SHOWN:
-        print(f"  … and {len(differ) - SHOWN:,} more")
+        print(f"  {one.image}: ours {one.ours}, upstream {one.upstream or 'a coin toss'}: {text[:100]!r}")
+    if len(results.differing) > SHOWN:
+        print(f"  … and {len(results.differing) - SHOWN:,} more (all are in {METRICS} of --output)")

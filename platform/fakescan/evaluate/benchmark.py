@@ -1,22 +1,21 @@
 """The labelled images of a benchmark: FakeClue, LOKI, DD-VQA, or any tree with folders named real and fake."""
 
-import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fakescan.address import redact, scheme_of
+from fakescan.address import file_path, redact, scheme_of
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.sources import open_source
-from fakescan.store import Store
 from fakevlm.dataset import open_dataset, split_names
-from fakevlm.dataset_place import is_local
 from fakevlm.errors import UserError
 from fakevlm.record import Record
 
 _LABELS = {"real": False, "fake": True}
 """Whether an image is fake, by the name of a folder above it."""
+_ABOVE_GENERATORS = ("fake", "manipulated_sequences")
+"""Folders whose own folders are called after what made the images; the second is FaceForensics++'s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,11 @@ class Labelled:
     """Photograph or video that it was made from; its URI where nobody says."""
     reference: str
     """What a good explanation says; empty where there is none."""
+    name: str = ""
+    """Its path in the benchmark."""
+    size: int | None = None
+    """Bytes, where the listing says so."""
+    etag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,19 @@ class Benchmark:
     images: tuple[Labelled, ...]
     repeated: int
     """Records left out because their image had come before."""
+    split: str | None
+    """The file of records that was read."""
 
 
 def read_benchmark(config: EvaluateConfig) -> Benchmark:
     """All images with their labels, in the order of the benchmark. Raises UserError when there are none."""
-    images, repeated = read_images(config, usual_split="test")
-    return Benchmark(_drawn(images, config.sample), repeated)
+    whole = read_images(config, usual_split="test")
+    return replace(whole, images=_drawn(whole.images, config.sample))
 
 
-def read_images(config: EvaluateConfig, *, usual_split: str) -> tuple[tuple[Labelled, ...], int]:
-    """All images of `config.data`, each once, and how many came again. Raises UserError when there are none."""
-    found = _tree(config) if config.benchmark == "folder" else _records(config, usual_split)
+def read_images(config: EvaluateConfig, *, usual_split: str) -> Benchmark:
+    """All images of `config.data`, whatever `config.sample` says. Raises UserError when there are none."""
+    split, found = (None, _tree(config)) if config.benchmark == "folder" else _records(config, usual_split)
     unique: dict[str, Labelled] = {}
     repeated = 0
     for image in found:
@@ -64,7 +70,7 @@ def read_images(config: EvaluateConfig, *, usual_split: str) -> tuple[tuple[Labe
             raise UserError(f"data: {redact(image.uri)} is called real and fake; see fakescan data validate")
     if not unique:
         raise UserError(f"data: {redact(config.data)} holds no labelled images")
-    return tuple(unique.values()), repeated
+    return Benchmark(tuple(unique.values()), repeated, split)
 
 
 def _drawn(images: tuple[Labelled, ...], sample: int | None) -> tuple[Labelled, ...]:
@@ -79,16 +85,26 @@ def _drawn(images: tuple[Labelled, ...], sample: int | None) -> tuple[Labelled, 
     return tuple(images[number] for number in sorted(chosen))
 
 
-def _records(config: EvaluateConfig, usual_split: str) -> Iterator[Labelled]:
+def _records(config: EvaluateConfig, usual_split: str) -> tuple[str, Iterator[Labelled]]:
+    """The split that is read, and its images."""
     fs, path = config.data_store.filesystem(config.data)
     names = split_names(path, fs)
     split = config.split or (usual_split if usual_split in names and len(names) > 1 else None)
     dataset = open_dataset(path, fs, split=split, record_format=config.benchmark)
-    scheme = "" if is_local(fs) else f"{scheme_of(config.data)}://"
-    for record in dataset.records:
-        uri = f"{scheme}{dataset.image_path(record)}"
-        maker = _maker(record) if record.is_fake else ""
-        yield Labelled(uri, record.is_fake, record.cate, maker, record.source or uri, record.answer)
+    return dataset.split, (
+        _labelled(record, _uri(config.data, dataset.image_path(record))) for record in dataset.records
+    )
+
+
+def _labelled(record: Record, uri: str) -> Labelled:
+    maker = _maker(record) if record.is_fake else ""
+    return Labelled(uri, record.is_fake, record.cate, maker, record.source or uri, record.answer, record.image)
+
+
+def _uri(data: str, path: str) -> str:
+    """The address of a path in the data's store; those of web stores are whole already."""
+    scheme = scheme_of(data)
+    return path if scheme in ("file", "http") else f"{scheme}://{path}"
 
 
 def _maker(record: Record) -> str:
@@ -99,26 +115,30 @@ def _maker(record: Record) -> str:
 
 def _below_fake(path: str) -> str:
     folders = path.split("/")[:-1]
-    lower = [folder.lower() for folder in folders]
-    after = lower.index("fake") + 1 if "fake" in lower else len(folders)
+    after = next((i + 1 for i, folder in enumerate(folders) if folder.lower() in _ABOVE_GENERATORS), len(folders))
     return folders[after] if after < len(folders) else ""
 
 
 def _tree(config: EvaluateConfig) -> Iterator[Labelled]:
     if config.split is not None:
         raise UserError("split: a folder tree has none; name the tree of the split as the data")
-    root = _root(config.data, config.data_store)
+    source = open_source(config.data, config.data_store)
     unlabelled = 0
-    for table in open_source(config.data, config.data_store):
-        for uri in table["uri"].to_pylist():
-            path = uri.removeprefix(root).lstrip("/")
+    for table in source:
+        if source.kind != "objects":
+            raise UserError(f"data: {redact(config.data)} is no tree of image files; unpack it, or name its folder")
+        for entry in table.select(["uri", "size", "etag"]).to_pylist():
+            uri = entry["uri"]
+            path = _relative(uri, config.data)
             folders = path.lower().split("/")[:-1]
-            label = next((_LABELS[folder] for folder in reversed(folders) if folder in _LABELS), None)
-            if label is None:
+            place = max((number for number, folder in enumerate(folders) if folder in _LABELS), default=None)
+            if place is None:
                 unlabelled += 1
                 continue
-            above = [part for part in path.split("/")[: _depth(folders)] if part]
-            yield Labelled(uri, label, "/".join(above), _below_fake(path) if label else "", uri, "")
+            is_fake = _LABELS[folders[place]]
+            category = "/".join(path.split("/")[:place])
+            maker = _below_fake(path) if is_fake else ""
+            yield Labelled(uri, is_fake, category, maker, uri, "", path, entry["size"], entry["etag"])
     if unlabelled:
         raise UserError(
             f"data: {unlabelled:,} images of {redact(config.data)} stand below no folder named real or fake; "
@@ -126,11 +146,9 @@ def _tree(config: EvaluateConfig) -> Iterator[Labelled]:
         )
 
 
-def _depth(folders: list[str]) -> int:
-    """How many folders are above the last one that labels."""
-    return max(number for number, folder in enumerate(folders) if folder in _LABELS)
-
-
-def _root(data: str, store: Store) -> str:
-    filesystem, path = store.filesystem(data)
-    return posixpath.normpath(path) if is_local(filesystem) else f"{scheme_of(data)}://{path}"
+def _relative(uri: str, root: str) -> str:
+    """The path of an image below the root: folders above that say nothing of it."""
+    local = scheme_of(root) == "file"
+    path, above = (file_path(uri), file_path(root)) if local else (uri.partition("://")[2], root.partition("://")[2])
+    above = above.rstrip("/") + "/"
+    return path.removeprefix(above) if path.startswith(above) else path.rpartition("/")[2]

@@ -1,6 +1,7 @@
 """Fits a checkpoint's calibration, and shows on images that it was not fitted to what it is worth."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fakescan.access import check_readable, check_writable
 from fakescan.address import file_path, redact, scheme_of
+from fakescan.engine.config import FakeConfig
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import CalibrateConfig
 from fakescan.evaluate.judged import Judged, judge
@@ -24,6 +26,8 @@ from fakevlm.errors import UserError
 from fakevlm.metrics import Interval, wilson
 from fakevlm.reliability import brier, confidence_ece
 from fakevlm.verdict import Calibration, calibrated
+
+logger = logging.getLogger(__name__)
 
 FILE = "calibration.json"
 PARTS = {"fit": 0.4, "threshold": 0.3, "check": 0.3}
@@ -72,7 +76,9 @@ class Stored:
     url: str
     """Of the file with the calibration."""
     card: str | None
-    """Of the checkpoint, which has it now; None where that cannot be written."""
+    """Of the checkpoint, which has it now; None where that is not written."""
+    errors: dict[str, int]
+    """Images without a score, by error code."""
 
 
 def run_calibration(config: CalibrateConfig, *, ray_address: str | None = None, verbose: bool = False) -> Stored:
@@ -90,7 +96,9 @@ def run_calibration(config: CalibrateConfig, *, ray_address: str | None = None, 
     found = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
     fs, path = config.output_store.filesystem(config.output)
     put_atomic(fs, f"{path}/{FILE}", (found.calibration.model_dump_json(indent=1) + "\n").encode())
-    return Stored(found, f"{config.output.rstrip('/')}/{FILE}", _store(config.model, found.calibration))
+    simulated = isinstance(config.engine, FakeConfig)
+    card = None if simulated else _store(config.model, found.calibration)
+    return Stored(found, f"{config.output.rstrip('/')}/{FILE}", card, judged[NONE].errors)
 
 
 def calibrate(judged: list[Judged], old: Calibration, *, fpr: float, missed: float) -> Calibrated:
@@ -99,7 +107,8 @@ def calibrate(judged: list[Judged], old: Calibration, *, fpr: float, missed: flo
     check, chosen = part == "check", part == "threshold"
     if truth[check].all() or not truth[check].any():
         raise UserError("data: too few sources: none of one class is left to check the calibration on; add images")
-    fitted = fit(truth[part == "fit"], logit[part == "fit"])
+    fitting = (part == "fit") & np.isfinite(logit)
+    fitted = fit(truth[fitting], logit[fitting])
     scaling = Calibration(temperature=fitted.temperature, bias=fitted.bias)
     score = calibrated(logit, scaling)
     threshold = threshold_for(score[chosen & ~truth], fpr)
@@ -126,21 +135,28 @@ def calibrate(judged: list[Judged], old: Calibration, *, fpr: float, missed: flo
 
 
 def _joined(judged: list[Judged]) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_]]:
-    """Labels bool[n], logits float64[n] and the part of each image under every condition.
+    """Labels bool[n], logits float64[n] and parts of the images.
 
-    Without those for which the model rules one of the words out: their logit is infinite.
+    What is fitted to has every image under every condition; for the threshold and the check, which count images, each
+    is there under one condition, by its name.
     """
     truth = np.concatenate([one.is_fake for one in judged])
     logit = np.concatenate([one.logit for one in judged])
     part = np.array([_part(image.source) for one in judged for image in one.images])
-    finite = np.isfinite(logit)
-    return truth[finite], logit[finite], part[finite]
+    condition = np.repeat(np.arange(len(judged)), [len(one.images) for one in judged])
+    chosen = [int(_place(image.uri) * len(judged)) for one in judged for image in one.images]
+    kept = (part == "fit") | (condition == np.array(chosen))
+    return truth[kept], logit[kept], part[kept]
+
+
+def _place(name: str) -> float:
+    """A number from 0 to 1 that belongs to a name, whatever else is in the set."""
+    return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:6]) / 2**48
 
 
 def _part(source: str) -> str:
-    """The part of a photograph and of all that was made from it: by its name, whatever else is in the set."""
-    place = int.from_bytes(hashlib.sha256(source.encode()).digest()[:8]) / 2**64
-    total = 0.0
+    """The part of a photograph and of all that was made from it."""
+    place, total = _place(source), 0.0
     for name, share in PARTS.items():
         total += share
         if place < total:
@@ -153,14 +169,15 @@ def _quality(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> Quality:
 
 
 def _store(model: str | None, calibration: Calibration) -> str | None:
-    """Write the calibration into the card of a checkpoint in a local folder; the card's path."""
+    """Write the calibration into the card of a checkpoint in a local folder; the card's path, None without one."""
     if model is None or scheme_of(model) != "file" or not Path(file_path(model)).is_dir():
         return None
     folder = Path(file_path(model))
     try:
         write_card(folder, read_card(folder).model_copy(update={"calibration": calibration}))
     except OSError as error:
-        raise UserError(f"model: {folder} cannot be written: {error.strerror}; scan with --calibration") from None
+        logger.warning("model: %s cannot be written: %s", folder, error.strerror)
+        return None
     return str(folder / "fakevlm.json")
 
 
@@ -188,9 +205,21 @@ def print_calibrated(stored: Stored) -> None:
     )
     table = number_table(console, "what the verdict fake is worth", "fakes among the images", "of 100 flagged are fake")
     for prevalence in PREVALENCES:
-        table.add_row(f"{prevalence:.1%}", f"{100 * worth(found, rate, prevalence):.0f}")
+        table.add_row(f"{prevalence:.1%}", _worth(done, prevalence))
     console.print(table)
+    print("(from the lowest to the highest false-alarm rate that the check allows)")
+    if stored.errors:
+        codes = ", ".join(f"{code} {count:,}" for code, count in sorted(stored.errors.items()))
+        print(f"warning: {sum(stored.errors.values()):,} images have no score and are left out: {codes}")
     if stored.card:
         print(f"stored with the checkpoint: {stored.card}")
     else:
         print(f"this checkpoint is not written to; scan with --calibration {redact(stored.url)}")
+
+
+def _worth(done: Calibrated, prevalence: float) -> str:
+    """How many of 100 flagged images are fake, over the interval of the false-alarm rate."""
+    if not done.found and not done.false_alarms:
+        return "nothing was flagged"
+    low, high = (100 * worth(done.found / done.fake, rate, prevalence) for rate in (done.fpr.high, done.fpr.low))
+    return f"{low:.0f} to {high:.0f}"

@@ -14,11 +14,11 @@ from fakevlm.reliability import reliability
 _REAL, _FAKE, _LINE = "#2a9d8f", "#d1495b", "#30507a"
 
 
-def roc_chart(is_fake: NDArray[np.bool_], score: NDArray[np.float64], auroc: float) -> str:
-    """The ROC curve: labels bool[n], P(fake) float[n], both classes present."""
+def roc_chart(is_fake: NDArray[np.bool_], logit: NDArray[np.float64], auroc: float) -> str:
+    """The ROC curve: labels bool[n], logits float[n], both classes present."""
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
-    axes.step(*roc(is_fake, score), where="post", color=_LINE)
+    axes.step(*roc(is_fake, logit), where="post", color=_LINE)
     axes.set(xlabel="real images called fake", ylabel="fake images found", title=f"ROC, area {auroc:.3f}")
     return _svg(figure)
 
@@ -77,8 +77,11 @@ def _figure(width: float = 3.7, height: float = 3.3) -> tuple[Any, Any]:
 
 
 def _svg(figure: Any) -> str:
-    """Without XML's preamble, and without a date that would make each report another file."""
+    """Without XML's preamble, without a date and with fixed names: the same numbers give the same file."""
+    import matplotlib
+
     sink = io.StringIO()
-    figure.savefig(sink, format="svg", metadata={"Date": None})
+    with matplotlib.rc_context({"svg.hashsalt": "fakescan"}):
+        figure.savefig(sink, format="svg", metadata={"Date": None})
     text = sink.getvalue()
     return re.sub(r"^.*?(?=<svg)", "", text, flags=re.DOTALL)

@@ -50,14 +50,14 @@ class Comparison:
 def compare(first: str, second: str, store: Store) -> Comparison:
     """Compare two evaluations by their folders. Raises UserError where they share no images or disagree on labels."""
     one, other = _open(first, store), _open(second, store)
-    truth, a, b = _aligned(one, other)
+    truth, a, b, logit_a, logit_b = _aligned(one, other)
     if not len(truth):
         raise UserError(f"compare: {redact(first)} and {redact(second)} have no image in common")
     said_a, said_b = a >= one.results.threshold, b >= other.results.threshold
     values = {"accuracy": _of(accuracy, truth, said_a, said_b, 10_000)}
-    values["F1 of class real"] = _of(lambda is_fake, said: f1(~is_fake, ~said), truth, said_a, said_b, 10_000)
     if truth.any() and not truth.all():
-        values["AUROC"] = _of(auroc, truth, a, b, 2_000)
+        values["F1 of class real"] = _of(lambda is_fake, said: f1(~is_fake, ~said), truth, said_a, said_b, 10_000)
+        values["AUROC"] = _of(auroc, truth, logit_a, logit_b, 2_000)
     dropped = one.rows.num_rows + other.rows.num_rows - 2 * len(truth)
     return Comparison(one.name, other.name, len(truth), dropped, values)
 
@@ -80,14 +80,15 @@ def _open(url: str, store: Store) -> _Side:
     return _Side(results, rows)
 
 
-def _aligned(one: _Side, other: _Side) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Labels bool[n] and both scores float64[n] of the images that both have."""
-    left, right = one.rows.select(["uri", "is_fake", "score"]), other.rows.select(["uri", "is_fake", "score"])
+def _aligned(one: _Side, other: _Side) -> tuple[NDArray[Any], ...]:
+    """Labels bool[n], both scores and both logits float64[n] of the images that both have."""
+    left, right = (side.rows.select(["uri", "is_fake", "score", "logit"]) for side in (one, other))
     both = left.join(right, "uri", join_type="inner", right_suffix="_other", use_threads=False)
     truth = both["is_fake"].to_numpy()
     if (truth != both["is_fake_other"].to_numpy()).any():
         raise UserError("compare: the two evaluations call the same images real and fake; see fakescan data validate")
-    return truth, both["score"].to_numpy().astype(np.float64), both["score_other"].to_numpy().astype(np.float64)
+    names = ("score", "score_other", "logit", "logit_other")
+    return truth, *(both[name].to_numpy().astype(np.float64) for name in names)
 
 
 def print_comparison(found: Comparison) -> None:
@@ -106,5 +107,7 @@ def print_comparison(found: Comparison) -> None:
         better = "first" if difference.difference > 0 else "second"
         verdict = f"the {better} is better, by more than chance" if real else "no difference beyond chance"
         console.print(f"{name}: {verdict}")
+    if "AUROC" not in found.values:
+        console.print("F1 and AUROC: not defined, because the images are of one class only")
     if found.dropped:
         console.print(f"{found.dropped:,} images stand in only one of the two and are left out")

@@ -40,6 +40,8 @@ class EvaluateConfig(BaseModel):
     """Leave the near-duplicates out of all numbers."""
     max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
     """Longest explanation, in tokens."""
+    retry_errors: bool = False
+    """Judge the images again that ended in an error."""
     engine: EngineConfig = VllmConfig()
     """The engine and its settings; `kind: fake` simulates one."""
     replicas: Annotated[Replicas, BeforeValidator(parse_replicas)] = Replicas()

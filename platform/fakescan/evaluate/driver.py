@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from fakescan.access import check_readable, check_writable
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import EvaluateConfig
-from fakescan.evaluate.duplicates import find_duplicates
+from fakescan.evaluate.duplicates import find_duplicates, read_training
 from fakescan.evaluate.files import IMAGES, METRICS, REPORT
 from fakescan.evaluate.judged import Judged, judge
 from fakescan.evaluate.measure import measure
@@ -37,19 +37,22 @@ def run_evaluation(config: EvaluateConfig, *, ray_address: str | None = None, ve
     check_readable(config.data, config.data_store)
     check_writable(config.output, config.output_store)
     benchmark = read_benchmark(config)
-    duplicates = find_duplicates(config, benchmark.images)
+    trained = read_training(config)
     judged = judge(
         config, benchmark.images, "scan",
         conditions=(NONE,), explain=config.explain, ray_address=ray_address, verbose=verbose,
     )  # fmt: skip
-    if not judged[NONE].images:
-        codes = ", ".join(f"{code} {count:,}" for code, count in judged[NONE].errors.items())
-        raise UserError(f"data: none of {len(benchmark.images):,} images could be judged ({codes})")
     if config.conditions:
         judged |= judge(
             config, benchmark.images, "robustness",
             conditions=config.conditions, explain=False, ray_address=ray_address, verbose=verbose,
         )  # fmt: skip
+    duplicates = None if trained is None else find_duplicates(config, benchmark.images, trained)
+    if duplicates is not None and config.exclude_duplicates:
+        judged = {name: of.without(duplicates.uris) for name, of in judged.items()}
+    if not judged[NONE].images:
+        codes = ", ".join(f"{code} {count:,}" for code, count in judged[NONE].errors.items()) or "all near-duplicates"
+        raise UserError(f"data: nothing is left of {len(benchmark.images):,} images to measure ({codes})")
     results = measure(config, benchmark, judged, duplicates)
     write_files(config, results, judged)
     return Evaluation(config.output.rstrip("/"), results, judged)

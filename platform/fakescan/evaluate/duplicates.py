@@ -3,30 +3,50 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
 from fakescan.data_report import Counting
 from fakescan.evaluate.benchmark import Labelled, read_images
 from fakescan.evaluate.config import EvaluateConfig
+from fakescan.failure import store_errors
 from fakescan.store import Store
-from fakevlm.errors import ImageError
+from fakevlm.errors import ImageError, UserError
 from fakevlm.image_file import read_image
-from fakevlm.location import remote_errors
 from fakevlm.near_duplicates import LEAST_QUALITY, Bits, hash_image, near_duplicates
 
 _MAX_PIXELS = 100_000_000
 
 
-def find_duplicates(config: EvaluateConfig, images: Sequence[Labelled]) -> frozenset[str] | None:
-    """URIs of the images that are near one of the training set; None when no training set is named."""
+@dataclass(frozen=True)
+class Duplicates:
+    """Images that are nearly in the training set."""
+
+    uris: frozenset[str]
+    unhashed: int
+    """Images of either set that cannot be read, or are too smooth to be told from others."""
+
+
+def read_training(config: EvaluateConfig) -> tuple[Labelled, ...] | None:
+    """The images of the training set; None when none is named. Raises UserError."""
     if config.training is None:
         return None
     place = {"data": config.training, "split": config.training_split}
-    trained, _ = read_images(config.model_copy(update=place), usual_split="train")
+    try:
+        return read_images(config.model_copy(update=place), usual_split="train").images
+    except UserError as error:
+        raise UserError(f"training: {error}") from None
+
+
+def find_duplicates(config: EvaluateConfig, images: Sequence[Labelled], trained: Sequence[Labelled]) -> Duplicates:
+    """The images that are near one of the training set. Raises UserError where nothing of that can be read."""
     numbers, tested = _hashes(images, config.data_store, "hashing the benchmark")
     _, known = _hashes(trained, config.data_store, "hashing the training set")
-    return frozenset(images[numbers[found.first]].uri for found in near_duplicates(tested, known))
+    if not len(known):
+        raise UserError(f"training: none of the {len(trained):,} images of {config.training} can be read and hashed")
+    near = frozenset(images[numbers[found.first]].uri for found in near_duplicates(tested, known))
+    return Duplicates(near, len(images) + len(trained) - len(tested) - len(known))
 
 
 def _hashes(images: Sequence[Labelled], store: Store, what: str) -> tuple[list[int], Bits]:
@@ -46,8 +66,8 @@ def _hash(uri: str, store: Store) -> Bits | None:
     try:
         image = read_image(filesystem.cat_file(path), max_pixels=_MAX_PIXELS)
     except ImageError:
-        return None  # the scan says of the benchmark's images what is wrong with them
-    except remote_errors():
+        return None
+    except store_errors():
         return None
     made = hash_image(image.rgb)
     return made.bits if made.quality >= LEAST_QUALITY else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 from fakescan.address import redact
 from fakescan.evaluate.benchmark import Labelled
 from fakescan.evaluate.config import EvaluateConfig
+from fakescan.manifest import conform
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
+from fakescan.scan.listed import Listed
 from fakescan.scan.run import RunFile, RunFolder
-from fakescan.scan.selection import Listed
 from fakescan.scan.shards import part_name
 from fakescan.storage import read_bytes
-from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 
 COLUMNS = ["row_id", "uri", "width", "height", "format", "verdict", "score", "logit", "explanation", "error_code"]
@@ -36,20 +37,31 @@ class Judged:
     errors: dict[str, int]
     """The other images, by error code."""
 
-    @property
+    @cached_property
     def is_fake(self) -> NDArray[np.bool_]:
         """bool[n]."""
         return np.array([image.is_fake for image in self.images], dtype=np.bool_)
 
-    @property
+    @cached_property
     def score(self) -> NDArray[np.float64]:
         """P(fake) after the checkpoint's calibration, float64[n]."""
         return np.asarray(self.rows["score"].to_numpy(), dtype=np.float64)
 
-    @property
+    @cached_property
     def logit(self) -> NDArray[np.float64]:
-        """float64[n]."""
+        """float64[n]; infinite where the model rules one of the words out."""
         return np.asarray(self.rows["logit"].to_numpy(), dtype=np.float64)
+
+    @cached_property
+    def verdict(self) -> NDArray[np.object_]:
+        """object[n]: real, fake or uncertain."""
+        return np.array(self.rows["verdict"].to_pylist(), dtype=object)
+
+    def without(self, uris: frozenset[str]) -> "Judged":
+        """The same without some images."""
+        kept = np.array([image.uri not in uris for image in self.images], dtype=np.bool_)
+        images = tuple(image for image, keep in zip(self.images, kept, strict=True) if keep)
+        return Judged(self.run, images, self.rows.filter(kept), self.errors)
 
 
 def judge(
@@ -77,17 +89,18 @@ def judge(
         engine=config.engine,
         replicas=config.replicas,
         gpus_per_replica=config.gpus_per_replica,
+        retry_errors=config.retry_errors,
         input_store=config.data_store,
         output_store=config.output_store,
         model_store=config.model_store,
     )
-    entries = pa.table({"uri": [image.uri for image in images]})
+    columns = {name: [getattr(image, name) for image in images] for name in ("uri", "size", "etag")}
+    entries = conform(pa.table(columns))
     outcome = run_scan(scan, ray_address=ray_address, verbose=verbose, listed=Listed(entries, conditions))
     folder = RunFolder(scan.output, scan.output_store)
     rows = read_rows(folder, outcome.run)
     expected = [redact(image.uri) for image in images] * len(conditions)
-    if rows["uri"].to_pylist() != expected:
-        raise UserError(f"output: {redact(scan.output)} holds an evaluation of other images; use another --output")
+    assert rows["uri"].to_pylist() == expected, "the run's identity holds its images"
     size = len(images)
     return {
         condition: _judged(outcome.run, images, rows.slice(number * size, size))

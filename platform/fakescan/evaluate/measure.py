@@ -9,30 +9,27 @@ from numpy.typing import NDArray
 from fakescan.address import redact
 from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.config import EvaluateConfig
+from fakescan.evaluate.duplicates import Duplicates
 from fakescan.evaluate.judged import Judged
-from fakescan.evaluate.results import Controls, Results, Scores, Texts, scores
+from fakescan.evaluate.results import Controls, Generator, Results, Scores, Texts, scores
 from fakevlm.distortion import NONE
 from fakevlm.headers import SEPARABLE, headers_auroc
+from fakevlm.metrics import auroc, wilson
 from fakevlm.text_metrics import boilerplate, open_encoder, rouge_l
 
 
 def measure(
-    config: EvaluateConfig,
-    benchmark: Benchmark,
-    judged: dict[str, Judged],
-    duplicates: frozenset[str] | None,
+    config: EvaluateConfig, benchmark: Benchmark, judged: dict[str, Judged], duplicates: Duplicates | None
 ) -> Results:
-    """All numbers. `judged` has the images as they are under `none`; `duplicates` are URIs, None for not looked for."""
+    """All numbers of `judged`, which has the images as they are under `none`. No `duplicates`: not looked for."""
     clean = judged[NONE]
     run = clean.run
-    left_out = (duplicates or frozenset()) if config.exclude_duplicates else frozenset()
-    kept = np.array([image.uri not in left_out for image in clean.images], dtype=np.bool_)
     calibration = run.identity.ask.calibration
-    whole = [_scores(of, left_out) for of in judged.values()]
+    by_condition = {name: _scores(of) for name, of in judged.items()}
     return Results(
         benchmark=config.benchmark,
         data=redact(config.data),
-        split=config.split,
+        split=benchmark.split,
         model=run.model,
         weights_sha256=run.identity.weights_sha256,
         warning=run.warning,
@@ -43,39 +40,45 @@ def measure(
         sampled=config.sample is not None,
         repeated=benchmark.repeated,
         errors=clean.errors,
-        overall=whole[0],
-        categories=_groups(clean, [image.category for image in clean.images], kept, kept & False),
-        generators=_groups(clean, [image.generator for image in clean.images], kept, kept & ~clean.is_fake),
-        texts=_texts(clean, kept) if config.explain else None,
-        controls=_controls(config, clean, kept, duplicates),
-        conditions=dict(zip(judged, whole, strict=True)) if len(judged) > 1 else {},
+        overall=by_condition[NONE],
+        categories={name: _scores(clean, mask) for name, mask in _groups([one.category for one in clean.images])},
+        generators={name: _generator(clean, mask) for name, mask in _groups([one.generator for one in clean.images])},
+        texts=_texts(clean) if config.explain else None,
+        controls=_controls(config, clean, duplicates),
+        conditions=by_condition if len(judged) > 1 else {},
     )
 
 
-def _scores(judged: Judged, left_out: frozenset[str]) -> Scores:
-    kept = np.array([image.uri not in left_out for image in judged.images], dtype=np.bool_)
-    return _subset(judged, kept)
-
-
-def _subset(judged: Judged, kept: NDArray[np.bool_]) -> Scores:
-    verdicts = np.array(judged.rows["verdict"].to_pylist(), dtype=object)[kept].tolist()
+def _scores(judged: Judged, mask: NDArray[np.bool_] | None = None) -> Scores:
+    chosen = slice(None) if mask is None else mask
     threshold = judged.run.identity.ask.calibration.threshold
-    return scores(judged.is_fake[kept], judged.score[kept], verdicts, threshold)
+    of = (judged.is_fake[chosen], judged.score[chosen], judged.logit[chosen], judged.verdict[chosen].tolist())
+    return scores(*of, threshold)
 
 
-def _groups(
-    judged: Judged, names: Sequence[str], kept: NDArray[np.bool_], beside: NDArray[np.bool_]
-) -> dict[str, Scores]:
-    """Scores of the images of each name, most first, together with those `beside` them; no name, no group."""
+def _groups(names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Which images have each name, bool[n], most first; no name, no group."""
     named = np.array(names, dtype=object)
-    found = {name: kept & (named == name) for name in sorted(set(named[kept].tolist()) - {""})}
-    largest_first = sorted(found.items(), key=lambda item: -int(item[1].sum()))
-    return {name: _subset(judged, mask | beside) for name, mask in largest_first}
+    found = [(name, named == name) for name in sorted(set(names) - {""})]
+    return sorted(found, key=lambda item: -int(item[1].sum()))
 
 
-def _texts(judged: Judged, kept: NDArray[np.bool_]) -> Texts:
-    references = [image.reference for image, keep in zip(judged.images, kept, strict=True) if keep]
-    return measure_texts(references, [text or "" for text in judged.rows.filter(kept)["explanation"].to_pylist()])
+def _generator(judged: Judged, mask: NDArray[np.bool_]) -> Generator:
+    said = judged.score[mask] >= judged.run.identity.ask.calibration.threshold
+    interval = wilson(int(said.sum()), len(said))
+    beside = mask | ~judged.is_fake
+    return Generator(
+        fakes=len(said),
+        found=float(said.mean()),
+        found_low=interval.low,
+        found_high=interval.high,
+        auroc=_defined(auroc(judged.is_fake[beside], judged.logit[beside])),
+    )
+
+
+def _texts(judged: Judged) -> Texts:
+    said = [text or "" for text in judged.rows["explanation"].to_pylist()]
+    return measure_texts([image.reference for image in judged.images], said)
 
 
 def measure_texts(references: Sequence[str], texts: Sequence[str]) -> Texts:
@@ -98,17 +101,15 @@ def measure_texts(references: Sequence[str], texts: Sequence[str]) -> Texts:
     )
 
 
-def _controls(
-    config: EvaluateConfig, judged: Judged, kept: NDArray[np.bool_], duplicates: frozenset[str] | None
-) -> Controls:
-    rows = judged.rows.filter(kept)
-    sources = [image.source for image, keep in zip(judged.images, kept, strict=True) if keep]
-    formats, widths, heights = (rows[name].to_pylist() for name in ("format", "width", "height"))
-    by_headers = headers_auroc(judged.is_fake[kept], formats, widths, heights, groups=sources)
+def _controls(config: EvaluateConfig, judged: Judged, duplicates: Duplicates | None) -> Controls:
+    formats, widths, heights = (judged.rows[name].to_pylist() for name in ("format", "width", "height"))
+    sources = [image.source for image in judged.images]
+    by_headers = headers_auroc(judged.is_fake, formats, widths, heights, groups=sources)
     return Controls(
         headers_auroc=_defined(by_headers),
         separable=by_headers > SEPARABLE,
-        duplicates=None if duplicates is None else len(duplicates),
+        duplicates=None if duplicates is None else len(duplicates.uris),
+        unhashed=None if duplicates is None else duplicates.unhashed,
         duplicates_excluded=config.exclude_duplicates,
     )
 

@@ -13,11 +13,11 @@ from fakescan.evaluate import charts
 from fakescan.evaluate.judged import Judged
 from fakescan.evaluate.results import Results
 from fakescan.evaluate.table import NAMES, named, percent, remarks
+from fakescan.failure import store_errors
 from fakescan.store import Store
 from fakevlm.distortion import CONDITIONS, NONE, PAPER_ROWS
 from fakevlm.errors import ImageError
 from fakevlm.image_file import read_image
-from fakevlm.location import remote_errors
 from fakevlm.published import SOURCE, published
 
 WORST = 12
@@ -53,7 +53,7 @@ def _charts(results: Results, clean: Judged) -> list[str]:
     drawn = [charts.score_chart(clean.is_fake, clean.score, results.threshold)]
     drawn.append(charts.reliability_chart(clean.is_fake, clean.score))
     if overall.auroc is not None:
-        drawn.append(charts.roc_chart(clean.is_fake, clean.score, overall.auroc))
+        drawn.append(charts.roc_chart(clean.is_fake, clean.logit, overall.auroc))
     return [*drawn, *([charts.conditions_chart(results.conditions)] if results.conditions else [])]
 
 
@@ -98,9 +98,9 @@ def _picture(uri: str, store: Store) -> str:
     filesystem, path = store.filesystem(uri)
     try:
         image = read_image(filesystem.cat_file(path), max_pixels=_MAX_PIXELS).rgb
-    except (ImageError, FileNotFoundError):
+    except ImageError:
         return ""
-    except remote_errors():
+    except store_errors():
         return ""
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     sink = io.BytesIO()

@@ -61,6 +61,19 @@ class Scores(_Part):
     """For each value that is null, why."""
 
 
+class Generator(_Part):
+    """Of one generator's images."""
+
+    fakes: int
+    found: float | None
+    """Share of them at or above the threshold."""
+    found_low: float | None
+    """95 % Wilson interval."""
+    found_high: float | None
+    auroc: float | None
+    """Against all real images of the set; null where there are none."""
+
+
 class Texts(_Part):
     """Of the explanations."""
 
@@ -89,6 +102,8 @@ class Controls(_Part):
     """Whether that is so much that the pixels may not be what is measured."""
     duplicates: int | None
     """Images that nearly are in the training set; null when none was named."""
+    unhashed: int | None
+    """Images of both sets that could not be compared."""
     duplicates_excluded: bool
 
 
@@ -112,16 +127,24 @@ class Results(_Part):
     """Images without a verdict, by error code; they are in no other number."""
     overall: Scores
     categories: dict[str, Scores]
-    generators: dict[str, Scores]
-    """Each with all real images of the set."""
+    generators: dict[str, Generator]
     texts: Texts | None
     controls: Controls
     conditions: dict[str, Scores]
     """Of distorted images at the same threshold; `none` is the images as they are."""
 
 
-def scores(is_fake: NDArray[np.bool_], score: NDArray[np.float64], verdicts: Sequence[str], threshold: float) -> Scores:
-    """All numbers of some images: labels bool[n], P(fake) float[n], and the n verdicts that were given."""
+def scores(
+    is_fake: NDArray[np.bool_],
+    score: NDArray[np.float64],
+    logit: NDArray[np.float64],
+    verdicts: Sequence[str],
+    threshold: float,
+) -> Scores:
+    """All numbers of some images: labels bool[n], P(fake) and logits float[n], and the n verdicts that were given.
+
+    What depends on the order alone is taken from the logits: scores near 1 are equal where logits are not.
+    """
     said = score >= threshold
     right = int((said == is_fake).sum())
     interval = wilson(right, len(is_fake))
@@ -133,10 +156,10 @@ def scores(is_fake: NDArray[np.bool_], score: NDArray[np.float64], verdicts: Seq
         "f1_real": f1(~is_fake, ~said),
         "f1_macro": macro_f1(is_fake, said),
         "balanced_accuracy": balanced_accuracy(is_fake, said),
-        "auroc": auroc(is_fake, score),
-        "average_precision": average_precision(is_fake, score),
-        "tpr_at_fpr_1": tpr_at_fpr(is_fake, score, 0.01).tpr,
-        "tpr_at_fpr_5": tpr_at_fpr(is_fake, score, 0.05).tpr,
+        "auroc": auroc(is_fake, logit),
+        "average_precision": average_precision(is_fake, logit),
+        "tpr_at_fpr_1": tpr_at_fpr(is_fake, logit, 0.01).tpr,
+        "tpr_at_fpr_5": tpr_at_fpr(is_fake, logit, 0.05).tpr,
         "ece_15": confidence_ece(is_fake, score),
         "ece_15_fake": ece(is_fake, score),
         "brier": brier(is_fake, score),

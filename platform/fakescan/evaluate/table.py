@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-from fakescan.evaluate.results import Results, Scores
+from fakescan.evaluate.results import Generator, Results, Scores, Texts
 from fakescan.tables import number_table, wide_console
 from fakevlm.distortion import NONE, PAPER_ROWS
 from fakevlm.published import SOURCE, published
@@ -17,8 +17,8 @@ def print_results(results: Results) -> None:
     console = wide_console()
     _print_paper(console, results)
     _print_more(console, results.overall)
-    _print_groups(console, "by category", results.categories)
-    _print_groups(console, "by generator, each with all real images", results.generators)
+    _print_categories(console, results.categories)
+    _print_generators(console, results.generators)
     _print_conditions(console, results)
     for line in remarks(results):
         console.print(line, soft_wrap=True)
@@ -68,16 +68,27 @@ def named(scores: Scores) -> Iterable[tuple[str, str]]:
     yield "of", counts
 
 
-def _print_groups(console: Console, title: str, groups: dict[str, Scores]) -> None:
-    if len(groups) < 2:
+def _print_categories(console: Console, groups: dict[str, Scores]) -> None:
+    if not groups:
         return
     columns = ("n", "fakes", "Acc", "95 % interval", "F1 real", "F1 fake", "AUROC", "ECE-15")
-    table = number_table(console, f"{title}, %", "group", *columns)
+    table = number_table(console, "by category, %", "category", *columns)
     for name, scores in groups.items():
         interval = f"{percent(scores.accuracy_low)} to {percent(scores.accuracy_high)}"
         values = (scores.f1_real, scores.f1_fake, scores.auroc, scores.ece_15)
         counts = (f"{scores.images:,}", f"{scores.fakes:,}", percent(scores.accuracy), interval)
         table.add_row(name, *counts, *(percent(value) for value in values))
+    console.print(table)
+
+
+def _print_generators(console: Console, groups: dict[str, Generator]) -> None:
+    if not groups:
+        return
+    columns = ("fakes", "found", "95 % interval", "AUROC against all real")
+    table = number_table(console, "by generator, %", "generator", *columns)
+    for name, one in groups.items():
+        interval = f"{percent(one.found_low)} to {percent(one.found_high)}"
+        table.add_row(name, f"{one.fakes:,}", percent(one.found), interval, percent(one.auroc))
     console.print(table)
 
 
@@ -110,6 +121,8 @@ def remarks(results: Results) -> list[str]:
     if results.errors:
         codes = ", ".join(f"{code} {count:,}" for code, count in sorted(results.errors.items()))
         lines.append(f"warning: {sum(results.errors.values()):,} images have no verdict and are left out: {codes}")
+    if any(scores.undefined for scores in results.categories.values()):
+        lines.append("a dash in a category's row: it has images of one class only")
     for why in sorted(set(results.overall.undefined.values())):
         names = ", ".join(name for name, reason in results.overall.undefined.items() if reason == why)
         lines.append(f"not defined, because {why}: {names}")
@@ -131,15 +144,25 @@ def remarks(results: Results) -> list[str]:
     else:
         fate = "left out of all numbers" if controls.duplicates_excluded else "counted in all numbers"
         lines.append(f"near-duplicates: {controls.duplicates:,} images are nearly in the training set, {fate}")
-    if texts is not None:
-        if texts.encoder:
-            lines.append(f"CSS by {texts.encoder}; it can only be compared with CSS by the same encoder")
-        else:
-            lines.append("ROUGE_L and CSS: the set has no reference answers")
-        if texts.most_common_share is not None:
+        if controls.unhashed:
             lines.append(
-                f"boilerplate: one sentence stands in {percent(texts.most_common_share)} % of {texts.explained:,} "
-                f"explanations: {texts.most_common!r}; distinct-1 {percent(texts.distinct_1)} %, "
-                f"distinct-2 {percent(texts.distinct_2)} %"
+                f"warning: {controls.unhashed:,} images of both could not be read, or were too smooth to compare"
             )
+    return [*lines, *text_remarks(texts)]
+
+
+def text_remarks(texts: Texts | None) -> list[str]:
+    """How near the explanations are to the reference answers, by which encoder, and how much they repeat."""
+    if texts is None:
+        return []
+    lines = ["ROUGE_L and CSS: the set has no reference answers"]
+    if texts.encoder:
+        near = f"ROUGE_L {percent(texts.rouge_l)} %, CSS {percent(texts.css)} % over {texts.compared:,} answers"
+        lines = [f"{near}; CSS by {texts.encoder}, it can only be compared with CSS by the same encoder"]
+    if texts.most_common_share is not None:
+        lines.append(
+            f"boilerplate: one sentence stands in {percent(texts.most_common_share)} % of {texts.explained:,} "
+            f"explanations: {texts.most_common!r}; distinct-1 {percent(texts.distinct_1)} %, "
+            f"distinct-2 {percent(texts.distinct_2)} %"
+        )
     return lines

@@ -56,7 +56,7 @@ class ScanConfig(BaseModel):
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Score from which an image counts as fake. Default: the checkpoint's calibration."""
     calibration: str | Calibration | None = None
-    """A calibration, or the local file that `fakescan calibrate` wrote it to, in place of the checkpoint's own."""
+    """A calibration, or the file or URL that `fakescan calibrate` wrote it to, in place of the checkpoint's own."""
     max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
     """Longest explanation, in tokens."""
     engine: EngineConfig = VllmConfig()

@@ -20,12 +20,12 @@ from fakescan.lease import Lease
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
+from fakescan.scan.listed import Listed
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline, engine_cpus
 from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.progress import Display
 from fakescan.scan.rows import COUNTS_KEY, PartSummary, Tally
 from fakescan.scan.run import Identity, RunFile, RunFolder, refuse_change
-from fakescan.scan.selection import Listed
 from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
 from fakescan.storage import redact, scheme_of
@@ -85,7 +85,7 @@ def run_scan(
     started = time.monotonic()
     checkpoint = check(config)
     ask = ask_of(config, checkpoint)
-    identity = Identity.of(config, checkpoint, ask, listed.conditions if listed else ("none",))
+    identity = Identity.of(config, checkpoint, ask, listed)
     folder = RunFolder(config.output, config.output_store)
     run = folder.load()
     if run is not None:

@@ -1,7 +1,6 @@
 """Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
 
 import importlib.util
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -10,10 +9,11 @@ from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig
 from fakescan.model import open_model
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.listed import Listed
 from fakescan.scan.run import Identity, RunFile, RunFolder, new_run
-from fakescan.scan.selection import Listed, write_run_manifest
+from fakescan.scan.selection import write_run_manifest
 from fakescan.scan.shards import part_names, part_shard, shard_rows_for
-from fakescan.storage import redact
+from fakescan.storage import Store, read_bytes, redact
 from fakescan.yaml_settings import one_line
 from fakevlm.checkpoint import Checkpoint, self_test
 from fakevlm.errors import UserError
@@ -34,18 +34,20 @@ def check(config: ScanConfig) -> Checkpoint:
 def ask_of(config: ScanConfig, checkpoint: Checkpoint) -> Ask:
     """What the configuration asks of the checkpoint."""
     given = config.calibration or checkpoint.calibration
-    stored = given if isinstance(given, Calibration) else _read_calibration(Path(given))
+    stored = given if isinstance(given, Calibration) else _read_calibration(given, config.output_store)
     calibration = _calibration(stored, config.threshold)
     return Ask(explain=config.explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
 
 
-def _read_calibration(file: Path) -> Calibration:
+def _read_calibration(url: str, store: Store) -> Calibration:
+    """What `fakescan calibrate` wrote to a file or, with the output's credentials, to an object."""
+    check_readable(url, store)
     try:
-        return Calibration.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"calibration: cannot read {file}: {error.strerror}") from None
+        return Calibration.model_validate_json(read_bytes(*store.filesystem(url)))
+    except FileNotFoundError:
+        raise UserError(f"calibration: there is no {redact(url)}") from None
     except ValidationError as error:
-        raise UserError(f"calibration: {file}: {one_line(error)}") from None
+        raise UserError(f"calibration: {redact(url)}: {one_line(error)}") from None
 
 
 def _calibration(stored: Calibration, threshold: float | None) -> Calibration:

@@ -11,6 +11,7 @@ import fakevlm
 from fakescan.engine.base import Ask
 from fakescan.engine.config import EngineConfig
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.listed import Listed
 from fakescan.scan.rows import SCHEMA_VERSION
 from fakescan.scan.shards import Sharding
 from fakescan.storage import Store, put_atomic, read_bytes, redact
@@ -56,11 +57,11 @@ class Identity(BaseModel):
     max_pixels: int
     conditions: tuple[str, ...] = ("none",)
     """Distortions under which every image is judged, one after the other."""
+    listed_sha256: str | None = None
+    """Of the URIs, where the scan's caller had listed them."""
 
     @classmethod
-    def of(
-        cls, config: ScanConfig, checkpoint: Checkpoint, ask: Ask, conditions: tuple[str, ...] = ("none",)
-    ) -> "Identity":
+    def of(cls, config: ScanConfig, checkpoint: Checkpoint, ask: Ask, listed: Listed | None = None) -> "Identity":
         """The identity of the run that a configuration describes."""
         engine: EngineConfig = config.engine
         return cls(
@@ -81,7 +82,8 @@ class Identity(BaseModel):
             ask=ask,
             max_bytes=config.max_bytes,
             max_pixels=config.max_pixels,
-            conditions=conditions,
+            conditions=listed.conditions if listed else ("none",),
+            listed_sha256=listed.sha256 if listed else None,
         )
 
 

@@ -2,27 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from fakescan.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, ManifestReader, conform, write_manifest
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.listed import Listed
 from fakescan.scan.run import RunFolder
 from fakescan.sources import new_since, open_source
 from fakescan.storage import redact
 from fakevlm.errors import UserError
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Images that a caller of the scan has listed itself, each to be judged once under every condition."""
-
-    entries: pa.Table
-    """Columns of `ENTRY_SCHEMA`, no URI twice; all but `uri` may be missing."""
-    conditions: tuple[str, ...] = ("none",)
-    """Names of distortions. The rows of the first come first: row `r` is image `r % len(entries)`."""
 
 
 def write_run_manifest(config: ScanConfig, folder: RunFolder, listed: Listed | None = None) -> tuple[ManifestInfo, int]:

@@ -10,7 +10,6 @@ from fakescan.cli import main
 from fakescan.evaluate.answers import run_answers
 from fakescan.evaluate.config import EvaluateConfig
 from fakevlm.errors import UserError
-from fakevlm.verdict import Verdict
 from tests.fakevlm.labelled import fields, write_dataset
 
 pytestmark = pytest.mark.unit
@@ -32,11 +31,12 @@ def write(folder: Path, answers: list[dict[str, Any]]) -> Path:
 def test_both_rules_are_counted_and_their_differences_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results, differ = run_answers(write(tmp_path, ANSWERS), None)
+    results = run_answers(write(tmp_path, ANSWERS), None)
     assert (results.ours.accuracy, results.ours.undecided) == (0.75, 1)
     assert results.upstream.accuracy == pytest.approx(2.5 / 4), "unreal counts as real, a coin is half right"
-    assert [(one.index, one.ours, one.upstream) for one in differ] == [
-        (1, Verdict.FAKE, Verdict.REAL), (3, Verdict.UNCERTAIN, None),
+    assert results.upstream.f1_fake is None, "an F1 of coins is no number"
+    assert [(one.image, one.ours, one.upstream) for one in results.differing] == [
+        ("2", "fake", "real"), ("4", "uncertain", None),
     ]  # fmt: skip
     with pytest.raises(SystemExit) as exit:
         main(["evaluate", "--answers", str(tmp_path / "answers.jsonl")])
@@ -61,10 +61,10 @@ def test_labels_and_references_come_from_the_dataset(tmp_path: Path) -> None:
         ],
     )
     config = EvaluateConfig(data=str(data), output=str(tmp_path / "out"))
-    results, differ = run_answers(file, config)
+    results = run_answers(file, config)
     assert (results.answers, results.unanswered, results.ours.accuracy) == (2, 1, 0.5)
     assert results.upstream == results.ours
-    assert not differ
+    assert not results.differing
     assert results.scored is not None
     assert results.scored.auroc == 1.0
     assert results.texts is not None
@@ -76,6 +76,10 @@ def test_labels_and_references_come_from_the_dataset(tmp_path: Path) -> None:
     ("answers", "message"),
     [
         ([{"image": "9.png", "answer": "real"}], r"^answers: 1 are of images that .* does not have, such as '9\.png'"),
+        (
+            [{"image": "1.png", "answer": "real"}, {"image": "animal/real/1.png", "answer": "real"}],
+            r"^answers: 'animal/real/1\.png' is answered twice, under two names",
+        ),
         ([{"image": "1.png", "answer": "real", "label": 0}], r"^answers: '1\.png' has label 0 here and the other in"),
     ],
 )

@@ -1,5 +1,7 @@
 """Labelled images from datasets and from trees of folders."""
 
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,17 @@ def test_images_without_a_label_are_refused(tmp_path: Path) -> None:
 def test_a_tree_has_no_splits(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^split: a folder tree has none"):
         read_benchmark(config(tree(tmp_path, "real/a.png"), split="test"))
+
+
+def test_archives_are_no_tree(tmp_path: Path) -> None:
+    folder = tmp_path / "fake"
+    folder.mkdir()
+    with tarfile.open(folder / "a.tar", "w") as tar:
+        member = tarfile.TarInfo("real/1.png")
+        member.size = len(png())
+        tar.addfile(member, io.BytesIO(png()))
+    with pytest.raises(UserError, match=r"^data: .* is no tree of image files; unpack it"):
+        read_benchmark(config(tmp_path))
 
 
 def test_an_empty_tree(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Calibration: fitted on one part of the images, shown on another."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,7 @@ def test_photographs_are_in_one_part_whatever_was_made_of_them(make_judged: Make
     once = calibrate([overconfident(make_judged, 6_000, copies=5)], Calibration(), fpr=0.05, missed=0.05)
     twice = calibrate([overconfident(make_judged, 6_000, copies=5)] * 2, Calibration(), fpr=0.05, missed=0.05)
     assert all(count % 10 == 0 for count in once.images.values())
-    assert {name: 2 * count for name, count in once.images.items()} == twice.images
+    assert twice.images == {**once.images, "fit": 2 * once.images["fit"]}, "a copy is no further image to count on"
 
 
 @pytest.mark.parametrize(
@@ -66,14 +68,27 @@ def test_what_is_printed_says_what_a_verdict_is_worth(
     make_judged: MakeJudged, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = calibrate([overconfident(make_judged, 6_000)], Calibration(), fpr=0.05, missed=0.05)
-    print_calibrated(Stored(found, "s3://bucket/out/calibration.json", None))
+    print_calibrated(Stored(found, "s3://bucket/out/calibration.json", None, {"not_found": 3}))
     out = capsys.readouterr().out
     assert "within what was asked" in out
     assert "--calibration s3://bucket/out/calibration.json" in out
+    assert "warning: 3 images have no score and are left out: not_found 3" in out
     share = found.found / found.fake
-    rate = found.false_alarms / found.real
-    expected = round(100 * share * 0.01 / (share * 0.01 + rate * 0.99))
-    assert f"1.0%  {expected}" in " ".join(out.split()).replace(f"1.0% {expected}", f"1.0%  {expected}")
+    low, high = (round(100 * share * 0.01 / (share * 0.01 + rate * 0.99)) for rate in (found.fpr.high, found.fpr.low))
+    assert f"1.0% {low} to {high}" in " ".join(out.split())
+
+
+def test_no_false_alarm_among_few_images_is_no_promise(
+    make_judged: MakeJudged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = calibrate([overconfident(make_judged, 6_000)], Calibration(), fpr=0.05, missed=0.05)
+    print_calibrated(Stored(replace(found, real=100, false_alarms=0), "out", None, {}))
+    printed = " ".join(capsys.readouterr().out.split())
+    worst = re.search(r"0\.1% (\d+) to 100", printed)
+    assert worst
+    assert int(worst[1]) < 10
+    print_calibrated(Stored(replace(found, false_alarms=0, found=0), "out", None, {}))
+    assert "nothing was flagged" in capsys.readouterr().out
 
 
 def test_the_calibration_survives_its_file(make_judged: MakeJudged, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def evaluation(make_judged: MakeJudged, folder: Path, of: list[Labelled], values
     judged = {"none": make_judged(of, values)}
     config = EvaluateConfig(data="/images", output=str(folder), explain=False)
     folder.mkdir()
-    write_files(config, measure(config, Benchmark(tuple(of), 0), judged, None), judged)
+    write_files(config, measure(config, Benchmark(tuple(of), 0, None), judged, None), judged)
     return str(folder)
 
 
@@ -86,6 +86,18 @@ def test_other_labels_and_unfinished_evaluations_are_refused(make_judged: MakeJu
     (tmp_path / "other" / "metrics.json").write_text("{}")
     with pytest.raises(UserError, match="is not an evaluation of this version"):
         compare(one, other, Store())
+
+
+def test_one_class_alone_is_compared_by_accuracy(
+    make_judged: MakeJudged, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = [labelled(f"/{number}.png", True) for number in range(40)]
+    one = evaluation(make_judged, tmp_path / "one", of, scores(of, 1.0, 0))
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--compare", one, one])
+    out = capsys.readouterr().out
+    assert "F1 and AUROC: not defined, because the images are of one class only" in out
+    assert "nan" not in out
 
 
 def test_the_file_of_images_is_for_people_too(make_judged: MakeJudged, tmp_path: Path) -> None:

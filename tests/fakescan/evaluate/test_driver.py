@@ -50,7 +50,7 @@ def config(data: Path, output: Path, **more: Any) -> EvaluateConfig:
 @pytest.fixture(scope="module")
 def done(turned: Path, ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     output = tmp_path_factory.mktemp("evaluation")
-    settings = config(turned, output, conditions=("flip", "jpeg70"), max_new_tokens=16)
+    settings = config(turned, output, training=str(turned), conditions=("flip", "jpeg70"), max_new_tokens=16)
     return run_evaluation(settings, ray_address=ray_cluster)
 
 
@@ -65,6 +65,13 @@ def test_an_evaluation_leaves_numbers_and_a_report(done: Evaluation) -> None:
     written = json.loads((Path(done.url) / "metrics.json").read_text())
     assert written["overall"]["auroc"] == overall.auroc
     assert "<svg" in (Path(done.url) / "report.html").read_text()
+
+
+def test_near_duplicates_are_found(done: Evaluation) -> None:
+    controls = done.results.controls
+    assert controls.duplicates is not None
+    assert controls.unhashed is not None
+    assert controls.duplicates >= 120, "the set is its own training set here"
 
 
 def test_conditions_change_the_pixels_that_are_judged(done: Evaluation) -> None:
@@ -90,11 +97,11 @@ def test_its_scores_are_those_of_a_scan(done: Evaluation, turned: Path, ray_clus
 def test_the_same_command_again_judges_nothing_and_other_images_are_refused(
     done: Evaluation, turned: Path, tmp_path: Path
 ) -> None:
-    settings = config(turned, Path(done.url), conditions=("flip", "jpeg70"), max_new_tokens=16)
+    settings = config(turned, Path(done.url), training=str(turned), conditions=("flip", "jpeg70"), max_new_tokens=16)
     parts = {file: file.stat().st_mtime_ns for file in Path(done.url).glob("*/parts/*")}
     assert run_evaluation(settings).results == done.results
     assert {file: file.stat().st_mtime_ns for file in Path(done.url).glob("*/parts/*")} == parts
-    with pytest.raises(UserError, match=r"^output: .* holds an evaluation of other images; use another --output$"):
+    with pytest.raises(UserError, match=r"^output: .* holds a run with other settings \(listed_sha256 was "):
         run_evaluation(settings.model_copy(update={"sample": 64}))
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.config import EvaluateConfig
+from fakescan.evaluate.duplicates import Duplicates
 from fakescan.evaluate.judged import Judged
 from fakescan.evaluate.measure import measure
 from fakescan.evaluate.results import Results
@@ -23,8 +24,8 @@ IMAGES = [
 SCORES = [0.9, 0.4, 0.2, 0.6]
 
 
-def measured(judged: Judged, *, config: EvaluateConfig = CONFIG, duplicates: frozenset[str] | None = None) -> Results:
-    return measure(config, Benchmark(judged.images, 0), {"none": judged}, duplicates)
+def measured(judged: Judged, *, config: EvaluateConfig = CONFIG, duplicates: Duplicates | None = None) -> Results:
+    return measure(config, Benchmark(judged.images, 0, "test"), {"none": judged}, duplicates)
 
 
 def test_worked_numbers(make_judged: MakeJudged) -> None:
@@ -43,13 +44,21 @@ def test_the_uncertain_band_does_not_hide_mistakes(make_judged: MakeJudged) -> N
     assert overall.accuracy == 0.5, "the uncertain fake is on the wrong side of the threshold"
 
 
+def test_what_depends_on_the_order_is_taken_from_the_logits(make_judged: MakeJudged) -> None:
+    images = [labelled(str(number), number % 2 == 0) for number in range(40)]
+    judged = make_judged(images, [1.0] * 40)
+    logits = [22.0 if image.is_fake else 18.0 for image in images]  # a float32 score is 1 for both
+    rows = judged.rows.set_column(judged.rows.schema.get_field_index("logit"), "logit", [logits])
+    overall = measured(Judged(judged.run, judged.images, rows, {})).overall
+    assert (overall.auroc, overall.tpr_at_fpr_1, overall.accuracy) == (1.0, 1.0, 0.5)
+
+
 def test_groups(make_judged: MakeJudged) -> None:
     results = measured(make_judged(IMAGES, SCORES))
     assert {name: one.images for name, one in results.categories.items()} == {"animal": 2, "doc": 2}
     assert results.categories["animal"].accuracy == 1.0
-    assert {name: (one.images, one.fakes) for name, one in results.generators.items()} == {
-        "sd": (3, 1), "dalle": (3, 1),
-    }  # fmt: skip
+    found = {name: (one.fakes, one.found, one.auroc) for name, one in results.generators.items()}
+    assert found == {"sd": (1, 1.0, 1.0), "dalle": (1, 0.0, 0.5)}, "found among its own, ranked against all real ones"
 
 
 def test_one_class_alone_has_numbers_with_reasons(make_judged: MakeJudged, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,10 +85,12 @@ def test_explanations_are_compared_where_there_is_a_reference(make_judged: MakeJ
 
 def test_near_duplicates_are_counted_and_left_out_only_when_asked(make_judged: MakeJudged) -> None:
     judged = make_judged(IMAGES, SCORES)
-    counted = measured(judged, duplicates=frozenset({"1"}))
+    near = Duplicates(frozenset({"1"}), unhashed=7)
+    counted = measured(judged, duplicates=near)
     assert (counted.overall.images, counted.controls.duplicates) == (4, 1)
+    assert any("7 images of both" in line for line in remarks(counted))
     config = CONFIG.model_copy(update={"training": "/training", "exclude_duplicates": True})
-    excluded = measured(judged, config=config, duplicates=frozenset({"1"}))
+    excluded = measured(judged.without(near.uris), config=config, duplicates=near)
     assert (excluded.overall.images, excluded.overall.accuracy) == (3, pytest.approx(1 / 3))
     assert "1 images are nearly in the training set, left out of all numbers" in " ".join(remarks(excluded))
 

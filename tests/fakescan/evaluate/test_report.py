@@ -28,7 +28,7 @@ def test_the_page_shows_the_worst_mistakes_and_needs_nothing_from_outside(
     judged = make_judged([*images, gone], [number / 50 for number in range(40)] + [0.99])
     config = EvaluateConfig(data=str(tmp_path), output="/nowhere", explain=False)
     conditions = {"none": judged, "jpeg70": judged}
-    page = render(measure(config, Benchmark(judged.images, 0), conditions, None), conditions, Store())
+    page = render(measure(config, Benchmark(judged.images, 0, None), conditions, None), conditions, Store())
     assert page.count("<svg") == 4
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page), "no file of its own, no network"
     assert "<b>3" not in page, "names are shown, not obeyed"
@@ -42,5 +42,5 @@ def test_the_page_shows_the_worst_mistakes_and_needs_nothing_from_outside(
 def test_one_class_alone_has_a_page_too(make_judged: MakeJudged) -> None:
     judged = make_judged([labelled("a", True), labelled("b", True)], [0.1, 0.8])
     config = EvaluateConfig(data="/data", output="/nowhere", explain=False)
-    page = render(measure(config, Benchmark(judged.images, 0), {"none": judged}, None), {"none": judged}, Store())
+    page = render(measure(config, Benchmark(judged.images, 0, None), {"none": judged}, None), {"none": judged}, Store())
     assert "there are no real images" in page
