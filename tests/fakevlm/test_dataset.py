@@ -192,6 +192,7 @@ WHOLE = json.dumps(ITEMS).encode()
         (b"not json", 0, None, "is not a JSON list of records"),
         (b'{"a": 1}\n{"a": 2}\n', 0, None, "must be named .jsonl"),
         (b"[" * 100_000, 0, None, "nested too deeply"),
+        (b'[{"label": ' + b"1" * 5_000 + b"}]", 0, None, "holds a number of thousands of digits"),
         (WHOLE.replace(b"even", b"ev\xe9n", 1), 3, None, "is not UTF-8: byte 0xe9"),
         (b"\xef\xbb\xbf" + WHOLE, 3, None, ""),
     ],
