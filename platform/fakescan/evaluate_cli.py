@@ -43,6 +43,9 @@ def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
+@click.option(
+    "--calibration", metavar="FILE", help="What `fakescan calibrate` wrote, in place of the checkpoint's own."
+)
 @click.option("--no-explain", is_flag=True, help="Score only: no explanations, no ROUGE_L and CSS.")
 @click.option("--robustness", metavar="paper|wide|NAME,…", help="Judge distorted images too.")
 @click.option("--training", metavar="DATA", help="What the checkpoint was trained on, to count near-duplicates.")

@@ -87,11 +87,10 @@ def run_calibration(config: CalibrateConfig, *, ray_address: str | None = None, 
     check_writable(config.output, config.output_store)
     images = read_benchmark(config).images
     old = open_model(config.model, config.model_store).calibration
+    # Not under the checkpoint's own calibration, which changes here: the same command again would be refused.
     judged = judge(
-        config, images, "calibration",
-        # Not the checkpoint's own calibration, which changes here: the same command again would be refused.
-        conditions=(NONE, *config.conditions), explain=False, calibration=Calibration(),
-        ray_address=ray_address, verbose=verbose,
+        config.model_copy(update={"calibration": Calibration()}), images, "calibration",
+        conditions=(NONE, *config.conditions), explain=False, ray_address=ray_address, verbose=verbose,
     )  # fmt: skip
     found = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
     fs, path = config.output_store.filesystem(config.output)

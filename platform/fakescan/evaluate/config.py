@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from fakescan.engine.config import EngineConfig, VllmConfig
 from fakescan.scan.config import Replicas, parse_replicas
 from fakescan.store import Store
+from fakevlm.verdict import Calibration
 
 Benchmark = Literal["fakeclue", "loki", "dd-vqa", "folder"]
 
@@ -26,6 +27,8 @@ class EvaluateConfig(BaseModel):
     """Folder or URL prefix of the evaluation; it holds the scans, metrics.json and report.html."""
     model: str | None = None
     """Local path, hub id or object-storage URL of the checkpoint. Default: the small one that is built in."""
+    calibration: str | Calibration | None = None
+    """A calibration, or the file or URL of one, in place of the checkpoint's own."""
     explain: bool = True
     """Whether explanations are generated and compared with the reference answers."""
     sample: Annotated[int, Field(ge=1)] | None = None

@@ -20,7 +20,6 @@ from fakescan.scan.listed import Listed
 from fakescan.scan.run import RunFile, RunFolder
 from fakescan.scan.shards import part_name
 from fakescan.storage import read_bytes
-from fakevlm.verdict import Calibration
 
 COLUMNS = ["row_id", "uri", "width", "height", "format", "verdict", "score", "logit", "explanation", "error_code"]
 
@@ -71,20 +70,16 @@ def judge(
     *,
     conditions: tuple[str, ...],
     explain: bool,
-    calibration: Calibration | None = None,
     ray_address: str | None,
     verbose: bool,
 ) -> dict[str, Judged]:
-    """Scan the images under each condition into `output/name`, or go on with that scan; the results by condition.
-
-    `calibration` takes the place of the checkpoint's own.
-    """
+    """Scan the images under each condition into `output/name`, or go on with that scan; the results by condition."""
     scan = ScanConfig(
         source=config.data,
         output=f"{config.output.rstrip('/')}/{name}",
         model=config.model,
         explain="all" if explain else "none",
-        calibration=calibration,
+        calibration=config.calibration,
         max_new_tokens=config.max_new_tokens,
         engine=config.engine,
         replicas=config.replicas,
