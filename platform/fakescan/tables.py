@@ -12,9 +12,12 @@ def wide_console() -> Console:
 
 
 def number_table(console: Console, title: str, first: str, *numbers: str) -> Table:
-    """A table whose first column holds names and whose others hold numbers; without lines where a program reads it."""
-    box = SIMPLE_HEAD if console.is_terminal else None
-    table = Table(title=title, title_justify="left", box=box, pad_edge=False)
+    """A table whose first column holds names and whose others hold numbers; without lines where a program reads it.
+
+    Its title is printed at once: within the table it would be broken to the table's width.
+    """
+    console.print(title, style="italic", soft_wrap=True)
+    table = Table(box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     table.add_column(first)
     for column in numbers:
         table.add_column(column, justify="right")
