@@ -20,6 +20,7 @@ from fakescan.store import Store
 from fakevlm.checkpoint import read_card
 from fakevlm.errors import UserError
 from fakevlm.small import BUILT_IN
+from tests.conftest import Bucket
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -115,3 +116,37 @@ def test_a_calibration_is_stored_with_the_checkpoint(turned: Path, ray_cluster: 
     assert read_card(model).calibration == stored.found.calibration
     assert stored.card == str(model / "fakevlm.json")
     assert run_calibration(settings, ray_address=ray_cluster).found.calibration == stored.found.calibration
+
+
+@pytest.mark.parametrize("benchmark", ["fakeclue", "folder"])
+def test_data_and_results_in_a_bucket(
+    benchmark: str, s3_bucket: Bucket, labelled: Path, tiny_model: Path, ray_cluster: str
+) -> None:
+    data = s3_bucket.upload(labelled, "data")
+    store = s3_bucket.settings()
+    settings = EvaluateConfig.model_validate(
+        {
+            "benchmark": benchmark,
+            "data": data,
+            "split": "val" if benchmark == "fakeclue" else None,
+            "output": f"{s3_bucket.url}/evaluation",
+            "model": str(tiny_model),
+            "engine": {"kind": "fake"},
+            "conditions": ("flip",),
+            "training": data if benchmark == "fakeclue" else None,
+            "data_store": store,
+            "output_store": store,
+        }
+    )
+    done = run_evaluation(settings, ray_address=ray_cluster)
+    expected = (16, 8) if benchmark == "fakeclue" else (56, 28)
+    assert (done.results.overall.images, done.results.overall.fakes) == expected
+    assert done.results.errors == {}
+    assert set(done.results.conditions) == {"none", "flip"}
+    if benchmark == "fakeclue":
+        assert done.results.split == "val"
+        assert done.results.controls.duplicates is not None, "hashes are made of what is in the bucket"
+    fs, path = s3_bucket.store.filesystem(f"{s3_bucket.url}/evaluation")
+    fs.invalidate_cache()
+    assert {"metrics.json", "images.parquet", "report.html"} <= {name.rpartition("/")[2] for name in fs.ls(path)}
+    assert "data:image/jpeg;base64," in fs.cat(f"{path}/report.html").decode(), "mistakes are shown with their images"
