@@ -40,6 +40,9 @@ ROWS = (
 )
 """FakeVLM first in each benchmark, the best non-LMM detector last."""
 
+TEST_SETS = {"FakeClue": (5_000, 3_192), "LOKI": (2_217, 1_317)}
+"""Images and fakes among them of the sets that the rows are of, where they are known."""
+
 BENCHMARKS = tuple(dict.fromkeys(row.benchmark for row in ROWS))
 """Names of the benchmarks, in the paper's order."""
 

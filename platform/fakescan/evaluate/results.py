@@ -36,6 +36,11 @@ class Scores(_Part):
     accuracy_low: float | None
     """95 % Wilson interval."""
     accuracy_high: float | None
+    false_alarms: float | None
+    """Share of the real images at or above the threshold."""
+    false_alarms_low: float | None
+    """95 % Wilson interval."""
+    false_alarms_high: float | None
     f1_fake: float | None
     f1_real: float | None
     """The paper's F1."""
@@ -148,10 +153,15 @@ def scores(
     said = score >= threshold
     right = int((said == is_fake).sum())
     interval = wilson(right, len(is_fake))
+    alarms, reals = int((said & ~is_fake).sum()), int((~is_fake).sum())
+    alarm_interval = wilson(alarms, reals)
     values = {
         "accuracy": accuracy(is_fake, said),
         "accuracy_low": interval.low,
         "accuracy_high": interval.high,
+        "false_alarms": alarms / reals if reals else math.nan,
+        "false_alarms_low": alarm_interval.low,
+        "false_alarms_high": alarm_interval.high,
         "f1_fake": f1(is_fake, said),
         "f1_real": f1(~is_fake, ~said),
         "f1_macro": macro_f1(is_fake, said),

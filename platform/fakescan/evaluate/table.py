@@ -7,7 +7,7 @@ from rich.console import Console
 from fakescan.evaluate.results import Generator, Results, Scores, Texts
 from fakescan.tables import number_table, wide_console
 from fakevlm.distortion import NONE, PAPER_ROWS
-from fakevlm.published import SOURCE, published
+from fakevlm.published import SOURCE, TEST_SETS, published
 
 NAMES = {"fakeclue": "FakeClue", "loki": "LOKI", "dd-vqa": "DD-VQA", "folder": "folder"}
 
@@ -54,6 +54,8 @@ def named(scores: Scores) -> Iterable[tuple[str, str]]:
     counts = f"{scores.images:,} images, {scores.fakes:,} of them fake"
     yield "accuracy", percent(scores.accuracy)
     yield "  95 % Wilson interval", f"{percent(scores.accuracy_low)} to {percent(scores.accuracy_high)}"
+    yield "false alarms, of real images", percent(scores.false_alarms)
+    yield "  95 % Wilson interval", f"{percent(scores.false_alarms_low)} to {percent(scores.false_alarms_high)}"
     yield "balanced accuracy", percent(scores.balanced_accuracy)
     yield "F1 of class fake", percent(scores.f1_fake)
     yield "F1 of class real (the paper's)", percent(scores.f1_real)
@@ -116,6 +118,12 @@ def percent(value: float | None) -> str:
 def remarks(results: Results) -> list[str]:
     """One line for each thing that the numbers alone do not say."""
     controls, texts, lines = results.controls, results.texts, []
+    images, fakes = TEST_SETS.get(NAMES[results.benchmark], (0, 0))
+    if images and (images, fakes) != (results.overall.images, results.overall.fakes):
+        lines.append(
+            f"the published rows are of another set: {NAMES[results.benchmark]} as published has {images:,} images, "
+            f"{fakes:,} of them fake"
+        )
     if results.warning:
         lines.append(f"warning: {results.warning}")
     if results.errors:

@@ -34,6 +34,7 @@ def test_worked_numbers(make_judged: MakeJudged) -> None:
     assert overall.accuracy == 0.5
     assert overall.auroc == 0.75  # of four pairs only 0.4 under 0.6 is wrong
     assert (overall.fake_as_fake, overall.fake_as_real, overall.real_as_real, overall.real_as_fake) == (1, 1, 1, 1)
+    assert overall.false_alarms == 0.5
     assert overall.undefined == {}
 
 
@@ -108,4 +109,7 @@ def test_a_set_that_is_separable_by_headers_is_warned_of(make_judged: MakeJudged
 def test_images_without_a_verdict_are_named(make_judged: MakeJudged) -> None:
     results = measured(make_judged(IMAGES, SCORES, errors={"not_found": 2, "truncated": 1}))
     lines = remarks(results)
+    assert any(
+        line.startswith("the published rows are of another set: FakeClue as published has 5,000") for line in lines
+    )
     assert "warning: 3 images have no verdict and are left out: not_found 2, truncated 1" in lines
