@@ -41,7 +41,10 @@ def ask_of(config: ScanConfig, checkpoint: Checkpoint) -> Ask:
 
 def _read_calibration(url: str, store: Store) -> Calibration:
     """What `fakescan calibrate` wrote to a file or, with the output's credentials, to an object."""
-    check_readable(url, store)
+    try:
+        check_readable(url, store)
+    except UserError as error:
+        raise UserError(f"calibration: {error}") from None
     try:
         return Calibration.model_validate_json(read_bytes(*store.filesystem(url)))
     except FileNotFoundError:

@@ -49,7 +49,7 @@ def test_a_calibration_from_a_file_or_the_settings_takes_the_place_of_the_checkp
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"cannot read .*calibration\.json"),
+        (None, r"^calibration: cannot read .*calibration\.json"),
         ("{", r"^calibration: .*calibration.json: .*Invalid JSON"),
         ('{"temperature": 0}', r"^calibration: .*calibration.json: temperature: Input should be greater than 0"),
         ('{"T": 1}', r"^calibration: .*calibration.json: T: unknown setting"),
