@@ -1,5 +1,6 @@
 """`fakescan evaluate` and `calibrate` as a person uses them: what is wrong is one line, and no engine starts."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_wrong_settings_of_evaluate(
 ) -> None:
     said = refused(capfd, "evaluate", *(part.format(data=data, out=tmp_path / "out") for part in arguments))
     assert said.startswith(line) or line in said, said
+
+
+def test_missing_packages_are_named_before_anything_is_judged(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    absent = {"pdqhash", "rouge_score"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else find(name))
+    arguments = ["evaluate", "--data", data, "--output", tmp_path / "out", "--training", data]
+    wanted = "not installed; pip install 'fakescan[evaluate]'"
+    assert refused(capfd, *arguments) == f"rouge_score, pdqhash: {wanted}"
+    assert refused(capfd, *arguments, "--no-explain") == f"pdqhash: {wanted}"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("fpr", ["0", "1", "-1"])

