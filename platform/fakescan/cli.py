@@ -10,7 +10,7 @@ import click
 
 from fakescan.data_cli import data
 from fakescan.evaluate_cli import calibrate, evaluate
-from fakescan.failure import JobFailedError
+from fakescan.job import JobFailedError
 from fakescan.store_flags import store_options
 from fakescan.train_cli import train
 from fakevlm import __version__

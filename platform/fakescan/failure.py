@@ -43,10 +43,6 @@ _REASONS = {
 }
 
 
-class JobFailedError(RuntimeError):
-    """A job ended without its result, through no setting of the user's. One line; the command line exits with 1."""
-
-
 def store_errors() -> tuple[type[Exception], ...]:
     """What reading or writing a store may raise. The libraries share no base class, and some are optional."""
     kinds: list[type[Exception]] = [OSError, EOFError, ValueError]  # ValueError: an address that is none

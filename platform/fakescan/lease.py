@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
 
-from fakescan.failure import JobFailedError
+from fakescan.job import JobFailedError
 from fakescan.storage import put_atomic, read_bytes
 from fakevlm.errors import UserError
 

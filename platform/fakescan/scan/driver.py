@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fakescan.cluster import connect
 from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig
-from fakescan.failure import JobFailedError
+from fakescan.job import JobFailedError
 from fakescan.lease import Lease
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.judge import JudgeSettings
