@@ -14,7 +14,7 @@ from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.files import METRICS
 from fakescan.evaluate.measure import measure_texts
 from fakescan.evaluate.results import Scores, Texts, scores
-from fakescan.evaluate.table import named, percent, text_remarks
+from fakescan.evaluate.table import named, percent, span, text_remarks
 from fakescan.storage import put_atomic
 from fakescan.tables import number_table, wide_console
 from fakevlm.answers_file import Answer, read_answers
@@ -22,7 +22,7 @@ from fakevlm.errors import UserError
 from fakevlm.metrics import accuracy, f1, wilson
 from fakevlm.record import FAKE
 from fakevlm.upstream import Disagreement, disagreements, upstream_verdict
-from fakevlm.verdict import Verdict, parse_answer
+from fakevlm.verdict import Calibration, Verdict, calibrated, parse_answer
 
 SHOWN = 20
 """Disagreements that are printed; all of them are counted."""
@@ -166,22 +166,19 @@ def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, co
 
 def _scored(truth: NDArray[np.bool_], answers: Sequence[Answer]) -> Scores | None:
     """All numbers of the answers' scores, or of their logits without a calibration; None unless all have the same."""
-    if any(answer.logit is None for answer in answers) and any(answer.score is None for answer in answers):
+    score = _column([answer.score for answer in answers])
+    logit = _column([answer.logit for answer in answers])
+    if score is None and logit is not None:
+        score = calibrated(logit, Calibration())
+    if score is None:
         return None
-    values = [
-        answer.score if answer.score is not None else None if answer.logit is None else _share(answer.logit)
-        for answer in answers
-    ]
-    if any(value is None for value in values):
-        return None
-    score = np.array(values, dtype=np.float64)
     verdicts = np.where(score >= 0.5, "fake", "real").tolist()
-    logit = np.array([answer.logit if answer.logit is not None else answer.score for answer in answers], np.float64)
-    return scores(truth, score, logit, verdicts, 0.5)
+    return scores(truth, score, score if logit is None else logit, verdicts, 0.5)
 
 
-def _share(logit: float) -> float:
-    return float((1 + np.tanh(logit / 2)) / 2)
+def _column(values: Sequence[float | None]) -> NDArray[np.float64] | None:
+    """float64[n]; None where one is missing."""
+    return None if any(value is None for value in values) else np.array(values, dtype=np.float64)
 
 
 def print_answers(results: AnswersResults) -> None:
@@ -190,7 +187,7 @@ def print_answers(results: AnswersResults) -> None:
     title = f"{results.answers:,} answers, {results.fakes:,} of them to fake images, %"
     table = number_table(console, title, "verdicts read by", "Acc", "95 % interval", "F1 real", "F1 fake", "undecided")
     for name, counted in (("fakescan", results.ours), ("upstream's rule", results.upstream)):
-        interval = f"{percent(counted.accuracy_low)} to {percent(counted.accuracy_high)}"
+        interval = span(counted.accuracy_low, counted.accuracy_high)
         f1s = (percent(counted.f1_real), percent(counted.f1_fake))
         table.add_row(name, percent(counted.accuracy), interval, *f1s, f"{counted.undecided:,}")
     console.print(table)

@@ -10,13 +10,10 @@ import numpy as np
 from fakescan.data_report import Counting
 from fakescan.evaluate.benchmark import Labelled, read_images
 from fakescan.evaluate.config import EvaluateConfig
-from fakescan.failure import store_errors
+from fakescan.evaluate.pictures import read_picture
 from fakescan.store import Store
-from fakevlm.errors import ImageError, UserError
-from fakevlm.image_file import read_image
+from fakevlm.errors import UserError
 from fakevlm.near_duplicates import LEAST_QUALITY, Bits, hash_image, near_duplicates
-
-_MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,8 @@ def _hashes(images: Sequence[Labelled], store: Store, what: str) -> tuple[list[i
 
 
 def _hash(uri: str, store: Store) -> Bits | None:
-    filesystem, path = store.filesystem(uri)
-    try:
-        image = read_image(filesystem.cat_file(path), max_pixels=_MAX_PIXELS)
-    except ImageError:
+    picture = read_picture(uri, store)
+    if picture is None:
         return None
-    except store_errors():
-        return None
-    made = hash_image(image.rgb)
+    made = hash_image(picture)
     return made.bits if made.quality >= LEAST_QUALITY else None

@@ -11,20 +11,17 @@ from PIL import Image
 
 from fakescan.evaluate import charts
 from fakescan.evaluate.judged import Judged
+from fakescan.evaluate.pictures import read_picture
 from fakescan.evaluate.results import Results
 from fakescan.evaluate.table import NAMES, named, percent, remarks
-from fakescan.failure import store_errors
 from fakescan.store import Store
 from fakevlm.distortion import CONDITIONS, NONE, PAPER_ROWS
-from fakevlm.errors import ImageError
-from fakevlm.image_file import read_image
 from fakevlm.published import SOURCE, published
 
 WORST = 12
 """Mistakes shown of each kind."""
 _SIDE = 256
 """Pixels of the longer side of a shown image."""
-_MAX_PIXELS = 100_000_000
 
 
 def render(results: Results, judged: dict[str, Judged], store: Store) -> str:
@@ -95,12 +92,8 @@ def _shown(clean: Judged, numbers: Sequence[int] | Any, store: Store) -> list[di
 
 def _picture(uri: str, store: Store) -> str:
     """A small JPEG as a data URI; empty where the image is gone meanwhile."""
-    filesystem, path = store.filesystem(uri)
-    try:
-        image = read_image(filesystem.cat_file(path), max_pixels=_MAX_PIXELS).rgb
-    except ImageError:
-        return ""
-    except store_errors():
+    image = read_picture(uri, store)
+    if image is None:
         return ""
     image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     sink = io.BytesIO()

@@ -53,9 +53,9 @@ def named(scores: Scores) -> Iterable[tuple[str, str]]:
     """Every number of some images with its name, as people read it."""
     counts = f"{scores.images:,} images, {scores.fakes:,} of them fake"
     yield "accuracy", percent(scores.accuracy)
-    yield "  95 % Wilson interval", f"{percent(scores.accuracy_low)} to {percent(scores.accuracy_high)}"
+    yield "  95 % Wilson interval", span(scores.accuracy_low, scores.accuracy_high)
     yield "false alarms, of real images", percent(scores.false_alarms)
-    yield "  95 % Wilson interval", f"{percent(scores.false_alarms_low)} to {percent(scores.false_alarms_high)}"
+    yield "  95 % Wilson interval", span(scores.false_alarms_low, scores.false_alarms_high)
     yield "balanced accuracy", percent(scores.balanced_accuracy)
     yield "F1 of class fake", percent(scores.f1_fake)
     yield "F1 of class real (the paper's)", percent(scores.f1_real)
@@ -76,7 +76,7 @@ def _print_categories(console: Console, groups: dict[str, Scores]) -> None:
     columns = ("n", "fakes", "Acc", "95 % interval", "F1 real", "F1 fake", "AUROC", "ECE-15")
     table = number_table(console, "by category, %", "category", *columns)
     for name, scores in groups.items():
-        interval = f"{percent(scores.accuracy_low)} to {percent(scores.accuracy_high)}"
+        interval = span(scores.accuracy_low, scores.accuracy_high)
         values = (scores.f1_real, scores.f1_fake, scores.auroc, scores.ece_15)
         counts = (f"{scores.images:,}", f"{scores.fakes:,}", percent(scores.accuracy), interval)
         table.add_row(name, *counts, *(percent(value) for value in values))
@@ -89,7 +89,7 @@ def _print_generators(console: Console, groups: dict[str, Generator]) -> None:
     columns = ("fakes", "found", "95 % interval", "AUROC against all real")
     table = number_table(console, "by generator, %", "generator", *columns)
     for name, one in groups.items():
-        interval = f"{percent(one.found_low)} to {percent(one.found_high)}"
+        interval = span(one.found_low, one.found_high)
         table.add_row(name, f"{one.fakes:,}", percent(one.found), interval, percent(one.auroc))
     console.print(table)
 
@@ -113,6 +113,11 @@ def _print_conditions(console: Console, results: Results) -> None:
 def percent(value: float | None) -> str:
     """A share from 0 to 1 in percent; a dash for what is not defined."""
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval of shares in percent."""
+    return f"{percent(low)} to {percent(high)}"
 
 
 def remarks(results: Results) -> list[str]:

@@ -72,6 +72,18 @@ def test_labels_and_references_come_from_the_dataset(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["answers"] == 2
 
 
+def test_scores_and_logits_are_not_mixed(tmp_path: Path) -> None:
+    mixed = [
+        {"image": "1", "label": 0, "answer": "fake", "score": 0.9},
+        {"image": "2", "label": 1, "answer": "real", "score": 0.8, "logit": 1.4},
+    ]
+    scored = run_answers(write(tmp_path, mixed), None).scored
+    assert scored is not None
+    assert scored.auroc == 1.0, "by the scores, which both have"
+    del mixed[0]["score"]
+    assert run_answers(write(tmp_path, mixed), None).scored is None
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
