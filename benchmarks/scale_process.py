@@ -90,7 +90,7 @@ def pipeline(folder: Path, rows: int) -> Any:
     """The pipeline of a scan with the simulated engine, without running it."""
     from fakescan.engine.base import Ask
     from fakescan.engine.config import FakeConfig
-    from fakescan.scan.config import Replicas
+    from fakescan.replicas import Replicas
     from fakescan.scan.judge import JudgeSettings
     from fakescan.scan.pipeline import Pipeline
     from fakescan.scan.shards import DEFAULT_SHARD_ROWS, Sharding

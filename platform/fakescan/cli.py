@@ -151,8 +151,8 @@ def _report(outcome: "Outcome") -> None:
 @store_options("output", "the manifest")
 def index(source: str, output: str, globs: tuple[str, ...], extensions: str | None, **flags: Any) -> None:
     """List SOURCE once and write its manifest, which `scan` takes as a source."""
+    from fakescan.flags import split_extensions, store_from_flags
     from fakescan.index import build_index
-    from fakescan.settings import split_extensions, store_from_flags
 
     info = build_index(
         source,
@@ -205,8 +205,8 @@ def compact(run: str, **flags: Any) -> None:
 def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
     """The folder of a run that is to be read, after one request that finds wrong credentials and addresses."""
     from fakescan.access import check_readable
+    from fakescan.flags import store_from_flags
     from fakescan.scan.run import RunFolder
-    from fakescan.settings import store_from_flags
 
     store = store_from_flags("output", flags)
     check_readable(run, store)

@@ -147,7 +147,7 @@ def _place(location: str, flags: dict[str, Any]) -> "tuple[AbstractFileSystem, s
 
 
 def _store(flags: dict[str, Any]) -> "Store":
-    from fakescan.settings import store_from_flags
+    from fakescan.flags import store_from_flags
 
     return store_from_flags("data", flags)
 

@@ -75,7 +75,7 @@ def evaluate(
     if compare is not None:
         from fakescan.evaluate.compare import compare as difference
         from fakescan.evaluate.compare import print_comparison
-        from fakescan.settings import store_from_flags
+        from fakescan.flags import store_from_flags
 
         print_comparison(difference(*compare, store_from_flags("output", flags)))
         return

@@ -43,8 +43,8 @@ def forge(context: click.Context, /, ray_address: str | None, **flags: Any) -> N
 def _config(flags: dict[str, Any]) -> "ForgeConfig":
     from pydantic import ValidationError
 
+    from fakescan.flags import store_from_flags
     from fakescan.forge.config import ForgeConfig
-    from fakescan.settings import store_from_flags
     from fakescan.yaml_settings import one_line
     from fakevlm.dataset_split import parse_shares
 

@@ -1,6 +1,7 @@
 """Opens the checkpoint that a setting names, on the driver and on every node that judges."""
 
-from fakescan.storage import Store
+from fakescan.engine.config import EngineConfig, FakeConfig
+from fakescan.storage import Store, redact
 from fakevlm.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.small import BUILT_IN
 
@@ -10,3 +11,13 @@ def open_model(model: str | None, store: Store) -> Checkpoint:
     if model is None:
         return open_checkpoint(str(BUILT_IN))
     return open_checkpoint(model, storage_options=store.fsspec_options(model))
+
+
+def model_name(model: str | None, engine: EngineConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
+    """What results call the model, and a warning when its verdicts mean nothing or less than one would think."""
+    if isinstance(engine, FakeConfig):
+        return "fake-engine", "the engine is simulated: these verdicts mean nothing"
+    name = "builtin-small" if model is None else redact(model)
+    if checkpoint.trained:
+        return name, f"the model {name} {checkpoint.notice}" if checkpoint.notice else None
+    return f"{name} (untrained)", f"the model {name} is untrained: its verdicts mean nothing; name one with --model"

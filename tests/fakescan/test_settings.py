@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from fakescan.engine.config import FakeConfig, VllmConfig
-from fakescan.scan.config import Replicas, ScanConfig
-from fakescan.settings import scan_config, split_extensions, store_from_flags
+from fakescan.flags import split_extensions, store_from_flags
+from fakescan.replicas import Replicas
+from fakescan.scan.config import ScanConfig
+from fakescan.settings import scan_config
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit

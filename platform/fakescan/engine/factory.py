@@ -1,9 +1,18 @@
 """Opens the engine that a configuration names."""
 
+import importlib.util
+
 from fakescan.engine.base import Ask, Engine
 from fakescan.engine.config import EngineConfig, FakeConfig
 from fakescan.engine.vllm_setup import Device
 from fakevlm.checkpoint import Checkpoint
+from fakevlm.errors import UserError
+
+
+def check_installed(config: EngineConfig) -> None:
+    """Raise UserError when the engine's package is missing."""
+    if not isinstance(config, FakeConfig) and importlib.util.find_spec("vllm") is None:
+        raise UserError("engine: vllm is not installed; install fakescan[cpu] or fakescan[gpu]")
 
 
 def open_engine(config: EngineConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> Engine:

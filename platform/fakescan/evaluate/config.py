@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fakescan.engine.config import EngineConfig, VllmConfig
-from fakescan.scan.config import Replicas, parse_replicas
+from fakescan.replicas import Replicas, parse_replicas
 from fakescan.store import Store
 from fakevlm.verdict import Calibration
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
-from fakescan.settings import store_from_flags
+from fakescan.flags import store_from_flags
 from fakescan.yaml_settings import check_job_output, one_line
 from fakevlm.distortion import parse_conditions
 from fakevlm.errors import UserError

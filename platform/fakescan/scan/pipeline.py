@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.engine.config import EngineConfig, FakeConfig, VllmConfig
-from fakescan.scan.config import Replicas
+from fakescan.replicas import Replicas
 from fakescan.scan.head_start import HeadStart
 from fakescan.scan.judge import Judge, JudgeSettings
 from fakescan.scan.rows import PartSummary

@@ -9,7 +9,7 @@ import pytest
 from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.manifest import write_manifest
-from fakescan.scan.config import Replicas
+from fakescan.replicas import Replicas
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import Pipeline

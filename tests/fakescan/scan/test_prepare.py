@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from fakescan.engine.base import Ask
+from fakescan.model import model_name
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.prepare import ask_of, check, model_name, start_run
+from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.run import Identity, RunFolder
 from fakescan.storage import Store
 from fakevlm.checkpoint import Checkpoint, open_checkpoint
@@ -16,6 +17,10 @@ from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 
 pytestmark = pytest.mark.unit
+
+
+def named(settings: ScanConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
+    return model_name(settings.model, settings.engine, checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -95,20 +100,20 @@ def test_the_users_threshold_and_the_checkpoints_calibration(
 
 def test_every_result_says_when_its_verdict_means_nothing(checkpoint: Checkpoint) -> None:
     trained = replace(checkpoint, trained=True)
-    name, warning = model_name(config(), trained)
+    name, warning = named(config(), trained)
     assert name == "fake-engine"
     assert warning is not None
     assert "simulated" in warning
-    name, warning = model_name(config(engine={"kind": "vllm"}, model="tiny"), checkpoint)
+    name, warning = named(config(engine={"kind": "vllm"}, model="tiny"), checkpoint)
     assert name == "tiny (untrained)"
     assert warning is not None
     assert "--model" in warning
     limited = replace(trained, notice="knows birds only")
-    assert model_name(config(engine={"kind": "vllm"}), limited) == (
+    assert named(config(engine={"kind": "vllm"}), limited) == (
         "builtin-small", "the model builtin-small knows birds only"
     )  # fmt: skip
     signed = "https://user:hidden@host/model?X-Amz-Signature=hidden"
-    assert model_name(config(engine={"kind": "vllm"}, model=signed), trained) == ("https://host/model", None)
+    assert named(config(engine={"kind": "vllm"}, model=signed), trained) == ("https://host/model", None)
 
 
 def begin(images: Path, output: Path, checkpoint: Checkpoint, **settings: Any) -> tuple[RunFolder, Any]:

@@ -1,0 +1,46 @@
+"""What is asked of a checkpoint: its calibration or another, with the user's threshold."""
+
+from pydantic import ValidationError
+
+from fakescan.access import check_readable
+from fakescan.storage import Store, read_bytes, redact
+from fakescan.yaml_settings import one_line
+from fakevlm.checkpoint import Checkpoint
+from fakevlm.errors import UserError
+from fakevlm.verdict import Calibration
+
+
+def chosen_calibration(checkpoint: Checkpoint, given: str | Calibration | None, store: Store) -> Calibration:
+    """The calibration that is given, or in the file or at the URL that is given; else the checkpoint's own."""
+    if given is None:
+        return checkpoint.calibration
+    return given if isinstance(given, Calibration) else _read_calibration(given, store)
+
+
+def _read_calibration(url: str, store: Store) -> Calibration:
+    """What `fakescan calibrate` wrote to a file or to an object."""
+    try:
+        check_readable(url, store)
+    except UserError as error:
+        raise UserError(f"calibration: {error}") from None
+    try:
+        return Calibration.model_validate_json(read_bytes(*store.filesystem(url)))
+    except FileNotFoundError:
+        raise UserError(f"calibration: there is no {redact(url)}") from None
+    except ValidationError as error:
+        raise UserError(f"calibration: {redact(url)}: {one_line(error)}") from None
+
+
+def with_threshold(stored: Calibration, threshold: float | None) -> Calibration:
+    """The stored calibration with the user's threshold; a band of uncertainty that it lies outside of goes.
+
+    A band that ends at the stored threshold ends at the user's.
+    """
+    if threshold is None:
+        return stored
+    low, high = stored.uncertain_low, stored.uncertain_high
+    if low is not None and high == stored.threshold and low < threshold:
+        return stored.model_copy(update={"threshold": threshold, "uncertain_high": threshold})
+    if low is not None and high is not None and low <= threshold <= high:
+        return stored.model_copy(update={"threshold": threshold})
+    return stored.model_copy(update={"threshold": threshold, "uncertain_low": None, "uncertain_high": None})

@@ -1,0 +1,35 @@
+"""How many engines run at once, as a user writes it."""
+
+import re
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Replicas(BaseModel):
+    """How many engines judge at once: a fixed number, or a range that follows the load."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: Annotated[int, Field(ge=1)] = 1
+    """Engines at the start, and the least."""
+    high: Annotated[int, Field(ge=1)] = 1
+    """The most engines."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"the range {self.low}-{self.high} is empty; write the smaller number first")
+        return self
+
+
+def parse_replicas(value: Any) -> Any:
+    """`2` and `"2"` mean two engines, `"1-4"` a range."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"low": value, "high": value}
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", value.strip())
+        if match is None:
+            raise ValueError(f"{value!r} is neither a number such as 2 nor a range such as 1-4")
+        return {"low": int(match[1]), "high": int(match[2] or match[1])}
+    return value
