@@ -1,6 +1,7 @@
-"""The contract between the scan and an engine: pixels and a question in, judgements out."""
+"""The contract with an engine: pixels and a question in, judgements out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -41,6 +42,11 @@ class Judgement:
     error: str | None = None
 
 
+Listener = Callable[[Judgement], None]
+"""Hears the judgement so far: once with the log-probabilities alone, then with an explanation that grows. It is called
+on the engine's own thread and must return at once."""
+
+
 @dataclass(slots=True)
 class EngineStats:
     """Counters of one engine since its start, read by benchmarks."""
@@ -60,7 +66,7 @@ class EngineDiedError(RuntimeError):
 
 
 class Engine(Protocol):
-    """One loaded model. `judge` is called by several threads at once and batches across their calls."""
+    """One loaded model, called by several threads at once; it batches across their calls."""
 
     stats: EngineStats
     max_num_seqs: int
@@ -69,6 +75,16 @@ class Engine(Protocol):
         """Judge images of shape [height, width, 3], RGB, at the checkpoint's input size; one judgement each, in order.
 
         An image that the engine refuses gets a judgement with `error`. Raises EngineDiedError when the engine is lost.
+        """
+        ...
+
+    def submit(
+        self, pixels: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+    ) -> Future[Judgement]:
+        """Judge one image without waiting for the judgement; it may wait for a place in the engine.
+
+        `ask` is in place of what the engine was opened with; its `max_new_tokens` may only be lower. Cancelling the
+        future ends the request and frees its place. Raises EngineDiedError, here or out of the future.
         """
         ...
 

@@ -7,12 +7,14 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.base import Ask, EngineStats, Judgement
+from fakescan.engine.base import Ask, EngineStats, Judgement, Listener
 from fakescan.engine.config import FakeConfig
 from fakevlm.verdict import Verdict, decide, score_tokens
 
@@ -31,6 +33,37 @@ def pretend(pixels: NDArray[np.uint8], ask: Ask) -> Judgement:
     return Judgement(logprob_fake, logprob_real, explanation)
 
 
+class _Pending:
+    """One image on its way through the steps."""
+
+    __slots__ = ("future", "judgement", "left", "listener", "steps")
+
+    def __init__(self, judgement: Judgement, tokens: int, listener: Listener | None) -> None:
+        self.judgement = judgement
+        self.steps = self.left = 1 + tokens * (judgement.explanation is not None)
+        self.listener = listener
+        self.future: Future[Judgement] = Future()
+
+    def advance(self) -> bool:
+        """One step more; whether it is not done yet."""
+        if self.future.cancelled():
+            return False
+        self.left -= 1
+        if self.left == 0:
+            with suppress(InvalidStateError):
+                self.future.set_result(self.judgement)
+            return False
+        if self.listener is not None:
+            self.listener(replace(self.judgement, explanation=self._so_far()))
+        return True
+
+    def _so_far(self) -> str | None:
+        done = self.steps - self.left - 1
+        if not self.judgement.explanation or done == 0:
+            return None
+        return self.judgement.explanation[: len(self.judgement.explanation) * done // (self.steps - 1)]
+
+
 class FakeEngine:
     """Runs up to `max_num_seqs` requests in steps that sleep; see `FakeConfig`."""
 
@@ -40,7 +73,7 @@ class FakeEngine:
         self.max_num_seqs = config.max_num_seqs
         self._config = config
         self._ask = ask
-        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._waiting: deque[_Pending] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -50,20 +83,30 @@ class FakeEngine:
 
     def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         """Judge images of shape [height, width, 3]; see `Engine.judge`."""
+        pending = self._begin(pixels, self._ask, None)
+        return [one.future.result() for one in pending]
+
+    def submit(
+        self, pixels: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+    ) -> Future[Judgement]:
+        """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
+        return self._begin([pixels], ask or self._ask, listener)[0].future
+
+    def _begin(self, pixels: Sequence[NDArray[np.uint8]], ask: Ask, listener: Listener | None) -> list[_Pending]:
         if self._config.die_on_rgb is not None:
             for image in pixels:
                 if tuple(int(v) for v in image[0, 0]) == self._config.die_on_rgb:
                     os.kill(os.getpid(), signal.SIGKILL)
-        judgements = [pretend(image, self._ask) for image in pixels]
-        if self._thread is not None:
-            done: list[Future[None]] = [Future() for _ in judgements]
+        pending = [_Pending(pretend(image, ask), self._config.tokens, listener) for image in pixels]
+        if self._thread is None:
+            for one in pending:
+                while one.advance():
+                    pass
+        else:
             with self._changed:
-                for judgement, future in zip(judgements, done, strict=True):
-                    self._waiting.append((1 + self._config.tokens * (judgement.explanation is not None), future))
+                self._waiting.extend(pending)
                 self._changed.notify()
-            for future in done:
-                future.result()
-        return judgements
+        return pending
 
     def close(self) -> None:
         """Stop the stepping thread."""
@@ -72,7 +115,7 @@ class FakeEngine:
             self._changed.notify()
 
     def _run(self) -> None:
-        running: list[tuple[int, Future[None]]] = []
+        running: list[_Pending] = []
         due = time.monotonic()
         while True:
             with self._changed:
@@ -90,10 +133,4 @@ class FakeEngine:
             due += self._config.step_s
             time.sleep(max(0.0, due - time.monotonic()))
             self.stats.busy_s += self._config.step_s
-            still: list[tuple[int, Future[None]]] = []
-            for steps_left, future in running:
-                if steps_left > 1:
-                    still.append((steps_left - 1, future))
-                else:
-                    future.set_result(None)
-            running = still
+            running = [one for one in running if one.advance()]

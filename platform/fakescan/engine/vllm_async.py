@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.answer import Next
-from fakescan.engine.base import Ask, EngineDiedError, EngineStats, Judgement
+from fakescan.engine.answer import Answer, Next
+from fakescan.engine.base import Ask, EngineDiedError, EngineStats, Judgement, Listener
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_setup import Device, Requests, engine_arguments, prepare_environment
 from fakevlm.checkpoint import Checkpoint
@@ -37,12 +38,13 @@ class AsyncEngine:
 
     def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         """Judge images of shape [height, width, 3]; see `Engine.judge`."""
-        from vllm.v1.engine.exceptions import EngineDeadError
+        return asyncio.run_coroutine_threadsafe(self._judge_all(pixels), self._loop).result()
 
-        try:
-            return asyncio.run_coroutine_threadsafe(self._judge_all(pixels), self._loop).result()
-        except EngineDeadError as error:
-            raise EngineDiedError(str(error) or "the engine's process ended") from error
+    def submit(
+        self, pixels: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+    ) -> Future[Judgement]:
+        """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
+        return asyncio.run_coroutine_threadsafe(self._judge_one(pixels, ask, listener), self._loop)
 
     def close(self) -> None:
         """End the engine's process and the event loop."""
@@ -69,29 +71,41 @@ class AsyncEngine:
     async def _judge_all(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         return await asyncio.gather(*(self._judge_one(image) for image in pixels))
 
-    async def _judge_one(self, image: NDArray[np.uint8]) -> Judgement:
-        answer = self._requests.answer()
+    async def _judge_one(
+        self, image: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+    ) -> Judgement:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        answer = self._requests.answer(ask)
+        streams = listener is not None
+        sampling = self._sampling if ask is None and not streams else self._requests.sampling(ask, streams=streams)
         async with self._places:
             self._live += 1
             try:
-                step = await self._ask(image, answer)
+                step = await self._generate(image, answer, sampling, listener)
                 if step is Next.FORCE:
-                    await self._ask(image, answer)
+                    await self._generate(image, answer, sampling, listener)
             except ValueError as error:
                 answer.fail(f"the engine refused the image: {error}")
+            except EngineDeadError as error:
+                raise EngineDiedError(str(error) or "the engine's process ended") from error
             finally:
                 self._count()
                 self._live -= 1
         return answer.judgement()
 
-    async def _ask(self, image: NDArray[np.uint8], answer: Any) -> Next:
+    async def _generate(
+        self, image: NDArray[np.uint8], answer: Answer, sampling: Any, listener: Listener | None
+    ) -> Next:
         self._ids += 1
         engine_input = self._requests.input(image, answer.forced_word)
         step = Next.DONE
-        # Closing the generator early aborts the request in the engine.
-        async with contextlib.aclosing(self._engine.generate(engine_input, self._sampling, str(self._ids))) as outputs:
+        # Closing the generator early aborts the request in the engine; so does cancelling.
+        async with contextlib.aclosing(self._engine.generate(engine_input, sampling, str(self._ids))) as outputs:
             async for output in outputs:
                 step = answer.take(output.outputs[0])
+                if listener is not None and step in (Next.MORE, Next.FORCE):
+                    listener(answer.judgement())
                 if step is not Next.MORE:
                     break
         return step

@@ -5,14 +5,15 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.answer import Answer, Next
-from fakescan.engine.base import Ask, EngineDiedError, EngineStats, Judgement
+from fakescan.engine.base import Ask, EngineDiedError, EngineStats, Judgement, Listener
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
 from fakevlm.checkpoint import Checkpoint
@@ -23,13 +24,27 @@ logger = logging.getLogger(__name__)
 class _Request:
     """One image between the caller's thread and the stepping thread."""
 
-    __slots__ = ("answer", "engine_input", "future", "pixels")
+    __slots__ = ("answer", "engine_input", "future", "listener", "pixels", "sampling")
 
-    def __init__(self, answer: Answer, pixels: NDArray[np.uint8], engine_input: Any) -> None:
+    def __init__(
+        self, answer: Answer, pixels: NDArray[np.uint8], engine_input: Any, sampling: Any, listener: Listener | None
+    ) -> None:
         self.answer = answer
         self.pixels = pixels
         self.engine_input = engine_input
+        self.sampling = sampling
+        self.listener = listener
         self.future: Future[Judgement] = Future()
+
+    def settle(self) -> None:
+        """Hand the judgement over, unless the caller has left."""
+        with suppress(InvalidStateError):
+            self.future.set_result(self.answer.judgement())
+
+    def fail(self, reason: str) -> None:
+        """Tell the caller that the engine died, unless it has left."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(EngineDiedError(reason))
 
 
 class InProcessEngine:
@@ -55,7 +70,7 @@ class InProcessEngine:
         self._requests = Requests(self._engine.renderer, checkpoint, ask)
         self._sampling = self._requests.sampling()
         self._self_test()
-        self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Request | Future[Judgement] | None] = queue.SimpleQueue()
         # Prepared tensors wait in memory; a place is taken before one is made and given back with the judgement.
         self._places = threading.BoundedSemaphore(2 * self.max_num_seqs + 2)
         self._turn = threading.Lock()
@@ -69,20 +84,35 @@ class InProcessEngine:
         # One call after the other: were the calls to take turns image by image, they would all end at the same time and
         # leave the engine nothing to do until the next ones arrive.
         with self._turn:
-            requests = [self._submit(image) for image in pixels]
-        return [request.future.result() for request in requests]
+            futures = [self.submit(image) for image in pixels]
+        return [future.result() for future in futures]
 
-    def _submit(self, image: NDArray[np.uint8]) -> _Request:
+    def submit(
+        self, pixels: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+    ) -> Future[Judgement]:
+        """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
+        streams = listener is not None
+        sampling = self._sampling if ask is None and not streams else self._requests.sampling(ask, streams=streams)
         self._places.acquire()
-        if self._died is not None:
+        try:
+            if self._died is not None:
+                raise EngineDiedError(self._died)
+            engine_input = self._requests.input(pixels)
+        except BaseException:
             self._places.release()
-            raise EngineDiedError(self._died)
-        request = _Request(self._requests.answer(), image, self._requests.input(image))
-        request.future.add_done_callback(lambda _: self._places.release())
+            raise
+        request = _Request(self._requests.answer(ask), pixels, engine_input, sampling, listener)
+        request.future.add_done_callback(self._left)
         self._inbox.put(request)
         if self._died is not None:  # it died after the look above, and may have emptied its inbox before the put
             self._refuse_waiting(self._died)
-        return request
+        return request.future
+
+    def _left(self, future: Future[Judgement]) -> None:
+        # It is told by the future: a callback that held the request would be a cycle, and keep a closed engine alive.
+        self._places.release()
+        if future.cancelled():
+            self._inbox.put(future)
 
     def close(self) -> None:
         """Stop the stepping thread and free the model."""
@@ -117,7 +147,7 @@ class InProcessEngine:
             reason = f"{type(error).__name__}: {error}"
         self._died = reason
         for request in live.values():
-            request.future.set_exception(EngineDiedError(reason))
+            request.fail(reason)
         self._refuse_waiting(reason)
 
     def _refuse_waiting(self, reason: str) -> None:
@@ -127,8 +157,8 @@ class InProcessEngine:
                 waiting = self._inbox.get_nowait()
             except queue.Empty:
                 return
-            if waiting is not None:
-                waiting.future.set_exception(EngineDiedError(reason))
+            if isinstance(waiting, _Request):
+                waiting.fail(reason)
 
     def _admit(self, live: dict[str, _Request]) -> bool:
         """Add what waits in the inbox, blocking while the engine is idle; False when it is to close."""
@@ -139,22 +169,33 @@ class InProcessEngine:
                 return True
             if request is None:
                 return False
-            self._add(live, request)
+            if isinstance(request, Future):
+                self._abort(live, request)
+            elif not request.future.cancelled():
+                self._add(live, request)
+
+    def _abort(self, live: dict[str, _Request], cancelled: Future[Judgement]) -> None:
+        for name, request in list(live.items()):
+            if request.future is cancelled:
+                self._engine.abort_request([name])
+                del live[name]
 
     def _add(self, live: dict[str, _Request], request: _Request) -> None:
         self._ids += 1
         name = str(self._ids)
         try:
-            self._engine.add_request(name, request.engine_input, self._sampling)
+            self._engine.add_request(name, request.engine_input, request.sampling)
         except ValueError as error:
             request.answer.fail(f"the engine refused the image: {error}")
-            request.future.set_result(request.answer.judgement())
+            request.settle()
             return
         request.engine_input = None
         live[name] = request
 
     def _advance(self, live: dict[str, _Request], name: str, request: _Request, output: Any) -> None:
         step = request.answer.take(output)
+        if request.listener is not None and step in (Next.MORE, Next.FORCE):
+            request.listener(request.answer.judgement())
         if step is Next.MORE:
             return
         del live[name]
@@ -164,7 +205,7 @@ class InProcessEngine:
             request.engine_input = self._requests.input(request.pixels, request.answer.forced_word)
             self._add(live, request)
         else:
-            request.future.set_result(request.answer.judgement())
+            request.settle()
 
     def _count(self, live: int, seconds: float) -> None:
         self.stats.steps += 1

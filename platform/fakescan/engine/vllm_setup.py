@@ -19,6 +19,9 @@ _TEXT_TOKENS = 64
 """Room for the prompt's text beside the image tokens; FakeVLM's prompt is about 20 tokens."""
 
 
+_PIECE_TOKENS = 3
+"""Tokens of an explanation that are handed over together where someone watches it being written."""
+
 SMALL_WEIGHTS = 64 * 2**20
 """Bytes of weights below which a second thread costs a CPU engine more in waiting than it computes."""
 
@@ -114,22 +117,26 @@ class Requests:
                 "this preprocessor_config.json is not supported"
             )
 
-    def answer(self) -> Answer:
-        """The state of a new image."""
+    def answer(self, ask: Ask | None = None) -> Answer:
+        """The state of a new image, asked as here or as the engine was opened with."""
         checkpoint = self._checkpoint
-        return Answer(self._ask, checkpoint.prompt, checkpoint.fake_token_id, checkpoint.real_token_id)
+        return Answer(ask or self._ask, checkpoint.prompt, checkpoint.fake_token_id, checkpoint.real_token_id)
 
-    def sampling(self) -> Any:
-        """Greedy sampling that reports the two verdict words' log-probabilities, token by token."""
+    def sampling(self, ask: Ask | None = None, *, streams: bool = False) -> Any:
+        """Greedy sampling that reports the two verdict words' log-probabilities.
+
+        The first token comes at once, because it decides what to do; the rest together at the end, or, where it
+        `streams`, in pieces.
+        """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        tokens = 1 if self._ask.explain == "none" else self._ask.max_new_tokens
+        ask = ask or self._ask
+        tokens = 1 if ask.explain == "none" else min(ask.max_new_tokens, self._ask.max_new_tokens)
         return SamplingParams(
             temperature=0.0,
             max_tokens=tokens,
-            # The first token comes at once, because it decides what to do; the rest comes together at the end.
-            stream_interval=tokens,
+            stream_interval=min(tokens, _PIECE_TOKENS) if streams else tokens,
             logprob_token_ids=[self._checkpoint.fake_token_id, self._checkpoint.real_token_id],
             output_kind=RequestOutputKind.DELTA,
         )

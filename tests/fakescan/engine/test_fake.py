@@ -108,3 +108,17 @@ print("survived", flush=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "harmless\n"
     assert done.returncode == -9
+
+
+def test_an_explanation_can_be_watched_and_cancelled() -> None:
+    engine = FakeEngine(FakeConfig(max_num_seqs=2, step_s=0.001, tokens=5), Ask())
+    heard: list[Judgement] = []
+    pixels = images(9)
+    whole = engine.submit(pixels[0], Ask(explain="all"), heard.append).result()
+    assert [judgement.explanation is None for judgement in heard] == [True, False, False, False, False]
+    assert all(whole.explanation.startswith(judgement.explanation or "") for judgement in heard)
+    futures = [engine.submit(image, Ask(explain="all")) for image in pixels]
+    for future in futures[:8]:
+        future.cancel()
+    assert futures[8].result(timeout=10).error is None
+    engine.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from fakescan.engine.base import EngineDiedError, Judgement
+from fakescan.engine.base import Ask, EngineDiedError, Judgement
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_async import AsyncEngine
 from fakevlm.checkpoint import Checkpoint
@@ -37,6 +37,16 @@ def test_it_judges_as_the_engine_in_process_and_says_so_when_its_process_dies(
         scores = [score_tokens(each.logprob_fake, each.logprob_real, ASK.calibration).score for each in (one, other)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-3)
     assert engine.max_num_seqs == 16
+
+    heard: list[Judgement] = []
+    ask = Ask(explain="all", max_new_tokens=20)
+    futures = [engine.submit(image, ask) for image in images[1:40]]
+    watched = engine.submit(images[0], ask, heard.append)
+    assert any([future.cancel() for future in futures])
+    whole = watched.result().explanation or ""
+    assert len(heard) > 2
+    assert all(whole.startswith(judgement.explanation or "") for judgement in heard)
+
     (process,) = [child for child in psutil.Process().children(recursive=True) if "EngineCore" in child.name()]
     os.kill(process.pid, signal.SIGKILL)
     for _ in range(2):

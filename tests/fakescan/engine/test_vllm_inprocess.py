@@ -13,7 +13,7 @@ from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
-from fakevlm.verdict import Verdict, decide, parse_answer, score_tokens
+from fakevlm.verdict import Calibration, Verdict, decide, parse_answer, score_tokens
 from tests.fakescan.engine.conftest import ASK, Images
 
 pytestmark = pytest.mark.engine
@@ -85,6 +85,42 @@ def test_pixels_that_are_views_of_shared_memory_are_judged(
     stack = np.stack(images[:3])
     stack.flags.writeable = False
     assert_same(vllm_engine.judge([stack[0], stack[2]]), [judged[0], judged[2]])
+
+
+def test_an_image_may_be_asked_about_in_another_way_and_watched(
+    vllm_engine: InProcessEngine, images: Images, judged: list[Judgement]
+) -> None:
+    heard: list[Judgement] = []
+    whole = vllm_engine.submit(images[0], Ask(explain="all", max_new_tokens=20), heard.append).result()
+    assert score(whole) == pytest.approx(score(judged[0]), abs=1e-3)
+    assert whole.explanation is not None
+    assert len(heard) > 2, "the score, and an explanation in pieces"
+    texts = [judgement.explanation or "" for judgement in heard]
+    assert texts == sorted(texts, key=len)
+    assert all(whole.explanation.startswith(text) for text in texts)
+    assert {judgement.logprob_fake for judgement in heard} == {whole.logprob_fake}
+    assert vllm_engine.submit(images[0], Ask(explain="none")).result().explanation is None
+
+
+def test_a_forced_explanation_is_watched_from_its_verdict_on(vllm_engine: InProcessEngine, images: Images) -> None:
+    """With a threshold that no score reaches everything is real, whatever the model would have said."""
+    ask = Ask(explain="all", calibration=Calibration(threshold=0.9999), max_new_tokens=12)
+    for image in images[:8]:
+        heard: list[Judgement] = []
+        whole = vllm_engine.submit(image, ask, heard.append).result()
+        assert whole.explanation is not None
+        assert whole.explanation.startswith("This is a real")
+        assert all(whole.explanation.startswith(judgement.explanation or "") for judgement in heard)
+
+
+def test_a_cancelled_image_gives_its_place_back(vllm_engine: InProcessEngine, images: Images) -> None:
+    """More images than the engine has places, all cancelled: the next ones are judged all the same."""
+    ask = Ask(explain="all", max_new_tokens=40)
+    for _ in range(4):
+        futures = [vllm_engine.submit(image, ask) for image in images[:30]]
+        assert any([future.cancel() for future in futures])
+    assert all(future.done() for future in futures)
+    assert vllm_engine.judge(images[:1])[0].error is None
 
 
 @pytest.mark.parametrize("explain", ["none", "all"])
