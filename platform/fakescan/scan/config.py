@@ -44,6 +44,8 @@ class ScanConfig(BaseModel):
     """Dry run on the first N images."""
     sample: Annotated[int, Field(ge=1)] | None = None
     """Dry run on N images drawn at random."""
+    below: tuple[str, ...] | None = None
+    """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
     new_since: str | None = None
     """An earlier run: scan only images that are new or changed since."""
     retry_errors: bool = False

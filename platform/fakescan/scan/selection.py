@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from fakescan.below import only_below
 from fakescan.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, ManifestReader, conform, write_manifest
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.listed import Listed
@@ -28,7 +29,7 @@ def write_run_manifest(config: ScanConfig, folder: RunFolder, listed: Listed | N
     source = open_source(
         config.source, config.input_store, glob=list(config.globs) or None, extensions=config.extensions
     )
-    entries = iter(source)
+    entries = iter(source) if config.below is None else only_below(source, config.below)
     if config.new_since is not None:
         earlier = RunFolder(config.new_since, config.output_store)
         earlier.open()
