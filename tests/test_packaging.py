@@ -159,7 +159,7 @@ def unmet(requirement: Requirement, pinned: dict[str, str], seen: set[str]) -> l
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("extra", ["cpu", "gcs", "azure", "train", "dev"])
+@pytest.mark.parametrize("extra", ["cpu", "gcs", "azure", "train", "evaluate", "serve", "dev"])
 def test_pinned_list_is_complete_and_fits_the_project(extra: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"][extra]]

@@ -11,6 +11,8 @@ import click
 from fakescan.data_cli import data
 from fakescan.evaluate_cli import calibrate, evaluate
 from fakescan.job import JobFailedError
+from fakescan.keys_cli import keys
+from fakescan.serve_cli import serve
 from fakescan.store_flags import store_options
 from fakescan.train_cli import train
 from fakevlm import __version__
@@ -216,6 +218,8 @@ def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
 cli.add_command(calibrate)
 cli.add_command(data)
 cli.add_command(evaluate)
+cli.add_command(keys)
+cli.add_command(serve)
 cli.add_command(train)
 
 if __name__ == "__main__":

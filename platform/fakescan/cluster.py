@@ -28,10 +28,18 @@ _ANSWER_S = 10.0
 """Seconds in which a cluster's address must accept a connection."""
 
 
-def connect(address: str | None = None, *, verbose: bool = False) -> None:
+def connect(
+    address: str | None = None,
+    *,
+    verbose: bool = False,
+    data: bool = True,
+    cpus: int | None = None,
+    dashboard: bool = False,
+) -> None:
     """Connect to `address`, else to RAY_ADDRESS (set inside a Ray job), else start Ray on this machine.
 
-    Raises UserError when the address does not answer.
+    `data`: Ray Data will be used. A Ray of our own has `cpus` logical CPUs (default: as many as the machine, at least
+    two) and, with `dashboard`, a job server. Raises UserError when the address does not answer.
     """
     # Ray's own warnings about settings that are chosen here on purpose would bury the one line that matters.
     if not verbose:
@@ -45,8 +53,8 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
     if ray.is_initialized():
         return
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    # Ray's processes take seconds to start; Ray Data's import takes one of them meanwhile.
-    loading = threading.Thread(target=importlib.import_module, args=("ray.data",))
+    # Ray's processes take seconds to start; this import takes one of them meanwhile.
+    loading = threading.Thread(target=importlib.import_module, args=("ray.data" if data else "ray.serve",))
     loading.start()
     options: dict[str, Any] = {
         "logging_level": logging.INFO if verbose else logging.ERROR,
@@ -55,9 +63,9 @@ def connect(address: str | None = None, *, verbose: bool = False) -> None:
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None or address == "local":
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-        cpus = max(2, os.cpu_count() or 1)
+        options |= {"num_cpus": cpus or max(2, os.cpu_count() or 1), "include_dashboard": dashboard}
         with _quiet_stderr(verbose):
-            ray.init(address="local", include_dashboard=False, num_cpus=cpus, _system_config=_LOCAL_CLUSTER, **options)
+            ray.init(address="local", _system_config=_LOCAL_CLUSTER, **options)
     else:
         _refuse_silent(address)
         try:

@@ -1,0 +1,313 @@
+"""The HTTP application of one replica: routes, their documentation, and errors as problems."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fakescan.serve.chat import ChatRequest, chat
+from fakescan.serve.detect import Detection, detect, too_slow
+from fakescan.serve.detector import Detector
+from fakescan.serve.headers import KEY_NAME, OURS, PASS, REQUEST_ID
+from fakescan.serve.problem import Problem
+from fakescan.serve.scans import ScanJobs, ScanRefusedError, ScanRequest, ScanState
+from fakescan.serve.uploads import Options, read_request
+from fakescan.yaml_settings import one_line
+from fakevlm import __version__
+
+logger = logging.getLogger("ray.serve.fakescan")
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_PAGE = resources.files("fakescan.serve") / "page"
+_PAGE_FILES = {"page.css": "text/css", "page.js": "text/javascript", "favicon.svg": "image/svg+xml"}
+_PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+
+Model = TypeVar("Model", bound=BaseModel)
+Outcome = TypeVar("Outcome")
+
+Admit = Callable[[str], Awaitable[bool]]
+"""Whether a request bears the mark that the gate puts on what it lets in."""
+
+
+class ProblemBody(BaseModel):
+    """The body of every refusal (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+
+
+class ScanList(BaseModel):
+    """Scans, newest first."""
+
+    scans: list[ScanState]
+
+
+def make_app(detector: Detector, scans: ScanJobs | None, admit: Admit) -> ASGIApp:
+    """The application; every request must have come through the gate."""
+    app = FastAPI(
+        title="fakescan",
+        version=__version__,
+        summary="Says of images whether they are real or fake, how sure it is, and why.",
+        docs_url=None,  # both pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,  # a redirect would repeat the Host header that the client sent
+        responses={"default": {"model": ProblemBody, "description": "A problem"}},
+    )
+    _add_errors(app)
+    _add_judging(app, detector)
+    _add_facts(app, detector, scans is not None)
+    if scans is not None:
+        _add_scans(app, scans)
+    return _Marked(app, admit)
+
+
+class _Marked:
+    """Refuses what has not come through the gate, and marks the answers as ours for the gate."""
+
+    def __init__(self, app: ASGIApp, admit: Admit) -> None:
+        self._app = app
+        self._admit = admit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        scope["fakescan.request_id"] = headers.get(REQUEST_ID, b"").decode("latin-1") or secrets.token_hex(8)
+        scope["fakescan.key"] = headers.get(KEY_NAME, b"").decode("latin-1")
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (OURS, b"1")]}
+            await send(message)
+
+        if await self._admit(headers.get(PASS, b"").decode("latin-1")):
+            await self._app(scope, receive, marked)
+            return
+        problem = Problem(
+            "unavailable",
+            "requests do not come through fakescan's gate: start Serve with RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH="
+            "fakescan.serve.gate:middleware in controller_options.runtime_env.env_vars",
+        )
+        await _answer(problem, scope["fakescan.request_id"])(scope, receive, marked)
+
+
+def _answer(problem: Problem, request_id: str) -> Response:
+    return Response(problem.body(request_id), problem.status, headers=problem.headers())
+
+
+def _id(request: Request) -> str:
+    return str(request.scope["fakescan.request_id"])
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def refused(request: Request, error: Problem) -> Response:
+        return _answer(error, _id(request))
+
+    @app.exception_handler(TimeoutError)
+    async def slow(request: Request, error: TimeoutError) -> Response:
+        return _answer(too_slow(request.app.state.timeout_s), _id(request))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+        return _answer(Problem("invalid", f"{where}: {first['msg']}"), _id(request))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            problem = Problem("not_found", f"there is no {request.url.path[:200]}; see /openapi.json")
+        elif error.status_code == 405:
+            problem = Problem("method_not_allowed", f"{request.method} is not for {request.url.path[:200]}")
+        else:
+            problem = Problem("invalid", str(error.detail))
+        return _answer(problem, _id(request))
+
+    @app.exception_handler(ScanRefusedError)
+    async def scan_refused(request: Request, error: ScanRefusedError) -> Response:
+        return _answer(Problem(error.code, str(error)), _id(request))
+
+    @app.exception_handler(Exception)
+    async def internal(request: Request, error: Exception) -> Response:
+        logger.error("request %s failed", _id(request), exc_info=error)
+        return _answer(Problem("internal", "an error of the server; its log has it by the request id"), _id(request))
+
+
+def _add_judging(app: FastAPI, detector: Detector) -> None:
+    limits = detector.config.limits
+    app.state.timeout_s = limits.request_timeout_s
+    file = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": {"file": {"type": "array", "items": file}, **_option_schema()}}
+    body = {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": form}, "image/*": {"schema": file}},
+    }
+    events = {"text/event-stream": {"schema": {"type": "string"}}}
+
+    @app.post(
+        "/v1/detect",
+        response_model=Detection,
+        responses={200: {"content": events}},
+        openapi_extra={"requestBody": body, "parameters": _option_parameters()},
+    )
+    async def post_detect(request: Request) -> Response:
+        """Judge the images of a form, or the one image that is the body."""
+        return await detect(detector, await read_request(request, limits.max_images), _id(request))
+
+    @app.post("/v1/chat/completions", openapi_extra=_json_body(ChatRequest))
+    async def post_chat(request: Request) -> Response:
+        """Ask about one image as with OpenAI's API."""
+        return await chat(detector, await _read_json(request, ChatRequest), _id(request))
+
+
+async def _read_json(request: Request, model: type[Model]) -> Model:
+    # Not FastAPI's own parsing: it takes a body of another type, and its errors repeat what was sent.
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise Problem("unsupported_media", "send the body as application/json")
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise Problem("invalid", one_line(error, command="serve")[:500]) from None
+
+
+def _json_body(model: type[BaseModel]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def _option_schema() -> dict[str, Any]:
+    return dict(Options.model_json_schema()["properties"])
+
+
+def _option_parameters() -> list[dict[str, Any]]:
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in _option_schema().items()]
+
+
+def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
+    config, calibration = detector.config, detector.calibration
+    about = {
+        "name": "fakescan",
+        "version": __version__,
+        "auth": not config.no_auth,
+        "model": detector.model,
+        "notice": detector.notice,
+        "threshold": calibration.threshold,
+        "max_images": config.limits.max_images,
+        "max_body_bytes": config.limits.max_body_bytes,
+        "max_pixels": config.limits.max_pixels,
+        "formats": list(FORMATS),
+        "scans": has_scans,
+    }
+    model = {
+        "id": detector.model,
+        "object": "model",
+        "created": detector.started_at,
+        "owned_by": "fakescan",
+        "fakescan": {
+            "weights_sha256": detector.checkpoint.weights_sha256,
+            "notice": detector.notice,
+            "calibration": calibration.model_dump(mode="json"),
+            "prompt": detector.checkpoint.prompt.model_dump(mode="json"),
+            "image": {"width": detector.checkpoint.image.width, "height": detector.checkpoint.image.height},
+            "engine": config.engine.kind,
+        },
+    }
+
+    @app.get("/v1/about")
+    async def get_about() -> JSONResponse:
+        """What this server is and takes; needs no key."""
+        return JSONResponse(about)
+
+    @app.get("/v1/models")
+    async def get_models() -> JSONResponse:
+        """The checkpoint that answers."""
+        return JSONResponse({"object": "list", "data": [model]})
+
+    @app.get("/v1/models/{name:path}")
+    async def get_model(name: str) -> JSONResponse:
+        """The checkpoint that answers, by its name."""
+        if name != detector.model:
+            raise Problem("not_found", f"model {name[:100]!r} is not served here; {detector.model!r} is")
+        return JSONResponse(model)
+
+    @app.get("/healthz")
+    async def get_health() -> JSONResponse:
+        """Whether the proxy lives. It answers by itself."""
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/readyz")
+    async def get_ready() -> JSONResponse:
+        """Whether a replica has proved itself with a verdict and answers."""
+        return JSONResponse({"status": "ready", "model": detector.model})
+
+    @app.get("/metrics")
+    async def get_metrics() -> Response:
+        """Prometheus metrics of the proxy that is asked. It answers by itself."""
+        raise Problem("not_found", "the proxy answers /metrics")
+
+    @app.get("/", include_in_schema=False)
+    async def get_page() -> Response:
+        return FileResponse(str(_PAGE / "index.html"), media_type="text/html", headers=_PAGE_HEADERS)
+
+    @app.get("/page/{name}", include_in_schema=False)
+    async def get_page_file(name: str) -> Response:
+        if name not in _PAGE_FILES:
+            raise Problem("not_found", f"there is no /page/{name[:100]}")
+        return FileResponse(str(_PAGE / name), media_type=_PAGE_FILES[name], headers=_PAGE_HEADERS)
+
+
+def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
+    # Threads of their own: a job server that does not answer holds each for a while.
+    threads = ThreadPoolExecutor(4, thread_name_prefix="scans")
+
+    async def call(function: Callable[..., Outcome], *arguments: Any) -> Outcome:
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+
+    @app.post("/v1/scans", status_code=202, response_model=ScanState, openapi_extra=_json_body(ScanRequest))
+    async def start(request: Request) -> Response:
+        """Start a scan of a prefix that the server permits, as a Ray job."""
+        wanted = await _read_json(request, ScanRequest)
+        return _scan(await call(scans.start, wanted, str(request.scope["fakescan.key"])), 202)
+
+    @app.get("/v1/scans", response_model=ScanList)
+    async def get_all() -> Response:
+        """All scans that this API has started, newest first."""
+        return JSONResponse(ScanList(scans=await call(scans.list)).model_dump(mode="json"))
+
+    @app.get("/v1/scans/{scan_id}", response_model=ScanState)
+    async def get_one(scan_id: str) -> Response:
+        """Progress of a scan, and where its results are."""
+        return _scan(await call(scans.get, scan_id))
+
+    @app.post("/v1/scans/{scan_id}/stop", status_code=202, response_model=ScanState)
+    async def stop(scan_id: str) -> Response:
+        """Stop a scan; what it has written stays."""
+        return _scan(await call(scans.stop, scan_id), 202)
+
+
+def _scan(state: ScanState, status: int = 200) -> JSONResponse:
+    return JSONResponse(state.model_dump(mode="json"), status)

@@ -1,0 +1,110 @@
+"""The Serve application: replicas with one engine each, and the warden.
+
+`import_path: fakescan.serve.app:build` in a Serve file, whose `args` are a `ServeConfig`. For `serve build`, `app` is
+the application of the Serve file that FAKESCAN_SERVE_CONFIG names.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.schema import LoggingConfig
+from starlette.types import ASGIApp
+
+from fakescan.serve.config import ServeConfig
+from fakescan.serve.link import WARDEN, Marks
+from fakescan.serve.warden import Warden
+from fakescan.yaml_settings import one_line
+from fakevlm.errors import UserError
+
+CONFIG_VARIABLE = "FAKESCAN_SERVE_CONFIG"
+REPLICA = "Detector"
+
+_WARDEN_CALLS = 1024
+_START_ATTEMPTS = 2
+"""Starts of a replica that may fail before a deployment, or a rollout, counts as failed."""
+
+
+@serve.ingress()
+class Replica:
+    """One engine behind one HTTP application."""
+
+    def __init__(self, config: ServeConfig, warden: Any) -> None:
+        """Load, and prove it with a verdict: until then Serve sends no request here."""
+        from fakescan.serve.detector import Detector
+        from fakescan.serve.scans import ScanJobs
+
+        self._detector = Detector(config)
+        self._scans = None
+        if config.scans is not None:
+            self._scans = ScanJobs(
+                config.scans,
+                model=config.model,
+                model_store=config.model_store,
+                engine=config.engine,
+                calibration=self._detector.calibration,
+                max_new_tokens=config.max_new_tokens,
+            )
+        self._marks = Marks(warden)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Serve's hook for the application of this replica."""
+        from fakescan.serve.api import make_app
+
+        return make_app(self._detector, self._scans, self._marks.accept)
+
+
+def build(args: dict[str, Any] | ServeConfig) -> Application:
+    """The application for `args`. Raises UserError for wrong ones."""
+    try:
+        config = args if isinstance(args, ServeConfig) else ServeConfig.model_validate(args)
+    except ValidationError as error:
+        raise UserError(one_line(error, command="serve")) from None
+    quiet = LoggingConfig(enable_access_log=False)  # the gate logs every request
+    warden = serve.deployment(name=WARDEN)(Warden).options(
+        num_replicas=1,
+        max_ongoing_requests=_WARDEN_CALLS,
+        max_surge_percent=100,
+        ray_actor_options={"num_cpus": 0},
+        logging_config=quiet,
+    )
+    limits, replicas = config.limits, config.replicas
+    scaling: dict[str, Any] = {"num_replicas": replicas.low}
+    if replicas.high > replicas.low:
+        scaling = {
+            "autoscaling_config": AutoscalingConfig(
+                min_replicas=replicas.low,
+                max_replicas=replicas.high,
+                target_ongoing_requests=config.target_ongoing_requests,
+            )
+        }
+    detector = serve.deployment(name=REPLICA)(Replica).options(
+        **scaling,
+        max_ongoing_requests=limits.max_ongoing_requests,
+        max_queued_requests=limits.max_queued_requests,
+        backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
+        max_surge_percent=100,
+        max_constructor_retry_count=_START_ATTEMPTS,
+        graceful_shutdown_timeout_s=limits.request_timeout_s + 5,
+        health_check_period_s=5,
+        health_check_timeout_s=30,
+        ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
+        logging_config=quiet,
+    )
+    application: Application = detector.bind(config, warden.bind(config))
+    return application
+
+
+def __getattr__(name: str) -> Application:
+    if name != "app":
+        raise AttributeError(name)
+    from fakescan.serve.settings import read_serve_file
+
+    file = os.environ.get(CONFIG_VARIABLE)
+    if not file:
+        raise UserError(f"{CONFIG_VARIABLE}: not set; name a Serve file such as cluster/serve.yaml")
+    return build(read_serve_file(Path(file)).args)

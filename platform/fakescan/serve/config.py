@@ -1,0 +1,106 @@
+"""What a server is told: the one model behind the command line and the `args` of a Serve file."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from fakescan.engine.config import EngineConfig, VllmConfig
+from fakescan.replicas import Replicas, parse_replicas
+from fakescan.store import Store
+from fakevlm.verdict import Calibration
+
+
+class Limits(BaseModel):
+    """What one request, one client and one proxy may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
+    """Bytes of one request's body; more is refused while it arrives (413)."""
+    max_buffered_bytes: Annotated[int, Field(ge=1024)] = 256 * 2**20
+    """Bytes of the bodies that one proxy holds at once; a request beyond them is refused (503)."""
+    max_images: Annotated[int, Field(ge=1, le=256)] = 16
+    """Images in one request."""
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    """Images with more pixels than this are not decoded (413)."""
+    upload_timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds in which a body must have arrived (408)."""
+    request_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds from the whole body to the verdict, or to the end of a stream (503)."""
+    per_minute: Annotated[int, Field(ge=1)] = 600
+    """Images in a minute for a key that has no limit of its own (429)."""
+    burst: Annotated[int, Field(ge=1)] = 60
+    """Images that such a key may send at once."""
+    max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
+    """Requests that one replica works on at once."""
+    max_queued_requests: Annotated[int, Field(ge=1)] = 64
+    """Requests that wait for a replica, at each proxy; one more is refused (503)."""
+
+
+class Scans(BaseModel):
+    """Which scans clients may start, and where the results go."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow: Annotated[tuple[str, ...], Field(min_length=1)]
+    """URL prefixes or folders; a scan's source must lie below one of them."""
+    output: str
+    """Folder or URL prefix in which every scan gets a folder of its own."""
+    max_running: Annotated[int, Field(ge=1)] = 2
+    """Scans that may run or wait at once; one more is refused (503)."""
+    job_address: str | None = None
+    """Address of the cluster's job server, such as http://HEAD:8265. Default: that of the cluster the replica is in."""
+    replicas: Annotated[Replicas, BeforeValidator(parse_replicas)] = Replicas()
+    """Engines of one scan: a number, or a range such as 1-4."""
+    input_store: Store = Store()
+    """Credentials and endpoint of the sources; secrets as env:NAME, read in the job."""
+    output_store: Store = Store()
+    """Credentials and endpoint of the output; secrets as env:NAME, read in the job and in the replicas."""
+
+
+class ServeConfig(BaseModel):
+    """One server: the checkpoint, how many engines, who may ask, how much."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = None
+    """Local path, hub id or object-storage URL of the checkpoint. Default: the small one that is built in."""
+    model_store: Store = Store()
+    """Credentials and endpoint of the checkpoint."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Score from which an image counts as fake. Default: the calibration's."""
+    calibration: str | Calibration | None = None
+    """A calibration, or the file or URL that `fakescan calibrate` wrote it to, in place of the checkpoint's own."""
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Longest explanation, in tokens."""
+    engine: EngineConfig = VllmConfig()
+    """The engine and its settings; `kind: fake` simulates one."""
+    replicas: Annotated[Replicas, BeforeValidator(parse_replicas)] = Replicas()
+    """Engines: a number, or a range such as 1-4 that follows the requests in hand."""
+    target_ongoing_requests: Annotated[float, Field(gt=0)] = 24.0
+    """Requests in hand for each replica that the autoscaler aims at."""
+    gpus_per_replica: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs for each engine; 0 runs on the CPU."""
+    cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0
+    """CPUs that Ray reserves for each replica."""
+    decode_threads: Annotated[int, Field(ge=1, le=64)] = 4
+    """Images that one replica decodes at once; each may take up to about 7 bytes of memory a pixel."""
+    keys: str | None = None
+    """File of API keys that `fakescan keys add` writes, on every node."""
+    no_auth: bool = False
+    """Let everybody in who reaches the port. Without it, a server without `keys` does not start."""
+    limits: Limits = Limits()
+    """Bounds on requests."""
+    scans: Scans | None = None
+    """Lets clients start scans. Default: no."""
+
+    @model_validator(mode="after")
+    def _someone_decides_who_may_ask(self) -> Self:
+        if self.no_auth and self.keys is not None:
+            raise ValueError("keys and no_auth exclude each other; give one of them")
+        if not self.no_auth and self.keys is None:
+            raise ValueError(
+                "keys: missing; make a file with `fakescan keys add NAME --file keys.json` and name it with --keys, "
+                "or let everybody in with --no-auth"
+            )
+        return self

@@ -1,0 +1,163 @@
+"""POST /v1/detect: verdicts in one answer, or as they come."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.responses import Response, StreamingResponse
+
+from fakescan.serve.detector import Detector, Judged, Result, Upload, refusal
+from fakescan.serve.problem import Problem
+from fakescan.serve.tally import tally_header
+from fakescan.serve.uploads import Asked
+
+
+class Timings(BaseModel):
+    """Where the time of a request went, in milliseconds. Images of one request overlap: these are the longest."""
+
+    decode_ms: float
+    """Waiting for a decoder, decoding, and handing over to the engine."""
+    judge_ms: float
+    """In the engine, its queue included."""
+    total_ms: float
+    """From the whole body to the answer."""
+
+
+class Detection(BaseModel):
+    """The answer of POST /v1/detect."""
+
+    request_id: str
+    model: str
+    threshold: float
+    """Score from which an image was called fake."""
+    results: list[Result]
+    timings: Timings
+
+
+async def detect(detector: Detector, asked: Asked, request_id: str) -> Response:
+    """Judge all images of a request, and answer. Raises Problem where its only image has no verdict."""
+    started = time.perf_counter()
+    ask = detector.ask(asked.options.explain, asked.options.threshold)
+    if asked.options.stream:
+        return await _stream(detector, asked, request_id, started)
+    async with asyncio.timeout(detector.config.limits.request_timeout_s), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(detector.judge(upload, ask)) for upload in asked.uploads]
+    judged = [task.result() for task in tasks]
+    if len(judged) == 1 and (problem := refusal(judged[0].result)):
+        raise problem
+    answer = Detection(
+        request_id=request_id,
+        model=detector.model,
+        threshold=ask.calibration.threshold,
+        results=[one.result for one in judged],
+        timings=_timings(judged, started),
+    )
+    return Response(answer.model_dump_json(), media_type="application/json", headers=tally_header(answer.results))
+
+
+async def _stream(detector: Detector, asked: Asked, request_id: str, started: float) -> Response:
+    """Server-sent events. The answer begins with the first image's score, so that its status can still say no."""
+    events = _events(detector, asked, request_id, started)
+    first = await anext(events)
+    if isinstance(first, Problem):
+        await events.aclose()
+        raise first
+
+    async def body() -> AsyncIterator[bytes]:
+        async with aclosing(events):
+            yield first
+            async for event in events:
+                yield event if isinstance(event, bytes) else server_event("error", event.content(request_id))
+
+    return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+async def _events(
+    detector: Detector, asked: Asked, request_id: str, started: float
+) -> AsyncGenerator[bytes | Problem, None]:
+    ask = detector.ask(asked.options.explain, asked.options.threshold)
+    queue: asyncio.Queue[tuple[Upload, Result | Judged | Exception]] = asyncio.Queue()
+
+    async def follow(upload: Upload) -> None:
+        try:
+            async with aclosing(detector.stream(upload, ask)) as growing:
+                async for part in growing:
+                    queue.put_nowait((upload, part))
+        except Exception as error:  # noqa: BLE001 - it is raised again where the events are made
+            queue.put_nowait((upload, error))
+
+    tasks = [asyncio.create_task(follow(upload)) for upload in asked.uploads]
+    said: dict[int, int] = {}
+    judged: list[Judged] = []
+    deadline = asyncio.get_running_loop().time() + detector.config.limits.request_timeout_s
+    try:
+        while len(judged) < len(tasks):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    _, part = await queue.get()
+            except TimeoutError:
+                yield too_slow(detector.config.limits.request_timeout_s)
+                return
+            if isinstance(part, Exception):
+                raise part
+            result = part.result if isinstance(part, Judged) else part
+            problem = refusal(result)
+            if problem is not None and len(tasks) == 1:
+                yield problem
+                return
+            for event in _news(result, said):
+                yield event
+            if isinstance(part, Judged):
+                judged.append(part)
+                yield server_event("result", result.model_dump(mode="json"))
+        end = {
+            "request_id": request_id,
+            "model": detector.model,
+            "threshold": ask.calibration.threshold,
+            "timings": _timings(judged, started).model_dump(),
+        }
+        yield server_event("done", end)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _news(result: Result, said: dict[int, int]) -> list[bytes]:
+    """What of a result has not been sent: its verdict, and the end of its explanation."""
+    events: list[bytes] = []
+    if result.error is not None:
+        return events
+    if result.index not in said:
+        said[result.index] = 0
+        events.append(server_event("verdict", result.model_copy(update={"explanation": None}).model_dump(mode="json")))
+    text = (result.explanation or "")[said[result.index] :]
+    if text:
+        said[result.index] += len(text)
+        events.append(server_event("explanation", {"index": result.index, "text": text}))
+    return events
+
+
+def server_event(name: str, data: Any) -> bytes:
+    """One server-sent event."""
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def too_slow(limit_s: float) -> Problem:
+    """The refusal of a request that took too long."""
+    return Problem("timeout", f"no verdict within {limit_s:g} s; the server is busy, try again later")
+
+
+def _timings(judged: list[Judged], started: float) -> Timings:
+    return Timings(
+        decode_ms=_ms(max(one.decode_s for one in judged)),
+        judge_ms=_ms(max(one.judge_s for one in judged)),
+        total_ms=_ms(time.perf_counter() - started),
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)

@@ -1,0 +1,233 @@
+"""The judge behind the server: bytes of an image in, a result out, as the scan would have written it."""
+
+import asyncio
+import hashlib
+import io
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NoReturn
+
+from PIL import Image
+from pydantic import BaseModel
+
+from fakescan.engine.base import Ask, EngineDiedError, Explain, Judgement
+from fakescan.engine.factory import check_installed, open_engine
+from fakescan.model import model_name, open_model
+from fakescan.question import chosen_calibration, with_threshold
+from fakescan.serve.config import ServeConfig
+from fakescan.serve.problem import Problem
+from fakevlm.checkpoint import self_test
+from fakevlm.errors import ErrorCode, ImageError
+from fakevlm.preprocess import DecodedImage, decode
+from fakevlm.verdict import Verdict, decide, score_tokens
+
+logger = logging.getLogger("ray.serve.fakescan")
+
+
+class ImageFailure(BaseModel):
+    """Why one image has no verdict."""
+
+    code: str
+    message: str
+
+
+class Result(BaseModel):
+    """What is said of one image; numbers as in the scan's rows."""
+
+    index: int
+    """Place of the image in the request, from 0."""
+    name: str | None = None
+    """File name that the client gave."""
+    verdict: Verdict | None = None
+    score: float | None = None
+    """P(fake) after calibration, 0 to 1."""
+    logit: float | None = None
+    """Log-probability of "fake" minus that of "real", before calibration."""
+    off_script: float | None = None
+    """Probability that the model would have said neither word."""
+    explanation: str | None = None
+    width: int | None = None
+    """In pixels, as displayed."""
+    height: int | None = None
+    format: str | None = None
+    num_bytes: int
+    sha256: str
+    error: ImageFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One image of a request."""
+
+    index: int
+    name: str | None
+    data: bytes
+
+
+@dataclass
+class Judged:
+    """A result and where its time went, in seconds."""
+
+    result: Result
+    decode_s: float
+    judge_s: float
+
+
+Watch = Callable[[Result], None]
+"""Hears the result so far, on the event loop: first with the score, then with an explanation that grows."""
+
+
+class Detector:
+    """One engine, and threads that decode for it. All methods but the constructor belong to one event loop."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        """Load the checkpoint and prove it with a verdict. Raises UserError for an unfit one."""
+        check_installed(config.engine)
+        self.checkpoint = open_model(config.model, config.model_store)
+        self_test(self.checkpoint)
+        self.calibration = with_threshold(
+            chosen_calibration(self.checkpoint, config.calibration, config.model_store), config.threshold
+        )
+        self.model, self.notice = model_name(config.model, config.engine, self.checkpoint)
+        self.config = config
+        self.started_at = int(time.time())
+        self._max_pixels = config.limits.max_pixels
+        base = Ask(explain="all", calibration=self.calibration, max_new_tokens=config.max_new_tokens)
+        self._engine = open_engine(config.engine, self.checkpoint, base, "cuda" if config.gpus_per_replica else "cpu")
+        self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
+        self._warm_up()
+
+    def ask(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> Ask:
+        """The question for one request."""
+        longest = self.config.max_new_tokens
+        return Ask(
+            explain=explain,
+            calibration=with_threshold(self.calibration, threshold),
+            max_new_tokens=min(longest, max_new_tokens or longest),
+        )
+
+    async def judge(self, upload: Upload, ask: Ask, watch: Watch | None = None) -> Judged:
+        """Judge one image. Cancelling gives its place in the engine back. A failure of the image is in the result."""
+        loop = asyncio.get_running_loop()
+        started = time.perf_counter()
+        begun = self._pool.submit(self._begin, upload, ask, self._listener(loop, upload, ask, watch))
+        try:
+            task = await asyncio.wrap_future(begun)
+        except asyncio.CancelledError:
+            begun.add_done_callback(_abandon)
+            raise
+        except EngineDiedError as error:
+            self._leave(error)
+        decoded = time.perf_counter()
+        if isinstance(task, Result):
+            return Judged(task, decoded - started, 0.0)
+        facts, judging = task
+        try:
+            judgement = await asyncio.wrap_future(judging)
+        except EngineDiedError as error:
+            self._leave(error)
+        return Judged(_with_judgement(facts, judgement, ask), decoded - started, time.perf_counter() - decoded)
+
+    async def stream(self, upload: Upload, ask: Ask) -> AsyncGenerator[Result | Judged, None]:
+        """The result as it grows, and at last the whole as `Judged`."""
+        queue: asyncio.Queue[Result] = asyncio.Queue()
+        task = asyncio.ensure_future(self.judge(upload, ask, queue.put_nowait))
+        try:
+            while not task.done():
+                growing = asyncio.ensure_future(queue.get())
+                await asyncio.wait({task, growing}, return_when=asyncio.FIRST_COMPLETED)
+                if growing.done():
+                    yield growing.result()
+                else:
+                    growing.cancel()
+            while not queue.empty():
+                yield queue.get_nowait()
+            yield task.result()
+        finally:
+            task.cancel()
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._pool.shutdown(cancel_futures=True)
+        self._engine.close()
+
+    def _begin(
+        self, upload: Upload, ask: Ask, listener: Callable[[Result, Judgement], None] | None
+    ) -> "Result | tuple[Result, Future[Judgement]]":
+        """On a thread: decode and hand over to the engine."""
+        facts = Result(
+            index=upload.index,
+            name=upload.name,
+            num_bytes=len(upload.data),
+            sha256=hashlib.sha256(upload.data).hexdigest(),
+        )
+        try:
+            image: DecodedImage = decode(upload.data, self.checkpoint.image, max_pixels=self._max_pixels)
+        except ImageError as error:
+            return facts.model_copy(update={"error": ImageFailure(code=error.code, message=error.message)})
+        facts.width, facts.height, facts.format = image.width, image.height, image.format
+        heard = None if listener is None else lambda judgement: listener(facts, judgement)
+        return facts, self._engine.submit(image.pixels, ask, heard)
+
+    def _listener(
+        self, loop: asyncio.AbstractEventLoop, upload: Upload, ask: Ask, watch: Watch | None
+    ) -> Callable[[Result, Judgement], None] | None:
+        if watch is None:
+            return None
+
+        def hear(facts: Result, judgement: Judgement) -> None:
+            loop.call_soon_threadsafe(watch, _with_judgement(facts, judgement, ask))
+
+        return hear
+
+    def _warm_up(self) -> None:
+        """A verdict with an explanation, all the way from a file's bytes. Raises RuntimeError where there is none."""
+        file = io.BytesIO()
+        Image.linear_gradient("L").convert("RGB").save(file, "JPEG")
+        ask = self.ask("all", None, 8)
+        begun = self._begin(Upload(0, None, file.getvalue()), ask, None)
+        result = begun if isinstance(begun, Result) else _with_judgement(begun[0], begun[1].result(), ask)
+        if result.verdict is None or not result.explanation:
+            raise RuntimeError(f"model: no verdict on the warm-up image: {result.error or result}")
+
+    @staticmethod
+    def _leave(error: EngineDiedError) -> NoReturn:
+        """End the process: Ray Serve starts another replica, and the clients are told to come again."""
+        logger.error("the engine died: %s", error)
+        for handler in logging.getLogger("ray.serve").handlers:
+            handler.flush()
+        os._exit(1)
+
+
+def _with_judgement(facts: Result, judgement: Judgement, ask: Ask) -> Result:
+    if judgement.error is not None:
+        failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
+        return facts.model_copy(update={"error": failure})
+    score = score_tokens(judgement.logprob_fake, judgement.logprob_real, ask.calibration)
+    return facts.model_copy(
+        update={
+            "verdict": decide(score.score, ask.calibration),
+            "score": score.score,
+            "logit": score.logit,
+            "off_script": score.off_script,
+            "explanation": judgement.explanation,
+        }
+    )
+
+
+def _abandon(begun: "Future[Result | tuple[Result, Future[Judgement]]]") -> None:
+    """The client left while its image was being decoded: what has come of it meanwhile is given up."""
+    if begun.cancelled() or begun.exception() is not None:
+        return
+    task = begun.result()
+    if not isinstance(task, Result):
+        task[1].cancel()
+
+
+def refusal(result: Result) -> Problem | None:
+    """What a request with this one image is answered with when it has no verdict."""
+    return None if result.error is None else Problem.of_image(result.error.code, result.error.message)

@@ -1,0 +1,418 @@
+"""The gate in front of a Serve proxy: who may ask, how much, and how big; and problems in place of bare errors.
+
+Serve's proxy reads a whole body, however long, before a replica sees any of it, has no keys and no limits. It takes
+middleware from RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, which names `middleware` here. The gate refuses at the cost
+of a header, reads a body within bounds of size and time, and only then takes a place in Serve's queue, so that a slow
+client holds none. A replica serves only what bears the gate's mark.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fakescan.serve.config import Limits
+from fakescan.serve.headers import KEY_NAME, OURS, PASS, REQUEST_ID, TALLY
+from fakescan.serve.keys import Key
+from fakescan.serve.limiter import LeasedLimiter, Rate
+from fakescan.serve.metrics import GateMetrics
+from fakescan.serve.problem import Problem
+from fakescan.serve.tally import read_tally
+from fakescan.serve.view import View, ViewSource
+
+logger = logging.getLogger("ray.serve.fakescan")
+
+PUBLIC = frozenset({"/", "/readyz", "/v1/about", "/openapi.json"})
+"""Paths that need no key, beside /page/ and /healthz."""
+_SERVE_PATHS = frozenset({"/-/healthz", "/-/routes"})
+_JUDGING = frozenset({"/v1/detect", "/v1/chat/completions"})
+_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+# A client must not steer Serve's time-outs, its routing or what the gate says to the replica.
+_DROPPED = re.compile(
+    rb"x-fakescan-.*|x-request-(?:timeout-seconds|disconnect-disabled)|x-serve-.*|x-session-id|"
+    rb"serve[-_]multiplexed[-_]model[-_]id|x-request-id|authorization|x-api-key"
+)
+_READY_S = 5.0
+"""Seconds for which an answer of a replica proves that one is ready."""
+_PROBE_S = 3.0
+"""Seconds that /readyz waits for a replica."""
+_LINGER_S = 2.0
+"""Seconds for which the rest of a refused body is read and thrown away."""
+_GRACE_S = 2.0
+"""Seconds more than a replica's own time-out before the gate gives up on it."""
+
+
+def middleware() -> list[Middleware]:
+    """What RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH calls in every proxy."""
+    from fakescan.serve.link import WardenLink
+
+    return [Middleware(Gate, source=WardenLink())]
+
+
+@dataclass
+class _Visit:
+    """One request on its way through the gate."""
+
+    request_id: str
+    path: str
+    method: str
+    started: float
+    key: str = "-"
+    status: int = 0
+    num_bytes: int = 0
+    code: str = ""
+    gone: bool = False
+
+
+class Gate:
+    """ASGI middleware; one in each proxy."""
+
+    def __init__(self, app: ASGIApp, source: ViewSource) -> None:
+        self._app = app
+        self._source = source
+        self._limiter = LeasedLimiter(source.lease)
+        self._metrics = GateMetrics()
+        self._ongoing = 0
+        self._buffered = 0
+        self._answered_at = float("-inf")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through to Serve, or answer it."""
+        if scope["type"] != "http" or scope["path"] in _SERVE_PATHS:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1003})
+                return
+            await self._app(scope, receive, send)
+            return
+        visit = _Visit(_request_id(scope["headers"]), scope["path"], scope["method"], time.perf_counter())
+        answer = _Answer(send, visit)
+        try:
+            await self._visit(scope, receive, answer)
+        except Problem as problem:
+            visit.code = problem.code
+            await answer.refuse(problem, receive)
+        except _GoneError:
+            visit.code = "disconnected"
+        finally:
+            self._account(visit, answer)
+
+    async def _visit(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        visit = answer.visit
+        if visit.path == "/healthz":
+            await answer.json(b'{"status":"ok"}')
+            return
+        view = await self._source.view()
+        if visit.path == "/readyz":
+            await self._ready(scope, view, answer)
+            return
+        key = None if view.no_auth or _is_public(visit.path) else _authenticate(scope["headers"], view, visit.path)
+        visit.key = key.name if key else "-"
+        if visit.path == "/metrics":
+            await answer.send_all(200, self._metrics.content_type, self._metrics.text(self._ongoing, self._buffered))
+            return
+        limits = view.limits
+        length = _content_length(scope["headers"], limits)
+        most = view.most_ongoing
+        self._refuse_when_full(most)
+        if key is not None and visit.path in _JUDGING:
+            wait_s = await self._limiter.admit(key.id, _rate(key, limits))
+            if wait_s > 0:
+                raise Problem("rate_limited", f"the key {key.name} may judge no more images now", retry_after_s=wait_s)
+        reserved = min(length if length is not None else 64 * 1024, limits.max_body_bytes)
+        with _Reserved(self, limits) as space:
+            space.grow_to(reserved)
+            body = await _read_body(receive, space, limits, visit)
+            self._refuse_when_full(most)
+            self._ongoing += 1
+            try:
+                await self._forward(scope, receive, body, view, answer)
+            finally:
+                self._ongoing -= 1
+        if key is not None and (images := sum(answer.tally.values())) > 1:
+            self._limiter.charge(key.id, images - 1)
+
+    def _refuse_when_full(self, most: int) -> None:
+        if self._ongoing >= most:
+            raise Problem("overloaded", f"{self._ongoing} requests are in hand already; try again later")
+
+    async def _forward(self, scope: Scope, receive: Receive, body: bytes, view: View, answer: "_Answer") -> None:
+        inner = {**scope, "headers": _forwarded_headers(scope["headers"], view, answer.visit)}
+        limit_s = view.limits.request_timeout_s + _GRACE_S
+        task = asyncio.ensure_future(self._app(inner, _replay(body, receive, answer.visit), answer.from_serve))
+        started = asyncio.ensure_future(answer.started.wait())
+        try:
+            await asyncio.wait({task, started}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and not answer.started.is_set():
+                raise Problem("timeout", f"no answer within {limit_s:g} s; the server is busy, try again later")
+            await task
+        except Problem:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever happened, the client gets a problem and the log the cause
+            logger.warning("request %s: %s: %s", answer.visit.request_id, type(error).__name__, error)
+        finally:
+            started.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if answer.ours:
+            self._answered_at = time.monotonic()
+        if answer.visit.gone and not answer.whole:
+            raise _GoneError
+        if not answer.whole:
+            await answer.end_for(_lost(answer.serve_status))
+
+    async def _ready(self, scope: Scope, view: View, answer: "_Answer") -> None:
+        """Ready is what has answered lately, or answers now; under load /readyz would only wait in the same queue."""
+        if time.monotonic() - self._answered_at > _READY_S:
+            probe = _Answer(_nowhere, _Visit(answer.visit.request_id, "/readyz", "GET", answer.visit.started))
+            inner = {**scope, "headers": _forwarded_headers(scope["headers"], view, probe.visit)}
+            try:
+                async with asyncio.timeout(_PROBE_S):
+                    await self._app(inner, _replay(b"", _never, probe.visit), probe.from_serve)
+            except TimeoutError:
+                raise Problem("starting", f"no replica answers within {_PROBE_S:g} s") from None
+            if (not probe.ours and probe.serve_status != 503) or (probe.ours and probe.visit.status != 200):
+                raise Problem("starting", "no replica is ready")
+            if not probe.ours:
+                raise Problem("unavailable", "no replica takes requests")
+            self._answered_at = time.monotonic()
+        await answer.json(b'{"status":"ready"}')
+
+    def _account(self, visit: _Visit, answer: "_Answer") -> None:
+        seconds = time.perf_counter() - visit.started
+        self._metrics.count(visit.path, visit.status, visit.code, seconds, visit.num_bytes, answer.tally)
+        if visit.path not in ("/healthz", "/readyz", "/metrics"):
+            logger.info(
+                "%s %s %s %d %.1fms %dB key=%s%s",
+                visit.request_id, visit.method, visit.path[:100].encode("unicode_escape").decode(), visit.status,
+                seconds * 1000, visit.num_bytes, visit.key, f" {visit.code}" if visit.code else "",
+            )  # fmt: skip
+
+    def grow(self, more: int, limits: Limits) -> None:
+        """Take room for more bytes of bodies. Raises Problem when there is none."""
+        if self._buffered + more > limits.max_buffered_bytes:
+            raise Problem("overloaded", "the bodies in hand fill the proxy's memory for them; try again later")
+        self._buffered += more
+
+    def shrink(self, less: int) -> None:
+        """Give room back."""
+        self._buffered -= less
+
+
+class _GoneError(Exception):
+    """The client has closed the connection."""
+
+
+class _Reserved:
+    """Room for one body in the proxy's memory, given back at the end."""
+
+    def __init__(self, gate: Gate, limits: Limits) -> None:
+        self._gate = gate
+        self._limits = limits
+        self._bytes = 0
+
+    def __enter__(self) -> "_Reserved":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.shrink(self._bytes)
+
+    def grow_to(self, num_bytes: int) -> None:
+        """Make sure of room for so many bytes."""
+        if num_bytes > self._limits.max_body_bytes:
+            raise _too_large(self._limits)
+        if num_bytes > self._bytes:
+            self._gate.grow(num_bytes - self._bytes, self._limits)
+            self._bytes = num_bytes
+
+
+class _Answer:
+    """What goes back to the client: the replica's answer, or a problem in place of anything else."""
+
+    def __init__(self, send: Send, visit: _Visit) -> None:
+        self._send = send
+        self.visit = visit
+        self.started = asyncio.Event()
+        self.ours = False
+        self.whole = False
+        self.tally: Mapping[str, int] = {}
+        self.serve_status: int | None = None
+        self._events = False
+
+    async def from_serve(self, message: Message) -> None:
+        """The `send` that Serve's proxy gets."""
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            names = {name.lower(): value for name, value in headers}
+            if OURS not in names:
+                self.serve_status = message["status"]  # Serve's own words, which are not for clients
+                return
+            self.ours = True
+            self.tally = read_tally(names.get(TALLY, b"").decode())
+            self._events = names.get(b"content-type", b"").startswith(b"text/event-stream")
+            kept = [(n, v) for n, v in headers if not n.lower().startswith(b"x-fakescan-") and n.lower() != REQUEST_ID]
+            await self._start(message["status"], kept)
+        elif self.ours:
+            self.whole = not message.get("more_body", False)
+            await self._send(message)
+
+    async def refuse(self, problem: Problem, receive: Receive | None = None) -> None:
+        """Answer with a problem, unless an answer has begun."""
+        if self.started.is_set():
+            return
+        body = problem.body(self.visit.request_id)
+        if receive is None or problem.code not in _CLOSING:
+            await self._all(problem.status, problem.headers(), body)
+            return
+        headers = {**problem.headers(), "connection": "close", "content-length": str(len(body))}
+        await self._start(problem.status, [(name.encode(), value.encode()) for name, value in headers.items()])
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        # A connection that is closed while the client still sends is reset, and the client never reads why.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while (message := await receive())["type"] != "http.disconnect" and message.get("more_body"):
+                    pass
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def end_for(self, problem: Problem) -> None:
+        """Serve has left the answer unfinished."""
+        self.visit.code = problem.code
+        if not self.started.is_set():
+            await self.refuse(problem)
+        elif self._events:
+            content = problem.body(self.visit.request_id)
+            await self._send({"type": "http.response.body", "body": b"event: error\ndata: " + content + b"\n\n"})
+
+    async def json(self, body: bytes) -> None:
+        """Answer 200."""
+        await self.send_all(200, "application/json", body)
+
+    async def send_all(self, status: int, media_type: str, body: bytes) -> None:
+        """Answer by the gate itself."""
+        await self._all(status, {"content-type": media_type}, body)
+
+    async def _all(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self._start(status, [*pairs, (b"content-length", str(len(body)).encode())])
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.started.set()
+        self.visit.status = status
+        marked = [*headers, (REQUEST_ID, self.visit.request_id.encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": marked})
+
+
+_CLOSING = frozenset({"too_large", "upload_timeout"})
+"""Refusals that come while a body is under way; the connection ends with them."""
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    given = dict(headers).get(REQUEST_ID, b"")
+    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _is_public(path: str) -> bool:
+    return path in PUBLIC or path.startswith("/page/")
+
+
+def _authenticate(headers: Iterable[tuple[bytes, bytes]], view: View, path: str) -> Key:
+    found = dict(headers)
+    scheme, _, token = found.get(b"authorization", b"").decode("latin-1").partition(" ")
+    presented = token.strip() if scheme.lower() == "bearer" else found.get(b"x-api-key", b"").decode("latin-1")
+    if not presented:
+        raise Problem("unauthorized", "send an API key as `Authorization: Bearer KEY`")
+    key = view.ring.find(presented)
+    if key is None:
+        raise Problem("unauthorized", "the API key is unknown or has been disabled")
+    scope = "scans" if path.startswith("/v1/scans") else "detect"
+    if scope not in key.scopes:
+        raise Problem("forbidden", f"the key {key.name} is not for {scope}")
+    return key
+
+
+def _rate(key: Key, limits: Limits) -> Rate:
+    return Rate((key.per_minute or limits.per_minute) / 60, key.burst or limits.burst)
+
+
+def _content_length(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> int | None:
+    text = dict(headers).get(b"content-length")
+    if text is None or not text.isdigit():
+        return None
+    length = int(text[:20])
+    if length > limits.max_body_bytes:
+        raise _too_large(limits)
+    return length
+
+
+def _too_large(limits: Limits) -> Problem:
+    return Problem("too_large", f"the body is larger than {limits.max_body_bytes} bytes; send fewer or smaller images")
+
+
+async def _read_body(receive: Receive, space: _Reserved, limits: Limits, visit: _Visit) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.upload_timeout_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _GoneError
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                space.grow_to(size)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise Problem("upload_timeout", f"the body did not arrive within {limits.upload_timeout_s:g} s") from None
+    visit.num_bytes = size
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive, visit: _Visit) -> Receive:
+    """The body as one message, then whatever comes, which is the client's leaving."""
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if not sent:
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        message = await receive()
+        visit.gone = message["type"] == "http.disconnect"
+        return message
+
+    return again
+
+
+def _forwarded_headers(headers: Iterable[tuple[bytes, bytes]], view: View, visit: _Visit) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in headers if not _DROPPED.fullmatch(name)]
+    mark = [(PASS, view.token.encode()), (KEY_NAME, visit.key.encode()), (REQUEST_ID, visit.request_id.encode())]
+    return kept + mark
+
+
+def _lost(status: int | None) -> Problem:
+    """What Serve's own answer, or none, means for the client."""
+    if status == 503:
+        return Problem("overloaded", "the queue is full; try again later")
+    if status == 408:
+        return Problem("timeout", "no answer in time; the server is busy, try again later")
+    if status == 404:
+        return Problem("starting", "the application is not deployed, or not yet")
+    return Problem("unavailable", "the replica was lost while it worked on the request; send it again")
+
+
+async def _nowhere(message: Message) -> None:
+    """Sends to nobody."""
+
+
+async def _never() -> Message:
+    await asyncio.Event().wait()
+    raise AssertionError

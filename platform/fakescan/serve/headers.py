@@ -1,0 +1,12 @@
+"""Headers between a proxy's gate and the replicas; clients neither send nor see them."""
+
+PASS = b"x-fakescan-pass"
+"""The gate's mark: what does not bear it is not served."""
+KEY_NAME = b"x-fakescan-key"
+"""Name of the client's key."""
+OURS = b"x-fakescan-answer"
+"""Tells a replica's answers from Serve's own."""
+TALLY = b"x-fakescan-tally"
+"""What became of the images: `fake=2 truncated=1`."""
+REQUEST_ID = b"x-request-id"
+"""The one header of these that clients see, and may choose."""

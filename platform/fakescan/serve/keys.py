@@ -1,0 +1,308 @@
+"""API keys: made once, kept as hashes in one JSON file, found again in constant time.
+
+The hash is a single SHA-256. A slow one protects passwords, of which there are few likely ones; the secret of a key is
+256 random bits, which nobody guesses at any speed.
+"""
+
+import fcntl
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import from_json
+
+from fakevlm.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+CHECK_S = 1.0
+"""Seconds within which `WatchedKeys` notices a changed file."""
+
+# The id has a fixed length, so the underscores that a secret may hold are no separators.
+_PRESENTED = re.compile(r"fsk_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
+_ID = re.compile(r"[0-9a-f]{8}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NOBODY = "0" * 64
+
+Scope = Literal["detect", "scans"]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class Key(BaseModel):
+    """One client's key, without its secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+    """The public part of the key."""
+    name: str
+    """Whose it is; shown in logs. Letters, digits, `.`, `_` and `-`, unique in the file, not of the form of an id."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of the secret part, in hex."""
+    created_at: AwareDatetime
+    """When it was made."""
+    per_minute: Count | None = None
+    """Images in a minute. None: the server's default."""
+    burst: Count | None = None
+    """Images at once. None: the server's default."""
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = ("detect",)
+    """What it opens: detect, scans or both."""
+    disabled: bool = False
+    """Whether it is refused."""
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("use 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first")
+        if _ID.fullmatch(name):
+            raise ValueError("8 hex digits look like the id of a key; use another name")
+        return name
+
+
+class KeyFile(BaseModel):
+    """All keys of a server, as the file has them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    """Version of the format."""
+    keys: tuple[Key, ...] = ()
+    """The keys, oldest first."""
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        for what, values in (("id", [key.id for key in self.keys]), ("name", [key.name for key in self.keys])):
+            if len(set(values)) < len(values):
+                (twice, _), *_ = Counter(values).most_common(1)
+                raise ValueError(f"two keys have the {what} {twice}; remove one")
+        return self
+
+
+class KeyRing:
+    """Finds the key that a client presents."""
+
+    def __init__(self, file: KeyFile) -> None:
+        self._keys = {key.id: key for key in file.keys}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, presented: str) -> Key | None:
+        """The key, or None if it is malformed, unknown, wrong or disabled. Never raises.
+
+        Unknown ids, wrong secrets and disabled keys take the same time. Of a long text only the first characters are
+        looked at.
+        """
+        match = _PRESENTED.fullmatch(presented)
+        if match is None:
+            return None
+        key = self._keys.get(match[1])
+        same = hmac.compare_digest(_hash(match[2]), _NOBODY if key is None else key.sha256)
+        return key if key is not None and same and not key.disabled else None
+
+
+class WatchedKeys:
+    """The keys of a file that is edited while the server runs.
+
+    A file that became unreadable, damaged or missing changes nothing but the log: the keys read last stay valid, so a
+    slip of an editor locks nobody out. Keys are therefore revoked by editing the file, not by deleting it.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file; UserError as of `read_keys`. `clock` counts seconds."""
+        self._path = path
+        self._clock = clock
+        self._checked_at = clock()
+        self._problem: str | None = None
+        self._stamp, self._ring = self._read()
+
+    def ring(self) -> KeyRing:
+        """The keys, at most CHECK_S old. Never raises."""
+        now = self._clock()
+        if now - self._checked_at >= CHECK_S:
+            self._checked_at = now
+            self._refresh()
+        return self._ring
+
+    def _refresh(self) -> None:
+        # After a failure every check tries again: `chmod` mends a file without changing its stamp.
+        if self._problem is None and self._stamp == _stamp(self._path):
+            return
+        try:
+            self._stamp, self._ring = self._read()
+        except UserError as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                logger.warning("%s (the %d keys read before stay valid)", error, len(self._ring))
+            return
+        self._problem = None
+        logger.info("keys: read %d from %s", len(self._ring), self._path)
+
+    def _read(self) -> tuple[tuple[int, int, int] | None, KeyRing]:
+        # The stamp is taken first: a change in between is then read again, not missed.
+        return _stamp(self._path), KeyRing(read_keys(self._path))
+
+
+class KeyEdit:
+    """The keys of a file while it is locked; see `edit_keys`."""
+
+    def __init__(self, file: KeyFile) -> None:
+        self.keys = list(file.keys)
+
+    def add(
+        self,
+        name: str,
+        *,
+        per_minute: int | None = None,
+        burst: int | None = None,
+        scopes: tuple[str, ...] = ("detect",),
+    ) -> str:
+        """Make a key and return what its owner presents, `fsk_<id>_<secret>`, of which only a hash is kept.
+
+        Raises UserError for a name that is taken or not plain, and for wrong limits or scopes.
+        """
+        if any(key.name == name for key in self.keys):
+            raise UserError(f"name: there is a key {name} already; use another name, or remove that key first")
+        taken = {key.id for key in self.keys}
+        while (id := secrets.token_hex(4)) in taken:
+            pass
+        secret = secrets.token_urlsafe(32)
+        fields = {
+            "id": id,
+            "name": name,
+            "sha256": _hash(secret),
+            "created_at": datetime.now(UTC).replace(microsecond=0),
+        }
+        limits = {"per_minute": per_minute, "burst": burst, "scopes": tuple(dict.fromkeys(scopes))}
+        try:
+            self.keys.append(Key.model_validate({**fields, **limits}))
+        except ValidationError as error:
+            raise UserError(_first(error)) from None
+        return f"fsk_{id}_{secret}"
+
+    def disable(self, name_or_id: str) -> Key:
+        """Have a key refused, and return it. Raises UserError if there is no such key."""
+        index = self._index(name_or_id)
+        self.keys[index] = self.keys[index].model_copy(update={"disabled": True})
+        return self.keys[index]
+
+    def remove(self, name_or_id: str) -> Key:
+        """Forget a key, and return it. Raises UserError if there is no such key."""
+        return self.keys.pop(self._index(name_or_id))
+
+    def _index(self, name_or_id: str) -> int:
+        for index, key in enumerate(self.keys):
+            if name_or_id in (key.id, key.name):
+                return index
+        known = ", ".join(key.name for key in self.keys[:10]) or "none"
+        more = ", …" if len(self.keys) > 10 else ""
+        raise UserError(f"key: there is no {name_or_id!r} in the file; it has {known}{more}")
+
+
+def read_keys(path: Path) -> KeyFile:
+    """The keys of a file. Raises UserError that names it when it is missing, unreadable or damaged."""
+    try:
+        found = from_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"keys: {path} does not exist; create one with fakescan keys add NAME --file {path}") from None
+    except OSError as error:
+        raise UserError(f"keys: cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(
+            f"keys: {path} is not JSON ({error}); mend it, or create another with fakescan keys add"
+        ) from None
+    if not isinstance(found, dict) or "version" not in found:
+        raise UserError(f"keys: {path} is no file of keys; create one with fakescan keys add NAME --file FILE")
+    if found["version"] != VERSION:
+        raise UserError(f"keys: {path} has version {found['version']!r}, not {VERSION}; use the fakescan that wrote it")
+    try:
+        return KeyFile.model_validate(found)
+    except ValidationError as error:
+        raise UserError(f"keys: {path} is damaged: {_first(error)}") from None
+
+
+def write_keys(path: Path, file: KeyFile) -> None:
+    """Write a file of keys, whole or not at all. Raises UserError if it cannot be written.
+
+    A new file has mode 0600. One that was there keeps its owner and mode, for a server that runs as another user must
+    go on reading it: otherwise it would keep to the keys it has, also to those that were just disabled.
+    """
+    path = path.resolve()  # a link stays one
+    temporary = path.parent / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        old = path.stat() if path.exists() else None
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                if old is not None:
+                    with suppress(PermissionError):  # only root gives files away
+                        os.fchown(out.fileno(), old.st_uid, old.st_gid)
+                    os.fchmod(out.fileno(), stat.S_IMODE(old.st_mode))
+                out.write(file.model_dump_json(indent=1).encode() + b"\n")
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"keys: cannot write {path}: {error.strerror}") from None
+
+
+@contextmanager
+def edit_keys(path: Path, *, create: bool = False) -> Iterator[KeyEdit]:
+    """Read a file of keys, let the body change them, write them, all under a lock (FILE.lock beside it).
+
+    An error in the body leaves the file as it was. Raises UserError as of `read_keys` and `write_keys`; with `create` a
+    missing file is made.
+    """
+    if not create:
+        read_keys(path)  # a mistyped path leaves no lock behind
+    target = path.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The lock stays: were it removed, a writer that waits for it and one that comes later would hold two.
+        lock = os.open(target.with_name(f"{target.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UserError(f"keys: cannot write {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        edit = KeyEdit(KeyFile() if create and not path.exists() else read_keys(path))
+        yield edit
+        write_keys(path, KeyFile(keys=tuple(edit.keys)))
+    finally:
+        os.close(lock)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is edited, replaced or removed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _first(error: ValidationError) -> str:
+    """The first mistake as `field: what is wrong`, without the value, which might be a secret in the wrong place."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

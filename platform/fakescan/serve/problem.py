@@ -1,0 +1,74 @@
+"""Refusals: one exception, and the body that clients get for it (RFC 9457)."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fakevlm.errors import ErrorCode
+
+STATUS: Mapping[str, int] = {
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "upload_timeout": 408,
+    "too_large": 413,
+    "too_many_pixels": 413,
+    "unsupported_media": 415,
+    "not_an_image": 415,
+    "unsupported_format": 415,
+    "invalid": 422,
+    "empty": 422,
+    "truncated": 422,
+    "judge_failed": 422,
+    "rate_limited": 429,
+    "internal": 500,
+    "overloaded": 503,
+    "starting": 503,
+    "unavailable": 503,
+    "timeout": 503,
+}
+"""HTTP status of every code. Codes of images are those of the scan's rows."""
+MEDIA_TYPE = "application/problem+json"
+_RETRY_S = {"rate_limited": 1.0, "overloaded": 1.0, "starting": 2.0, "unavailable": 2.0, "timeout": 5.0}
+
+
+class Problem(Exception):
+    """A request is refused. `detail` is one line for people that names the limit or the setting, and the fix."""
+
+    def __init__(self, code: str, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.status = STATUS[code]
+        self.retry_after_s = _RETRY_S.get(code) if retry_after_s is None else retry_after_s
+
+    @classmethod
+    def of_image(cls, code: ErrorCode | str, message: str) -> "Problem":
+        """The refusal of a request whose one image cannot be judged."""
+        return cls(str(code), message)
+
+    def content(self, request_id: str) -> dict[str, Any]:
+        """The body as JSON has it."""
+        return {
+            "type": f"urn:fakescan:problem:{self.code}",
+            "title": self.code.replace("_", " ").capitalize(),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+
+    def body(self, request_id: str) -> bytes:
+        """The body as bytes."""
+        return json.dumps(self.content(request_id)).encode()
+
+    def headers(self) -> dict[str, str]:
+        """Headers that go with the body."""
+        found = {"content-type": MEDIA_TYPE}
+        if self.retry_after_s is not None:
+            found["retry-after"] = str(max(1, math.ceil(self.retry_after_s)))
+        if self.code == "unauthorized":
+            found["www-authenticate"] = 'Bearer realm="fakescan"'
+        return found

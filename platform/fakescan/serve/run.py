@@ -1,0 +1,219 @@
+"""Runs a server in the foreground: check, start Ray and Serve, wait, roll out what has changed, stop."""
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fakescan.cluster import connect
+from fakescan.engine.config import FakeConfig
+from fakescan.engine.factory import check_installed
+from fakescan.job import JobFailedError
+from fakescan.model import model_name, open_model
+from fakescan.serve.config import ServeConfig
+from fakescan.serve.keys import read_keys
+from fakescan.serve.settings import APP_NAME, GATE, GATE_VARIABLE, Server
+from fakevlm.checkpoint import self_test
+from fakevlm.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_SCAN_CPUS = 2
+"""Logical CPUs on a machine of our own for each scan that clients may start."""
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class ServeFailedError(JobFailedError):
+    """The server did not come up, or a rollout was taken back. The message is one line."""
+
+
+def run_server(
+    server: Server, *, reread: Callable[[], Server], ray_address: str | None = None, verbose: bool = False
+) -> None:
+    """Serve until SIGINT or SIGTERM; SIGHUP rolls out what `reread` gives. Raises UserError before Ray starts."""
+    check(server)
+    local = (ray_address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+    connect(ray_address, verbose=verbose, data=False, **(_local_options(server.config) if local else {}))
+    from ray import serve
+
+    quiet = logging.INFO if verbose else logging.ERROR
+    logging.getLogger("ray.serve").setLevel(quiet)
+    with _signals() as signals:
+        serve.start(
+            proxy_location="HeadOnly" if local else "EveryNode",
+            http_options={"host": server.host, "port": server.port},
+            controller_options={"runtime_env": {"env_vars": _proxy_environment()}},
+            logging_config={"enable_access_log": False},
+        )
+        try:
+            _deploy(server.config)
+            _check_gate(server)
+            _say(server)
+            while signals() == "reload":
+                server = _roll_out(server, reread)
+        finally:
+            serve.delete(APP_NAME)
+            if local:
+                serve.shutdown()  # type: ignore[no-untyped-call]
+    print("stopped", file=sys.stderr)
+
+
+def check(server: Server) -> None:
+    """Everything that can be found wrong before Ray starts."""
+    config = server.config
+    for package in ("fastapi", "python_multipart", "prometheus_client", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"serve: {package} is not installed; install fakescan[serve]")
+    check_installed(config.engine)
+    if config.keys is not None and not read_keys(Path(config.keys)).keys:
+        raise UserError(f"keys: {config.keys} holds no key; make one with fakescan keys add NAME --file {config.keys}")
+    with contextlib.closing(socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((server.host, server.port))
+        except OSError as error:
+            raise UserError(
+                f"port: cannot listen at {server.host}:{server.port} ({error.strerror}); use another --port"
+            ) from None
+    self_test(open_model(config.model, config.model_store))
+
+
+def _local_options(config: ServeConfig) -> dict[str, Any]:
+    # Logical CPUs: a replica and a scan share the cores as any two processes do, and Ray must not keep one waiting.
+    cpus = config.replicas.high * config.cpus_per_replica * 2  # twice, for a rollout
+    if config.scans is not None:
+        cpus += config.scans.max_running * (_SCAN_CPUS + config.scans.replicas.high)
+    return {"cpus": max(os.cpu_count() or 1, math.ceil(cpus)), "dashboard": config.scans is not None}
+
+
+def _proxy_environment() -> dict[str, str]:
+    path = os.environ.get("PYTHONPATH")
+    return {GATE_VARIABLE: GATE, **({"PYTHONPATH": path} if path else {})}
+
+
+def _deploy(config: ServeConfig) -> None:
+    """Start the application or replace it. Raises ServeFailedError with the replica's own words."""
+    from ray import serve
+
+    from fakescan.serve.app import REPLICA, build
+
+    try:
+        serve.run(build(config), name=APP_NAME, route_prefix="/")
+    except RuntimeError as error:
+        application = serve.status().applications.get(APP_NAME)
+        replica = application.deployments.get(REPLICA) if application is not None else None
+        reason = replica.message if replica is not None and replica.message else str(error)
+        raise ServeFailedError(f"the server does not start: {_cause(reason)}") from None
+
+
+def _roll_out(server: Server, reread: Callable[[], Server]) -> Server:
+    """Put the newly read settings in place of the old ones, which stay where the new ones fail."""
+    try:
+        wanted = reread()
+        check_same_address(server, wanted)
+        self_test(open_model(wanted.config.model, wanted.config.model_store))
+    except UserError as error:
+        _note(f"not rolled out: {error}")
+        return server
+    if wanted.config == server.config:
+        _note("nothing has changed")
+        return server
+    _note("rolling out; the old replicas serve until the new ones have proved themselves")
+    try:
+        _deploy(wanted.config)
+    except ServeFailedError as error:
+        _note(f"rolled back: {error}")
+        _deploy(server.config)
+        return server
+    _note("rolled out")
+    return wanted
+
+
+def check_same_address(before: Server, wanted: Server) -> None:
+    """Raise UserError for a change that needs a restart."""
+    if (before.host, before.port) != (wanted.host, wanted.port):
+        raise UserError("host and port need a restart; all else can be rolled out")
+
+
+def _check_gate(server: Server) -> None:
+    """Ask the server itself: a Serve that was running before may lack the gate, and answers nobody then."""
+    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host
+    connection = http.client.HTTPConnection(host, server.port, timeout=30)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        body = answer.read().decode(errors="replace")
+    except OSError as error:
+        raise ServeFailedError(f"nothing answers at http://{host}:{server.port} ({error})") from None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ServeFailedError(f"the server is not ready: {_detail(body)}")
+
+
+def _detail(body: str) -> str:
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return body[:200]
+
+
+def _say(server: Server) -> None:
+    config = server.config
+    shown = f"[{server.host}]" if ":" in server.host else server.host
+    name, warning = model_name(config.model, config.engine, open_model(config.model, config.model_store))
+    print(f"serving {name} on http://{shown}:{server.port}/   (API: /v1/detect, page: /, Ctrl-C stops)", flush=True)
+    if warning:
+        _note(f"warning: {warning}")
+    if config.no_auth:
+        reach = "this machine" if server.host in _LOOPBACK else "the network"
+        _note(f"warning: no keys are asked for; everybody on {reach} may use it")
+    if isinstance(config.engine, FakeConfig):
+        _note("warning: the engine is simulated")
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _cause(message: str) -> str:
+    """The last line that says what went wrong, out of Serve's account with the replica's traceback."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error: " in line and not line.startswith("File ")]
+    return (errors or lines or ["no reason given"])[-1]
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], str]]:
+    """A function that waits for the next signal: `reload` for SIGHUP, else `stop`."""
+    came: list[str] = []
+    arrived = threading.Event()
+
+    def note(signum: int, frame: Any) -> None:
+        came.append("reload" if signum == signal.SIGHUP else "stop")
+        arrived.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def wait() -> str:
+        while not came:
+            arrived.wait()
+            arrived.clear()
+        return "stop" if "stop" in came else came.pop(0)
+
+    try:
+        yield wait
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,224 @@
+"""Scans that clients start: each is a Ray job, and the cluster's job table is the only record of it."""
+
+import os
+import re
+import secrets
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from ray.job_submission import JobDetails, JobStatus
+
+from fakescan.address import redact_text, scheme_of
+from fakescan.engine.config import EngineConfig
+from fakescan.serve.allowed import allowed_source, place_of
+from fakescan.serve.config import Scans
+from fakescan.serve.job_server import JobServer
+from fakescan.serve.scan_job import command, environment, store_settings
+from fakescan.serve.scan_progress import NOTHING_DONE, Budget, Progress, ProgressReader
+from fakescan.serve.scan_state import Counts, Refusal, ScanRefusedError, ScanRequest, ScanState, Status
+from fakescan.store import Store
+from fakevlm.errors import UserError
+from fakevlm.verdict import Calibration
+
+__all__ = ["Counts", "Refusal", "ScanJobs", "ScanRefusedError", "ScanRequest", "ScanState", "failure"]
+
+LISTED = 200
+"""Scans that a listing shows, the newest."""
+
+_ID = re.compile(r"scan-\d{8}-[0-9a-f]{6}")
+_ERROR = re.compile(r"^fakescan: error: (.+)$", re.MULTILINE)
+_STATUS: dict[JobStatus, Status] = {
+    JobStatus.PENDING: "pending",
+    JobStatus.RUNNING: "running",
+    JobStatus.SUCCEEDED: "succeeded",
+    JobStatus.FAILED: "failed",
+    JobStatus.STOPPED: "stopped",
+}
+_AT_ONCE = 8
+
+# A class with a method called `list` has no other list.
+States = list[ScanState]
+Jobs = list[JobDetails]
+
+
+class ScanJobs:
+    """Starts, shows and stops scans. The methods block, and may be called by several threads at once.
+
+    A scan that stops or fails leaves its folder. `fakescan scan SOURCE --output FOLDER` with the same settings resumes
+    it; the job's command, which `ray job list` shows, has them all. The job table lives as long as the cluster's head:
+    after a restart the scans are unknown, and their results still there.
+
+    Every method raises ScanRefusedError: `unavailable` when the job server does not answer, and what it says itself.
+    """
+
+    def __init__(
+        self,
+        settings: Scans,
+        *,
+        model: str | None,
+        model_store: Store,
+        engine: EngineConfig,
+        threshold: float | None = None,
+        calibration: str | Calibration | None = None,
+        max_new_tokens: int | None = None,
+    ) -> None:
+        """The keywords are the server's own settings, so that a scan judges as the server does.
+
+        Raises UserError, naming the setting, for one that no scan could run with.
+        """
+        self._settings = settings
+        self._output = _checked(settings)
+        self._progress = ProgressReader(settings.output_store.resolved())
+        self._server = JobServer(settings.job_address)
+        self._starting = threading.Lock()
+        self._threshold = threshold
+        self._fixed: dict[str, Any] = {
+            "model": model,
+            "calibration": calibration.model_dump(mode="json") if isinstance(calibration, Calibration) else calibration,
+            "max_new_tokens": max_new_tokens,
+            "engine": {"kind": engine.kind, **engine.model_dump(mode="json", exclude_defaults=True)},
+            "replicas": f"{settings.replicas.low}-{settings.replicas.high}",
+            "input_store": store_settings("scans.input_store", settings.input_store),
+            "output_store": store_settings("scans.output_store", settings.output_store),
+            "model_store": store_settings("model_store", model_store),
+        }
+
+    def start(self, request: ScanRequest, asked_by: str) -> ScanState:
+        """Submit a scan: `invalid` or `forbidden` for its source, `overloaded` when too many are under way.
+
+        Several processes that start scans at the same moment may go over `max_running`.
+        """
+        source = allowed_source(request.source, self._settings.allow)
+        created_at = datetime.now(UTC)
+        scan_id = f"scan-{created_at:%Y%m%d}-{secrets.token_hex(3)}"
+        output = f"{self._output}/{scan_id}"
+        metadata = {
+            "fakescan": "scan",
+            "source": source,
+            "output": output,
+            "asked_by": asked_by,
+            "created_at": created_at.isoformat(timespec="milliseconds"),
+        }
+        with self._starting:
+            running = sum(not job.status.is_terminal() for job in self._jobs())
+            if running >= self._settings.max_running:
+                raise ScanRefusedError(
+                    "overloaded",
+                    f"as many scans run or wait as scans.max_running allows ({running}); try again when one has ended",
+                )
+            runtime = environment(inherit=self._server.is_own())
+            self._server.submit(scan_id, command(self.settings(request, source, output)), runtime, metadata)
+        return _state(scan_id, "pending", metadata)
+
+    def settings(self, request: ScanRequest, source: str, output: str) -> dict[str, Any]:
+        """The settings of a scan, as a `fakescan scan --config` file has them."""
+        found = {
+            "source": source,
+            "below": list(self._settings.allow),
+            "output": output,
+            "explain": request.explain,
+            "threshold": request.threshold if request.threshold is not None else self._threshold,
+            "limit": request.limit,
+            "sample": request.sample,
+            "globs": list(request.globs),
+            **self._fixed,
+        }
+        return {name: value for name, value in found.items() if value not in (None, [], {})}
+
+    def get(self, scan_id: str) -> ScanState:
+        """A scan as it stands, or `not_found`. Its folder need not be there yet, nor be readable."""
+        return self._look(self._job(scan_id), Budget())
+
+    def stop(self, scan_id: str) -> ScanState:
+        """Ask a scan to stop, which takes it a few seconds; one that has ended stays as it is."""
+        job = self._job(scan_id)
+        if not job.status.is_terminal():
+            self._server.stop(scan_id)
+            job = self._job(scan_id)
+        return self._look(job, Budget())
+
+    def list(self) -> States:
+        """The newest scans, the newest first."""
+        newest = sorted(self._jobs(), key=lambda job: job.start_time or 0, reverse=True)[:LISTED]
+        budget = Budget()
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fakescan-scans") as pool:
+            return list(pool.map(lambda job: self._look(job, budget), newest))
+
+    def _job(self, scan_id: str) -> JobDetails:
+        # Only a scan's id: the job server answers for other jobs as well.
+        job = self._server.job(scan_id) if _ID.fullmatch(scan_id) else None
+        if job is None or not _is_scan(job):
+            raise ScanRefusedError("not_found", "there is no such scan")
+        return job
+
+    def _jobs(self) -> Jobs:
+        return [job for job in self._server.jobs() if _is_scan(job)]
+
+    def _look(self, job: JobDetails, budget: Budget) -> ScanState:
+        metadata = job.metadata or {}
+        status = _STATUS[job.status]
+        progress = NOTHING_DONE if status == "pending" else self._progress.read(metadata["output"], budget)
+        ended_at = datetime.fromtimestamp(job.end_time / 1000, UTC) if job.end_time else None
+        message = failure(job) if status == "failed" else None
+        return _state(str(job.submission_id), status, metadata, progress, ended_at, message)
+
+
+def failure(job: JobDetails) -> str:
+    """Why a job failed: the last error that `fakescan` printed, else what Ray says; one line without secrets.
+
+    Ray keeps the last ten lines of a failed job's log with the job, so no log is read.
+    """
+    said = _ERROR.findall(job.message or "")
+    if said:
+        return redact_text(said[-1])
+    if job.driver_exit_code is not None:
+        return f"the scan ended with status {job.driver_exit_code}; `ray job logs {job.submission_id}` shows its log"
+    return redact_text((job.message or "").strip().partition("\n")[0])[:300] or "the scan did not start"
+
+
+def _is_scan(job: JobDetails) -> bool:
+    metadata = job.metadata or {}
+    named = _ID.fullmatch(job.submission_id or "") is not None
+    return named and metadata.get("fakescan") == "scan" and {"source", "output", "created_at"} <= metadata.keys()
+
+
+def _state(
+    scan_id: str,
+    status: Status,
+    metadata: dict[str, str],
+    progress: Progress = NOTHING_DONE,
+    ended_at: datetime | None = None,
+    message: str | None = None,
+) -> ScanState:
+    return ScanState(
+        id=scan_id,
+        status=status,
+        source=metadata["source"],
+        output=metadata["output"],
+        results=f"{metadata['output']}/parts/*.parquet",
+        created_at=datetime.fromisoformat(metadata["created_at"]),
+        ended_at=ended_at,
+        rows=progress.rows,
+        rows_done=progress.rows_done,
+        counts=progress.counts,
+        message=message,
+    )
+
+
+def _checked(settings: Scans) -> str:
+    """The folder of the outputs. Raises UserError for settings that no scan could run with."""
+    for prefix in settings.allow:
+        try:
+            place_of(prefix)
+        except ValueError as error:
+            raise UserError(f"scans.allow: {prefix!r} {error}") from None
+    output = settings.output.rstrip("/")
+    if scheme_of(output) == "file" and "://" not in output and not os.path.isabs(output):
+        raise UserError(
+            f"scans.output: {settings.output} means another folder on every machine; give a URL or full path"
+        )
+    if settings.job_address is not None and not settings.job_address.startswith(("http://", "https://")):
+        raise UserError(f"scans.job_address: {settings.job_address!r} must be written http://HEAD:8265")
+    return output

@@ -1,0 +1,98 @@
+"""From a Serve file and flags to a checked server; every mistake is one line that names the setting."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fakescan.flags import engine_setting, joined_store, store_settings
+from fakescan.serve.config import ServeConfig
+from fakescan.yaml_settings import one_line, read_yaml
+from fakevlm.errors import UserError
+
+IMPORT_PATH = "fakescan.serve.app:build"
+GATE = "fakescan.serve.gate:middleware"
+GATE_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+APP_NAME = "fakevlm"
+HOST = "127.0.0.1"
+PORT = 8000
+
+
+@dataclass(frozen=True)
+class ServeFile:
+    """What is read of a Serve file, which `serve deploy` takes as it is."""
+
+    host: str = HOST
+    port: int = PORT
+    args: dict[str, Any] = field(default_factory=dict)
+    """Settings of the application, not yet checked."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A checked server."""
+
+    host: str
+    port: int
+    config: ServeConfig
+
+
+def read_serve_file(file: Path) -> ServeFile:
+    """The parts of a Serve file that concern this application. Raises UserError where it has none."""
+    settings = read_yaml(file)
+    applications = settings.get("applications")
+    if not isinstance(applications, list):
+        raise UserError(f"--config: {file} has no `applications`; see cluster/serve.yaml for the format")
+    ours = [app for app in applications if isinstance(app, dict) and app.get("import_path") == IMPORT_PATH]
+    if len(ours) != 1:
+        raise UserError(f"--config: {file} has {len(ours)} applications with import_path {IMPORT_PATH}; it needs one")
+    args = ours[0].get("args") or {}
+    http = settings.get("http_options") or {}
+    if not isinstance(args, dict) or not isinstance(http, dict):
+        raise UserError(f"--config: in {file} `args` and `http_options` must hold `name: value` lines")
+    return ServeFile(http.get("host", HOST), http.get("port", PORT), args)
+
+
+def server_of(file: Path | None, flags: dict[str, Any]) -> Server:
+    """The server that a Serve file describes, with the flags that were given in place of its settings."""
+    found = read_serve_file(file) if file is not None else ServeFile()
+    settings = dict(found.args)
+    model_store = store_settings("model", flags)
+    if model_store:
+        settings["model_store"] = joined_store(settings.get("model_store"), model_store)
+    if flags.get("keys") is not None:
+        settings.pop("no_auth", None)
+    if flags.get("no_auth"):
+        settings.pop("keys", None)
+    plain = {key: value for key, value in flags.items() if key in ServeConfig.model_fields}
+    plain["engine"] = engine_setting(settings.get("engine"), flags.get("engine"))
+    settings |= {key: value for key, value in plain.items() if value is not None and value is not False}
+    try:
+        config = ServeConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(one_line(error, command="serve")) from None
+    if config.keys is not None:
+        config = config.model_copy(update={"keys": str(Path(config.keys).resolve())})
+    host, port = flags.get("host") or found.host, found.port if flags.get("port") is None else flags["port"]
+    if not isinstance(port, int) or not 1 <= port <= 65535:
+        raise UserError(f"port: {port!r} is not a port; use a number from 1 to 65535")
+    return Server(str(host), port, config)
+
+
+def serve_file(server: Server) -> dict[str, Any]:
+    """The Serve file of a server, for `serve deploy`."""
+    return {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": server.host, "port": server.port},
+        "controller_options": {"runtime_env": {"env_vars": {GATE_VARIABLE: GATE}}},
+        "logging_config": {"enable_access_log": False},
+        "applications": [
+            {
+                "name": APP_NAME,
+                "route_prefix": "/",
+                "import_path": IMPORT_PATH,
+                "args": server.config.model_dump(mode="json", exclude_defaults=True),
+            }
+        ],
+    }

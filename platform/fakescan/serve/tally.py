@@ -1,0 +1,21 @@
+"""How a replica tells the proxy what became of a request's images: a header that clients do not see."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from fakescan.serve.headers import TALLY
+
+if TYPE_CHECKING:  # the proxy reads tallies, and should not load what an engine needs
+    from fakescan.serve.detector import Result
+
+
+def tally_header(results: "Iterable[Result]") -> dict[str, str]:
+    """The header for these results: images by verdict or error."""
+    counts = Counter(str(result.error.code if result.error else result.verdict) for result in results)
+    return {TALLY.decode(): " ".join(f"{outcome}={count}" for outcome, count in counts.items())}
+
+
+def read_tally(header: str) -> dict[str, int]:
+    """The counts of `tally_header`."""
+    return {outcome: int(count) for outcome, _, count in (part.partition("=") for part in header.split())}

@@ -1,0 +1,39 @@
+"""The warden: one small actor that all proxies share; it reads the key file, counts, and makes the gate's mark."""
+
+import secrets
+import time
+from pathlib import Path
+
+from fakescan.serve.config import ServeConfig
+from fakescan.serve.keys import KeyFile, KeyRing, WatchedKeys
+from fakescan.serve.limiter import Lease, Rate, SharedLimiter
+from fakescan.serve.view import View
+
+
+class Warden:
+    """Its methods return at once, so that calls are handled in the order in which they arrive."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        """Read the keys. Raises UserError where they cannot be read."""
+        self._config = config
+        self._keys = None if config.keys is None else WatchedKeys(Path(config.keys))
+        self._limiter = SharedLimiter()
+        self._token = secrets.token_hex(16)
+
+    async def view(self) -> View:
+        """What the gates have to know now."""
+        return View(
+            limits=self._config.limits,
+            no_auth=self._config.no_auth,
+            ring=KeyRing(KeyFile()) if self._keys is None else self._keys.ring(),
+            token=self._token,
+            replicas=self._config.replicas.high,
+        )
+
+    async def token(self) -> str:
+        """The mark that replicas accept."""
+        return self._token
+
+    async def lease(self, proxy: str, key_id: str, rate: Rate, wanted: int, extra: int) -> Lease:
+        """See `SharedLimiter.lease`."""
+        return self._limiter.lease(key_id, rate, wanted, extra, time.monotonic(), proxy=proxy)

@@ -1,0 +1,112 @@
+"""`fakescan keys` as a person uses it: the key once, a table, and one line for bad use."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fakescan.cli import main
+from fakescan.serve.keys import KeyRing, read_keys
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "keys.json"
+
+
+def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Status, standard output, standard error."""
+    with pytest.raises(SystemExit) as exit:
+        main(["keys", *map(str, arguments)])
+    out, err = capfd.readouterr()
+    assert isinstance(exit.value.code, int)
+    return exit.value.code, out, err
+
+
+def test_a_key_is_shown_once_and_opens(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capfd, "add", "shop", "--file", file)
+    assert status == 0
+    assert err == f"shown only this once, store it: {file} holds a hash of it\n"
+    key = KeyRing(read_keys(file)).find(out.removesuffix("\n"))
+    assert key is not None
+    assert (key.name, key.per_minute, key.burst, key.scopes) == ("shop", None, None, ("detect",))
+
+
+def test_limits_and_scopes_are_kept(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    limits = ["--per-minute", 1200, "--burst", 90, "--scope", "scans", "--scope", "detect"]
+    status, out, _ = run(capfd, "add", "shop", "--file", file, *limits)
+    assert status == 0
+    key = KeyRing(read_keys(file)).find(out.strip())
+    assert key is not None
+    assert (key.per_minute, key.burst, key.scopes) == (1200, 90, ("scans", "detect"))
+
+
+def test_the_list_shows_all_but_secrets(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = [
+        run(capfd, "add", "shop", "--file", file)[1],
+        run(capfd, "add", "press", "--file", file, "--per-minute", 1200, "--burst", 90, "--scope", "scans")[1],
+    ]
+    assert run(capfd, "disable", "press", "--file", file) == (0, f"press ({shown[1][4:12]}) is disabled\n", "")
+    status, out, err = run(capfd, "list", "--file", file)
+    assert (status, err) == (0, "")
+    today = f"{read_keys(file).keys[0].created_at:%Y-%m-%d}"
+    heading, first, second = [line.split() for line in out.splitlines()]
+    assert heading == ["id", "name", "limit", "scopes", "created", "disabled"]
+    assert first[:5] == [shown[0][4:12], "shop", "default", "detect", today]
+    assert second[:7] == [shown[1][4:12], "press", "1,200/min,", "burst", "90", "scans", today]
+    assert (first[-1], second[-1]) == ("no", "yes")
+    assert not any(text[13:].strip() in out for text in shown)
+
+
+def test_a_removed_key_frees_its_name(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    old = run(capfd, "add", "shop", "--file", file)[1].strip()
+    assert run(capfd, "remove", old[4:12], "--file", file) == (0, f"shop ({old[4:12]}) is removed\n", "")
+    new = run(capfd, "add", "shop", "--file", file)[1].strip()
+    ring = KeyRing(read_keys(file))
+    assert ring.find(old) is None
+    assert ring.find(new)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add", "shop", "--file", "FILE"], "name: there is a key shop already; use another name"),
+        (["add", "a b", "--file", "FILE"], "name: use 1 to 64 letters, digits"),
+        (["add", "0a1b2c3d", "--file", "FILE"], "name: 8 hex digits look like the id of a key; use another name"),
+        (["add", "lab", "--file", "FILE", "--per-minute", "0"], "per_minute: "),
+        (["add", "lab", "--file", "FILE", "--burst", "x"], "--burst"),
+        (["add", "lab", "--file", "FILE", "--scope", "all"], "'all' is not one of 'detect', 'scans'"),
+        (["add", "lab"], "--file"),
+        (["add", "lab", "--file", "FILE/keys.json"], "keys: cannot write FILE/keys.json: "),
+        (["list", "--file", "NONE"], "keys: NONE does not exist; create one with fakescan keys add NAME --file NONE"),
+        (["disable", "lab", "--file", "FILE"], "key: there is no 'lab' in the file; it has shop"),
+        (["remove", "lab", "--file", "NONE"], "NONE does not exist"),
+    ],
+)
+def test_bad_use_is_one_line(
+    arguments: list[str], words: str, file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(capfd, "add", "shop", "--file", file)
+    before = file.read_bytes()
+
+    def real(text: str) -> str:
+        return text.replace("FILE", str(file)).replace("NONE", str(tmp_path / "none"))
+
+    status, out, err = run(capfd, *map(real, arguments))
+    assert (status, out) == (2, "")
+    assert err.startswith("fakescan: error: ")
+    assert err.count("\n") == 1
+    assert real(words) in err
+    assert file.read_bytes() == before
+
+
+def test_the_commands_start_light() -> None:
+    code = (
+        "import sys, fakescan.keys_cli\n"
+        "print(sorted({'asyncio', 'ssl', 'numpy', 'ray', 'pydantic', 'fakescan.serve'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr

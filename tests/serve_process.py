@@ -1,0 +1,65 @@
+"""`fakescan serve` as a process of its own, as a user starts it, and requests to it."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.scan_process import ScanProcess, running
+
+PAIRS = sorted((Path(__file__).parent.parent / "samples" / "pairs").iterdir())
+
+
+@dataclass
+class Served:
+    """A server that answers."""
+
+    process: ScanProcess
+    url: str
+    key: str | None = None
+
+    @property
+    def pairs(self) -> list[Path]:
+        """Sample images, real and forged."""
+        return PAIRS
+
+    def client(self, **options: Any) -> httpx.Client:
+        """A client that sends the server's key."""
+        headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+        return httpx.Client(base_url=self.url, headers=headers, **{"timeout": 120.0, **options})
+
+    def below(self, title: str) -> list[psutil.Process]:
+        """The server's processes with this in their title."""
+        found = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if title in " ".join(process.cmdline()):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def serving(*arguments: object, key: str | None = None, environment: dict[str, str] | None = None) -> Iterator[Served]:
+    """Start `fakescan serve` and wait until it answers; make sure that nothing of it is left in the end."""
+    port = free_port()
+    with running("serve", "--port", port, *arguments, environment={**os.environ, **(environment or {})}) as process:
+        process.wait_for("the server answers", lambda: "serving" in process.out, 240)
+        yield Served(process, f"http://127.0.0.1:{port}", key)
+        process.press_ctrl_c()
+        assert process.end(60) == 0, process.err
