@@ -1,6 +1,7 @@
 """Settings from YAML files, and their mistakes in one line."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,11 @@ def check_job_output(setting: str, output: str) -> None:
 def one_line(error: ValidationError, *, command: str = "scan") -> str:
     """A pydantic error as `setting: what is wrong (got value)`, the first one and the number of others."""
     first, *others = error.errors(include_url=False)
-    where = ".".join(str(part) for part in first["loc"]) or "settings"
     message = first["msg"].removeprefix("Value error, ")
+    where = ".".join(str(part) for part in first["loc"])
+    if not where:  # of several settings together; the message names them, perhaps as `setting: what is wrong`
+        where, _, rest = message.partition(": ") if re.match(r"[a-z_]+: ", message) else ("settings", "", message)
+        message = rest
     got = first.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float) and "store" not in where else ""
     more = f"; and {len(others)} more" if others else ""

@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from fakescan.engine.base import Ask, EngineDiedError, Explain, Judgement
+from fakescan.engine.config import VllmConfig
 from fakescan.engine.factory import check_installed, open_engine
 from fakescan.model import model_name, open_model
 from fakescan.question import chosen_calibration, with_threshold
@@ -26,6 +27,11 @@ from fakevlm.preprocess import DecodedImage, decode
 from fakevlm.verdict import Verdict, decide, score_tokens
 
 logger = logging.getLogger("ray.serve.fakescan")
+
+_BUILT_IN = (
+    "The built-in model is small and no detector of generated images: it learnt from forged photographs and knows no "
+    "generator. For real verdicts this server needs a real checkpoint (fakescan serve --model)."
+)
 
 
 class ImageFailure(BaseModel):
@@ -93,6 +99,8 @@ class Detector:
             chosen_calibration(self.checkpoint, config.calibration, config.model_store), config.threshold
         )
         self.model, self.notice = model_name(config.model, config.engine, self.checkpoint)
+        if config.model is None and isinstance(config.engine, VllmConfig):
+            self.notice = _BUILT_IN
         self.config = config
         self.started_at = int(time.time())
         self._max_pixels = config.limits.max_pixels

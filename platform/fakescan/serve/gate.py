@@ -51,8 +51,10 @@ _GRACE_S = 2.0
 
 def middleware() -> list[Middleware]:
     """What RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH calls in every proxy."""
+    from fakescan.serve.heads import bound_heads
     from fakescan.serve.link import WardenLink
 
+    bound_heads()
     return [Middleware(Gate, source=WardenLink())]
 
 
@@ -118,16 +120,14 @@ class Gate:
             await answer.send_all(200, self._metrics.content_type, self._metrics.text(self._ongoing, self._buffered))
             return
         limits = view.limits
-        length = _content_length(scope["headers"], limits)
+        _check_length(scope["headers"], limits)
         most = view.most_ongoing
         self._refuse_when_full(most)
         if key is not None and visit.path in _JUDGING:
             wait_s = await self._limiter.admit(key.id, _rate(key, limits))
             if wait_s > 0:
                 raise Problem("rate_limited", f"the key {key.name} may judge no more images now", retry_after_s=wait_s)
-        reserved = min(length if length is not None else 64 * 1024, limits.max_body_bytes)
         with _Reserved(self, limits) as space:
-            space.grow_to(reserved)
             body = await _read_body(receive, space, limits, visit)
             self._refuse_when_full(most)
             self._ongoing += 1
@@ -178,6 +178,8 @@ class Gate:
                     await self._app(inner, _replay(b"", _never, probe.visit), probe.from_serve)
             except TimeoutError:
                 raise Problem("starting", f"no replica answers within {_PROBE_S:g} s") from None
+            except Exception as error:  # noqa: BLE001 - as in `_forward`
+                logger.warning("/readyz: %s: %s", type(error).__name__, error)
             if (not probe.ours and probe.serve_status != 503) or (probe.ours and probe.visit.status != 200):
                 raise Problem("starting", "no replica is ready")
             if not probe.ours:
@@ -342,14 +344,11 @@ def _rate(key: Key, limits: Limits) -> Rate:
     return Rate((key.per_minute or limits.per_minute) / 60, key.burst or limits.burst)
 
 
-def _content_length(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> int | None:
-    text = dict(headers).get(b"content-length")
-    if text is None or not text.isdigit():
-        return None
-    length = int(text[:20])
-    if length > limits.max_body_bytes:
+def _check_length(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> None:
+    """Refuse a body that says that it is too large before it comes."""
+    text = dict(headers).get(b"content-length", b"")
+    if text.isdigit() and int(text[:20]) > limits.max_body_bytes:
         raise _too_large(limits)
-    return length
 
 
 def _too_large(limits: Limits) -> Problem:

@@ -1,6 +1,7 @@
 """Runs a server in the foreground: check, start Ray and Serve, wait, roll out what has changed, stop."""
 
 import contextlib
+import errno
 import http.client
 import importlib.util
 import json
@@ -49,24 +50,26 @@ def run_server(
 
     quiet = logging.INFO if verbose else logging.ERROR
     logging.getLogger("ray.serve").setLevel(quiet)
-    with _signals() as signals:
+    try:
         serve.start(
             proxy_location="HeadOnly" if local else "EveryNode",
             http_options={"host": server.host, "port": server.port},
             controller_options={"runtime_env": {"env_vars": _proxy_environment()}},
             logging_config={"enable_access_log": False},
         )
-        try:
-            _deploy(server.config)
-            _check_gate(server)
-            _say(server)
+        _deploy(server.config)
+        _check_gate(server)
+        _say(server)
+        with _signals() as signals:
             while signals() == "reload":
                 server = _roll_out(server, reread)
-        finally:
+    finally:
+        # Not while it is interrupted again: half a shutdown would leave replicas behind on a cluster.
+        with _signals():
             serve.delete(APP_NAME)
             if local:
                 serve.shutdown()  # type: ignore[no-untyped-call]
-    print("stopped", file=sys.stderr)
+    _note("stopped")
 
 
 def check(server: Server) -> None:
@@ -83,8 +86,9 @@ def check(server: Server) -> None:
         try:
             probe.bind((server.host, server.port))
         except OSError as error:
+            name = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
             raise UserError(
-                f"port: cannot listen at {server.host}:{server.port} ({error.strerror}); use another --port"
+                f"{name}: cannot listen at {server.host}:{server.port} ({error.strerror}); use another --{name}"
             ) from None
     self_test(open_model(config.model, config.model_store))
 

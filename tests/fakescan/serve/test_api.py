@@ -187,7 +187,7 @@ def test_the_openai_client(served: Served) -> None:
 def test_facts_about_the_server(client: httpx.Client) -> None:
     about = client.get("/v1/about").json()
     assert (about["auth"], about["model"], about["scans"]) == (False, "builtin-small", False)
-    assert "forged" in about["notice"]
+    assert "no detector of generated images" in about["notice"]
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ready"}
     paths = client.get("/openapi.json").json()["paths"]
