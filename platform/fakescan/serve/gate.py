@@ -151,7 +151,8 @@ class Gate:
             await asyncio.wait({task, started}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             if not task.done() and not answer.started.is_set():
                 raise Problem("timeout", f"no answer within {limit_s:g} s; the server is busy, try again later")
-            await task
+            async with asyncio.timeout(limit_s):  # the replica bounds its streams; this is for one that hangs
+                await task
         except Problem:
             raise
         except Exception as error:  # noqa: BLE001 - whatever happened, the client gets a problem and the log the cause
@@ -180,10 +181,8 @@ class Gate:
                 raise Problem("starting", f"no replica answers within {_PROBE_S:g} s") from None
             except Exception as error:  # noqa: BLE001 - as in `_forward`
                 logger.warning("/readyz: %s: %s", type(error).__name__, error)
-            if (not probe.ours and probe.serve_status != 503) or (probe.ours and probe.visit.status != 200):
+            if probe.visit.status != 200:
                 raise Problem("starting", "no replica is ready")
-            if not probe.ours:
-                raise Problem("unavailable", "no replica takes requests")
             self._answered_at = time.monotonic()
         await answer.json(b'{"status":"ready"}')
 

@@ -24,7 +24,7 @@ from fakescan.job import JobFailedError
 from fakescan.model import model_name, open_model
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.keys import read_keys
-from fakescan.serve.settings import APP_NAME, GATE, GATE_VARIABLE, Server
+from fakescan.serve.settings import APP_NAME, PROXY_ENVIRONMENT, Server
 from fakevlm.checkpoint import self_test
 from fakevlm.errors import UserError
 
@@ -103,7 +103,7 @@ def _local_options(config: ServeConfig) -> dict[str, Any]:
 
 def _proxy_environment() -> dict[str, str]:
     path = os.environ.get("PYTHONPATH")
-    return {GATE_VARIABLE: GATE, **({"PYTHONPATH": path} if path else {})}
+    return {**PROXY_ENVIRONMENT, **({"PYTHONPATH": path} if path else {})}
 
 
 def _deploy(config: ServeConfig) -> None:

@@ -14,6 +14,12 @@ from fakevlm.errors import UserError
 IMPORT_PATH = "fakescan.serve.app:build"
 GATE = "fakescan.serve.gate:middleware"
 GATE_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+PROXY_ENVIRONMENT = {
+    GATE_VARIABLE: GATE,
+    # Serve replaces a dead proxy after three failed checks, of which it makes one in 10 s unless told.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+}
+"""Environment of Serve's controller and proxies."""
 APP_NAME = "fakevlm"
 HOST = "127.0.0.1"
 PORT = 8000
@@ -85,7 +91,7 @@ def serve_file(server: Server) -> dict[str, Any]:
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": server.host, "port": server.port},
-        "controller_options": {"runtime_env": {"env_vars": {GATE_VARIABLE: GATE}}},
+        "controller_options": {"runtime_env": {"env_vars": PROXY_ENVIRONMENT}},
         "logging_config": {"enable_access_log": False},
         "applications": [
             {

@@ -9,7 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from fakescan.replicas import Replicas
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.settings import GATE, GATE_VARIABLE, read_serve_file, serve_file, server_of
+from fakescan.serve.settings import GATE, GATE_VARIABLE, PROXY_ENVIRONMENT, read_serve_file, serve_file, server_of
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit
@@ -48,7 +48,7 @@ def test_the_printed_file_is_what_serve_takes_and_says_the_same() -> None:
 def test_the_example_is_a_serve_file_with_the_gate() -> None:
     schema = ServeDeploySchema.model_validate(yaml.safe_load(EXAMPLE.read_text()))
     assert schema.controller_options is not None
-    assert schema.controller_options.runtime_env == {"env_vars": {GATE_VARIABLE: GATE}}
+    assert schema.controller_options.runtime_env == {"env_vars": PROXY_ENVIRONMENT}
     assert schema.http_options.host == "127.0.0.1"
     ServeConfig.model_validate(read_serve_file(EXAMPLE).args)
 
