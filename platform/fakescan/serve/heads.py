@@ -54,12 +54,18 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _arm(self) -> None:
-        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._refuse, 408)
+        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _expire(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._arm()  # the answer before it is still under way
+        else:
+            self._refuse(408)
 
     def _refuse(self, status: int) -> None:
         self._disarm()
