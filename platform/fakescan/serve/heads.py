@@ -36,6 +36,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(431)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header has come; what comes as one after a chunked body is dropped, for it would be taken for one."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._in_head = False
