@@ -56,6 +56,8 @@ class ProblemBody(BaseModel):
     code: str
     detail: str
     request_id: str
+    error: dict[str, str | None]
+    """The detail again, where OpenAI's clients look for it."""
 
 
 class ScanList(BaseModel):

@@ -16,13 +16,13 @@ from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.link import WARDEN, Marks
+from fakescan.serve.direct import WholeAnswer, WholeRequest, run_whole
+from fakescan.serve.link import REPLICA, WARDEN, Marks
 from fakescan.serve.warden import Warden
 from fakescan.yaml_settings import one_line
 from fakevlm.errors import UserError
 
 CONFIG_VARIABLE = "FAKESCAN_SERVE_CONFIG"
-REPLICA = "Detector"
 
 _WARDEN_CALLS = 1024
 _START_ATTEMPTS = 2
@@ -51,11 +51,17 @@ class Replica:
             )
         self._marks = Marks(warden)
 
-    def __serve_build_asgi_app__(self) -> ASGIApp:
-        """Serve's hook for the application of this replica."""
         from fakescan.serve.api import make_app
 
-        return make_app(self._detector, self._scans, self._marks.accept)
+        self._app = make_app(self._detector, self._scans, self._marks.accept)
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Serve's hook for the application of this replica."""
+        return self._app
+
+    async def answer(self, request: WholeRequest) -> WholeAnswer:
+        """The application's answer to a request that a gate sends by the short way."""
+        return await run_whole(self._app, request)
 
 
 def build(args: dict[str, Any] | ServeConfig) -> Application:

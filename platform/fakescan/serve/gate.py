@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fakescan.serve.config import Limits
+from fakescan.serve.direct import Direct, WholeRequest, is_whole, status_of, until_gone
 from fakescan.serve.headers import KEY_NAME, OURS, PASS, REQUEST_ID, TALLY
 from fakescan.serve.keys import Key
 from fakescan.serve.limiter import LeasedLimiter, Rate
@@ -55,7 +56,8 @@ def middleware() -> list[Middleware]:
     from fakescan.serve.link import WardenLink
 
     bound_heads()
-    return [Middleware(Gate, source=WardenLink())]
+    link = WardenLink()
+    return [Middleware(Gate, source=link, direct=link.answer)]
 
 
 @dataclass
@@ -76,9 +78,10 @@ class _Visit:
 class Gate:
     """ASGI middleware; one in each proxy."""
 
-    def __init__(self, app: ASGIApp, source: ViewSource) -> None:
+    def __init__(self, app: ASGIApp, source: ViewSource, direct: Direct | None = None) -> None:
         self._app = app
         self._source = source
+        self._direct = direct
         self._limiter = LeasedLimiter(source.lease)
         self._metrics = GateMetrics()
         self._ongoing = 0
@@ -145,7 +148,10 @@ class Gate:
     async def _forward(self, scope: Scope, receive: Receive, body: bytes, view: View, answer: "_Answer") -> None:
         inner = {**scope, "headers": _forwarded_headers(scope["headers"], view, answer.visit)}
         limit_s = view.limits.request_timeout_s + _GRACE_S
-        task = asyncio.ensure_future(self._app(inner, _replay(body, receive, answer.visit), answer.from_serve))
+        if self._direct is not None and is_whole(scope, body):
+            task = asyncio.ensure_future(self._ask_directly(self._direct, inner, receive, body, answer))
+        else:
+            task = asyncio.ensure_future(self._app(inner, _replay(body, receive, answer.visit), answer.from_serve))
         started = asyncio.ensure_future(answer.started.wait())
         try:
             await asyncio.wait({task, started}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
@@ -168,6 +174,26 @@ class Gate:
             raise _GoneError
         if not answer.whole:
             await answer.end_for(_lost(answer.serve_status))
+
+    @staticmethod
+    async def _ask_directly(direct: Direct, scope: Scope, receive: Receive, body: bytes, answer: "_Answer") -> None:
+        request = WholeRequest(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
+        asking = asyncio.ensure_future(direct(request))
+        leaving = asyncio.ensure_future(until_gone(receive))
+        try:
+            await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                answer.visit.gone = True
+                return
+            whole = asking.result()
+        except Exception as error:
+            answer.serve_status = status_of(error)
+            raise
+        finally:
+            leaving.cancel()
+            asking.cancel()
+        await answer.from_serve({"type": "http.response.start", "status": whole.status, "headers": whole.headers})
+        await answer.from_serve({"type": "http.response.body", "body": whole.body})
 
     async def _ready(self, scope: Scope, view: View, answer: "_Answer") -> None:
         """Ready is what has answered lately, or answers now; under load /readyz would only wait in the same queue."""

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from typing import Any
 
+from fakescan.serve.direct import WholeAnswer, WholeRequest
 from fakescan.serve.limiter import Lease, Rate
 from fakescan.serve.problem import Problem
 from fakescan.serve.view import View
@@ -18,6 +19,7 @@ APP_VARIABLE = "FAKESCAN_SERVE_APP"
 """Environment variable of the proxies with the name of the Serve application, where it is not `fakevlm`."""
 APP_NAME = "fakevlm"
 WARDEN = "Warden"
+REPLICA = "Detector"
 
 _REFRESH_S = 1.0
 """Age at which a view is asked for again; a disabled key goes on working for so long and a second more."""
@@ -35,6 +37,7 @@ class WardenLink:
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
         self._warden: Any = None
+        self._replicas: Any = None
 
     async def view(self) -> View:
         """The newest view; the first request waits for it. Raises Problem (`starting`) where there is none."""
@@ -52,6 +55,20 @@ class WardenLink:
         """See `SharedLimiter.lease`."""
         lease: Lease = await self._handle().lease.remote(self._proxy, key_id, rate, wanted, extra)
         return lease
+
+    async def answer(self, request: WholeRequest) -> WholeAnswer:
+        """See `Direct`."""
+        from ray import serve
+
+        if self._replicas is None:
+            self._replicas = serve.get_deployment_handle(REPLICA, self._app)
+        response = self._replicas.answer.remote(request)
+        try:
+            answer: WholeAnswer = await response
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
+        return answer
 
     async def _ask(self) -> None:
         try:

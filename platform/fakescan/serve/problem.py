@@ -58,6 +58,8 @@ class Problem(Exception):
             "code": self.code,
             "detail": self.detail,
             "request_id": request_id,
+            # Where OpenAI's clients look for what to say.
+            "error": {"message": self.detail, "type": self.code, "code": self.code, "param": None},
         }
 
     def body(self, request_id: str) -> bytes:

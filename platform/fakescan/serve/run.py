@@ -110,7 +110,8 @@ def _deploy(config: ServeConfig) -> None:
     """Start the application or replace it. Raises ServeFailedError with the replica's own words."""
     from ray import serve
 
-    from fakescan.serve.app import REPLICA, build
+    from fakescan.serve.app import build
+    from fakescan.serve.link import REPLICA
 
     try:
         serve.run(build(config), name=APP_NAME, route_prefix="/")

@@ -1,0 +1,368 @@
+"""A server under load loses its processes one after the other, gets other settings, and is told to stop."""
+
+import io
+import itertools
+import json
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import yaml
+from PIL import Image
+
+from fakescan.serve.keys import edit_keys
+from tests.scan_process import running
+from tests.serve_process import PAIRS, Served, free_port
+
+pytestmark = pytest.mark.cluster
+
+CLIENTS = 16
+WORKING, QUEUED = 8, 16
+PLACES = WORKING + QUEUED
+"""Requests that the server below lets in at once."""
+EXPLANATION_S = 1.5
+"""Seconds that one explanation takes, four at a time."""
+SETTINGS: dict[str, Any] = {
+    "threshold": 0.5,
+    "engine": {"kind": "fake", "step_s": 0.05, "tokens": 30, "max_num_seqs": 4},
+    "limits": {
+        "max_ongoing_requests": WORKING,
+        "max_queued_requests": QUEUED,
+        "per_minute": 10**6,
+        "burst": 10**6,
+    },
+}
+ONGOING = "fakescan_ongoing_requests"
+PROXY, REPLICA, WARDEN = "ProxyActor", "ServeReplica:fakevlm:Detector", "ServeReplica:fakevlm:Warden"
+
+
+@dataclass
+class Faulty(Served):
+    """A server, its Serve file and what else of it lies on disk."""
+
+    folder: Path = Path()
+    spare_key: str = ""
+
+    def settle(self, **settings: Any) -> None:
+        """Write the Serve file."""
+        args = {**SETTINGS, "keys": str(self.folder / "keys.json"), **settings}
+        application = {"name": "fakevlm", "import_path": "fakescan.serve.app:build", "args": args}
+        (self.folder / "serve.yaml").write_text(yaml.safe_dump({"applications": [application]}))
+
+    def roll_out(self, said: str, **settings: Any) -> None:
+        """Change the settings, have the server read them, and wait for what it says of it."""
+        before = self.process.err.count(said)
+        self.settle(**settings)
+        self.process.signal(signal.SIGHUP)
+        self.process.wait_for(said, lambda: self.process.err.count(said) > before, 150)
+
+    def pids(self, title: str) -> set[int]:
+        return {process.pid for process in self.below(title)}
+
+    def lose(self, title: str) -> None:
+        """`kill -9` of the one process of this title, and wait until another one is there."""
+        old = self.process.kill_worker(title)
+        self.process.wait_for(f"another {title}", lambda: bool(self.pids(title) - {old}))
+
+    def metric(self, name: str) -> float:
+        with self.client() as client:
+            rows = client.get("/metrics").raise_for_status().text.splitlines()
+        return sum(float(row.rsplit(" ", 1)[1]) for row in rows if row.startswith(name))
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    """A server with a simulated engine, two keys and a temporary folder of its own."""
+    folder = tmp_path_factory.mktemp("faulty")
+    (folder / "tmp").mkdir()
+    with edit_keys(folder / "keys.json", create=True) as edit:
+        key, spare = edit.add("tester"), edit.add("spare")
+    port = free_port()
+    arguments = ("serve", "--config", folder / "serve.yaml", "--port", port)
+    found = Faulty(None, f"http://127.0.0.1:{port}", key, folder, spare)  # type: ignore[arg-type]
+    found.settle()
+    environment = {
+        "TMPDIR": str(folder / "tmp"),
+        "RAY_TMPDIR": tempfile.gettempdir(),  # Ray's own files stay where they are: the path of a socket must be short
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # three that fail have it start another proxy
+    }
+    with running(*arguments, environment=environment) as process:
+        found.process = process
+        process.wait_for("the server answers", lambda: "serving" in process.out, 240)
+        yield found
+        if not process.has_ended:
+            process.press_ctrl_c()
+            assert process.end(60) == 0, process.err
+
+
+@dataclass
+class Answer:
+    """What one client got, and when."""
+
+    sent_at: float
+    seconds: float
+    status: int
+    """0 where the connection broke."""
+    body: dict[str, Any] = field(default_factory=dict)
+    image: Path = PAIRS[0]
+
+
+def ask(client: httpx.Client, path: Path, explain: str = "none") -> Answer:
+    """One request; checks that its answer is a verdict, or a refusal that says when to come again."""
+    started = time.monotonic()
+    try:
+        answer = client.post("/v1/detect", params={"explain": explain}, files={"file": path.read_bytes()})
+    except httpx.TransportError:
+        return Answer(started, time.monotonic() - started, 0, image=path)
+    body = answer.json()
+    assert body["request_id"] == answer.headers["x-request-id"]
+    if answer.status_code != 200:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert body["status"] == answer.status_code
+        assert answer.status_code != 503 or int(answer.headers["retry-after"]) >= 1
+    return Answer(started, time.monotonic() - started, answer.status_code, body, path)
+
+
+class Load:
+    """Clients that ask again as soon as they have an answer; after a refusal or a broken connection a little later."""
+
+    def __init__(self, served: Served, clients: int = CLIENTS) -> None:
+        self.answers: list[Answer] = []
+        self._served = served
+        self._clients = clients
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(clients)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "Load":
+        self._futures = [self._pool.submit(self._run, number) for number in range(self._clients)]
+        self.wait_for(2 * self._clients)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+        for future in self._futures:
+            future.result()
+
+    def _run(self, number: int) -> None:
+        with self._served.client() as client:
+            while not self._stop.is_set():
+                answer = ask(client, PAIRS[number % len(PAIRS)])
+                self.answers.append(answer)
+                if answer.status != 200:
+                    self._stop.wait(0.1)
+
+    def wait_for(self, count: int, good: Callable[[Answer], bool] = lambda answer: answer.status == 200) -> None:
+        """Wait for so many good answers to requests that are sent from now on."""
+        since = time.monotonic()
+
+        def there() -> bool:
+            for future in self._futures:
+                if future.done():
+                    future.result()
+            return sum(answer.sent_at >= since and good(answer) for answer in list(self.answers)) >= count
+
+        self._served.process.wait_for(f"{count} answers", there, 60)
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How often there was a verdict (`ok`), which refusal, or a `broken` connection."""
+        names = {0: "broken", 200: "ok"}
+        return Counter(names.get(answer.status) or str(answer.body["code"]) for answer in self.answers)
+
+    def assert_all_scores_agree(self) -> None:
+        """The simulated engine says the same of the same image, whoever runs it."""
+        scores: dict[Path, set[float]] = {}
+        for answer in self.answers:
+            if answer.status == 200:
+                (result,) = answer.body["results"]
+                scores.setdefault(answer.image, set()).add(result["score"])
+        assert len(scores) == min(self._clients, len(PAIRS))
+        assert all(len(found) == 1 for found in scores.values()), scores
+
+
+def logs(served: Served) -> Path:
+    """The folder with Serve's logs of this server's own Ray."""
+    (proxy,) = served.below(PROXY)
+    (folder,) = {Path(file.path).parent for file in proxy.open_files() if Path(file.path).parent.name == "logs"}
+    return folder / "serve"
+
+
+def test_a_request_is_found_in_the_log_by_its_id_and_its_key_is_not(faulty: Faulty) -> None:
+    assert faulty.key
+    with faulty.client() as client:
+        ids = [
+            client.post("/v1/detect", files={"file": path.read_bytes()}).headers["x-request-id"] for path in PAIRS[:3]
+        ]
+        bad = client.post("/v1/detect", content=b"x", headers={"content-type": "text/plain"}).headers["x-request-id"]
+    text = ""
+
+    def all_there() -> bool:
+        nonlocal text
+        text = "".join(file.read_text() for file in logs(faulty).glob("proxy_*.log"))
+        return all(f"{id} POST /v1/detect " in text for id in [*ids, bad])
+
+    faulty.process.wait_for("the lines", all_there, 20)
+    lines = {id: line for line in text.splitlines() for id in [*ids, bad] if id in line}
+    assert all(" 200 " in lines[id] and "key=tester" in lines[id] for id in ids)
+    assert " 415 " in lines[bad]
+    for file in logs(faulty).iterdir():
+        assert faulty.key[-43:] not in file.read_text(), f"{file} holds the secret"
+
+
+def test_requests_of_one_name_are_kept_apart(faulty: Faulty) -> None:
+    with faulty.client() as client:
+        client.headers["x-request-id"] = "same"
+        alone = [ask(client, path).body["results"][0]["sha256"] for path in PAIRS[:8]]
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(lambda path: ask(client, path), PAIRS[:8]))
+    assert [answer.body["results"][0]["sha256"] for answer in together] == alone
+    assert {answer.body["request_id"] for answer in together} == {"same"}
+
+
+def test_uploads_are_never_on_disk(faulty: Faulty, tmp_path: Path) -> None:
+    """With the temporary folder away, whatever is put there fails."""
+    before = set(Path.cwd().iterdir())
+    photo = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (1300, 1300, 3), dtype=np.uint8)).save(photo, "BMP")
+    data = photo.getvalue()
+    assert len(data) > 5_000_000
+    away = (faulty.folder / "tmp").rename(tmp_path / "away")
+    try:
+        with faulty.client() as client:
+            form = client.post("/v1/detect", files=[("file", data), ("file", data)])
+            bare = client.post("/v1/detect", content=data, headers={"content-type": "image/bmp"})
+    finally:
+        away.rename(faulty.folder / "tmp")
+    for answer, count in ((form, 2), (bare, 1)):
+        assert [result["num_bytes"] for result in answer.raise_for_status().json()["results"]] == [len(data)] * count
+    assert [path for path in set(Path.cwd().iterdir()) - before if path.stat().st_size > 1_000_000] == []
+    assert [path for path in (faulty.folder / "tmp").rglob("*") if path.is_file()] == []
+
+
+def test_clients_that_leave_free_the_engine(faulty: Faulty) -> None:
+    """Places are taken by explanations that nobody waits for any more; together they would take nine seconds."""
+    address = urlsplit(faulty.url)
+    head = f"POST /v1/detect?explain=all HTTP/1.1\r\nhost: x\r\nx-api-key: {faulty.key}\r\ncontent-type: image/x\r\n"
+    clients = [socket.create_connection((address.hostname, address.port)) for _ in range(PLACES)]
+    for client, path in zip(clients, itertools.cycle(PAIRS), strict=False):
+        data = path.read_bytes()
+        client.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+    faulty.process.wait_for("most are in", lambda: faulty.metric(ONGOING) > PLACES * 3 / 4, 20)
+    for client in clients:
+        client.close()
+    started = time.monotonic()
+    faulty.process.wait_for("free places", lambda: faulty.metric(ONGOING) == 0, 20)
+    with faulty.client() as client:
+        assert ask(client, PAIRS[0], "all").status == 200
+    assert time.monotonic() - started < PLACES / 4 * EXPLANATION_S / 2
+    assert faulty.metric("fakescan_buffered_bytes") == 0
+
+
+def test_who_finds_no_place_hears_so_at_once(faulty: Faulty) -> None:
+    with faulty.client(limits=httpx.Limits(max_connections=None)) as client, ThreadPoolExecutor(2 * PLACES) as pool:
+        answers = list(pool.map(lambda number: ask(client, PAIRS[number % len(PAIRS)], "all"), range(2 * PLACES)))
+    refused = [answer for answer in answers if answer.status == 503]
+    assert {answer.status for answer in answers} == {200, 503}
+    assert {answer.body["code"] for answer in refused} == {"overloaded"}
+    assert len(answers) - len(refused) >= PLACES / 2
+    assert max(answer.seconds for answer in refused) < 1
+
+
+def test_settings_change_under_load_without_a_failed_request(faulty: Faulty) -> None:
+    with Load(faulty) as load:
+        faulty.roll_out("rolled out", threshold=0.9)
+        load.wait_for(50, lambda answer: answer.body["threshold"] == 0.9)
+    assert load.outcomes.keys() == {"ok"}, load.outcomes
+    thresholds = [answer.body["threshold"] for answer in load.answers]
+    assert set(thresholds) == {0.5, 0.9}
+    load.assert_all_scores_agree()
+
+
+def test_a_lost_warden_changes_nothing_for_clients(faulty: Faulty) -> None:
+    wrong = {"authorization": f"Bearer {faulty.key[:-1]}"} if faulty.key else {}
+    with Load(faulty) as load, faulty.client() as client:
+        faulty.lose(WARDEN)
+        assert client.get("/v1/models", headers=wrong).status_code == 401
+        assert client.get("/v1/models").status_code == 200
+        with edit_keys(faulty.folder / "keys.json") as edit:
+            edit.disable("spare")
+        spare = {"authorization": f"Bearer {faulty.spare_key}"}
+        disabled = lambda: client.get("/v1/models", headers=spare).status_code == 401  # noqa: E731
+        faulty.process.wait_for("the new warden's word to hold", disabled, 30)
+        load.wait_for(50)
+        assert client.get("/v1/models", headers=wrong).status_code == 401
+    assert load.outcomes.keys() == {"ok"}, load.outcomes
+    load.assert_all_scores_agree()
+
+
+def test_a_lost_replica_costs_only_the_requests_that_it_had(faulty: Faulty) -> None:
+    with Load(faulty) as load:
+        faulty.lose(REPLICA)
+        load.wait_for(50)
+    assert load.outcomes.keys() <= {"ok", "unavailable", "overloaded"}, load.outcomes
+    assert 0 < load.outcomes["unavailable"] <= WORKING
+    load.assert_all_scores_agree()
+
+
+def test_a_lost_proxy_comes_back(faulty: Faulty) -> None:
+    with Load(faulty) as load:
+        faulty.lose(PROXY)
+        load.wait_for(50)
+    assert load.outcomes.keys() <= {"ok", "broken", "starting"}, load.outcomes
+    assert load.outcomes["broken"] >= CLIENTS, "nothing else could become of them"
+    load.assert_all_scores_agree()
+    with faulty.client() as client:
+        assert client.get("/v1/models", headers={"authorization": "Bearer x"}).status_code == 401
+        assert client.get("/readyz").status_code == 200
+
+
+def test_a_checkpoint_that_only_its_engine_finds_wrong_is_rolled_back(
+    faulty: Faulty, tiny_model: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    card = json.loads((model / "fakevlm.json").read_text())
+    (model / "fakevlm.json").write_text(json.dumps({**card, "prompt": {"answer_prefix": "The image is"}}))
+    before = faulty.pids(REPLICA)
+    with Load(faulty) as load:
+        faulty.roll_out("rolled back", model=str(model), engine={"kind": "vllm"})
+        # The old settings are deployed once more, so that Serve does not go on trying the new ones.
+        again = lambda: len(faulty.pids(REPLICA)) == 1 and not faulty.pids(REPLICA) & before  # noqa: E731
+        faulty.process.wait_for("a replica of the old settings", again)
+        load.wait_for(50)
+    (line,) = [line for line in faulty.process.lines["err"] if "rolled back" in line]
+    assert "asked freely" in line, "the engine's own words"
+    assert load.outcomes.keys() == {"ok"}, load.outcomes
+    assert {answer.body["model"] for answer in load.answers} == {"fake-engine"}
+    load.assert_all_scores_agree()
+
+
+def test_sigterm_lets_requests_in_hand_end(faulty: Faulty) -> None:
+    with faulty.client(limits=httpx.Limits(max_connections=None)) as client, ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, client, path, "all") for path in PAIRS[:8]]
+        faulty.process.wait_for("all to be in", lambda: faulty.metric(ONGOING) == 8, 20)
+        below = psutil.Process(faulty.process.pid).children(recursive=True)
+        faulty.process.signal(signal.SIGTERM)
+        answers = [one.result() for one in asked]
+    assert {answer.status for answer in answers} <= {200, 503}
+    assert 200 in {answer.status for answer in answers}
+    assert faulty.process.end(60) == 0
+    assert "stopped" in faulty.process.err
+    assert "Traceback" not in faulty.process.err
+    _, alive = psutil.wait_procs(below, 20)
+    assert not alive

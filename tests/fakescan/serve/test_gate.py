@@ -1,0 +1,1006 @@
+"""The gate on a server of its own: what it refuses, what it passes on, and what it says in Serve's place."""
+
+import asyncio
+import http.client
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from fakescan.serve import gate as gate_module
+from fakescan.serve import heads
+from fakescan.serve.config import Limits
+from fakescan.serve.gate import Gate
+from fakescan.serve.heads import BoundedProtocol
+from fakescan.serve.keys import KeyEdit, KeyFile, KeyRing
+from fakescan.serve.limiter import Lease, Rate, SharedLimiter
+from fakescan.serve.problem import Problem
+from fakescan.serve.view import View
+
+pytestmark = pytest.mark.unit
+
+MARK = "the gate's mark"
+Act = Callable[[Receive, Send], Awaitable[None]]
+
+
+@dataclass
+class Office:
+    """Where the gate has its view from, in the warden's place: settings and keys that the test may change."""
+
+    limits: Limits = field(default_factory=Limits)
+    ring: KeyRing | None = None
+    is_up: bool = True
+    limiter: SharedLimiter = field(default_factory=SharedLimiter)
+
+    async def view(self) -> View:
+        if not self.is_up:
+            raise Problem("starting", "the application is not deployed, or not yet")
+        return View(self.limits, self.ring is None, self.ring or KeyRing(KeyFile()), MARK, replicas=1)
+
+    async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> Lease:
+        return self.limiter.lease(key_id, rate, wanted, extra, time.monotonic(), proxy="the only one")
+
+
+class Inner:
+    """What is behind the gate: Serve's proxy and a replica, which do as the test says."""
+
+    def __init__(self) -> None:
+        self.act: Act = ours()
+        self.paths: list[str] = []
+        self.heads: list[list[tuple[bytes, bytes]]] = []
+        self.bodies: list[bytes] = []
+        self.at_once = 0
+        self.cancelled = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.paths.append(scope["path"])
+        self.heads.append(list(scope["headers"]))
+        message = await receive()
+        assert not message.get("more_body"), "the body comes whole"
+        self.bodies.append(message["body"])
+        self.at_once += 1
+        try:
+            await self.act(receive, send)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.at_once -= 1
+
+
+async def _send(
+    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]], *, more: bool = False
+) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+def ours(status: int = 200, body: bytes = b"{}", headers: tuple[tuple[bytes, bytes], ...] = ()) -> Act:
+    """A replica's answer."""
+    kept = [(b"content-length", str(len(body)).encode()), (b"x-fakescan-answer", b"1"), *headers]
+    return lambda receive, send: _send(send, status, body, kept)
+
+
+def serves_own(status: int) -> Act:
+    """An answer of Serve itself."""
+    return lambda receive, send: _send(send, status, b"Serve's own words", [(b"content-type", b"text/plain")])
+
+
+async def nothing(receive: Receive, send: Send) -> None:
+    """Ends without an answer."""
+
+
+async def breaks(receive: Receive, send: Send) -> None:
+    raise ConnectionError("secret detail")
+
+
+async def hangs(receive: Receive, send: Send) -> None:
+    await asyncio.Event().wait()
+
+
+async def waits_for_leaving(receive: Receive, send: Send) -> None:
+    """As Serve does: works on until it hears that the client has gone."""
+    assert (await receive())["type"] == "http.disconnect"
+
+
+class Held:
+    """An answer that waits until the test lets it go."""
+
+    def __init__(self, then: Act | None = None) -> None:
+        self._then = then or ours()
+        self._free = threading.Event()
+
+    def release(self) -> None:
+        self._free.set()
+
+    async def __call__(self, receive: Receive, send: Send) -> None:
+        while not self._free.is_set():
+            await asyncio.sleep(0.002)
+        await self._then(receive, send)
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The code of a problem that is one in all its parts; empty for any other answer."""
+        if self.headers.get("content-type") != "application/problem+json":
+            return ""
+        content = json.loads(self.body)
+        assert content["type"] == f"urn:fakescan:problem:{content['code']}"
+        assert content["status"] == self.status
+        assert content["request_id"] == self.headers["x-request-id"]
+        assert ("retry-after" in self.headers) == (self.status in (429, 503))
+        assert int(self.headers.get("retry-after", 1)) >= 1
+        return str(content["code"])
+
+
+class Wire:
+    """A connection to the gate, byte by byte."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def begin(self, path: str = "/v1/detect", *headers: str, method: str = "POST") -> None:
+        """Send the head of a request."""
+        self.send("\r\n".join([f"{method} {path} HTTP/1.1", "host: gate", *headers, "", ""]).encode("latin-1"))
+
+    def answer(self) -> Answer:
+        """The next answer."""
+        response = http.client.HTTPResponse(self.socket)
+        response.begin()
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+
+    def rest(self) -> bytes:
+        """All until the server closes the connection."""
+        data = b""
+        with suppress(ConnectionResetError):
+            while piece := self.socket.recv(65_536):
+                data += piece
+        return data
+
+    def is_silent(self, seconds: float = 0.1) -> bool:
+        """Whether nothing comes for so long."""
+        self.socket.settimeout(seconds)
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(10)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Gated:
+    """A gate behind uvicorn, as Serve's proxy has it."""
+
+    def __init__(self, office: Office) -> None:
+        self.office = office
+        self.inner = Inner()
+        self.gate = Gate(self.inner, office)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = listener.getsockname()[1]
+        self._wires: list[Wire] = []
+        config = uvicorn.Config(
+            self.gate, http=BoundedProtocol, lifespan="off", access_log=False, log_level=None, log_config=None
+        )
+        self._server = uvicorn.Server(config)
+        threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True).start()
+        until("the server is up", lambda: self._server.started)
+
+    @contextmanager
+    def client(self, key: str | None = None) -> Iterator[httpx.Client]:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=10) as client:
+            yield client
+
+    def ask(self, path: str = "/v1/detect", *, method: str = "POST", key: str | None = None, **options: Any) -> Answer:
+        """One request on a connection of its own."""
+        with self.client(key) as client:
+            answer = client.request(method, path, **options)
+        return Answer(answer.status_code, dict(answer.headers), answer.content)
+
+    def wire(self) -> Wire:
+        self._wires.append(Wire(self.port))
+        return self._wires[-1]
+
+    def metric(self, name: str, key: str | None = None) -> float:
+        """A value out of /metrics; 0 where there is none yet."""
+        rows = self.ask("/metrics", method="GET", key=key).body.decode().splitlines()
+        return sum(float(row.rsplit(" ", 1)[1]) for row in rows if row.startswith(name))
+
+    @property
+    def buffered(self) -> float:
+        """Bytes of bodies that it holds."""
+        return self.metric("fakescan_buffered_bytes")
+
+    def wait_until_idle(self) -> None:
+        """Wait until all places and all room have been given back."""
+        names = ("fakescan_ongoing_requests", "fakescan_buffered_bytes")
+        until("all is given back", lambda: not any(self.metric(name) for name in names))
+
+    def close(self) -> None:
+        for wire in self._wires:
+            wire.close()
+        self._server.should_exit = self._server.force_exit = True  # it ends by itself, within a tick of uvicorn's
+
+
+def until(what: str, happened: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Wait until `happened()` is true."""
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gated]]:
+    """Starts gates with these limits, or with these keys."""
+    monkeypatch.setattr(gate_module, "_LINGER_S", 0.1)
+    running: list[Gated] = []
+
+    def begin(ring: KeyRing | None = None, **limits: Any) -> Gated:
+        running.append(Gated(Office(Limits(**limits), ring)))
+        return running[-1]
+
+    yield begin
+    for gated in running:
+        gated.close()
+
+
+@dataclass
+class Keys:
+    """Keys of four clients, and the ring that knows them."""
+
+    ring: KeyRing
+    judge: str
+    scanner: str
+    both: str
+    off: str
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    edit = KeyEdit(KeyFile())
+    judge, off = edit.add("judge", per_minute=1, burst=3), edit.add("off")
+    scanner, both = edit.add("scanner", scopes=("scans",)), edit.add("both", scopes=("detect", "scans"))
+    edit.disable("off")
+    return Keys(KeyRing(KeyFile(keys=tuple(edit.keys))), judge, scanner, both, off)
+
+
+Start = Callable[..., Gated]
+
+
+# --- who may ask ------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_key_only_public_paths_open(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    for path in ("/", "/page/page.css", "/healthz", "/readyz", "/v1/about", "/openapi.json"):
+        assert gated.ask(path, method="GET").status == 200, path
+    passed = len(gated.inner.paths)
+    for path in (
+        "/v1/detect",
+        "/%76%31/detect",
+        "/v1/models",
+        "/v1/scans",
+        "/metrics",
+        "/page",
+        "/nothing",
+        "/V1/about",
+    ):
+        answer = gated.ask(path)
+        assert (answer.status, answer.code) == (401, "unauthorized"), path
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert len(gated.inner.paths) == passed, "nothing of it came through"
+
+
+def test_a_key_is_taken_from_either_header_and_only_its_name_goes_on(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    for header in (
+        {"authorization": f"Bearer {keys.both}"},
+        {"authorization": f"bearer  {keys.both}"},
+        {"x-api-key": keys.both},
+    ):
+        assert gated.ask(headers=header).status == 200, header
+        head = dict(gated.inner.heads[-1])
+        assert head[b"x-fakescan-key"] == b"both"
+        assert keys.both.encode() not in b"".join(head.values())
+
+
+def test_an_answer_does_not_tell_whether_a_key_exists(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    there, secret = keys.both[4:12], "A" * 43
+    answers = []
+    for wrong in (
+        f"fsk_{there}_{secret}",
+        f"fsk_00000000_{secret}",
+        keys.off,
+        keys.both[:-1],
+        "x",
+        "k" * 5_000,
+        f"{keys.both}x",
+    ):
+        for header in ({"authorization": f"Bearer {wrong}"}, {"x-api-key": wrong}):
+            answer = gated.ask(headers={**header, "x-request-id": "same"})
+            assert (answer.status, answer.code) == (401, "unauthorized")
+            answers.append((answer.body, {name: value for name, value in answer.headers.items() if name != "date"}))
+    assert all(answer == answers[0] for answer in answers)
+    assert not gated.inner.paths
+
+
+@pytest.mark.parametrize("header", [b"Basic abc", b"Bearer", b"\xff\xfe", b"Bearer \xff\xfe", b""])
+def test_odd_authorizations_are_refused(start: Start, keys: Keys, header: bytes) -> None:
+    assert start(keys.ring).ask(headers={b"authorization": header}).code == "unauthorized"
+
+
+def test_a_key_opens_what_its_scopes_say(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    for key, path, status in (
+        (keys.judge, "/v1/detect", 200),
+        (keys.judge, "/v1/models", 200),
+        (keys.judge, "/v1/scans", 403),
+        (keys.judge, "/v1/scans/scan-1/stop", 403),
+        (keys.judge, "/v1/%73cans", 403),
+        (keys.scanner, "/v1/scans", 200),
+        (keys.scanner, "/v1/scans/scan-1", 200),
+        (keys.scanner, "/v1/detect", 403),
+        (keys.scanner, "/v1/chat/completions", 403),
+        (keys.both, "/v1/scans", 200),
+        (keys.both, "/v1/detect", 200),
+    ):
+        answer = gated.ask(path, key=key)
+        assert answer.status == status, (path, answer)
+        assert status == 200 or answer.code == "forbidden"
+
+
+def test_without_auth_everybody_may(start: Start) -> None:
+    gated = start()
+    assert gated.ask().status == 200
+    assert gated.ask("/v1/scans", key="nonsense").status == 200
+    assert dict(gated.inner.heads[-1])[b"x-fakescan-key"] == b"-"
+
+
+def test_changed_keys_and_limits_hold_from_the_next_request_on(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    assert gated.ask(key=keys.both, content=b"x" * 2_000).status == 200
+    gated.office.limits = Limits(max_body_bytes=1024)
+    assert gated.ask(key=keys.both, content=b"x" * 2_000).code == "too_large"
+    gated.office.ring = KeyRing(KeyFile())
+    assert gated.ask(key=keys.both).code == "unauthorized"
+
+
+# --- how much ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_again(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    assert [
+        gated.ask(path, key=keys.judge).status for path in ("/v1/detect", "/v1/chat/completions", "/v1/detect")
+    ] == [200] * 3
+    answer = gated.ask(key=keys.judge, content=b"x" * 100_000)
+    assert (answer.status, answer.code) == (429, "rate_limited")
+    assert 50 < int(answer.headers["retry-after"]) <= 60, "one a minute"
+    assert b"judge" in answer.body
+    assert len(gated.inner.paths) == 3
+    assert gated.ask(key=keys.both).status == 200, "another key has its own limit"
+    assert gated.ask("/v1/models", method="GET", key=keys.judge).status == 200, "only images count"
+
+
+def test_every_image_of_a_request_counts(start: Start, keys: Keys) -> None:
+    """The replica tells how many there were; what is over the limit is paid for later."""
+    gated = start(keys.ring)
+    gated.inner.act = ours(headers=((b"x-fakescan-tally", b"fake=2 truncated=1"),))
+    answer = gated.ask(key=keys.judge)
+    assert answer.status == 200
+    assert "x-fakescan-tally" not in answer.headers
+    assert gated.ask(key=keys.judge).code == "rate_limited"
+    assert gated.metric('fakescan_images_total{outcome="fake"}', keys.both) == 2
+    assert gated.metric('fakescan_images_total{outcome="truncated"}', keys.both) == 1
+
+
+def test_more_requests_than_places_are_refused_at_once(start: Start) -> None:
+    gated = start(max_ongoing_requests=1, max_queued_requests=1)
+    gated.inner.act = held = Held()
+    wires = [gated.wire() for _ in range(2)]
+    for wire in wires:
+        wire.begin("/v1/detect", "content-length: 1")
+        wire.send(b"x")
+    until("both are in", lambda: gated.inner.at_once == 2)
+    started = time.monotonic()
+    assert (gated.ask().code, gated.ask("/v1/models", method="GET").code) == ("overloaded", "overloaded")
+    assert time.monotonic() - started < 1
+    assert gated.ask("/healthz", method="GET").status == 200
+    assert gated.metric("fakescan_ongoing_requests") == 2
+    held.release()
+    assert [wire.answer().status for wire in wires] == [200, 200]
+    assert gated.ask().status == 200
+    gated.wait_until_idle()
+
+
+def test_when_all_places_are_taken_no_body_is_read(start: Start) -> None:
+    """Neither is one let in that began to arrive when there were places."""
+    gated = start(max_ongoing_requests=1, max_queued_requests=1)
+    early, late, *others = (gated.wire() for _ in range(4))
+    early.begin("/v1/detect", "content-length: 10")
+    early.send(b"half ")
+    until("it is under way", lambda: gated.buffered == 5)
+    gated.inner.act = held = Held()
+    for wire in others:
+        wire.begin("/v1/detect", "content-length: 0")
+    until("the others are in", lambda: gated.inner.at_once == 2)
+    late.begin("/v1/detect", "content-length: 10")
+    assert late.answer().code == "overloaded"
+    early.send(b"again")
+    assert early.answer().code == "overloaded"
+    held.release()
+    assert [wire.answer().status for wire in others] == [200, 200]
+    gated.wait_until_idle()
+
+
+def test_a_slow_upload_holds_no_place(start: Start) -> None:
+    gated = start(max_ongoing_requests=1, max_queued_requests=1)
+    slow = [gated.wire() for _ in range(5)]
+    for wire in slow:
+        wire.begin("/v1/detect", "content-length: 1000")
+        wire.send(b"half")
+    until("all five are under way", lambda: gated.buffered == 20)
+    assert gated.ask().status == 200
+    slow[0].send(b"x" * 996)
+    assert slow[0].answer().status == 200
+    assert gated.inner.bodies[-1] == b"half" + b"x" * 996
+
+
+def test_bodies_in_hand_fill_no_more_than_the_memory_set_aside(start: Start) -> None:
+    gated = start(max_body_bytes=2_000, max_buffered_bytes=4_000)
+    first, second = gated.wire(), gated.wire()
+    for wire in (first, second):
+        wire.begin("/v1/detect", "content-length: 2000")
+        wire.send(b"x" * 1_999)
+    until("both are nearly there", lambda: gated.buffered == 3_998)
+    assert gated.ask(content=b"xxx").code == "overloaded"
+    assert gated.ask("/v1/models", method="GET").status == 200, "what has no body needs no room"
+    first.close()
+    until("its room is free", lambda: gated.buffered == 1_999)
+    assert gated.ask(content=b"x" * 2_000).status == 200
+    second.send(b"x")
+    assert second.answer().status == 200
+    gated.wait_until_idle()
+
+
+def test_what_a_body_is_said_to_have_takes_no_room(start: Start) -> None:
+    """Otherwise a few clients that announce much and send nothing would keep all others out."""
+    gated = start(max_body_bytes=2_000, max_buffered_bytes=2_000)
+    for _ in range(5):
+        gated.wire().begin("/v1/detect", "content-length: 2000")
+    assert gated.ask(content=b"x" * 2_000).status == 200
+
+
+def test_room_for_a_chunked_body_grows_with_it(start: Start) -> None:
+    gated = start(max_body_bytes=300_000, max_buffered_bytes=400_000)
+    chunked, other = gated.wire(), gated.wire()
+    chunked.begin("/v1/detect", "transfer-encoding: chunked")
+    chunk = b"%x\r\n%s\r\n" % (100_000, bytes(100_000))
+    chunked.send(chunk)
+    until("it has grown", lambda: gated.buffered == 100_000)
+    other.begin("/v1/detect", "content-length: 260000")
+    other.send(bytes(250_000))
+    until("the other has its room", lambda: gated.buffered == 350_000)
+    chunked.send(chunk)
+    assert chunked.answer().code == "overloaded"
+    until("its room is free", lambda: gated.buffered == 250_000)
+    other.send(bytes(10_000))
+    assert other.answer().status == 200
+    gated.wait_until_idle()
+
+
+# --- how big, and how slow --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", ["1025", "70000", "9" * 18, "0" * 10 + "1025"])
+def test_a_body_that_is_said_to_be_too_long_is_not_read(start: Start, length: str) -> None:
+    gated = start(max_body_bytes=1024)
+    wire = gated.wire()
+    wire.begin("/v1/detect", f"content-length: {length}")
+    answer = wire.answer()
+    assert (answer.status, answer.code) == (413, "too_large")
+    assert b"1024 bytes" in answer.body
+    assert answer.headers["connection"] == "close"
+    assert wire.rest() == b""
+    assert not gated.inner.paths
+    gated.wait_until_idle()
+
+
+def test_a_client_that_asks_first_does_not_send_in_vain(start: Start) -> None:
+    """`Expect: 100-continue`: refusals come in place of the go-ahead, which comes when the body is wanted."""
+    gated = start(max_body_bytes=1024)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 5000", "expect: 100-continue")
+    assert wire.rest().startswith(b"HTTP/1.1 413")
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 5", "expect: 100-continue")
+    assert wire.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    wire.send(b"hello")
+    assert wire.answer().status == 200
+    assert gated.inner.bodies == [b"hello"]
+
+
+def test_a_chunked_body_is_refused_while_it_arrives(start: Start) -> None:
+    """It never ends: a gate that waited for the end would never answer."""
+    gated = start(max_body_bytes=100_000)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "transfer-encoding: chunked")
+    chunk = b"%x\r\n%s\r\n" % (50_000, bytes(50_000))
+    wire.send(chunk)
+    wire.send(chunk)
+    assert wire.is_silent()
+    wire.send(chunk)
+    answer = wire.answer()
+    assert (answer.status, answer.code) == (413, "too_large")
+    assert wire.rest() == b"", "the connection ends"
+    assert not gated.inner.paths
+    gated.wait_until_idle()
+
+
+@pytest.mark.parametrize("head", ["content-length: 5000000", "transfer-encoding: chunked"])
+def test_a_client_that_sends_all_the_same_reads_why_it_was_refused(start: Start, head: str) -> None:
+    """A connection that is closed under a client that still sends is reset, and the answer lost."""
+    gated = start(max_body_bytes=1024)
+    wire = gated.wire()
+    wire.begin("/v1/detect", head)
+    body = bytes(5_000_000)
+    wire.send(body if "length" in head else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    assert wire.answer().code == "too_large"
+    assert wire.rest() == b""
+    gated.wait_until_idle()
+
+
+def test_a_refused_body_that_never_ends_is_not_read_for_ever(start: Start) -> None:
+    gated = start(max_body_bytes=1024)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "transfer-encoding: chunked")
+
+    def is_cut_off() -> bool:
+        try:
+            wire.send(b"400\r\n%s\r\n" % bytes(1024))
+        except ConnectionError:
+            return True
+        return False
+
+    until("the connection ends", is_cut_off)
+
+
+def test_a_body_of_exactly_the_limit_passes(start: Start) -> None:
+    gated = start(max_body_bytes=100_000)
+    body = bytes(range(250)) * 400
+    assert gated.ask(content=body).status == 200
+    assert gated.ask(content=iter([body[:70_000], body[70_000:]])).status == 200
+    assert gated.inner.bodies == [body, body]
+    assert gated.ask(content=iter([body, b"x"])).code == "too_large"
+    assert gated.metric("fakescan_body_bytes_total") == 200_000
+
+
+@pytest.mark.parametrize("pace", ["stops", "trickles"])
+def test_a_body_has_a_time_to_arrive(start: Start, pace: str) -> None:
+    gated = start(upload_timeout_s=0.3)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 1000000")
+    started = time.monotonic()
+    wire.send(b"x")
+    if pace == "trickles":
+        while wire.is_silent() and time.monotonic() < started + 5:
+            wire.send(b"x")
+    answer = wire.answer()
+    assert (answer.status, answer.code) == (408, "upload_timeout")
+    assert 0.2 < time.monotonic() - started < 2
+    assert b"0.3 s" in answer.body
+    assert answer.headers["connection"] == "close"
+    assert not gated.inner.paths
+    gated.wait_until_idle()
+
+
+def test_a_client_that_leaves_while_it_sends_leaves_nothing(start: Start) -> None:
+    gated = start()
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 1000")
+    wire.send(b"half")
+    until("it is under way", lambda: gated.buffered == 4)
+    wire.close()
+    gated.wait_until_idle()
+    assert not gated.inner.paths
+    assert gated.metric('fakescan_refused_total{code="disconnected"}') == 1
+
+
+def test_a_connection_is_good_after_a_refusal(start: Start, keys: Keys) -> None:
+    """The body of what was refused is not taken for the next request."""
+    gated = start(keys.ring)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 30")
+    wire.send(b"GET /page/x HTTP/1.1\r\nhost: x\r")
+    assert wire.answer().code == "unauthorized"
+    wire.begin("/v1/detect", f"x-api-key: {keys.both}", "content-length: 2")
+    wire.send(b"ok")
+    assert wire.answer().status == 200
+    assert (gated.inner.paths, gated.inner.bodies) == (["/v1/detect"], [b"ok"])
+
+
+# --- what goes on, and what comes back --------------------------------------------------------------------------------
+
+
+def test_headers_that_steer_serve_or_pretend_are_dropped(start: Start) -> None:
+    gated = start()
+    forged = [
+        "X-Fakescan-Pass: guess", "x-fakescan-key: root", "x-fakescan-answer: 1", "x-fakescan-anything: 1",
+        "X-Request-Timeout-Seconds: 0", "x-request-disconnect-disabled: ?1", "x-serve-anything: 1", "X-Session-Id: 1",
+        "x-serve-router-x: 1", "serve_multiplexed_model_id: 1", "Serve-Multiplexed-Model-Id: 1", "x-api-key: 1",
+        "serve-multiplexed_model-id: 1", "authorization: Bearer 1", "x-request-id: mine-1", "x-request-id: mine-2",
+    ]  # fmt: skip
+    wire = gated.wire()
+    wire.begin("/v1/detect?a=b", "accept: text/event-stream", "x-mine: 1", "content-length: 0", *forged)
+    answer = wire.answer()
+    assert answer.status == 200
+    (head,) = gated.inner.heads
+    assert sorted(head) == [
+        (b"accept", b"text/event-stream"),
+        (b"content-length", b"0"),
+        (b"host", b"gate"),
+        (b"x-fakescan-key", b"-"),
+        (b"x-fakescan-pass", MARK.encode()),
+        (b"x-mine", b"1"),
+        (b"x-request-id", answer.headers["x-request-id"].encode()),
+    ]
+
+
+@pytest.mark.parametrize("given", ["a" * 64, "7f.A_b:c-9"])
+def test_a_client_may_name_its_request(start: Start, given: str) -> None:
+    gated = start()
+    assert gated.ask(headers={"x-request-id": given}).headers["x-request-id"] == given
+    assert dict(gated.inner.heads[0])[b"x-request-id"] == given.encode()
+
+
+@pytest.mark.parametrize("given", [b"", b"a" * 65, b"a b", b"a\xff", b"<script>", b"a;b", b"a/b"])
+def test_an_odd_request_id_is_replaced(start: Start, given: bytes) -> None:
+    gated = start()
+    first, second = (gated.ask(headers={b"x-request-id": given}).headers["x-request-id"] for _ in range(2))
+    assert first != second
+    assert len(first) == 16
+    assert dict(gated.inner.heads[0])[b"x-request-id"] == first.encode()
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        (serves_own(503), "overloaded"),
+        (serves_own(404), "starting"),
+        (serves_own(408), "timeout"),
+        (serves_own(500), "unavailable"),
+        (serves_own(200), "unavailable"),
+        (nothing, "unavailable"),
+        (breaks, "unavailable"),
+    ],
+)
+def test_serves_own_answers_become_problems(start: Start, act: Act, code: str) -> None:
+    gated = start()
+    gated.inner.act = act
+    answer = gated.ask()
+    assert (answer.status, answer.code) == (503, code)
+    assert b"Serve's own words" not in answer.body
+    assert b"secret detail" not in answer.body
+    assert gated.metric(f'fakescan_refused_total{{code="{code}"}}') == 1
+    gated.wait_until_idle()
+
+
+@pytest.mark.parametrize("status", [200, 202, 404, 415, 500, 503])
+def test_an_answer_of_a_replica_passes_without_what_is_between_them(start: Start, status: int) -> None:
+    gated = start()
+    internal = ((b"X-Fakescan-Tally", b"fake=1"), (b"x-fakescan-other", b"1"), (b"x-request-id", b"another"))
+    gated.inner.act = ours(status, b"the replica's words", (*internal, (b"x-kept", b"1"), (b"content-type", b"a/b")))
+    answer = gated.ask(headers={"x-request-id": "mine"})
+    assert (answer.status, answer.body) == (status, b"the replica's words")
+    assert answer.headers["x-kept"] == "1"
+    assert answer.headers["content-type"] == "a/b"
+    assert answer.headers["x-request-id"] == "mine"
+    assert not [name for name in answer.headers if name.startswith("x-fakescan")]
+
+
+def _stream_cut(kind: bytes, then: Act) -> Act:
+    async def act(receive: Receive, send: Send) -> None:
+        await _send(send, 200, b"event: a\n\n", [(b"content-type", kind), (b"x-fakescan-answer", b"1")], more=True)
+        await then(receive, send)
+
+    return act
+
+
+@pytest.mark.parametrize("then", [nothing, breaks])
+def test_a_stream_that_is_cut_ends_with_an_error(start: Start, then: Act) -> None:
+    gated = start()
+    gated.inner.act = _stream_cut(b"text/event-stream; charset=utf-8", then)
+    answer = gated.ask()
+    assert answer.status == 200
+    first, error, end = answer.body.decode().split("\n\n")
+    assert (first, end) == ("event: a", "")
+    name, _, data = error.partition("\ndata: ")
+    assert name == "event: error"
+    problem = json.loads(data)
+    assert (problem["code"], problem["status"]) == ("unavailable", 503)
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    gated.wait_until_idle()
+
+
+def test_another_answer_that_is_cut_cannot_be_taken_for_whole(start: Start) -> None:
+    gated = start()
+    gated.inner.act = _stream_cut(b"application/json", nothing)
+    with pytest.raises(httpx.RemoteProtocolError):
+        gated.ask()
+    gated.wait_until_idle()
+
+
+def test_who_gets_no_answer_in_time_is_told_so(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "_GRACE_S", 0.1)
+    gated = start(request_timeout_s=0.2)
+    gated.inner.act = hangs
+    started = time.monotonic()
+    answer = gated.ask()
+    assert (answer.status, answer.code) == (503, "timeout")
+    assert time.monotonic() - started < 2
+    assert gated.inner.cancelled == 1, "nobody works on for it"
+    gated.wait_until_idle()
+
+
+def test_a_stream_that_hangs_is_ended(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "_GRACE_S", 0.1)
+    gated = start(request_timeout_s=0.2)
+    gated.inner.act = _stream_cut(b"text/event-stream", hangs)
+    answer = gated.ask()
+    assert answer.status == 200
+    assert answer.body.startswith(b"event: a\n\nevent: error\ndata: {")
+    assert gated.inner.cancelled == 1
+    gated.wait_until_idle()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_client_that_leaves_frees_its_place(start: Start, begun: bool) -> None:
+    gated = start()
+    gated.inner.act = _stream_cut(b"text/event-stream", waits_for_leaving) if begun else waits_for_leaving
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 3")
+    wire.send(b"abc")
+    until("it is in", lambda: gated.inner.at_once == 1)
+    if begun:
+        assert wire.socket.recv(12) == b"HTTP/1.1 200"
+    wire.close()
+    until("it is given up", lambda: gated.inner.at_once == 0)
+    gated.wait_until_idle()
+    assert gated.metric('fakescan_refused_total{code="disconnected"}') == 1
+
+
+# --- the gate's own answers -------------------------------------------------------------------------------------------
+
+
+def test_before_the_application_is_there_only_health_answers(start: Start) -> None:
+    gated = start()
+    gated.office.is_up = False
+    assert gated.ask("/healthz", method="GET").body == b'{"status":"ok"}'
+    for path in ("/readyz", "/v1/detect", "/v1/about", "/", "/metrics"):
+        answer = gated.ask(path, method="GET")
+        assert (answer.status, answer.code) == (503, "starting"), path
+    assert not gated.inner.paths
+    gated.office.is_up = True
+    assert gated.ask("/v1/about", method="GET").status == 200
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "code"),
+    [
+        (ours(200), 200, None),
+        (ours(503), 503, "starting"),
+        (serves_own(503), 503, "starting"),
+        (serves_own(404), 503, "starting"),
+        (serves_own(500), 503, "starting"),
+        (nothing, 503, "starting"),
+        (breaks, 503, "starting"),
+        (hangs, 503, "starting"),
+    ],
+)
+def test_ready_is_what_a_replica_answers(
+    start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch, act: Act, status: int, code: str | None
+) -> None:
+    monkeypatch.setattr(gate_module, "_PROBE_S", 0.2)
+    gated = start(keys.ring)
+    gated.inner.act = act
+    answer = gated.ask("/readyz", method="GET")
+    assert answer.status == status
+    assert answer.body == b'{"status":"ready"}' if code is None else answer.code == code
+    assert dict(gated.inner.heads[0])[b"x-fakescan-pass"] == MARK.encode(), "the replica would refuse it otherwise"
+
+
+def test_who_has_answered_lately_is_ready(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load a probe would only wait behind the requests that prove the same."""
+    gated = start()
+    assert gated.ask().status == 200
+    gated.inner.act = serves_own(404)
+    assert gated.ask("/readyz", method="GET").status == 200
+    assert gated.inner.paths == ["/v1/detect"]
+    monkeypatch.setattr(gate_module, "_READY_S", 0.0)
+    assert gated.ask("/readyz", method="GET").code == "starting"
+    assert gated.inner.paths == ["/v1/detect", "/readyz"]
+
+
+def test_metrics_count_by_route_status_and_code(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    gated.ask(key=keys.both)
+    gated.ask()
+    for path in ("/a", "/b", "/v1/scans/1", "/v1/scans/2"):
+        gated.ask(path, key=keys.both)
+    answer = gated.ask("/metrics", method="GET", key=keys.both)
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    text = answer.body.decode()
+    for row in (
+        'fakescan_requests_total{route="/v1/detect",status="200"} 1.0',
+        'fakescan_requests_total{route="/v1/detect",status="401"} 1.0',
+        'fakescan_requests_total{route="other",status="200"} 2.0',
+        'fakescan_requests_total{route="/v1/scans",status="200"} 2.0',
+        'fakescan_refused_total{code="unauthorized"} 1.0',
+        'fakescan_request_seconds_count{route="/v1/detect"} 2.0',
+        "fakescan_ongoing_requests 0.0",
+    ):
+        assert row in text.splitlines(), text
+    assert 'route="/a"' not in text, "what clients make up is no label"
+
+
+def test_every_request_leaves_one_line_in_the_log(start: Start, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
+    gated = start(keys.ring)
+    with caplog.at_level(logging.INFO, logger="ray.serve.fakescan"):
+        gated.ask(key=keys.both, headers={"x-request-id": "mine-1"}, content=b"12345")
+        gated.ask("/a%0aFORGED%1b%e2%80%a8", headers={"x-request-id": "mine-2", "x-api-key": keys.off})
+        gated.ask("/healthz", method="GET")
+    first, second = (record.getMessage() for record in caplog.records if record.name == "ray.serve.fakescan")
+    assert first.startswith("mine-1 POST /v1/detect 200 ")
+    assert first.endswith(" 5B key=both")
+    assert second.startswith("mine-2 POST /a\\nFORGED\\x1b\\u2028 401 ")
+    assert second.endswith(" unauthorized")
+    assert keys.both not in caplog.text
+    assert keys.off not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/-/healthz", "/-/routes"])
+def test_serves_own_paths_pass_as_they_are(start: Start, keys: Keys, path: str) -> None:
+    gated = start(keys.ring)
+    gated.inner.act = serves_own(200)
+    gated.office.is_up = False
+    assert gated.ask(path, method="GET").body == b"Serve's own words"
+    assert b"x-fakescan-pass" not in dict(gated.inner.heads[0]), "the mark stays here"
+
+
+def test_websockets_are_refused(start: Start) -> None:
+    gated = start()
+    wire = gated.wire()
+    upgrade = (
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: MTIzNDU2Nzg5MDEyMzQ1Ng==",
+    )
+    wire.begin("/v1/detect", *upgrade, method="GET")
+    assert wire.answer().status == 403
+    assert not gated.inner.paths
+
+
+# --- heads, which no middleware sees before they are whole ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [b"a: b\r\n", b"v" * 1_000], ids=["many headers", "a long one"])
+def test_a_head_that_grows_without_end_is_cut_off(start: Start, line: bytes) -> None:
+    gated = start()
+    wire = gated.wire()
+    wire.send(b"GET /v1/about HTTP/1.1\r\nhost: gate\r\nlong: ")
+    piece = line * (10_000 // len(line))
+    sent = 0
+
+    def is_refused() -> bool:
+        nonlocal sent
+        if not wire.is_silent(0.01):
+            return True
+        wire.send(piece)
+        sent += len(piece)
+        return False
+
+    until("it is refused", is_refused)
+    assert sent < 4 * heads.MAX_HEAD_BYTES
+    assert wire.rest().startswith(b"HTTP/1.1 431 ")
+    assert not gated.inner.paths
+
+
+def test_a_head_of_a_sensible_size_passes(start: Start) -> None:
+    gated = start()
+    cookie = "c" * (heads.MAX_HEAD_BYTES - 2_000)
+    wire = gated.wire()
+    for _ in range(3):
+        wire.begin("/v1/detect", f"cookie: {cookie}", "content-length: 200000")
+        wire.send(bytes(200_000))  # a body is no part of it
+        assert wire.answer().status == 200
+
+
+def test_trailers_take_no_memory_and_are_no_headers(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    wire = gated.wire()
+    wire.begin("/v1/detect", f"x-api-key: {keys.both}", "transfer-encoding: chunked", "content-type: image/png")
+    wire.send(b"1\r\nx\r\n0\r\ncontent-type: image/gif\r\nx-late: 1\r\n\r\n")
+    assert wire.answer().status == 200
+    assert [value for name, value in gated.inner.heads[0] if name == b"content-type"] == [b"image/png"]
+    assert b"x-late" not in dict(gated.inner.heads[0])
+
+    wire.begin("/v1/detect", "transfer-encoding: chunked")
+    wire.send(b"0\r\n")
+    assert wire.answer().status == 401
+    before = psutil.Process().memory_info().rss
+    piece = b"a:b\r\n" * 20_000
+    with suppress(ConnectionError):
+        for _ in range(50):
+            wire.send(piece)
+    assert gated.ask("/healthz", method="GET").status == 200
+    assert psutil.Process().memory_info().rss - before < 25_000_000, "5 MB, twenty times that as headers"
+
+
+@pytest.mark.parametrize("begun", ["", "GET /v1/ab", "GET / HTTP/1.1\r\nhost: x\r\na"])
+def test_a_head_has_a_time_to_arrive(start: Start, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
+    monkeypatch.setattr(heads, "HEAD_TIMEOUT_S", 0.3)
+    gated = start()
+    wire = gated.wire()
+    started = time.monotonic()
+    wire.send(begun.encode())
+    if begun:
+        while wire.is_silent() and time.monotonic() < started + 5:
+            wire.send(b"x")
+    assert wire.rest().startswith(b"HTTP/1.1 408 ")
+    assert 0.2 < time.monotonic() - started < 2
+
+
+def test_every_head_of_a_connection_has_its_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "HEAD_TIMEOUT_S", 0.3)
+    gated = start()
+    wire = gated.wire()
+    for _ in range(6):
+        assert wire.is_silent()
+        wire.begin("/v1/about", method="GET")
+        assert wire.answer().status == 200
+    started = time.monotonic()
+    wire.send(b"GET / HTTP/1.1\r\n")
+    assert wire.rest().startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("early", [b"\r\n", b"GET /v1/about HTTP/1.1\r\n"])
+def test_what_comes_early_does_not_cut_the_answer_before_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch, early: bytes
+) -> None:
+    """A stray end of line, or the beginning of the next request, while this one is worked on."""
+    monkeypatch.setattr(heads, "HEAD_TIMEOUT_S", 0.1)
+    gated = start()
+    gated.inner.act = held = Held()
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 0")
+    until("it is in", lambda: gated.inner.at_once == 1)
+    wire.send(early)
+    assert all(wire.is_silent() for _ in range(4)), "four times as long as a head may take"
+    held.release()
+    assert wire.answer().status == 200
