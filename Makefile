@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports check bench-scan bench-scale bench-train clean
+.PHONY: help setup demo test lint types imports check bench-scan bench-scale bench-train bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-scale: setup ## a million manifest rows with the fake engine
 
 bench-train: setup ## training against a plain loop of transformers and torch
 	@$(BIN)/python benchmarks/train.py
+
+bench-serve: setup ## the server beside the bare engine, overloaded, and with a replica killed
+	@$(BIN)/python benchmarks/serve.py
 
 clean: ## remove caches, builds and demo results, but not .venv
 	@rm -rf dist build demo-output .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -91,7 +91,8 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
     detector = serve.deployment(name=REPLICA)(Replica).options(
         **scaling,
         max_ongoing_requests=limits.max_ongoing_requests,
-        max_queued_requests=limits.max_queued_requests,
+        # More than the gate lets wait: what arrives at the same moment counts as waiting until it has found a replica.
+        max_queued_requests=limits.max_queued_requests + limits.max_ongoing_requests,
         backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
         max_surge_percent=100,
         max_constructor_retry_count=_START_ATTEMPTS,

@@ -1,0 +1,82 @@
+"""CPU time of a server by the part that its processes play."""
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass, field
+
+import psutil
+
+from benchmarks.process_tree import CpuClock, machine_seconds, members
+
+REPLICA = "ServeReplica:fakevlm:Detector"
+PARTS = {
+    REPLICA: "replica",
+    "ray::ProxyActor": "proxy",
+    "ServeController": "controller",
+    "ServeReplica:fakevlm:Warden": "warden",
+    "raylet/raylet": "raylet",
+    "gcs_server": "gcs",
+}
+"""What a process' command line holds, and its part."""
+DRIVER, REST = "driver", "rest"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """CPU seconds so far."""
+
+    at: float
+    parts: dict[str, float]
+    others: float
+    """Of processes that are no part of the benchmark."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """Cores that were busy between two readings."""
+
+    seconds: float
+    parts: dict[str, float]
+    others_cores: float
+
+    @property
+    def cores(self) -> float:
+        """Of the whole server."""
+        return sum(self.parts.values())
+
+    def per_request_ms(self, requests_s: float) -> dict[str, float]:
+        """CPU milliseconds per request, by part."""
+        return {f"{part}_ms": 1e3 * cores / requests_s for part, cores in self.parts.items()} if requests_s else {}
+
+
+@dataclass
+class ServerClock:
+    """Reads the CPU time of a server that this process has started."""
+
+    pid: int
+    _seen: dict[tuple[int, float], tuple[str, float]] = field(default_factory=dict)
+    _own: CpuClock = field(default_factory=lambda: CpuClock(os.getpid()))
+
+    def read(self) -> Reading:
+        """Now. What a process used that has ended since the last reading is lost but for what that reading saw."""
+        for process in members(self.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times, title = process.cpu_times(), " ".join(process.cmdline())
+                part = DRIVER if process.pid == self.pid else _part(title)
+                self._seen[process.pid, process.create_time()] = part, times.user + times.system
+        parts = dict.fromkeys([DRIVER, *PARTS.values(), REST], 0.0)
+        for part, seconds in self._seen.values():
+            parts[part] += seconds
+        return Reading(time.monotonic(), parts, machine_seconds() - self._own.seconds())
+
+    def since(self, before: Reading) -> Used:
+        """From a reading to now."""
+        now = self.read()
+        seconds = now.at - before.at
+        parts = {part: (value - before.parts[part]) / seconds for part, value in now.parts.items()}
+        return Used(seconds, parts, max(0.0, now.others - before.others) / seconds)
+
+
+def _part(title: str) -> str:
+    return next((part for words, part in PARTS.items() if words in title), REST)
