@@ -185,6 +185,11 @@ class Load:
         names = {0: "broken", 200: "ok"}
         return Counter(names.get(answer.status) or str(answer.body["code"]) for answer in self.answers)
 
+    @property
+    def refusals(self) -> set[str]:
+        """What clients were told in place of a verdict."""
+        return {str(answer.body["detail"]) for answer in self.answers if answer.status not in (0, 200)}
+
     def assert_all_scores_agree(self) -> None:
         """The simulated engine says the same of the same image, whoever runs it."""
         scores: dict[Path, set[float]] = {}
@@ -255,10 +260,11 @@ def test_uploads_are_never_on_disk(faulty: Faulty, tmp_path: Path) -> None:
     assert [path for path in (faulty.folder / "tmp").rglob("*") if path.is_file()] == []
 
 
-def test_clients_that_leave_free_the_engine(faulty: Faulty) -> None:
+@pytest.mark.parametrize("query", ["explain=all", "explain=all&stream=true"])
+def test_clients_that_leave_free_the_engine(faulty: Faulty, query: str) -> None:
     """Places are taken by explanations that nobody waits for any more; together they would take nine seconds."""
     address = urlsplit(faulty.url)
-    head = f"POST /v1/detect?explain=all HTTP/1.1\r\nhost: x\r\nx-api-key: {faulty.key}\r\ncontent-type: image/x\r\n"
+    head = f"POST /v1/detect?{query} HTTP/1.1\r\nhost: x\r\nx-api-key: {faulty.key}\r\ncontent-type: image/x\r\n"
     clients = [socket.create_connection((address.hostname, address.port)) for _ in range(PLACES)]
     for client, path in zip(clients, itertools.cycle(PAIRS), strict=False):
         data = path.read_bytes()
@@ -288,7 +294,7 @@ def test_settings_change_under_load_without_a_failed_request(faulty: Faulty) -> 
     with Load(faulty) as load:
         faulty.roll_out("rolled out", threshold=0.9)
         load.wait_for(50, lambda answer: answer.body["threshold"] == 0.9)
-    assert load.outcomes.keys() == {"ok"}, load.outcomes
+    assert load.outcomes.keys() == {"ok"}, load.refusals
     thresholds = [answer.body["threshold"] for answer in load.answers]
     assert set(thresholds) == {0.5, 0.9}
     load.assert_all_scores_agree()
@@ -307,24 +313,32 @@ def test_a_lost_warden_changes_nothing_for_clients(faulty: Faulty) -> None:
         faulty.process.wait_for("the new warden's word to hold", disabled, 30)
         load.wait_for(50)
         assert client.get("/v1/models", headers=wrong).status_code == 401
-    assert load.outcomes.keys() == {"ok"}, load.outcomes
+    assert load.outcomes.keys() == {"ok"}, load.refusals
     load.assert_all_scores_agree()
 
 
 def test_a_lost_replica_costs_only_the_requests_that_it_had(faulty: Faulty) -> None:
-    with Load(faulty) as load:
-        faulty.lose(REPLICA)
+    params = {"explain": "all", "stream": "true"}
+    with Load(faulty) as load, faulty.client() as client:
+        file = {"file": PAIRS[0].read_bytes()}
+        with client.stream("POST", "/v1/detect", params=params, files=file) as answer:
+            pieces = answer.iter_text()
+            begin = next(pieces)
+            faulty.lose(REPLICA)
+            rest = "".join(pieces)
         load.wait_for(50)
-    assert load.outcomes.keys() <= {"ok", "unavailable", "overloaded"}, load.outcomes
-    assert 0 < load.outcomes["unavailable"] <= WORKING
+    assert load.outcomes.keys() <= {"ok", "unavailable", "overloaded"}, load.refusals
+    assert load.outcomes["unavailable"] <= WORKING
     load.assert_all_scores_agree()
+    assert begin.startswith("event: verdict\n")
+    assert '"code": "unavailable"' in rest.partition("event: error\ndata: ")[2], "the stream says how it ended"
 
 
 def test_a_lost_proxy_comes_back(faulty: Faulty) -> None:
     with Load(faulty) as load:
         faulty.lose(PROXY)
         load.wait_for(50)
-    assert load.outcomes.keys() <= {"ok", "broken", "starting"}, load.outcomes
+    assert load.outcomes.keys() <= {"ok", "broken", "starting"}, load.refusals
     assert load.outcomes["broken"] >= CLIENTS, "nothing else could become of them"
     load.assert_all_scores_agree()
     with faulty.client() as client:
@@ -347,7 +361,7 @@ def test_a_checkpoint_that_only_its_engine_finds_wrong_is_rolled_back(
         load.wait_for(50)
     (line,) = [line for line in faulty.process.lines["err"] if "rolled back" in line]
     assert "asked freely" in line, "the engine's own words"
-    assert load.outcomes.keys() == {"ok"}, load.outcomes
+    assert load.outcomes.keys() == {"ok"}, load.refusals
     assert {answer.body["model"] for answer in load.answers} == {"fake-engine"}
     load.assert_all_scores_agree()
 
