@@ -193,7 +193,9 @@ def overload(bench: Bench) -> None:
     require = bench.report.require
     require("10x: requests a second over the unloaded throughput", found["sent_s"] / unloaded[0], 0.98 * OVERLOAD)
     require(
-        "10x: accepted a second over the unloaded throughput", median(ratios([found["requests_s"]], [enough])), 0.75
+        "10x: accepted a second over the unloaded throughput",
+        median(ratios([found["requests_s"]], [enough])),
+        ACCEPTED_FLOOR,
     )
     require("10x: answers that are neither 200, 429 nor 503", found["other"], 0, at_least=False)
     require("10x: 200 without a verdict, 429 and 503 without Retry-After", found["unsound"], 0, at_least=False)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fakescan.job import JobFailedError
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,13 @@ def connect(
     if address is None or address == "local":
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         options |= {"num_cpus": cpus or max(2, os.cpu_count() or 1), "include_dashboard": dashboard}
-        with _quiet_stderr(verbose):
-            ray.init(address="local", _system_config=_LOCAL_CLUSTER, **options)
+        try:
+            with _quiet_stderr(verbose):
+                ray.init(address="local", _system_config=_LOCAL_CLUSTER, **options)
+        except Exception as error:
+            if type(error) not in (Exception, RuntimeError):  # what Ray raises when its processes take too long
+                raise
+            raise JobFailedError(f"Ray does not start on this machine: {_first_line(error)}") from error
     else:
         _refuse_silent(address)
         try:

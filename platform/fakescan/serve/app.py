@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.config import AutoscalingConfig, BackpressureConfig, RequestRouterConfig
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
@@ -36,8 +36,10 @@ class Replica:
     def __init__(self, config: ServeConfig, warden: Any) -> None:
         """Load, and prove it with a verdict: until then Serve sends no request here."""
         from fakescan.serve.detector import Detector
+        from fakescan.serve.memory import give_back_large_blocks
         from fakescan.serve.scans import ScanJobs
 
+        give_back_large_blocks()
         self._detector = Detector(config)
         self._scans = None
         if config.scans is not None:
@@ -93,6 +95,8 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
         max_ongoing_requests=limits.max_ongoing_requests,
         # More than the gate lets wait: what arrives at the same moment counts as waiting until it has found a replica.
         max_queued_requests=limits.max_queued_requests + limits.max_ongoing_requests,
+        # Serve asks a full replica again after pauses that grow to half a second, in which it falls idle.
+        request_router_config=RequestRouterConfig.model_validate({"initial_backoff_s": 0.01, "max_backoff_s": 0.02}),
         backpressure_config=BackpressureConfig(status_code=503, retry_after_s=1),
         max_surge_percent=100,
         max_constructor_retry_count=_START_ATTEMPTS,

@@ -5,11 +5,14 @@ is sent at once needs one. Streams, and all else, go Serve's way.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope
+
+logger = logging.getLogger("ray.serve.fakescan")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,13 @@ async def run_whole(app: ASGIApp, request: WholeRequest) -> WholeAnswer:
         else:
             parts.append(message.get("body", b""))
 
-    await app(_scope(request), receive, send)
+    try:
+        await app(_scope(request), receive, send)
+    except Exception as error:
+        if not parts:
+            raise
+        # Starlette answers for an error of the application, and raises it all the same.
+        logger.debug("the application answered %d for %r", status, error)
     return WholeAnswer(status, headers, b"".join(parts))
 
 

@@ -8,44 +8,36 @@ client holds none. A replica serves only what bears the gate's mark.
 
 import asyncio
 import logging
-import re
-import secrets
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fakescan.serve.admission import (
+    check_length,
+    forwarded_headers,
+    is_public,
+    key_of,
+    rate_of,
+    request_id_of,
+    too_large,
+)
 from fakescan.serve.config import Limits
 from fakescan.serve.direct import Direct, WholeRequest, is_whole, status_of, until_gone
-from fakescan.serve.headers import KEY_NAME, OURS, PASS, REQUEST_ID, TALLY
-from fakescan.serve.keys import Key
-from fakescan.serve.limiter import LeasedLimiter, Rate
+from fakescan.serve.limiter import LeasedLimiter
 from fakescan.serve.metrics import GateMetrics
 from fakescan.serve.problem import Problem
-from fakescan.serve.tally import read_tally
 from fakescan.serve.view import View, ViewSource
+from fakescan.serve.visit import Answer, GoneError, Visit
 
 logger = logging.getLogger("ray.serve.fakescan")
 
-PUBLIC = frozenset({"/", "/readyz", "/v1/about", "/openapi.json"})
-"""Paths that need no key, beside /page/ and /healthz."""
 _SERVE_PATHS = frozenset({"/-/healthz", "/-/routes"})
 _JUDGING = frozenset({"/v1/detect", "/v1/chat/completions"})
-_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-# A client must not steer Serve's time-outs, its routing or what the gate says to the replica.
-_DROPPED = re.compile(
-    rb"x-fakescan-.*|x-request-(?:timeout-seconds|disconnect-disabled)|x-serve-.*|x-session-id|"
-    rb"serve[-_]multiplexed[-_]model[-_]id|x-request-id|authorization|x-api-key"
-)
 _READY_S = 5.0
 """Seconds for which an answer of a replica proves that one is ready."""
 _PROBE_S = 3.0
 """Seconds that /readyz waits for a replica."""
-_LINGER_S = 2.0
-"""Seconds for which the rest of a refused body is read and thrown away."""
 _GRACE_S = 2.0
 """Seconds more than a replica's own time-out before the gate gives up on it."""
 
@@ -54,25 +46,12 @@ def middleware() -> list[Middleware]:
     """What RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH calls in every proxy."""
     from fakescan.serve.heads import bound_heads
     from fakescan.serve.link import WardenLink
+    from fakescan.serve.memory import give_back_large_blocks
 
     bound_heads()
+    give_back_large_blocks()
     link = WardenLink()
     return [Middleware(Gate, source=link, direct=link.answer)]
-
-
-@dataclass
-class _Visit:
-    """One request on its way through the gate."""
-
-    request_id: str
-    path: str
-    method: str
-    started: float
-    key: str = "-"
-    status: int = 0
-    num_bytes: int = 0
-    code: str = ""
-    gone: bool = False
 
 
 class Gate:
@@ -96,19 +75,19 @@ class Gate:
                 return
             await self._app(scope, receive, send)
             return
-        visit = _Visit(_request_id(scope["headers"]), scope["path"], scope["method"], time.perf_counter())
-        answer = _Answer(send, visit)
+        visit = Visit(request_id_of(scope["headers"]), scope["path"], scope["method"], time.perf_counter())
+        answer = Answer(send, visit)
         try:
             await self._visit(scope, receive, answer)
         except Problem as problem:
             visit.code = problem.code
             await answer.refuse(problem, receive)
-        except _GoneError:
+        except GoneError:
             visit.code = "disconnected"
         finally:
             self._account(visit, answer)
 
-    async def _visit(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+    async def _visit(self, scope: Scope, receive: Receive, answer: "Answer") -> None:
         visit = answer.visit
         if visit.path == "/healthz":
             await answer.json(b'{"status":"ok"}')
@@ -117,17 +96,17 @@ class Gate:
         if visit.path == "/readyz":
             await self._ready(scope, view, answer)
             return
-        key = None if view.no_auth or _is_public(visit.path) else _authenticate(scope["headers"], view, visit.path)
+        key = None if view.no_auth or is_public(visit.path) else key_of(scope["headers"], view, visit.path)
         visit.key = key.name if key else "-"
         if visit.path == "/metrics":
             await answer.send_all(200, self._metrics.content_type, self._metrics.text(self._ongoing, self._buffered))
             return
         limits = view.limits
-        _check_length(scope["headers"], limits)
+        check_length(scope["headers"], limits)
         most = view.most_ongoing
         self._refuse_when_full(most)
         if key is not None and visit.path in _JUDGING:
-            wait_s = await self._limiter.admit(key.id, _rate(key, limits))
+            wait_s = await self._limiter.admit(key.id, rate_of(key, limits))
             if wait_s > 0:
                 raise Problem("rate_limited", f"the key {key.name} may judge no more images now", retry_after_s=wait_s)
         with _Reserved(self, limits) as space:
@@ -145,8 +124,8 @@ class Gate:
         if self._ongoing >= most:
             raise Problem("overloaded", f"{self._ongoing} requests are in hand already; try again later")
 
-    async def _forward(self, scope: Scope, receive: Receive, body: bytes, view: View, answer: "_Answer") -> None:
-        inner = {**scope, "headers": _forwarded_headers(scope["headers"], view, answer.visit)}
+    async def _forward(self, scope: Scope, receive: Receive, body: bytes, view: View, answer: "Answer") -> None:
+        inner = {**scope, "headers": forwarded_headers(scope["headers"], view, answer.visit)}
         limit_s = view.limits.request_timeout_s + _GRACE_S
         if self._direct is not None and is_whole(scope, body):
             task = asyncio.ensure_future(self._ask_directly(self._direct, inner, receive, body, answer))
@@ -171,12 +150,12 @@ class Gate:
         if answer.ours:
             self._answered_at = time.monotonic()
         if answer.visit.gone and not answer.whole:
-            raise _GoneError
+            raise GoneError
         if not answer.whole:
             await answer.end_for(_lost(answer.serve_status))
 
     @staticmethod
-    async def _ask_directly(direct: Direct, scope: Scope, receive: Receive, body: bytes, answer: "_Answer") -> None:
+    async def _ask_directly(direct: Direct, scope: Scope, receive: Receive, body: bytes, answer: "Answer") -> None:
         request = WholeRequest(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
         asking = asyncio.ensure_future(direct(request))
         leaving = asyncio.ensure_future(until_gone(receive))
@@ -195,11 +174,11 @@ class Gate:
         await answer.from_serve({"type": "http.response.start", "status": whole.status, "headers": whole.headers})
         await answer.from_serve({"type": "http.response.body", "body": whole.body})
 
-    async def _ready(self, scope: Scope, view: View, answer: "_Answer") -> None:
+    async def _ready(self, scope: Scope, view: View, answer: "Answer") -> None:
         """Ready is what has answered lately, or answers now; under load /readyz would only wait in the same queue."""
         if time.monotonic() - self._answered_at > _READY_S:
-            probe = _Answer(_nowhere, _Visit(answer.visit.request_id, "/readyz", "GET", answer.visit.started))
-            inner = {**scope, "headers": _forwarded_headers(scope["headers"], view, probe.visit)}
+            probe = Answer(_nowhere, Visit(answer.visit.request_id, "/readyz", "GET", answer.visit.started))
+            inner = {**scope, "headers": forwarded_headers(scope["headers"], view, probe.visit)}
             try:
                 async with asyncio.timeout(_PROBE_S):
                     await self._app(inner, _replay(b"", _never, probe.visit), probe.from_serve)
@@ -212,7 +191,7 @@ class Gate:
             self._answered_at = time.monotonic()
         await answer.json(b'{"status":"ready"}')
 
-    def _account(self, visit: _Visit, answer: "_Answer") -> None:
+    def _account(self, visit: Visit, answer: "Answer") -> None:
         seconds = time.perf_counter() - visit.started
         self._metrics.count(visit.path, visit.status, visit.code, seconds, visit.num_bytes, answer.tally)
         if visit.path not in ("/healthz", "/readyz", "/metrics"):
@@ -233,10 +212,6 @@ class Gate:
         self._buffered -= less
 
 
-class _GoneError(Exception):
-    """The client has closed the connection."""
-
-
 class _Reserved:
     """Room for one body in the proxy's memory, given back at the end."""
 
@@ -254,133 +229,13 @@ class _Reserved:
     def grow_to(self, num_bytes: int) -> None:
         """Make sure of room for so many bytes."""
         if num_bytes > self._limits.max_body_bytes:
-            raise _too_large(self._limits)
+            raise too_large(self._limits)
         if num_bytes > self._bytes:
             self._gate.grow(num_bytes - self._bytes, self._limits)
             self._bytes = num_bytes
 
 
-class _Answer:
-    """What goes back to the client: the replica's answer, or a problem in place of anything else."""
-
-    def __init__(self, send: Send, visit: _Visit) -> None:
-        self._send = send
-        self.visit = visit
-        self.started = asyncio.Event()
-        self.ours = False
-        self.whole = False
-        self.tally: Mapping[str, int] = {}
-        self.serve_status: int | None = None
-        self._events = False
-
-    async def from_serve(self, message: Message) -> None:
-        """The `send` that Serve's proxy gets."""
-        if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))
-            names = {name.lower(): value for name, value in headers}
-            if OURS not in names:
-                self.serve_status = message["status"]  # Serve's own words, which are not for clients
-                return
-            self.ours = True
-            self.tally = read_tally(names.get(TALLY, b"").decode())
-            self._events = names.get(b"content-type", b"").startswith(b"text/event-stream")
-            kept = [(n, v) for n, v in headers if not n.lower().startswith(b"x-fakescan-") and n.lower() != REQUEST_ID]
-            await self._start(message["status"], kept)
-        elif self.ours:
-            self.whole = not message.get("more_body", False)
-            await self._send(message)
-
-    async def refuse(self, problem: Problem, receive: Receive | None = None) -> None:
-        """Answer with a problem, unless an answer has begun."""
-        if self.started.is_set():
-            return
-        body = problem.body(self.visit.request_id)
-        if receive is None or problem.code not in _CLOSING:
-            await self._all(problem.status, problem.headers(), body)
-            return
-        headers = {**problem.headers(), "connection": "close", "content-length": str(len(body))}
-        await self._start(problem.status, [(name.encode(), value.encode()) for name, value in headers.items()])
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        # A connection that is closed while the client still sends is reset, and the client never reads why.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
-                while (message := await receive())["type"] != "http.disconnect" and message.get("more_body"):
-                    pass
-        await self._send({"type": "http.response.body", "body": b""})
-
-    async def end_for(self, problem: Problem) -> None:
-        """Serve has left the answer unfinished."""
-        self.visit.code = problem.code
-        if not self.started.is_set():
-            await self.refuse(problem)
-        elif self._events:
-            content = problem.body(self.visit.request_id)
-            await self._send({"type": "http.response.body", "body": b"event: error\ndata: " + content + b"\n\n"})
-
-    async def json(self, body: bytes) -> None:
-        """Answer 200."""
-        await self.send_all(200, "application/json", body)
-
-    async def send_all(self, status: int, media_type: str, body: bytes) -> None:
-        """Answer by the gate itself."""
-        await self._all(status, {"content-type": media_type}, body)
-
-    async def _all(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await self._start(status, [*pairs, (b"content-length", str(len(body)).encode())])
-        await self._send({"type": "http.response.body", "body": body})
-
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.started.set()
-        self.visit.status = status
-        marked = [*headers, (REQUEST_ID, self.visit.request_id.encode())]
-        await self._send({"type": "http.response.start", "status": status, "headers": marked})
-
-
-_CLOSING = frozenset({"too_large", "upload_timeout"})
-"""Refusals that come while a body is under way; the connection ends with them."""
-
-
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    given = dict(headers).get(REQUEST_ID, b"")
-    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
-
-
-def _is_public(path: str) -> bool:
-    return path in PUBLIC or path.startswith("/page/")
-
-
-def _authenticate(headers: Iterable[tuple[bytes, bytes]], view: View, path: str) -> Key:
-    found = dict(headers)
-    scheme, _, token = found.get(b"authorization", b"").decode("latin-1").partition(" ")
-    presented = token.strip() if scheme.lower() == "bearer" else found.get(b"x-api-key", b"").decode("latin-1")
-    if not presented:
-        raise Problem("unauthorized", "send an API key as `Authorization: Bearer KEY`")
-    key = view.ring.find(presented)
-    if key is None:
-        raise Problem("unauthorized", "the API key is unknown or has been disabled")
-    scope = "scans" if path.startswith("/v1/scans") else "detect"
-    if scope not in key.scopes:
-        raise Problem("forbidden", f"the key {key.name} is not for {scope}")
-    return key
-
-
-def _rate(key: Key, limits: Limits) -> Rate:
-    return Rate((key.per_minute or limits.per_minute) / 60, key.burst or limits.burst)
-
-
-def _check_length(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> None:
-    """Refuse a body that says that it is too large before it comes."""
-    text = dict(headers).get(b"content-length", b"")
-    if text.isdigit() and int(text[:20]) > limits.max_body_bytes:
-        raise _too_large(limits)
-
-
-def _too_large(limits: Limits) -> Problem:
-    return Problem("too_large", f"the body is larger than {limits.max_body_bytes} bytes; send fewer or smaller images")
-
-
-async def _read_body(receive: Receive, space: _Reserved, limits: Limits, visit: _Visit) -> bytes:
+async def _read_body(receive: Receive, space: _Reserved, limits: Limits, visit: Visit) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
@@ -388,7 +243,7 @@ async def _read_body(receive: Receive, space: _Reserved, limits: Limits, visit: 
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise _GoneError
+                    raise GoneError
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 space.grow_to(size)
@@ -400,7 +255,7 @@ async def _read_body(receive: Receive, space: _Reserved, limits: Limits, visit: 
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _replay(body: bytes, receive: Receive, visit: _Visit) -> Receive:
+def _replay(body: bytes, receive: Receive, visit: Visit) -> Receive:
     """The body as one message, then whatever comes, which is the client's leaving."""
     sent = False
 
@@ -414,12 +269,6 @@ def _replay(body: bytes, receive: Receive, visit: _Visit) -> Receive:
         return message
 
     return again
-
-
-def _forwarded_headers(headers: Iterable[tuple[bytes, bytes]], view: View, visit: _Visit) -> list[tuple[bytes, bytes]]:
-    kept = [(name, value) for name, value in headers if not _DROPPED.fullmatch(name)]
-    mark = [(PASS, view.token.encode()), (KEY_NAME, visit.key.encode()), (REQUEST_ID, visit.request_id.encode())]
-    return kept + mark
 
 
 def _lost(status: int | None) -> Problem:

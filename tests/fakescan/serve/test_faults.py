@@ -25,12 +25,14 @@ import yaml
 from PIL import Image
 
 from fakescan.serve.keys import edit_keys
+from fakevlm.small import BUILT_IN
 from tests.scan_process import running
 from tests.serve_process import PAIRS, Served, free_port
 
 pytestmark = pytest.mark.cluster
 
-CLIENTS = 16
+CLIENTS, FEW = 16, 4
+"""Clients at once; few where a new engine needs the machine to start."""
 WORKING, QUEUED = 8, 16
 PLACES = WORKING + QUEUED
 """Requests that the server below lets in at once."""
@@ -291,7 +293,7 @@ def test_who_finds_no_place_hears_so_at_once(faulty: Faulty) -> None:
 
 
 def test_settings_change_under_load_without_a_failed_request(faulty: Faulty) -> None:
-    with Load(faulty) as load:
+    with Load(faulty, FEW) as load:
         faulty.roll_out("rolled out", threshold=0.9)
         load.wait_for(50, lambda answer: answer.body["threshold"] == 0.9)
     assert load.outcomes.keys() == {"ok"}, load.refusals
@@ -346,14 +348,12 @@ def test_a_lost_proxy_comes_back(faulty: Faulty) -> None:
         assert client.get("/readyz").status_code == 200
 
 
-def test_a_checkpoint_that_only_its_engine_finds_wrong_is_rolled_back(
-    faulty: Faulty, tiny_model: Path, tmp_path: Path
-) -> None:
-    model = shutil.copytree(tiny_model, tmp_path / "model")
+def test_a_checkpoint_that_only_its_engine_finds_wrong_is_rolled_back(faulty: Faulty, tmp_path: Path) -> None:
+    model = shutil.copytree(BUILT_IN, tmp_path / "model")
     card = json.loads((model / "fakevlm.json").read_text())
     (model / "fakevlm.json").write_text(json.dumps({**card, "prompt": {"answer_prefix": "The image is"}}))
     before = faulty.pids(REPLICA)
-    with Load(faulty) as load:
+    with Load(faulty, FEW) as load:
         faulty.roll_out("rolled back", model=str(model), engine={"kind": "vllm"})
         # The old settings are deployed once more, so that Serve does not go on trying the new ones.
         again = lambda: len(faulty.pids(REPLICA)) == 1 and not faulty.pids(REPLICA) & before  # noqa: E731

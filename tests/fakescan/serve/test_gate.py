@@ -19,8 +19,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from fakescan.serve import gate as gate_module
-from fakescan.serve import heads
+from fakescan.serve import heads, visit
 from fakescan.serve.config import Limits
+from fakescan.serve.direct import WholeAnswer, WholeRequest, run_whole
 from fakescan.serve.gate import Gate
 from fakescan.serve.heads import BoundedProtocol
 from fakescan.serve.keys import KeyEdit, KeyFile, KeyRing
@@ -193,10 +194,11 @@ class Wire:
 class Gated:
     """A gate behind uvicorn, as Serve's proxy has it."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, *, short: bool = False) -> None:
         self.office = office
         self.inner = Inner()
-        self.gate = Gate(self.inner, office)
+        self.shortcuts = 0
+        self.gate = Gate(self.inner, office, self._directly if short else None)
         listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = listener.getsockname()[1]
         self._wires: list[Wire] = []
@@ -206,6 +208,11 @@ class Gated:
         self._server = uvicorn.Server(config)
         threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True).start()
         until("the server is up", lambda: self._server.started)
+
+    async def _directly(self, request: WholeRequest) -> WholeAnswer:
+        """A call to the replica, without the way through Serve's proxy."""
+        self.shortcuts += 1
+        return await run_whole(self.inner, request)
 
     @contextmanager
     def client(self, key: str | None = None) -> Iterator[httpx.Client]:
@@ -254,12 +261,12 @@ def until(what: str, happened: Callable[[], bool], timeout_s: float = 10.0) -> N
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gated]]:
-    """Starts gates with these limits, or with these keys."""
-    monkeypatch.setattr(gate_module, "_LINGER_S", 0.1)
+    """Starts gates with these limits, or with these keys, and with the short way to a replica or without."""
+    monkeypatch.setattr(visit, "_LINGER_S", 0.1)
     running: list[Gated] = []
 
-    def begin(ring: KeyRing | None = None, **limits: Any) -> Gated:
-        running.append(Gated(Office(Limits(**limits), ring)))
+    def begin(ring: KeyRing | None = None, *, short: bool = False, **limits: Any) -> Gated:
+        running.append(Gated(Office(Limits(**limits), ring), short=short))
         return running[-1]
 
     yield begin
@@ -791,6 +798,96 @@ def test_a_client_that_leaves_frees_its_place(start: Start, begun: bool) -> None
     until("it is given up", lambda: gated.inner.at_once == 0)
     gated.wait_until_idle()
     assert gated.metric('fakescan_refused_total{code="disconnected"}') == 1
+
+
+# --- the short way to a replica ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_both_ways_carry_the_same(start: Start, keys: Keys, short: bool) -> None:
+    gated = start(keys.ring, short=short)
+    gated.inner.act = ours(
+        200, b"an answer", ((b"x-fakescan-tally", b"fake=3"), (b"x-kept", b"1"), (b"x-request-id", b"?"))
+    )
+    forged = {"x-fakescan-pass": "guess", "x-request-timeout-seconds": "0", "x-mine": "1", "x-request-id": "mine"}
+    answer = gated.ask("/v1/detect?explain=none&a=%20", key=keys.judge, content=b"x" * 1_000, headers=forged)
+    assert gated.shortcuts == short
+    assert (answer.status, answer.body, answer.headers["x-kept"]) == (200, b"an answer", "1")
+    assert answer.headers["x-request-id"] == "mine"
+    assert not [name for name in answer.headers if name.startswith("x-fakescan")]
+    assert (gated.inner.paths, gated.inner.bodies) == (["/v1/detect"], [b"x" * 1_000])
+    (head,) = gated.inner.heads
+    for name, value in ((b"x-fakescan-pass", MARK.encode()), (b"x-fakescan-key", b"judge"), (b"x-mine", b"1")):
+        assert [given for other, given in head if other == name] == [value]
+    assert not {b"authorization", b"x-request-timeout-seconds"} & dict(head).keys()
+    assert gated.ask(key=keys.judge).code == "rate_limited", "its images have been counted"
+    gated.inner.act = serves_own(503)
+    assert gated.ask(key=keys.both).code == "overloaded"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"headers": {"accept": "text/event-stream"}},
+        {"params": {"stream": "true"}},
+        {"files": {"file": b"x"}, "data": {"stream": "true"}},
+        {"path": "/v1/chat/completions"},
+        {"path": "/v1/detect/"},
+        {"method": "GET"},
+    ],
+)
+def test_what_may_be_streamed_takes_serves_way(start: Start, asked: dict[str, Any]) -> None:
+    gated = start(short=True)
+    assert gated.ask(**asked).status == 200
+    assert gated.shortcuts == 0
+
+
+def test_a_client_that_leaves_ends_the_call(start: Start) -> None:
+    gated = start(short=True)
+    gated.inner.act = hangs
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 3")
+    wire.send(b"abc")
+    until("it is in", lambda: gated.inner.at_once == 1)
+    wire.close()
+    until("it is cancelled", lambda: gated.inner.cancelled == 1)
+    gated.wait_until_idle()
+    assert gated.metric('fakescan_refused_total{code="disconnected"}') == 1
+
+
+def test_a_call_has_its_time_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "_GRACE_S", 0.1)
+    gated = start(short=True, request_timeout_s=0.2)
+    gated.inner.act = hangs
+    assert gated.ask().code == "timeout"
+    until("it is cancelled", lambda: gated.inner.cancelled == 1)
+    gated.wait_until_idle()
+
+
+def test_a_call_that_finds_a_full_queue_is_no_lost_replica(start: Start) -> None:
+    from ray.serve.exceptions import BackPressureError
+
+    async def refuses(receive: Receive, send: Send) -> None:
+        raise BackPressureError(1, 1)
+
+    gated = start(short=True)
+    gated.inner.act = refuses
+    assert gated.ask().code == "overloaded"
+    gated.inner.act = breaks
+    assert gated.ask().code == "unavailable"
+
+
+def test_an_error_of_the_application_is_not_told_as_a_lost_replica(start: Start) -> None:
+    """Starlette answers for it, and raises it all the same."""
+
+    async def fails(receive: Receive, send: Send) -> None:
+        await ours(500, b"an internal error")(receive, send)
+        raise ValueError
+
+    gated = start(short=True)
+    gated.inner.act = fails
+    answer = gated.ask()
+    assert (answer.status, answer.body) == (500, b"an internal error")
 
 
 # --- the gate's own answers -------------------------------------------------------------------------------------------

@@ -1,0 +1,75 @@
+"""What the gate reads off a request's head: its id, its key, its length; and the head that a replica gets."""
+
+import re
+import secrets
+from collections.abc import Iterable
+
+from fakescan.serve.config import Limits
+from fakescan.serve.headers import KEY_NAME, PASS, REQUEST_ID
+from fakescan.serve.keys import Key
+from fakescan.serve.limiter import Rate
+from fakescan.serve.problem import Problem
+from fakescan.serve.view import View
+from fakescan.serve.visit import Visit
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+PUBLIC = frozenset({"/", "/readyz", "/v1/about", "/openapi.json"})
+"""Paths that need no key, beside /page/ and /healthz."""
+_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+# A client must not steer Serve's time-outs, its routing or what the gate says to the replica.
+_DROPPED = re.compile(
+    rb"x-fakescan-.*|x-request-(?:timeout-seconds|disconnect-disabled)|x-serve-.*|x-session-id|"
+    rb"serve[-_]multiplexed[-_]model[-_]id|x-request-id|authorization|x-api-key"
+)
+
+
+def request_id_of(headers: Headers) -> str:
+    """The id that the client chose, if it is a plain one, else a new one."""
+    given = dict(headers).get(REQUEST_ID, b"")
+    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def is_public(path: str) -> bool:
+    """Whether a path needs no key."""
+    return path in PUBLIC or path.startswith("/page/")
+
+
+def key_of(headers: Headers, view: View, path: str) -> Key:
+    """The key that a request bears. Raises Problem: `unauthorized`, or `forbidden` for a path that it is not for."""
+    found = dict(headers)
+    scheme, _, token = found.get(b"authorization", b"").decode("latin-1").partition(" ")
+    presented = token.strip() if scheme.lower() == "bearer" else found.get(b"x-api-key", b"").decode("latin-1")
+    if not presented:
+        raise Problem("unauthorized", "send an API key as `Authorization: Bearer KEY`")
+    key = view.ring.find(presented)
+    if key is None:
+        raise Problem("unauthorized", "the API key is unknown or has been disabled")
+    scope = "scans" if path.startswith("/v1/scans") else "detect"
+    if scope not in key.scopes:
+        raise Problem("forbidden", f"the key {key.name} is not for {scope}")
+    return key
+
+
+def rate_of(key: Key, limits: Limits) -> Rate:
+    """What a key may take."""
+    return Rate((key.per_minute or limits.per_minute) / 60, key.burst or limits.burst)
+
+
+def check_length(headers: Headers, limits: Limits) -> None:
+    """Refuse a body that says that it is too large before it comes."""
+    text = dict(headers).get(b"content-length", b"")
+    if text.isdigit() and int(text[:20]) > limits.max_body_bytes:
+        raise too_large(limits)
+
+
+def too_large(limits: Limits) -> Problem:
+    """The refusal of a body that is too large."""
+    return Problem("too_large", f"the body is larger than {limits.max_body_bytes} bytes; send fewer or smaller images")
+
+
+def forwarded_headers(headers: Headers, view: View, visit: Visit) -> list[tuple[bytes, bytes]]:
+    """The head that goes to the replica: the client's, less what would steer Serve, and the gate's mark."""
+    kept = [(name, value) for name, value in headers if not _DROPPED.fullmatch(name)]
+    mark = [(PASS, view.token.encode()), (KEY_NAME, visit.key.encode()), (REQUEST_ID, visit.request_id.encode())]
+    return kept + mark
