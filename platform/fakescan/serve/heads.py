@@ -18,7 +18,7 @@ _REFUSALS = {
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol for one connection, which ends it when a head grows too long or takes too long."""
 
-    _head_bytes = 0
+    _framing_bytes = 0  # received since the last byte of a body, or since the message before
     _in_head = True
     _timer: asyncio.TimerHandle | None = None
 
@@ -31,9 +31,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Bytes of a head or a body have come."""
         if self._in_head and self._timer is None:
             self._arm()
-        self._head_bytes += len(data)
+        self._framing_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+        if self._framing_bytes > MAX_HEAD_BYTES:
             self._refuse(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -47,10 +47,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Bytes of a body: those have their own bounds, while trailers and a chunk's extensions are head."""
+        self._framing_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The body is whole; what follows is another head, which has its time from its first byte on."""
         self._in_head = True
-        self._head_bytes = 0
+        self._framing_bytes = 0
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -75,7 +80,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int) -> None:
         self._disarm()
         if not self.transport.is_closing():
-            self.transport.write(_REFUSALS[status])
+            if self._in_head and (self.cycle is None or self.cycle.response_complete):
+                self.transport.write(_REFUSALS[status])
             self.transport.close()
 
 

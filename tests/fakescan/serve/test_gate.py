@@ -1058,6 +1058,32 @@ def test_trailers_take_no_memory_and_are_no_headers(start: Start, keys: Keys) ->
     assert psutil.Process().memory_info().rss - before < 25_000_000, "5 MB, twenty times that as headers"
 
 
+@pytest.mark.parametrize("framing", [b"1\r\nx\r\n0\r\nlong: ", b"1;long="], ids=["a trailer", "an extension"])
+def test_framing_that_never_ends_is_cut_off(start: Start, keys: Keys, framing: bytes) -> None:
+    """Also behind a refusal, after which nobody waits for the rest of the body any more."""
+    gated = start(keys.ring)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "transfer-encoding: chunked")
+    assert wire.answer().status == 401
+    wire.send(framing)
+
+    def is_cut_off() -> bool:
+        try:
+            wire.send(bytes(100_000).replace(b"\0", b"v"))
+        except ConnectionError:
+            return True
+        return False
+
+    until("the connection ends", is_cut_off)
+
+
+def test_small_chunks_are_no_endless_framing(start: Start) -> None:
+    gated = start()
+    body = bytes(range(256)) * 200
+    assert gated.ask(content=iter(bytes([byte]) for byte in body)).status == 200
+    assert gated.inner.bodies == [body]
+
+
 @pytest.mark.parametrize("begun", ["", "GET /v1/ab", "GET / HTTP/1.1\r\nhost: x\r\na"])
 def test_a_head_has_a_time_to_arrive(start: Start, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
     monkeypatch.setattr(heads, "HEAD_TIMEOUT_S", 0.3)
