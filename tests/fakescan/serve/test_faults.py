@@ -59,16 +59,10 @@ class Faulty(Served):
     folder: Path = Path()
     spare_key: str = ""
 
-    def settle(self, **settings: Any) -> None:
-        """Write the Serve file."""
-        args = {**SETTINGS, "keys": str(self.folder / "keys.json"), **settings}
-        application = {"name": "fakevlm", "import_path": "fakescan.serve.app:build", "args": args}
-        (self.folder / "serve.yaml").write_text(yaml.safe_dump({"applications": [application]}))
-
     def roll_out(self, said: str, **settings: Any) -> None:
         """Change the settings, have the server read them, and wait for what it says of it."""
         before = self.process.err.count(said)
-        self.settle(**settings)
+        write_settings(self.folder, **settings)
         self.process.signal(signal.SIGHUP)
         self.process.wait_for(said, lambda: self.process.err.count(said) > before, 150)
 
@@ -86,6 +80,15 @@ class Faulty(Served):
         return sum(float(row.rsplit(" ", 1)[1]) for row in rows if row.startswith(name))
 
 
+def write_settings(folder: Path, **settings: Any) -> Path:
+    """Write the Serve file."""
+    args = {**SETTINGS, "keys": str(folder / "keys.json"), **settings}
+    application = {"name": "fakevlm", "import_path": "fakescan.serve.app:build", "args": args}
+    file = folder / "serve.yaml"
+    file.write_text(yaml.safe_dump({"applications": [application]}))
+    return file
+
+
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     """A server with a simulated engine, two keys and a temporary folder of its own."""
@@ -94,18 +97,12 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     with edit_keys(folder / "keys.json", create=True) as edit:
         key, spare = edit.add("tester"), edit.add("spare")
     port = free_port()
-    arguments = ("serve", "--config", folder / "serve.yaml", "--port", port)
-    found = Faulty(None, f"http://127.0.0.1:{port}", key, folder, spare)  # type: ignore[arg-type]
-    found.settle()
-    environment = {
-        "TMPDIR": str(folder / "tmp"),
-        "RAY_TMPDIR": tempfile.gettempdir(),  # Ray's own files stay where they are: the path of a socket must be short
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # three that fail have it start another proxy
-    }
+    arguments = ("serve", "--config", write_settings(folder), "--port", port)
+    # Ray's own files stay where they are: the path of a socket must be short.
+    environment = {"TMPDIR": str(folder / "tmp"), "RAY_TMPDIR": tempfile.gettempdir()}
     with running(*arguments, environment=environment) as process:
-        found.process = process
         process.wait_for("the server answers", lambda: "serving" in process.out, 240)
-        yield found
+        yield Faulty(process, f"http://127.0.0.1:{port}", key, folder, spare)
         if not process.has_ended:
             process.press_ctrl_c()
             assert process.end(60) == 0, process.err
@@ -148,11 +145,14 @@ class Load:
         self._clients = clients
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(clients)
-        self._began = time.monotonic()
 
     def __enter__(self) -> "Load":
         self._futures = [self._pool.submit(self._run, number) for number in range(self._clients)]
-        self.wait_for(2 * self._clients)
+        try:
+            self.wait_for(2 * self._clients)
+        except BaseException:
+            self._stop.set()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
