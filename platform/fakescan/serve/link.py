@@ -115,6 +115,9 @@ class Marks:
             async with asyncio.timeout(_ANSWER_S):
                 self._known.append(await self._warden.token.remote())
         except Exception as error:  # noqa: BLE001 - as above
+            self._asked_at = float(
+                "-inf"
+            )  # the next request asks again: a warden that died is replaced within a second
             logger.warning("the warden does not answer: %s", error or type(error).__name__)
         finally:
             self._asking = None

@@ -22,6 +22,7 @@ from fakescan.engine.config import FakeConfig
 from fakescan.engine.factory import check_installed
 from fakescan.job import JobFailedError
 from fakescan.model import model_name, open_model
+from fakescan.question import chosen_calibration
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.keys import read_keys
 from fakescan.serve.settings import APP_NAME, PROXY_ENVIRONMENT, Server
@@ -90,7 +91,9 @@ def check(server: Server) -> None:
             raise UserError(
                 f"{name}: cannot listen at {server.host}:{server.port} ({error.strerror}); use another --{name}"
             ) from None
-    self_test(open_model(config.model, config.model_store))
+    checkpoint = open_model(config.model, config.model_store)
+    self_test(checkpoint)
+    chosen_calibration(checkpoint, config.calibration, config.model_store)
 
 
 def _local_options(config: ServeConfig) -> dict[str, Any]:
