@@ -81,6 +81,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _take_token() -> None:
+    """Ray reads its mode when it is imported, which another test may have done, and a token once."""
+    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+    from ray._raylet import Config
+
+    Config.initialize("")
+    ensure_token_if_auth_enabled()
+
+
 @pytest.fixture(scope="package")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     """The job API of a head with two CPUs, as docs/jobs.md starts one."""
@@ -88,6 +97,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     logs = tmp_path_factory.mktemp("head") / "log"
     before = dict(os.environ)
     os.environ["RAY_AUTH_MODE"] = "token"
+    _take_token()
     os.environ["PATH"] = f"{BIN}:{os.environ['PATH']}"  # the head runs a job's `python` from its own PATH
     command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
     # Another Ray on this machine, such as the tests' own, holds the port that an agent takes by default, and a head
