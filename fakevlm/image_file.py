@@ -42,6 +42,8 @@ _READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
+FORMATS = tuple(_READERS)
+"""Names of the formats that are read."""
 
 _ACCEPTED = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),

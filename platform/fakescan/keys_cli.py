@@ -17,8 +17,8 @@ _FILE = click.option(
 def keys() -> None:
     """Make, list and revoke the API keys of `fakescan serve --keys FILE`.
 
-    A running server notices every change within about a second. Edit FILE with these commands, do not delete it: the
-    server then keeps to the keys it has.
+    A running server notices every change within about three seconds. Edit FILE with these commands, do not delete it:
+    the server then keeps to the keys it has.
     """
 
 

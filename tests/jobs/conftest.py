@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.serve_process import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -73,12 +74,6 @@ def wait(condition: Callable[[], Any], seconds: float, what: str, more: Callable
             return found
         time.sleep(0.2)
     raise AssertionError(f"not within {seconds:.0f} s: {what} {more()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _take_token() -> None:

@@ -24,10 +24,10 @@ from fakescan.serve.scans import ScanJobs, ScanRefusedError, ScanRequest, ScanSt
 from fakescan.serve.uploads import Options, read_request
 from fakescan.yaml_settings import one_line
 from fakevlm import __version__
+from fakevlm.image_file import FORMATS
 
 logger = logging.getLogger("ray.serve.fakescan")
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _PAGE = resources.files("fakescan.serve") / "page"
 _PAGE_FILES = {"page.css": "text/css", "page.js": "text/javascript", "favicon.svg": "image/svg+xml"}
 _PAGE_HEADERS = {
@@ -252,8 +252,7 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
     @app.get("/v1/models/{name:path}")
     async def get_model(name: str) -> JSONResponse:
         """The checkpoint that answers, by its name."""
-        if name != detector.model:
-            raise Problem("not_found", f"model {name[:100]!r} is not served here; {detector.model!r} is")
+        detector.require(name)
         return JSONResponse(model)
 
     @app.get("/healthz")

@@ -73,8 +73,7 @@ class ChatRequest(BaseModel):
 
 async def chat(detector: Detector, request: ChatRequest, request_id: str) -> Response:
     """The explanation as the assistant's words, and the verdict beside it as `fakescan`."""
-    if request.model != detector.model:
-        raise Problem("not_found", f"model {request.model[:100]!r} is not served here; {detector.model!r} is")
+    detector.require(request.model)
     upload = Upload(0, None, _image(request))
     ask = detector.ask("all", None, request.max_completion_tokens or request.max_tokens)
     limit_s = detector.config.limits.request_timeout_s

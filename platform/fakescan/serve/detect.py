@@ -80,15 +80,15 @@ async def _events(
     detector: Detector, asked: Asked, request_id: str, started: float
 ) -> AsyncGenerator[bytes | Problem, None]:
     ask = detector.ask(asked.options.explain, asked.options.threshold)
-    queue: asyncio.Queue[tuple[Upload, Result | Judged | Exception]] = asyncio.Queue()
+    queue: asyncio.Queue[Result | Judged | Exception] = asyncio.Queue()
 
     async def follow(upload: Upload) -> None:
         try:
             async with aclosing(detector.stream(upload, ask)) as growing:
                 async for part in growing:
-                    queue.put_nowait((upload, part))
+                    queue.put_nowait(part)
         except Exception as error:  # noqa: BLE001 - it is raised again where the events are made
-            queue.put_nowait((upload, error))
+            queue.put_nowait(error)
 
     tasks = [asyncio.create_task(follow(upload)) for upload in asked.uploads]
     said: dict[int, int] = {}
@@ -98,7 +98,7 @@ async def _events(
         while len(judged) < len(tasks):
             try:
                 async with asyncio.timeout_at(deadline):
-                    _, part = await queue.get()
+                    part = await queue.get()
             except TimeoutError:
                 yield too_slow(detector.config.limits.request_timeout_s)
                 return

@@ -109,6 +109,11 @@ class Detector:
         self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
         self._warm_up()
 
+    def require(self, model: str) -> None:
+        """Raise Problem unless this is the model that answers here."""
+        if model != self.model:
+            raise Problem("not_found", f"model {model[:100]!r} is not served here; {self.model!r} is")
+
     def ask(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> Ask:
         """The question for one request."""
         longest = self.config.max_new_tokens
@@ -238,4 +243,4 @@ def _abandon(begun: "Future[Result | tuple[Result, Future[Judgement]]]") -> None
 
 def refusal(result: Result) -> Problem | None:
     """What a request with this one image is answered with when it has no verdict."""
-    return None if result.error is None else Problem.of_image(result.error.code, result.error.message)
+    return None if result.error is None else Problem(result.error.code, result.error.message)

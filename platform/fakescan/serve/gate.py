@@ -87,7 +87,7 @@ class Gate:
         finally:
             self._account(visit, answer)
 
-    async def _visit(self, scope: Scope, receive: Receive, answer: "Answer") -> None:
+    async def _visit(self, scope: Scope, receive: Receive, answer: Answer) -> None:
         visit = answer.visit
         if visit.path == "/healthz":
             await answer.json(b'{"status":"ok"}')
@@ -124,7 +124,7 @@ class Gate:
         if self._ongoing >= most:
             raise Problem("overloaded", f"{self._ongoing} requests are in hand already; try again later")
 
-    async def _forward(self, scope: Scope, receive: Receive, body: bytes, view: View, answer: "Answer") -> None:
+    async def _forward(self, scope: Scope, receive: Receive, body: bytes, view: View, answer: Answer) -> None:
         inner = {**scope, "headers": forwarded_headers(scope["headers"], view, answer.visit)}
         limit_s = view.limits.request_timeout_s + _GRACE_S
         if self._direct is not None and is_whole(scope, body):
@@ -155,7 +155,7 @@ class Gate:
             await answer.end_for(_lost(answer.serve_status))
 
     @staticmethod
-    async def _ask_directly(direct: Direct, scope: Scope, receive: Receive, body: bytes, answer: "Answer") -> None:
+    async def _ask_directly(direct: Direct, scope: Scope, receive: Receive, body: bytes, answer: Answer) -> None:
         request = WholeRequest(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
         asking = asyncio.ensure_future(direct(request))
         leaving = asyncio.ensure_future(until_gone(receive))
@@ -174,7 +174,7 @@ class Gate:
         await answer.from_serve({"type": "http.response.start", "status": whole.status, "headers": whole.headers})
         await answer.from_serve({"type": "http.response.body", "body": whole.body})
 
-    async def _ready(self, scope: Scope, view: View, answer: "Answer") -> None:
+    async def _ready(self, scope: Scope, view: View, answer: Answer) -> None:
         """Ready is what has answered lately, or answers now; under load /readyz would only wait in the same queue."""
         if time.monotonic() - self._answered_at > _READY_S:
             probe = Answer(_nowhere, Visit(answer.visit.request_id, "/readyz", "GET", answer.visit.started))
@@ -191,7 +191,7 @@ class Gate:
             self._answered_at = time.monotonic()
         await answer.json(b'{"status":"ready"}')
 
-    def _account(self, visit: Visit, answer: "Answer") -> None:
+    def _account(self, visit: Visit, answer: Answer) -> None:
         seconds = time.perf_counter() - visit.started
         self._metrics.count(visit.path, visit.status, visit.code, seconds, visit.num_bytes, answer.tally)
         if visit.path not in ("/healthz", "/readyz", "/metrics"):

@@ -5,8 +5,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fakevlm.errors import ErrorCode
-
 STATUS: Mapping[str, int] = {
     "unauthorized": 401,
     "forbidden": 403,
@@ -43,11 +41,6 @@ class Problem(Exception):
         self.detail = detail
         self.status = STATUS[code]
         self.retry_after_s = _RETRY_S.get(code) if retry_after_s is None else retry_after_s
-
-    @classmethod
-    def of_image(cls, code: ErrorCode | str, message: str) -> "Problem":
-        """The refusal of a request whose one image cannot be judged."""
-        return cls(str(code), message)
 
     def content(self, request_id: str) -> dict[str, Any]:
         """The body as JSON has it."""

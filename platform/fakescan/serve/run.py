@@ -18,18 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.cluster import connect
-from fakescan.engine.config import FakeConfig
 from fakescan.engine.factory import check_installed
 from fakescan.job import JobFailedError
 from fakescan.model import model_name, open_model
 from fakescan.question import chosen_calibration
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.keys import read_keys
-from fakescan.serve.settings import APP_NAME, PROXY_ENVIRONMENT, Server
-from fakevlm.checkpoint import self_test
+from fakescan.serve.link import APP_NAME, REPLICA
+from fakescan.serve.settings import PROXY_ENVIRONMENT, Server
+from fakevlm.checkpoint import Checkpoint, self_test
 from fakevlm.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 _SCAN_CPUS = 2
 """Logical CPUs on a machine of our own for each scan that clients may start."""
@@ -44,7 +42,7 @@ def run_server(
     server: Server, *, reread: Callable[[], Server], ray_address: str | None = None, verbose: bool = False
 ) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP rolls out what `reread` gives. Raises UserError before Ray starts."""
-    check(server)
+    checkpoint = check(server)
     local = (ray_address or os.environ.get("RAY_ADDRESS") or "local") == "local"
     connect(ray_address, verbose=verbose, data=False, **(_local_options(server.config) if local else {}))
     from ray import serve
@@ -60,7 +58,7 @@ def run_server(
         )
         _deploy(server.config)
         _check_gate(server)
-        _say(server)
+        _say(server, checkpoint)
         with _signals() as signals:
             while signals() == "reload":
                 server = _roll_out(server, reread)
@@ -73,15 +71,26 @@ def run_server(
     _note("stopped")
 
 
-def check(server: Server) -> None:
-    """Everything that can be found wrong before Ray starts."""
-    config = server.config
+def check(server: Server) -> Checkpoint:
+    """Everything that can be found wrong before Ray starts; returns the opened checkpoint."""
+    _check_address(server)
+    return _check_config(server.config)
+
+
+def _check_config(config: ServeConfig) -> Checkpoint:
     for package in ("fastapi", "python_multipart", "prometheus_client", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"serve: {package} is not installed; install fakescan[serve]")
     check_installed(config.engine)
     if config.keys is not None and not read_keys(Path(config.keys)).keys:
         raise UserError(f"keys: {config.keys} holds no key; make one with fakescan keys add NAME --file {config.keys}")
+    checkpoint = open_model(config.model, config.model_store)
+    self_test(checkpoint)
+    chosen_calibration(checkpoint, config.calibration, config.model_store)
+    return checkpoint
+
+
+def _check_address(server: Server) -> None:
     with contextlib.closing(socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -91,9 +100,6 @@ def check(server: Server) -> None:
             raise UserError(
                 f"{name}: cannot listen at {server.host}:{server.port} ({error.strerror}); use another --{name}"
             ) from None
-    checkpoint = open_model(config.model, config.model_store)
-    self_test(checkpoint)
-    chosen_calibration(checkpoint, config.calibration, config.model_store)
 
 
 def _local_options(config: ServeConfig) -> dict[str, Any]:
@@ -114,7 +120,6 @@ def _deploy(config: ServeConfig) -> None:
     from ray import serve
 
     from fakescan.serve.app import build
-    from fakescan.serve.link import REPLICA
 
     try:
         serve.run(build(config), name=APP_NAME, route_prefix="/")
@@ -130,7 +135,7 @@ def _roll_out(server: Server, reread: Callable[[], Server]) -> Server:
     try:
         wanted = reread()
         check_same_address(server, wanted)
-        self_test(open_model(wanted.config.model, wanted.config.model_store))
+        _check_config(wanted.config)
     except UserError as error:
         _note(f"not rolled out: {error}")
         return server
@@ -177,18 +182,16 @@ def _detail(body: str) -> str:
         return body[:200]
 
 
-def _say(server: Server) -> None:
+def _say(server: Server, checkpoint: Checkpoint) -> None:
     config = server.config
     shown = f"[{server.host}]" if ":" in server.host else server.host
-    name, warning = model_name(config.model, config.engine, open_model(config.model, config.model_store))
+    name, warning = model_name(config.model, config.engine, checkpoint)
     print(f"serving {name} on http://{shown}:{server.port}/   (API: /v1/detect, page: /, Ctrl-C stops)", flush=True)
     if warning:
         _note(f"warning: {warning}")
     if config.no_auth:
         reach = "this machine" if server.host in _LOOPBACK else "the network"
         _note(f"warning: no keys are asked for; everybody on {reach} may use it")
-    if isinstance(config.engine, FakeConfig):
-        _note("warning: the engine is simulated")
 
 
 def _note(line: str) -> None:

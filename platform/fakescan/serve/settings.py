@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from fakescan.flags import engine_setting, joined_store, store_settings
 from fakescan.serve.config import ServeConfig
+from fakescan.serve.link import APP_NAME
 from fakescan.yaml_settings import one_line, read_yaml
 from fakevlm.errors import UserError
 
@@ -20,7 +21,6 @@ PROXY_ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
 }
 """Environment of Serve's controller and proxies."""
-APP_NAME = "fakevlm"
 HOST = "127.0.0.1"
 PORT = 8000
 
