@@ -24,7 +24,7 @@ def main() -> None:
     from PIL import Image
     from vllm import LLM, SamplingParams
 
-    from fakevlm.checkpoint import open_checkpoint
+    from fakevlm.checkpoint.checkpoint import open_checkpoint
     from fakevlm.preprocess import decode
 
     checkpoint = open_checkpoint(arguments.model)

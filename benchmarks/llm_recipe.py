@@ -45,7 +45,7 @@ def main() -> None:
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-    from fakevlm.checkpoint import open_checkpoint
+    from fakevlm.checkpoint.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(arguments.model)
     ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)

@@ -43,7 +43,7 @@ def main() -> None:
     from PIL import Image
     from vllm import LLM, SamplingParams
 
-    from fakevlm.checkpoint import open_checkpoint
+    from fakevlm.checkpoint.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(arguments.model)
     engine = LLM(

@@ -26,7 +26,7 @@ from fakescan.engine.factory import open_engine
 from fakescan.model import open_model
 from fakescan.question import chosen_calibration
 from fakescan.serve.config import ServeConfig
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.preprocess import decode
 
 

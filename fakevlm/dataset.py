@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from fsspec import AbstractFileSystem
 from pydantic import ValidationError
 
+from fakevlm.checkpoint.location import remote_errors
 from fakevlm.dataset_benchmarks import LOKI_CATEGORIES, dd_vqa_record, loki_record
 from fakevlm.dataset_file import READERS, Fault
 from fakevlm.dataset_place import (
@@ -25,7 +26,6 @@ from fakevlm.dataset_place import (
 )
 from fakevlm.dataset_problem import Problem, ProblemKind
 from fakevlm.errors import ErrorCode, ImageError, UserError
-from fakevlm.location import remote_errors
 from fakevlm.record import CATEGORIES, Record
 
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
 
+from fakevlm.checkpoint.location import remote_errors
 from fakevlm.dataset import Dataset
 from fakevlm.dataset_place import is_local, path_fault
 from fakevlm.dataset_problem import Problem, ProblemKind
 from fakevlm.errors import ErrorCode, ImageError, UserError
 from fakevlm.image_file import read_image
-from fakevlm.location import remote_errors
 from fakevlm.record import Record
 
 _IN_FLIGHT = 8

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fsspec import AbstractFileSystem
 
+from fakevlm.checkpoint.location import remote_errors
 from fakevlm.dataset_file import READERS
 from fakevlm.errors import UserError
-from fakevlm.location import remote_errors
 
 LIST_FOLDER = "data_json"
 """The folder of a dataset that holds one file of records per split; image paths count from the folder around it."""

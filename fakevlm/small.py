@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fakevlm import llava_files, small_tokenizer, tiny_tokenizer
-from fakevlm.checkpoint import Card, write_card
-from fakevlm.export import write_weights
+from fakevlm.checkpoint.checkpoint import Card, write_card
+from fakevlm.checkpoint.export import write_weights
 from fakevlm.shape import Shape
 
 SMALL = Shape(

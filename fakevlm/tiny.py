@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fakevlm import layout, llava_files, tiny_tokenizer, tiny_weights
-from fakevlm.checkpoint import Card, write_card
+from fakevlm import llava_files, tiny_tokenizer, tiny_weights
+from fakevlm.checkpoint import layout
+from fakevlm.checkpoint.checkpoint import Card, write_card
 from fakevlm.shape import Shape
 
 TINY = Shape(

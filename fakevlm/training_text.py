@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fakevlm.checkpoint.layout import read_json
+from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.errors import UserError
-from fakevlm.layout import read_json
 from fakevlm.preprocess import ImageSpec, Pixels
 from fakevlm.prompt import PromptSpec
 from fakevlm.record import Record
-from fakevlm.tokens import PromptTokens
 
 IGNORED = -100
 """Label of a token that the loss leaves out."""

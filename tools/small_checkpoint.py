@@ -169,7 +169,7 @@ def vision(work: Path, changes: list[str]) -> None:
     target = work / "tower"
     if (target / "fakevlm.json").exists():
         return
-    from fakevlm.export import write_weights
+    from fakevlm.checkpoint.export import write_weights
     from tools.small_vision import Cycle, Phase, pretrain
 
     strong, everything, *more = (work / "data" / name for name, data in DATA.items() if data.split == "train")
@@ -196,7 +196,7 @@ def pack(work: Path, changes: list[str]) -> None:
     """The result as it ships: weights rounded to bfloat16, half the size, and its card."""
     from safetensors.torch import load_file, save_file
 
-    from fakevlm.checkpoint import Card, read_card, write_card
+    from fakevlm.checkpoint.checkpoint import Card, read_card, write_card
 
     trained, packed = work / "runs" / "small" / "model", work / "packed"
     shutil.rmtree(packed, ignore_errors=True)
@@ -212,7 +212,7 @@ def pack(work: Path, changes: list[str]) -> None:
 def calibrate(work: Path, changes: list[str]) -> None:
     """Fit temperature and bias to the held-out pairs of the photographs trained on; the threshold stays at one half."""
     from fakevlm.calibration import fit
-    from fakevlm.checkpoint import read_card, write_card
+    from fakevlm.checkpoint.checkpoint import read_card, write_card
     from fakevlm.record import FAKE
     from fakevlm.verdict import Calibration
 

@@ -2,7 +2,7 @@
 
 from fakescan.engine.config import EngineConfig, FakeConfig
 from fakescan.storage import Store, redact
-from fakevlm.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.small import BUILT_IN
 
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from fakescan.access import check_readable
 from fakescan.storage import Store, read_bytes, redact
 from fakescan.yaml_settings import one_line
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 

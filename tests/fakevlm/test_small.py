@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fakevlm.checkpoint import open_checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import open_checkpoint, self_test
 from fakevlm.small import BUILT_IN, SMALL, dct_patches
 
 pytestmark = pytest.mark.unit

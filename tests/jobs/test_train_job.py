@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fakevlm.checkpoint import open_checkpoint
+from fakevlm.checkpoint.checkpoint import open_checkpoint
 from tests.conftest import Bucket
 from tests.jobs.conftest import Jobs
 from tests.striped import settings

@@ -5,7 +5,7 @@ import importlib.util
 from fakescan.engine.base import Ask, Engine
 from fakescan.engine.config import EngineConfig, FakeConfig
 from fakescan.engine.vllm_setup import Device
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
 

@@ -16,7 +16,7 @@ from fakescan.engine.answer import Answer, Next
 from fakescan.engine.base import Ask, EngineDiedError, EngineStats, Judgement, Listener
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fakescan.engine.answer import Answer
 from fakescan.engine.base import Ask
 from fakescan.engine.config import VllmConfig
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
 Device = Literal["cpu", "cuda"]

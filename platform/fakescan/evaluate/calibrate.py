@@ -20,7 +20,7 @@ from fakescan.model import open_model
 from fakescan.storage import put_atomic
 from fakescan.tables import number_table, wide_console
 from fakevlm.calibration import fit, threshold_for, uncertain_band, worth
-from fakevlm.checkpoint import read_card, write_card
+from fakevlm.checkpoint.checkpoint import read_card, write_card
 from fakevlm.distortion import NONE
 from fakevlm.errors import UserError
 from fakevlm.metrics import Interval, wilson

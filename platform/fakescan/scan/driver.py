@@ -29,7 +29,7 @@ from fakescan.scan.run import Identity, RunFile, RunFolder, refuse_change
 from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
 from fakescan.storage import redact, scheme_of
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)

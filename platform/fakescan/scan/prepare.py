@@ -11,7 +11,7 @@ from fakescan.scan.run import Identity, RunFile, RunFolder, new_run
 from fakescan.scan.selection import write_run_manifest
 from fakescan.scan.shards import part_names, part_shard, shard_rows_for
 from fakescan.storage import redact
-from fakevlm.checkpoint import Checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
 from fakevlm.errors import UserError
 
 

@@ -15,7 +15,7 @@ from fakescan.scan.listed import Listed
 from fakescan.scan.rows import SCHEMA_VERSION
 from fakescan.scan.shards import Sharding
 from fakescan.storage import Store, put_atomic, read_bytes, redact
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec

@@ -21,7 +21,7 @@ from fakescan.model import model_name, open_model
 from fakescan.question import chosen_calibration, with_threshold
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.problem import Problem
-from fakevlm.checkpoint import self_test
+from fakevlm.checkpoint.checkpoint import self_test
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.preprocess import DecodedImage, decode
 from fakevlm.verdict import Verdict, decide, score_tokens

@@ -26,7 +26,7 @@ from fakescan.serve.config import ServeConfig
 from fakescan.serve.keys import read_keys
 from fakescan.serve.link import APP_NAME, REPLICA
 from fakescan.serve.settings import PROXY_ENVIRONMENT, Server
-from fakevlm.checkpoint import Checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
 from fakevlm.errors import UserError
 
 _SCAN_CPUS = 2

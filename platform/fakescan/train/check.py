@@ -12,12 +12,12 @@ from fakescan.train.config import TrainConfig
 from fakescan.train.loop import open_samples, with_prompt
 from fakescan.train.model import PARTS, part_of
 from fakescan.train.plan import Plan
-from fakevlm.checkpoint import Checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
+from fakevlm.checkpoint.layout import read_weights
 from fakevlm.dataset import Dataset, split_names
 from fakevlm.dataset_check import check_records
 from fakevlm.dataset_images import check_presence
 from fakevlm.errors import UserError
-from fakevlm.layout import read_weights
 from fakevlm.training_text import lengths
 
 

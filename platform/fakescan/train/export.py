@@ -10,8 +10,8 @@ from typing import Any
 from fakescan.storage import redact
 from fakescan.train.config import TrainConfig
 from fakescan.train.engines import Stepper
-from fakevlm.checkpoint import CARD, Card, Checkpoint, write_card
-from fakevlm.export import write_weights
+from fakevlm.checkpoint.checkpoint import CARD, Card, Checkpoint, write_card
+from fakevlm.checkpoint.export import write_weights
 
 FOLDER = "model"
 """Of the run: where the result lies."""

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fakescan.train.plan import PADDING, Plan
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.dataset import Dataset
 from fakevlm.errors import ImageError, UserError
 from fakevlm.preprocess import Pixels, decode

@@ -21,10 +21,10 @@ from fakescan.train.export import export
 from fakescan.train.feed import Samples, steps
 from fakescan.train.model import load
 from fakescan.train.plan import PADDING, Plan, learning_rate
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.dataset import open_dataset
 from fakevlm.errors import UserError
-from fakevlm.tokens import PromptTokens
 from fakevlm.training_text import IGNORED, Batch, TrainingText
 
 

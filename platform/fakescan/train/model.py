@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fakescan.train.config import ModuleConfig, TrainConfig
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.checkpoint.layout import used_vision_layers
 from fakevlm.errors import UserError
-from fakevlm.layout import used_vision_layers
 
 PARTS = {
     "llm": ("language_model.", "lm_head."),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fakescan.engine.base import Ask, Judgement
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_inprocess import InProcessEngine
-from fakevlm.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.verdict import Calibration
 
 ASK = Ask(calibration=Calibration(threshold=0.2), max_new_tokens=40)

@@ -10,7 +10,7 @@ import pytest
 from fakescan.engine.base import Ask, EngineDiedError, Judgement
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_async import AsyncEngine
-from fakevlm.checkpoint import Checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.verdict import score_tokens
 from tests.fakescan.engine.conftest import ASK, Images
 

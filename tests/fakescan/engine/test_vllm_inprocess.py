@@ -11,7 +11,7 @@ import pytest
 from fakescan.engine.base import Ask, EngineDiedError, Judgement
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_inprocess import InProcessEngine
-from fakevlm.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration, Verdict, decide, parse_answer, score_tokens
 from tests.fakescan.engine.conftest import ASK, Images

@@ -19,7 +19,7 @@ from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.poison import SHARD_DEATHS, SPLIT
 from fakescan.scan.rows import JUDGED_SCHEMA, decoded_schema
 from fakescan.storage import Store
-from fakevlm.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 
 ASK = Ask()

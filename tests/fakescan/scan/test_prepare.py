@@ -12,7 +12,7 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.run import Identity, RunFolder
 from fakescan.storage import Store
-from fakevlm.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakevlm.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 from fakevlm.record import Record
 from fakevlm.training_text import IGNORED, Text, TrainingText, lengths, normalise

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fakevlm.checkpoint.layout import INDEX, Weights, read_json, rename_file, rename_index
+from fakevlm.checkpoint.location import build_once
 from fakevlm.errors import UserError
-from fakevlm.layout import INDEX, Weights, read_json, rename_file, rename_index
-from fakevlm.location import build_once
 
 _VERSION = 1
 """Part of the key of every view: raise it when views are made differently."""

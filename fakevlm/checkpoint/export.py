@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fakevlm.layout import INDEX, SINGLE, hub_name
+from fakevlm.checkpoint.layout import INDEX, SINGLE, hub_name
 
 SHARD_BYTES = 5 * 10**9
 """Most bytes of one file."""

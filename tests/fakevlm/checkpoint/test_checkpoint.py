@@ -14,10 +14,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from safetensors import safe_open
 
-from fakevlm.checkpoint import Card, Checkpoint, open_checkpoint, read_card, self_test, write_card
+from fakevlm.checkpoint.checkpoint import Card, Checkpoint, open_checkpoint, read_card, self_test, write_card
+from fakevlm.checkpoint.layout import hub_name
+from fakevlm.checkpoint.location import build_once
 from fakevlm.errors import UserError
-from fakevlm.layout import hub_name
-from fakevlm.location import build_once
 from fakevlm.prompt import PromptSpec
 from fakevlm.tiny import build_twin
 from fakevlm.verdict import Calibration

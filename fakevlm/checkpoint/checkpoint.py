@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fakevlm.checkpoint.converted import loadable_view, weights_sha256
+from fakevlm.checkpoint.layout import check_shapes, read_json, read_weights, text_config, vision_config
+from fakevlm.checkpoint.location import cache_folder, resolve
+from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.errors import UserError
-from fakevlm.layout import check_shapes, read_json, read_weights, text_config, vision_config
-from fakevlm.location import cache_folder, resolve
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import IMAGE_TOKEN, PromptSpec
-from fakevlm.tokens import PromptTokens
 from fakevlm.verdict import Calibration
-from fakevlm.view import loadable_view, weights_sha256
 
 CARD = "fakevlm.json"
 ARCHITECTURE = "LlavaForConditionalGeneration"

@@ -1,0 +1,1 @@
+"""Checkpoints: opened and checked, converted where vLLM would refuse them, and written."""
