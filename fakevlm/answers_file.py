@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from fakevlm.dataset_file import READERS, Fault, Items, json_items
-from fakevlm.dataset_problem import Problem, ProblemKind
+from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.readers import READERS, Fault, Items, json_items
 from fakevlm.errors import UserError
 
 IMAGE_KEYS = ("image", "image_path", "uri", "path", "id")

@@ -213,7 +213,7 @@ def calibrate(work: Path, changes: list[str]) -> None:
     """Fit temperature and bias to the held-out pairs of the photographs trained on; the threshold stays at one half."""
     from fakevlm.calibration import fit
     from fakevlm.checkpoint.checkpoint import read_card, write_card
-    from fakevlm.record import FAKE
+    from fakevlm.data.record import FAKE
     from fakevlm.verdict import Calibration
 
     card = read_card(work / "packed")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fakevlm.data.record import CATEGORIES
 from fakevlm.forge.composite import inpainting, self_blend, splice
 from fakevlm.forge.forged import SEVERITIES, Forged, NotApplicableError, Pixels, Severity
 from fakevlm.forge.geometry import warp
@@ -12,7 +13,6 @@ from fakevlm.forge.glyphs import garbled_text
 from fakevlm.forge.spectrum import frequency, halo
 from fakevlm.forge.texture import checkerboard, repetition, smoothing
 from fakevlm.forge.tone import banding, colour_bleeding, lighting
-from fakevlm.record import CATEGORIES
 
 Make = Callable[[Pixels, Severity, np.random.Generator, Pixels | None], Forged]
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from fakescan.storage import Store
-    from fakevlm.dataset import Dataset
-    from fakevlm.dataset_problem import Problem
+    from fakevlm.data.dataset import Dataset
+    from fakevlm.data.problem import Problem
 
 
 @click.group()
@@ -58,7 +58,7 @@ def validate(
     Without --split all splits of a folder are checked, also against each other.
     """
     from fakescan.data_report import print_problems, write_problems
-    from fakevlm.dataset_check import check_records
+    from fakevlm.data.checks import check_records
 
     splits = _splits(location, split, record_format, flags, strict=False)
     problems = check_records(splits)
@@ -83,7 +83,7 @@ def validate(
 def stats(location: str, split: str | None, record_format: str, **flags: Any) -> None:
     """Show what is in DATA: categories, labels, image sizes, answers."""
     from fakescan.data_report import print_stats
-    from fakevlm.dataset_stats import dataset_stats
+    from fakevlm.data.stats import dataset_stats
 
     for dataset in _splits(location, split, record_format, flags, strict=True):
         print_stats(dataset.name, dataset_stats(dataset.records))
@@ -107,8 +107,8 @@ def split_command(
     from fakescan.access import check_writable
     from fakescan.data_report import print_splits
     from fakescan.storage import put_atomic, scheme_of
-    from fakevlm.dataset import open_dataset
-    from fakevlm.dataset_split import parse_shares, split_files, split_records
+    from fakevlm.data.dataset import open_dataset
+    from fakevlm.data.split import parse_shares, split_files, split_records
 
     wanted = parse_shares(shares)
     if scheme_of(output) != scheme_of(location):
@@ -128,7 +128,7 @@ def _splits(
     location: str, split: str | None, record_format: str, flags: dict[str, Any], *, strict: bool
 ) -> "list[Dataset]":
     """The dataset of a file or of one split; those of all splits for a folder without `split`."""
-    from fakevlm.dataset import open_dataset, split_names
+    from fakevlm.data.dataset import open_dataset, split_names
 
     fs, path = _place(location, flags)
     names: list[str | None] = [split]
@@ -158,7 +158,7 @@ def _image_problems(dataset: "Dataset", *, decode: bool, processes: int | None) 
 
     from fakescan.data_report import Counting
     from fakescan.scan.config import ScanConfig
-    from fakevlm.dataset_images import check_decoding, check_presence
+    from fakevlm.data.images import check_decoding, check_presence
 
     absent = check_presence(dataset)
     if not decode:

@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fakescan.live_display import LINE_S
 from fakescan.tables import number_table, wide_console
-from fakevlm.dataset_problem import Problem, ProblemKind
-from fakevlm.dataset_split import Split
-from fakevlm.dataset_stats import Count, DatasetStats
+from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.record import FAKE, REAL, SEVERITIES, Record
+from fakevlm.data.split import Split
+from fakevlm.data.stats import Count, DatasetStats
 from fakevlm.errors import UserError
-from fakevlm.record import FAKE, REAL, SEVERITIES, Record
 
 _UNEVEN = 0.01
 """A share of a label that is missed by more is worth a warning."""

@@ -46,7 +46,7 @@ def _config(flags: dict[str, Any]) -> "ForgeConfig":
     from fakescan.flags import store_from_flags
     from fakescan.forge.config import ForgeConfig
     from fakescan.yaml_settings import one_line
-    from fakevlm.dataset_split import parse_shares
+    from fakevlm.data.split import parse_shares
 
     settings = {name: value for name, value in flags.items() if name in ForgeConfig.model_fields}
     settings |= {"input_store": store_from_flags("input", flags), "output_store": store_from_flags("output", flags)}

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from fakescan.cli import main
-from fakevlm.dataset import open_dataset
+from fakevlm.data.dataset import open_dataset
 from tests.conftest import Bucket
-from tests.fakevlm.labelled import fields, png, write_dataset
+from tests.fakevlm.data.labelled import fields, png, write_dataset
 
 pytestmark = pytest.mark.unit
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fakescan.cli import main
-from tests.fakevlm.labelled import fields, write_dataset
+from tests.fakevlm.data.labelled import fields, write_dataset
 
 pytestmark = pytest.mark.unit
 

@@ -8,9 +8,9 @@ import numpy as np
 from fakescan.address import file_path, redact, scheme_of
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.sources import open_source
-from fakevlm.dataset import open_dataset, split_names
+from fakevlm.data.dataset import open_dataset, split_names
+from fakevlm.data.record import Record
 from fakevlm.errors import UserError
-from fakevlm.record import Record
 
 _LABELS = {"real": False, "fake": True}
 """Whether an image is fake, by the name of a folder above it."""

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fakescan.storage import Store
+from fakevlm.data.record import CATEGORIES
 from fakevlm.forge import FAMILIES, LEAST_EDGE, SEVERITIES, Severity
-from fakevlm.record import CATEGORIES
 
 FORGE_VERSION = 1
 """Raised when the same settings and photographs give other images."""

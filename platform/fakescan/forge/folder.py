@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fakescan.access import check_writable
 from fakescan.forge.config import ForgeConfig
 from fakescan.storage import list_names, put_atomic, read_bytes, redact
+from fakevlm.data.record import SEVERITIES
 from fakevlm.errors import UserError
-from fakevlm.record import SEVERITIES
 
 LIST_FOLDER = "data_json"
 

@@ -10,8 +10,8 @@ from fakescan.access import check_readable
 from fakescan.forge.config import ForgeConfig
 from fakescan.name_filter import IMAGE_EXTENSIONS
 from fakescan.storage import patiently, redact
+from fakevlm.data.record import CATEGORIES
 from fakevlm.errors import UserError
-from fakevlm.record import CATEGORIES
 
 
 class Photograph(NamedTuple):

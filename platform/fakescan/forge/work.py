@@ -13,11 +13,11 @@ from fakescan.forge.config import ForgeConfig
 from fakescan.forge.folder import Folder, Part
 from fakescan.forge.photographs import Photograph
 from fakescan.storage import read_bytes
+from fakevlm.data.record import FAKE, REAL, Record, Turn
 from fakevlm.errors import ImageError
 from fakevlm.forge import Pair, Severity, families_for, first_pair, shrink
 from fakevlm.image_file import read_image
 from fakevlm.prompt import PromptSpec
-from fakevlm.record import FAKE, REAL, Record, Turn
 
 _DONOR_TRIES = 6
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_]+")

@@ -14,11 +14,11 @@ from fakescan.train.model import PARTS, part_of
 from fakescan.train.plan import Plan
 from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
 from fakevlm.checkpoint.layout import read_weights
-from fakevlm.dataset import Dataset, split_names
-from fakevlm.dataset_check import check_records
-from fakevlm.dataset_images import check_presence
+from fakevlm.data.checks import check_records
+from fakevlm.data.collate import lengths
+from fakevlm.data.dataset import Dataset, split_names
+from fakevlm.data.images import check_presence
 from fakevlm.errors import UserError
-from fakevlm.training_text import lengths
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 
 from fakescan.train.engines import Stepper
 from fakescan.train.feed import Samples
+from fakevlm.data.collate import IGNORED, Text
 from fakevlm.metrics import accuracy, auroc, f1
-from fakevlm.training_text import IGNORED, Text
 
 
 def evaluate(

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fakescan.train.plan import PADDING, Plan
 from fakevlm.checkpoint.checkpoint import Checkpoint
-from fakevlm.dataset import Dataset
+from fakevlm.data.collate import Batch, TrainingText
+from fakevlm.data.dataset import Dataset
+from fakevlm.data.record import Record
 from fakevlm.errors import ImageError, UserError
 from fakevlm.preprocess import Pixels, decode
-from fakevlm.record import Record
-from fakevlm.training_text import Batch, TrainingText
 
 MAX_PIXELS = 200_000_000
 """Images above this are refused before memory is taken for them."""

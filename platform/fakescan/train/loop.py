@@ -23,9 +23,9 @@ from fakescan.train.model import load
 from fakescan.train.plan import PADDING, Plan, learning_rate
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.tokens import PromptTokens
-from fakevlm.dataset import open_dataset
+from fakevlm.data.collate import IGNORED, Batch, TrainingText
+from fakevlm.data.dataset import open_dataset
 from fakevlm.errors import UserError
-from fakevlm.training_text import IGNORED, Batch, TrainingText
 
 
 @dataclass(frozen=True)

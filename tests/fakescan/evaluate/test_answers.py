@@ -10,7 +10,7 @@ from fakescan.cli import main
 from fakescan.evaluate.answers import run_answers
 from fakescan.evaluate.config import EvaluateConfig
 from fakevlm.errors import UserError
-from tests.fakevlm.labelled import fields, write_dataset
+from tests.fakevlm.data.labelled import fields, write_dataset
 
 pytestmark = pytest.mark.unit
 

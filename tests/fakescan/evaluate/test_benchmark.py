@@ -9,7 +9,7 @@ import pytest
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakevlm.errors import UserError
-from tests.fakevlm.labelled import fields, png, write_dataset
+from tests.fakevlm.data.labelled import fields, png, write_dataset
 
 pytestmark = pytest.mark.unit
 

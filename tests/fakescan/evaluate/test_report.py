@@ -11,7 +11,7 @@ from fakescan.evaluate.measure import measure
 from fakescan.evaluate.report import WORST, render
 from fakescan.store import Store
 from tests.fakescan.evaluate.conftest import MakeJudged, labelled
-from tests.fakevlm.labelled import png
+from tests.fakevlm.data.labelled import png
 
 pytestmark = pytest.mark.unit
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from fakescan.cli import main
-from fakevlm.dataset import open_dataset
-from fakevlm.dataset_check import check_records
+from fakevlm.data.checks import check_records
+from fakevlm.data.dataset import open_dataset
 from fakevlm.forge import families_for, family_of
 from fakevlm.image_file import read_image
 from tests.conftest import Bucket

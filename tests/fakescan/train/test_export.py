@@ -11,7 +11,7 @@ from fakescan.engine.base import Ask
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from fakevlm.training_text import TrainingText, normalise
+from fakevlm.data.collate import TrainingText, normalise
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(500)]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.data.collate import IGNORED, Text, TrainingText, lengths, normalise
+from fakevlm.data.record import Record
 from fakevlm.errors import UserError
-from fakevlm.record import Record
-from fakevlm.training_text import IGNORED, Text, TrainingText, lengths, normalise
 
 pytestmark = pytest.mark.unit
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fakevlm.data.record import CATEGORIES
+from fakevlm.data.record import SEVERITIES as RECORD_SEVERITIES
 from fakevlm.forge import FAMILIES, SEVERITIES, NotApplicableError, Severity, crop, families_for, forge
 from fakevlm.image_file import read_image
-from fakevlm.record import CATEGORIES
-from fakevlm.record import SEVERITIES as RECORD_SEVERITIES
 from tests.fakevlm.forge.scenes import Pixels, leaves, page
 
 pytestmark = pytest.mark.unit

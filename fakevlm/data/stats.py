@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fakevlm.dataset_check import MAX_SIDE
-from fakevlm.record import Record
+from fakevlm.data.checks import MAX_SIDE
+from fakevlm.data.record import Record
 
 _LABELS = ("fake", "real")
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fakevlm.checkpoint.layout import read_json
 from fakevlm.checkpoint.tokens import PromptTokens
+from fakevlm.data.record import Record
 from fakevlm.errors import UserError
 from fakevlm.preprocess import ImageSpec, Pixels
 from fakevlm.prompt import PromptSpec
-from fakevlm.record import Record
 
 IGNORED = -100
 """Label of a token that the loss leaves out."""

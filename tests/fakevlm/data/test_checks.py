@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from fakevlm.dataset import open_dataset
-from fakevlm.dataset_check import check_records
-from fakevlm.dataset_problem import Problem, ProblemKind
-from fakevlm.record import CATEGORIES
-from tests.fakevlm.labelled import QUESTION, fields, write_dataset
+from fakevlm.data.checks import check_records
+from fakevlm.data.dataset import open_dataset
+from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.record import CATEGORIES
+from tests.fakevlm.data.labelled import QUESTION, fields, write_dataset
 
 pytestmark = pytest.mark.unit
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fsspec import AbstractFileSystem
 
 from fakevlm.checkpoint.location import remote_errors
-from fakevlm.dataset_file import READERS
+from fakevlm.data.readers import READERS
 from fakevlm.errors import UserError
 
 LIST_FOLDER = "data_json"

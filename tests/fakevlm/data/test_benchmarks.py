@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fakevlm.dataset import Dataset, open_dataset
-from fakevlm.dataset_check import check_records
-from fakevlm.dataset_problem import ProblemKind
+from fakevlm.data.checks import check_records
+from fakevlm.data.dataset import Dataset, open_dataset
+from fakevlm.data.problem import ProblemKind
 
 pytestmark = pytest.mark.unit
 

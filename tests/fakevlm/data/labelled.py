@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from fakevlm.record import Record
+from fakevlm.data.record import Record
 
 QUESTION = "<image>Does the image looks real/fake?"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fakevlm.dataset_stats import dataset_stats
-from tests.fakevlm.labelled import record
+from fakevlm.data.stats import dataset_stats
+from tests.fakevlm.data.labelled import record
 
 pytestmark = pytest.mark.unit
 

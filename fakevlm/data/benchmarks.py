@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from fakevlm.data.record import CATEGORIES, FAKE, REAL
 from fakevlm.prompt import IMAGE_TOKEN, PromptSpec
-from fakevlm.record import CATEGORIES, FAKE, REAL
 from fakevlm.verdict import Verdict, parse_answer
 
 LOKI_CATEGORIES = (*CATEGORIES, "medicine")

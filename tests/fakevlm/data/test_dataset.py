@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fakevlm.dataset import open_dataset, split_names
-from fakevlm.dataset_place import path_fault
-from fakevlm.dataset_problem import ProblemKind
+from fakevlm.data.dataset import open_dataset, split_names
+from fakevlm.data.paths import path_fault
+from fakevlm.data.problem import ProblemKind
 from fakevlm.errors import ErrorCode, ImageError, UserError
 from tests.conftest import Bucket
-from tests.fakevlm.labelled import fields, png, write_dataset
+from tests.fakevlm.data.labelled import fields, png, write_dataset
 
 pytestmark = pytest.mark.unit
 

@@ -12,9 +12,8 @@ from fsspec import AbstractFileSystem
 from pydantic import ValidationError
 
 from fakevlm.checkpoint.location import remote_errors
-from fakevlm.dataset_benchmarks import LOKI_CATEGORIES, dd_vqa_record, loki_record
-from fakevlm.dataset_file import READERS, Fault
-from fakevlm.dataset_place import (
+from fakevlm.data.benchmarks import LOKI_CATEGORIES, dd_vqa_record, loki_record
+from fakevlm.data.paths import (
     extension,
     image_root,
     is_local,
@@ -24,9 +23,10 @@ from fakevlm.dataset_place import (
     records_file,
     splits_in,
 )
-from fakevlm.dataset_problem import Problem, ProblemKind
+from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.readers import READERS, Fault
+from fakevlm.data.record import CATEGORIES, Record
 from fakevlm.errors import ErrorCode, ImageError, UserError
-from fakevlm.record import CATEGORIES, Record
 
 
 class Format(NamedTuple):

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from fsspec import AbstractFileSystem
 
 from fakevlm.checkpoint.location import remote_errors
-from fakevlm.dataset import Dataset
-from fakevlm.dataset_place import is_local, path_fault
-from fakevlm.dataset_problem import Problem, ProblemKind
+from fakevlm.data.dataset import Dataset
+from fakevlm.data.paths import is_local, path_fault
+from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.record import Record
 from fakevlm.errors import ErrorCode, ImageError, UserError
 from fakevlm.image_file import read_image
-from fakevlm.record import Record
 
 _IN_FLIGHT = 8
 """Images per decoding process that are fetched or decoded at the same time; they stand in memory together."""

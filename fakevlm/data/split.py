@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from fsspec import AbstractFileSystem
 
-from fakevlm.dataset import Dataset
-from fakevlm.dataset_place import LIST_FOLDER, ROOT_FILE, file_names, image_root
+from fakevlm.data.dataset import Dataset
+from fakevlm.data.groups import sources
+from fakevlm.data.paths import LIST_FOLDER, ROOT_FILE, file_names, image_root
+from fakevlm.data.record import Record
 from fakevlm.errors import UserError
-from fakevlm.image_source import sources
-from fakevlm.record import Record
 
 Stratum = tuple[str | None, int | None]
 """Category and label of records; None stands for all."""

@@ -3,7 +3,7 @@
 import posixpath
 import re
 
-from fakevlm.record import Record
+from fakevlm.data.record import Record
 
 # FaceForensics++ names a video 000, a manipulated one 000_003 (target, source); its DeepFakeDetection part puts actors
 # and a scene instead: 01_02__walking__ABC.

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakevlm.dataset import open_dataset
-from fakevlm.dataset_split import Split, parse_shares, split_files, split_records
+from fakevlm.data.dataset import open_dataset
+from fakevlm.data.groups import sources
+from fakevlm.data.record import Record
+from fakevlm.data.split import Split, parse_shares, split_files, split_records
 from fakevlm.errors import UserError
-from fakevlm.image_source import sources
-from fakevlm.record import Record
-from tests.fakevlm.labelled import fields, record, write_dataset
+from tests.fakevlm.data.labelled import fields, record, write_dataset
 
 pytestmark = pytest.mark.unit
 

@@ -3,11 +3,11 @@
 import posixpath
 from collections.abc import Iterator, Sequence
 
-from fakevlm.dataset import Dataset
-from fakevlm.dataset_place import path_fault
-from fakevlm.dataset_problem import Problem, ProblemKind
+from fakevlm.data.dataset import Dataset
+from fakevlm.data.paths import path_fault
+from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.record import Record
 from fakevlm.prompt import IMAGE_TOKEN
-from fakevlm.record import Record
 from fakevlm.verdict import Verdict, parse_answer
 
 MAX_SIDE = 100_000

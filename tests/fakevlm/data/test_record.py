@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from fakevlm.record import Record, Turn
-from tests.fakevlm.labelled import QUESTION, fields, record
+from fakevlm.data.record import Record, Turn
+from tests.fakevlm.data.labelled import QUESTION, fields, record
 
 pytestmark = pytest.mark.unit
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fakevlm.dataset import Dataset, open_dataset
-from fakevlm.dataset_images import _Decoders, check_decoding, check_presence
-from fakevlm.dataset_problem import Problem, ProblemKind
+from fakevlm.data.dataset import Dataset, open_dataset
+from fakevlm.data.images import _Decoders, check_decoding, check_presence
+from fakevlm.data.problem import Problem, ProblemKind
 from fakevlm.errors import ErrorCode, ImageError
 from tests.conftest import Bucket
-from tests.fakevlm.labelled import fields, png, write_dataset
+from tests.fakevlm.data.labelled import fields, png, write_dataset
 
 pytestmark = pytest.mark.unit
 

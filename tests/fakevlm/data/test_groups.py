@@ -2,8 +2,8 @@
 
 import pytest
 
-from fakevlm.image_source import photograph_stem, sources
-from tests.fakevlm.labelled import record
+from fakevlm.data.groups import photograph_stem, sources
+from tests.fakevlm.data.labelled import record
 
 pytestmark = pytest.mark.unit
 
