@@ -211,9 +211,9 @@ def pack(work: Path, changes: list[str]) -> None:
 
 def calibrate(work: Path, changes: list[str]) -> None:
     """Fit temperature and bias to the held-out pairs of the photographs trained on; the threshold stays at one half."""
-    from fakevlm.calibration import fit
     from fakevlm.checkpoint.checkpoint import read_card, write_card
     from fakevlm.data.record import FAKE
+    from fakevlm.metrics.calibration import fit
     from fakevlm.verdict import Calibration
 
     card = read_card(work / "packed")
@@ -295,8 +295,8 @@ def summary(pairs: list[Judged]) -> dict[str, float]:
     """Of some pairs."""
     import numpy as np
 
-    from fakevlm.metrics import accuracy, auroc
-    from fakevlm.reliability import confidence_ece
+    from fakevlm.metrics.classification import accuracy, auroc
+    from fakevlm.metrics.reliability import confidence_ece
 
     scores = np.array([score for pair in pairs for score in (pair.score, pair.real_score)])
     fake = np.tile([True, False], len(pairs))

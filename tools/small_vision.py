@@ -22,7 +22,7 @@ from PIL import Image
 
 from fakevlm.forge import FAMILIES
 from fakevlm.llava_files import CLIP_MEAN, CLIP_STD
-from fakevlm.metrics import auroc
+from fakevlm.metrics.classification import auroc
 
 BATCH = 32
 """Pictures of a step, half of them real: the originals of the forged ones."""

@@ -17,11 +17,11 @@ from fakescan.evaluate.results import Scores, Texts, scores
 from fakescan.evaluate.table import named, percent, span, text_remarks
 from fakescan.storage import put_atomic
 from fakescan.tables import number_table, wide_console
-from fakevlm.answers_file import Answer, read_answers
 from fakevlm.data.record import FAKE
 from fakevlm.errors import UserError
-from fakevlm.metrics import accuracy, f1, wilson
-from fakevlm.upstream import Disagreement, disagreements, upstream_verdict
+from fakevlm.metrics.answers_file import Answer, read_answers
+from fakevlm.metrics.classification import accuracy, f1, wilson
+from fakevlm.metrics.paper_parser import Disagreement, disagreements, upstream_verdict
 from fakevlm.verdict import Calibration, Verdict, calibrated, parse_answer
 
 SHOWN = 20

@@ -19,12 +19,12 @@ from fakescan.evaluate.table import percent
 from fakescan.model import open_model
 from fakescan.storage import put_atomic
 from fakescan.tables import number_table, wide_console
-from fakevlm.calibration import fit, threshold_for, uncertain_band, worth
 from fakevlm.checkpoint.checkpoint import read_card, write_card
-from fakevlm.distortion import NONE
 from fakevlm.errors import UserError
-from fakevlm.metrics import Interval, wilson
-from fakevlm.reliability import brier, confidence_ece
+from fakevlm.metrics.calibration import fit, threshold_for, uncertain_band, worth
+from fakevlm.metrics.classification import Interval, wilson
+from fakevlm.metrics.distortion import NONE
+from fakevlm.metrics.reliability import brier, confidence_ece
 from fakevlm.verdict import Calibration, calibrated
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.evaluate.results import Scores
-from fakevlm.metrics import roc
-from fakevlm.reliability import reliability
+from fakevlm.metrics.classification import roc
+from fakevlm.metrics.reliability import reliability
 
 _REAL, _FAKE, _LINE = "#2a9d8f", "#d1495b", "#30507a"
 

@@ -16,9 +16,9 @@ from fakescan.evaluate.results import Results
 from fakescan.storage import read_bytes
 from fakescan.store import Store
 from fakescan.tables import number_table, wide_console
-from fakevlm.bootstrap import Difference, Metric, paired_bootstrap
 from fakevlm.errors import UserError
-from fakevlm.metrics import accuracy, auroc, f1
+from fakevlm.metrics.bootstrap import Difference, Metric, paired_bootstrap
+from fakevlm.metrics.classification import accuracy, auroc, f1
 
 
 @dataclass(frozen=True)

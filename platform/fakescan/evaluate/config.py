@@ -34,7 +34,7 @@ class EvaluateConfig(BaseModel):
     sample: Annotated[int, Field(ge=1)] | None = None
     """Evaluate on this many images, drawn at random from each class alike."""
     conditions: tuple[str, ...] = ()
-    """Distortions under which the images are judged again; see `fakevlm.distortion`."""
+    """Distortions under which the images are judged again; see `fakevlm.metrics.distortion`."""
     training: str | None = None
     """The dataset that the checkpoint was trained on; its near-duplicates among the images are counted."""
     training_split: str | None = None

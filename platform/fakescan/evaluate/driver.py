@@ -17,8 +17,8 @@ from fakescan.evaluate.measure import measure
 from fakescan.evaluate.report import render
 from fakescan.evaluate.results import Results
 from fakescan.storage import put_atomic
-from fakevlm.distortion import NONE
 from fakevlm.errors import UserError
+from fakevlm.metrics.distortion import NONE
 
 
 @dataclass(frozen=True)

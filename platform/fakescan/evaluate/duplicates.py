@@ -13,7 +13,7 @@ from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.pictures import read_picture
 from fakescan.store import Store
 from fakevlm.errors import UserError
-from fakevlm.near_duplicates import LEAST_QUALITY, Bits, hash_image, near_duplicates
+from fakevlm.metrics.near_duplicates import LEAST_QUALITY, Bits, hash_image, near_duplicates
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import Duplicates
 from fakescan.evaluate.judged import Judged
 from fakescan.evaluate.results import Controls, Generator, Results, Scores, Texts, scores
-from fakevlm.distortion import NONE
-from fakevlm.headers import SEPARABLE, headers_auroc
-from fakevlm.metrics import auroc, wilson
-from fakevlm.text_metrics import boilerplate, open_encoder, rouge_l
+from fakevlm.metrics.classification import auroc, wilson
+from fakevlm.metrics.distortion import NONE
+from fakevlm.metrics.header_baseline import SEPARABLE, headers_auroc
+from fakevlm.metrics.text import boilerplate, open_encoder, rouge_l
 
 
 def measure(

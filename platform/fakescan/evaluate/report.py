@@ -15,8 +15,8 @@ from fakescan.evaluate.pictures import read_picture
 from fakescan.evaluate.results import Results
 from fakescan.evaluate.table import NAMES, named, percent, remarks
 from fakescan.store import Store
-from fakevlm.distortion import CONDITIONS, NONE, PAPER_ROWS
-from fakevlm.published import SOURCE, published
+from fakevlm.metrics.distortion import CONDITIONS, NONE, PAPER_ROWS
+from fakevlm.metrics.published import SOURCE, published
 
 WORST = 12
 """Mistakes shown of each kind."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fakevlm.metrics import (
+from fakevlm.metrics.classification import (
     accuracy,
     auroc,
     average_precision,
@@ -18,7 +18,7 @@ from fakevlm.metrics import (
     tpr_at_fpr,
     wilson,
 )
-from fakevlm.reliability import brier, confidence_ece, ece
+from fakevlm.metrics.reliability import brier, confidence_ece, ece
 from fakevlm.verdict import Verdict
 
 

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
 from fakescan.flags import store_from_flags
 from fakescan.yaml_settings import check_job_output, one_line
-from fakevlm.distortion import parse_conditions
 from fakevlm.errors import UserError
+from fakevlm.metrics.distortion import parse_conditions
 
 Config = TypeVar("Config", bound=EvaluateConfig)
 

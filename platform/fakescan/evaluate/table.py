@@ -6,8 +6,8 @@ from rich.console import Console
 
 from fakescan.evaluate.results import Generator, Results, Scores, Texts
 from fakescan.tables import number_table, wide_console
-from fakevlm.distortion import NONE, PAPER_ROWS
-from fakevlm.published import SOURCE, TEST_SETS, published
+from fakevlm.metrics.distortion import NONE, PAPER_ROWS
+from fakevlm.metrics.published import SOURCE, TEST_SETS, published
 
 NAMES = {"fakeclue": "FakeClue", "loki": "LOKI", "dd-vqa": "DD-VQA", "folder": "folder"}
 

@@ -21,8 +21,8 @@ from fakescan.scan.priority import FEED, yield_to
 from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, RESULT_SCHEMA, PartSummary, decoded_schema, examples, tally
 from fakescan.scan.shards import Sharding, part_name
 from fakescan.storage import Store, put_atomic, read_bytes, redact
-from fakevlm.distortion import distort
 from fakevlm.errors import ImageError
+from fakevlm.metrics.distortion import distort
 from fakevlm.preprocess import ImageSpec, decode
 
 # Worker processes run many shards; what is costly to open is kept by the run's id.

@@ -8,7 +8,7 @@ import numpy as np
 from fakescan.train.engines import Stepper
 from fakescan.train.feed import Samples
 from fakevlm.data.collate import IGNORED, Text
-from fakevlm.metrics import accuracy, auroc, f1
+from fakevlm.metrics.classification import accuracy, auroc, f1
 
 
 def evaluate(

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageChops, JpegImagePlugin
 
-from fakevlm import distortion
-from fakevlm.distortion import CONDITIONS, NONE, PAPER, PAPER_ROWS, WIDE, distort, parse_conditions
 from fakevlm.errors import ErrorCode, ImageError, UserError
+from fakevlm.metrics import distortion
+from fakevlm.metrics.distortion import CONDITIONS, NONE, PAPER, PAPER_ROWS, WIDE, distort, parse_conditions
 from tests.fakevlm.forge.scenes import leaves, photograph
 
 pytestmark = pytest.mark.unit

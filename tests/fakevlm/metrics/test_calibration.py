@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from fakevlm.calibration import fit, threshold_for, uncertain_band, worth
 from fakevlm.errors import UserError
-from fakevlm.reliability import ece
+from fakevlm.metrics.calibration import fit, threshold_for, uncertain_band, worth
+from fakevlm.metrics.reliability import ece
 from fakevlm.verdict import Calibration, Verdict, decide
 
 pytestmark = pytest.mark.unit

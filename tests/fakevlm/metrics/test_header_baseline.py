@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fakevlm.errors import UserError
-from fakevlm.headers import LEAST_PER_CLASS, SEPARABLE, features, headers_auroc
+from fakevlm.metrics.header_baseline import LEAST_PER_CLASS, SEPARABLE, features, headers_auroc
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from fakevlm.reliability import Bin, brier, confidence_ece, ece, reliability
+from fakevlm.metrics.reliability import Bin, brier, confidence_ece, ece, reliability
 
 pytestmark = pytest.mark.unit
 

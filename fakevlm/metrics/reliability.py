@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fakevlm.metrics import labelled_scores
+from fakevlm.metrics.classification import labelled_scores
 
 
 @dataclass(frozen=True)

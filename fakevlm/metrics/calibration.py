@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fakevlm.errors import UserError
-from fakevlm.metrics import labelled_scores
+from fakevlm.metrics.classification import labelled_scores
 
 MIN_IMAGES = 20
 """Of each class, to fit two numbers to; below it a few odd images would decide."""

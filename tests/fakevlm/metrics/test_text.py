@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakevlm.errors import UserError
-from fakevlm.text_metrics import SentenceEncoder, boilerplate, open_encoder, rouge_l
+from fakevlm.metrics.text import SentenceEncoder, boilerplate, open_encoder, rouge_l
 
 pytestmark = pytest.mark.unit
 

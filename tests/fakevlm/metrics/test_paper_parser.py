@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakevlm.upstream import Disagreement, Reason, disagreements, upstream_verdict
+from fakevlm.metrics.paper_parser import Disagreement, Reason, disagreements, upstream_verdict
 from fakevlm.verdict import Verdict, parse_answer
 
 pytestmark = pytest.mark.unit

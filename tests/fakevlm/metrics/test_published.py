@@ -2,8 +2,8 @@
 
 import pytest
 
-from fakevlm.distortion import NONE, PAPER_ROWS
-from fakevlm.published import BENCHMARKS, ROWS, SOURCE, published
+from fakevlm.metrics.distortion import NONE, PAPER_ROWS
+from fakevlm.metrics.published import BENCHMARKS, ROWS, SOURCE, published
 
 pytestmark = pytest.mark.unit
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numpy.typing import ArrayLike
 
 from fakevlm.errors import UserError
-from fakevlm.metrics import auroc
+from fakevlm.metrics.classification import auroc
 
 SEPARABLE = 0.75
 """AUROC above which a warning is due.

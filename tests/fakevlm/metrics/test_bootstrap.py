@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from fakevlm.bootstrap import paired_bootstrap
-from fakevlm.metrics import accuracy, auroc, balanced_accuracy, f1
-from fakevlm.reliability import brier
+from fakevlm.metrics.bootstrap import paired_bootstrap
+from fakevlm.metrics.classification import accuracy, auroc, balanced_accuracy, f1
+from fakevlm.metrics.reliability import brier
 
 pytestmark = pytest.mark.unit
 

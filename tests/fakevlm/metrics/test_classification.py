@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as reference
 
-from fakevlm.metrics import (
+from fakevlm.metrics.classification import (
     Confusion,
     OperatingPoint,
     accuracy,

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
 
-from fakevlm import near_duplicates as module
 from fakevlm.errors import UserError
-from fakevlm.near_duplicates import LEAST_QUALITY, LIMIT, Hash, NearDuplicate, hash_image, near_duplicates
+from fakevlm.metrics import near_duplicates as module
+from fakevlm.metrics.near_duplicates import LEAST_QUALITY, LIMIT, Hash, NearDuplicate, hash_image, near_duplicates
 from tests.fakevlm.forge.scenes import leaves, photograph
 
 pytestmark = pytest.mark.unit

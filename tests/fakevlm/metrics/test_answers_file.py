@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakevlm.answers_file import IMAGE_KEYS, TEXT_KEYS, Answer, read_answers
 from fakevlm.errors import UserError
+from fakevlm.metrics.answers_file import IMAGE_KEYS, TEXT_KEYS, Answer, read_answers
 
 pytestmark = pytest.mark.unit
 
