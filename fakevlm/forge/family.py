@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fakevlm.data.record import CATEGORIES
-from fakevlm.forge.composite import inpainting, self_blend, splice
+from fakevlm.forge.artifacts.composite import inpainting, self_blend, splice
+from fakevlm.forge.artifacts.geometry import warp
+from fakevlm.forge.artifacts.glyphs import garbled_text
+from fakevlm.forge.artifacts.spectrum import frequency, halo
+from fakevlm.forge.artifacts.texture import checkerboard, repetition, smoothing
+from fakevlm.forge.artifacts.tone import banding, colour_bleeding, lighting
 from fakevlm.forge.forged import SEVERITIES, Forged, NotApplicableError, Pixels, Severity
-from fakevlm.forge.geometry import warp
-from fakevlm.forge.glyphs import garbled_text
-from fakevlm.forge.spectrum import frequency, halo
-from fakevlm.forge.texture import checkerboard, repetition, smoothing
-from fakevlm.forge.tone import banding, colour_bleeding, lighting
 
 Make = Callable[[Pixels, Severity, np.random.Generator, Pixels | None], Forged]
 

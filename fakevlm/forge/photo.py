@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from fakevlm.forge.filters import luma
+from fakevlm.forge.artifacts.filters import luma
 from fakevlm.forge.forged import Pixels
 
 CROP_SHARES = (0.35, 1.0)

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fakevlm.forge.artifacts.region import size_of
 from fakevlm.forge.forged import Floats, Forged, Pixels, Severity, blend
-from fakevlm.forge.region import size_of
 
 _LINE = {"subtle": 0.055, "visible": 0.095, "strong": 0.13}
 """Distance of two lines as a share of the shorter side."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fakevlm.forge.filters import blur, luma
+from fakevlm.forge.artifacts.filters import blur, luma
+from fakevlm.forge.artifacts.region import frame_or_panel, size_of
 from fakevlm.forge.forged import Forged, Pixels, Severity, blend
-from fakevlm.forge.region import frame_or_panel, size_of
 
 _CUT = {"subtle": 34.0, "visible": 19.0, "strong": 13.0}
 """Cycles per shorter side beyond which nothing is left."""
