@@ -27,7 +27,7 @@ from benchmarks.images import ImageSet, image_set
 from benchmarks.report import ROOT, Report, median, ratios
 from benchmarks.steady import feed_cpu_ms, replica_rate, steady_window
 from fakescan.engine.config import FakeConfig
-from fakevlm.tiny import build_tiny
+from fakevlm.testing.tiny import build_tiny
 from tests.storage_server import SeaweedServer
 
 BUCKET = "bench"

@@ -20,7 +20,7 @@ from PIL import Image
 
 from benchmarks.arms import Arms
 from benchmarks.report import Report, median, ratios
-from fakevlm.small import build_small
+from tools.small_checkpoint.start import build_small
 
 FLOOR = 0.95
 WORDS = ("smooth", "bright", "edge", "pattern", "texture", "light", "shadow", "corner", "blurred", "repeated", "colour")

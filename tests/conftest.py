@@ -107,7 +107,7 @@ def unprivileged() -> Callable[[], AbstractContextManager[None]]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The untrained tiny LLaVA: 84-pixel images, 36 image tokens."""
-    from fakevlm.tiny import build_tiny
+    from fakevlm.testing.tiny import build_tiny
 
     return build_tiny(tmp_path_factory.mktemp("tiny") / "model")
 

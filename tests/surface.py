@@ -70,7 +70,8 @@ def _exit_statuses() -> dict[str, int]:
 _COMMAND_LINES = (
     "--version", "--help", "nonsense", "scan", "scan /nowhere --output /tmp/nowhere", "scan --limit 0",
     "index /nowhere", "verify /nowhere", "compact /nowhere", "train /nowhere.yaml", "evaluate", "calibrate",
-    "serve --port 0 --no-auth", "serve", "keys list --file /nowhere", "data validate /nowhere", "data stats /nowhere", "data forge /nowhere",
+    "serve --port 0 --no-auth", "serve", "keys list --file /nowhere", "data validate /nowhere",
+    "data stats /nowhere", "data forge /nowhere",
 )  # fmt: skip
 
 

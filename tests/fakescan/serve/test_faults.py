@@ -25,7 +25,7 @@ import yaml
 from PIL import Image
 
 from fakescan.serve.keys import edit_keys
-from fakevlm.small import BUILT_IN
+from fakevlm.builtin import BUILT_IN
 from tests.scan_process import running
 from tests.serve_process import PAIRS, Served, free_port
 

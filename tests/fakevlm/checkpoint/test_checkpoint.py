@@ -19,7 +19,7 @@ from fakevlm.checkpoint.layout import hub_name
 from fakevlm.checkpoint.location import build_once
 from fakevlm.errors import UserError
 from fakevlm.prompt import PromptSpec
-from fakevlm.tiny import build_twin
+from fakevlm.testing.tiny import build_twin
 from fakevlm.verdict import Calibration
 
 pytestmark = pytest.mark.unit

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fakevlm.llava_files import CLIP_MEAN, CLIP_STD
-from fakevlm.shape import Shape
-from fakevlm.tiny_tokenizer import ANSWER, ANSWER_END, EXPLANATIONS, QUESTION_END, SPACE, VERDICTS
+from fakevlm.testing.llava_files import CLIP_MEAN, CLIP_STD
+from fakevlm.testing.llava_sizes import Shape
+from fakevlm.testing.tiny_tokenizer import ANSWER, ANSWER_END, EXPLANATIONS, QUESTION_END, SPACE, VERDICTS
 
 FORKS = 6
 """Words after which the image decides: the one before the verdict, and the ends of all sentences but the last."""

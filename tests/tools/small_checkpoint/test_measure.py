@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tools.small_checkpoint import measure, model_card
-from tools.small_vision import IGNORED, patch_labels
+from tools.small_checkpoint.__main__ import measure, model_card
+from tools.small_checkpoint.vision import IGNORED, patch_labels
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import open_checkpoint, self_test
-from fakevlm.small import BUILT_IN, SMALL, dct_patches
+from tools.small_checkpoint.start import SMALL, dct_patches
 
 pytestmark = pytest.mark.unit
 

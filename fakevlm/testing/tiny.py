@@ -1,17 +1,17 @@
 """Builds the untrained stand-in models: a tiny LLaVA, and a small twin of the released FakeVLM.
 
-Their answers are scripted, see `fakevlm.tiny_weights`: a verdict that depends on the image, and an explanation of 5 to
-55 words. Run `python -m fakevlm.tiny FOLDER` to write the tiny one.
+Their answers are scripted, see `tiny_weights`: a verdict that depends on the image, and an explanation of 5 to 55 words.
+ Run `python -m fakevlm.testing.tiny FOLDER` to write the tiny one.
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from fakevlm import llava_files, tiny_tokenizer, tiny_weights
 from fakevlm.checkpoint import layout
 from fakevlm.checkpoint.checkpoint import Card, write_card
-from fakevlm.shape import Shape
+from fakevlm.testing import llava_files, tiny_tokenizer, tiny_weights
+from fakevlm.testing.llava_sizes import Shape
 
 TINY = Shape(
     hidden=128, layers=2, heads=4, mlp=256, text_tokens=1150, vocab=1152, image_size=84,

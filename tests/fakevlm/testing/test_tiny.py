@@ -16,8 +16,8 @@ from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint, self_test
 from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.preprocess import fit
 from fakevlm.prompt import PromptSpec
-from fakevlm.tiny import build_tiny, build_twin
-from fakevlm.tiny_tokenizer import EXPLANATIONS, script_words
+from fakevlm.testing.tiny import build_tiny, build_twin
+from fakevlm.testing.tiny_tokenizer import EXPLANATIONS, script_words
 from fakevlm.verdict import Calibration, Verdict, parse_answer, score_tokens
 
 IMAGES = 8

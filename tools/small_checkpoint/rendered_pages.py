@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from tools.fractals import Field, expose, fractal, ramp, unit
-from tools.typesetting import HEIGHT, WIDTH, Sheet
+from tools.small_checkpoint.fractals import Field, expose, fractal, ramp, unit
+from tools.small_checkpoint.typesetting import HEIGHT, WIDTH, Sheet
 
 
 def article(sheet: Sheet) -> None:

@@ -19,9 +19,9 @@ from typing import NamedTuple
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from tools import fractals, photo_filter, rendered_pages, rendered_scenes, typesetting
-from tools.photo_filter import Kept, NotAPhotographError
-from tools.photo_sources import Member, Package, Take, members
+from tools.small_checkpoint import fractals, photo_filter, rendered_pages, rendered_scenes, typesetting
+from tools.small_checkpoint.photo_filter import Kept, NotAPhotographError
+from tools.small_checkpoint.photo_sources import Member, Package, Take, members
 
 
 class Picture(BaseModel):

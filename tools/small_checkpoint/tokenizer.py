@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from fakevlm.tiny_tokenizer import SPACE, base_tokens
+from fakevlm.testing.tiny_tokenizer import SPACE, base_tokens
 
 
 def learn(answers: Iterable[str], *, size: int) -> tuple[dict[str, int], list[str]]:

