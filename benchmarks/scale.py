@@ -29,7 +29,7 @@ from fakescan.manifest import write_manifest
 from fakescan.scan.run import RunFolder
 from fakescan.scan.shards import part_name
 from fakescan.scan.verify import verify
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.testing.tiny import build_tiny
 
 SLOPE_MB, DRIVER_MB, RESTART_S, PLAN_S = 50.0, 1500.0, 20.0, 120.0

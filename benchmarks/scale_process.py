@@ -27,7 +27,7 @@ from fakescan.scan import driver
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.rows import PartSummary
 from fakescan.scan.stages import Decode
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 
 BATCH_ROWS = 100_000
 SAMPLE_S = 0.25

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import settings
 
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from tests.storage_server import SeaweedServer
 from tests.web_server import WebServer
 

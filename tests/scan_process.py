@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fakescan.scan.run import RunFolder
-from fakescan.storage import list_names
+from fakescan.storage.objects import list_names
 
 SCRIPT = str(Path(sys.executable).with_name("fakescan"))
 

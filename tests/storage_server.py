@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 
 GRPC_OFFSET = 10_000
 """SeaweedFS serves gRPC on every port plus this number."""

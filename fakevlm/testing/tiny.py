@@ -1,6 +1,7 @@
 """Builds the untrained stand-in models: a tiny LLaVA, and a small twin of the released FakeVLM.
 
-Their answers are scripted, see `tiny_weights`: a verdict that depends on the image, and an explanation of 5 to 55 words.
+Their answers are scripted, see `tiny_weights`: a verdict that depends on the image, and an explanation of 5
+to 55 words.
  Run `python -m fakevlm.testing.tiny FOLDER` to write the tiny one.
 """
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
-from fakescan.address import file_path, redact, scheme_of
+from fakescan.storage.url import file_path, redact, scheme_of
 from fakevlm.errors import UserError
 
 

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except JobFailedError as error:
         _fail(str(error), EXIT_FAILED)
     except OSError as error:  # a disk or a store, after all retries
-        from fakescan.storage import redact_text
+        from fakescan.storage.url import redact_text
 
         _fail(redact_text(str(error)), EXIT_FAILED)
     except (KeyboardInterrupt, click.Abort):
@@ -206,9 +206,9 @@ def compact(run: str, **flags: Any) -> None:
 
 def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
     """The folder of a run that is to be read, after one request that finds wrong credentials and addresses."""
-    from fakescan.access import check_readable
     from fakescan.flags import store_from_flags
     from fakescan.scan.run import RunFolder
+    from fakescan.storage.preflight import check_readable
 
     store = store_from_flags("output", flags)
     check_readable(run, store)

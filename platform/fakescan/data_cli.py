@@ -12,7 +12,7 @@ from fakevlm.errors import UserError
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-    from fakescan.storage import Store
+    from fakescan.storage.store import Store
     from fakevlm.data.dataset import Dataset
     from fakevlm.data.problem import Problem
 
@@ -104,9 +104,10 @@ def split_command(
 
     Images stay where they are; FOLDER must be in the same store as DATA.
     """
-    from fakescan.access import check_writable
     from fakescan.data_report import print_splits
-    from fakescan.storage import put_atomic, scheme_of
+    from fakescan.storage.objects import put_atomic
+    from fakescan.storage.preflight import check_writable
+    from fakescan.storage.url import scheme_of
     from fakevlm.data.dataset import open_dataset
     from fakevlm.data.split import parse_shares, split_files, split_records
 
@@ -139,7 +140,7 @@ def _splits(
 
 def _place(location: str, flags: dict[str, Any]) -> "tuple[AbstractFileSystem, str]":
     """The file system and path of the data, after one request that finds wrong credentials and addresses."""
-    from fakescan.access import check_readable
+    from fakescan.storage.preflight import check_readable
 
     store = _store(flags)
     check_readable(location, store)

@@ -13,12 +13,14 @@ from operator import itemgetter
 
 import pyarrow as pa
 
-from fakescan.address import scheme_of
-from fakescan.failure import classify, is_transient, store_errors
-from fakescan.io_loop import io_loop
 from fakescan.parquet_source import read_images
-from fakescan.store import Store
-from fakescan.transport import Request, Transport, open_transport, read_local, too_large
+from fakescan.storage.errors import classify, is_transient, store_errors
+from fakescan.storage.io_loop import io_loop
+from fakescan.storage.store import Store
+from fakescan.storage.transport.base import Request, Transport, too_large
+from fakescan.storage.transport.factory import open_transport
+from fakescan.storage.transport.local import read_local
+from fakescan.storage.url import scheme_of
 from fakevlm.errors import ErrorCode, ImageError
 
 _LOCAL_THREADS = 8

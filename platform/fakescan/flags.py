@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fakescan.store import Store
+from fakescan.storage.store import Store
 from fakescan.yaml_settings import one_line
 from fakevlm.errors import UserError
 

@@ -64,7 +64,7 @@ def _names(text: str | None) -> list[str] | None:
 
 
 def _report(config: "ForgeConfig", outcome: "Outcome") -> None:
-    from fakescan.storage import redact
+    from fakescan.storage.url import redact
 
     counts = outcome.photographs
     left_out = [

@@ -3,11 +3,11 @@
 import itertools
 import logging
 
-from fakescan.access import check_writable
-from fakescan.address import redact
 from fakescan.manifest import ManifestInfo, ManifestReader, write_manifest
 from fakescan.sources import new_since, open_source
-from fakescan.store import Store
+from fakescan.storage.preflight import check_writable
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)

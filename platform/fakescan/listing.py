@@ -14,11 +14,11 @@ from urllib.parse import quote_from_bytes
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
-from fakescan.address import file_path, redact, split_bucket
 from fakescan.manifest import ENTRY_SCHEMA
-from fakescan.storage import patiently
-from fakescan.store import Store, is_local, is_s3
-from fakescan.transport import LOCAL_ETAG, entry_etag, normal_etag
+from fakescan.storage.objects import patiently
+from fakescan.storage.store import Store, is_local, is_s3
+from fakescan.storage.transport.base import LOCAL_ETAG, entry_etag, normal_etag
+from fakescan.storage.url import file_path, redact, split_bucket
 from fakevlm.errors import UserError
 
 LISTERS = 16

@@ -1,7 +1,8 @@
 """Opens the checkpoint that a setting names, on the driver and on every node that judges."""
 
 from fakescan.engine.config import EngineConfig, FakeConfig
-from fakescan.storage import Store, redact
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact
 from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 

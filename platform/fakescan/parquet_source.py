@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from fakescan.address import redact
-from fakescan.failure import classify
 from fakescan.manifest import ENTRY_SCHEMA
-from fakescan.store import Store, is_local
-from fakescan.transport import LOCAL_ETAG, entry_etag
+from fakescan.storage.errors import classify
+from fakescan.storage.store import Store, is_local
+from fakescan.storage.transport.base import LOCAL_ETAG, entry_etag
+from fakescan.storage.url import redact
 from fakevlm.errors import ErrorCode, ImageError, UserError
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo", "bytes", "image_bytes", "content")

@@ -2,8 +2,10 @@
 
 from pydantic import ValidationError
 
-from fakescan.access import check_readable
-from fakescan.storage import Store, read_bytes, redact
+from fakescan.storage.objects import read_bytes
+from fakescan.storage.preflight import check_readable
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact
 from fakescan.yaml_settings import one_line
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError

@@ -10,14 +10,14 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fakescan.access import check_readable, explain
-from fakescan.address import file_path, redact, scheme_of
-from fakescan.failure import store_errors
 from fakescan.listing import list_objects
 from fakescan.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
 from fakescan.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
 from fakescan.parquet_source import image_column, open_parquet, parquet_entries
-from fakescan.store import Store
+from fakescan.storage.errors import store_errors
+from fakescan.storage.preflight import check_readable, explain
+from fakescan.storage.store import Store
+from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.tar_source import tar_entries
 from fakescan.uri_set import UriSet
 from fakescan.user_manifest import LIST_EXTENSIONS, read_user_manifest, uri_column

@@ -7,10 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
-from fakescan.address import redact
-from fakescan.failure import classify
 from fakescan.manifest import ENTRY_SCHEMA
-from fakescan.store import Store
+from fakescan.storage.errors import classify
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 _SHARDS_AT_ONCE = 8

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from fakescan.address import redact, scheme_of
-from fakescan.failure import classify
 from fakescan.manifest import ENTRY_SCHEMA, conform
 from fakescan.parquet_source import open_parquet
-from fakescan.store import Store
+from fakescan.storage.errors import classify
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact, scheme_of
 from fakevlm.errors import UserError
 
 URI_COLUMNS = ("uri", "url", "path", "image_url", "image_uri", "image_path", "file", "file_name", "filename", "image")

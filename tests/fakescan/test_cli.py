@@ -10,7 +10,7 @@ import pytest
 
 from fakescan.cli import main
 from fakescan.scan.run import RunFolder
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from tests.conftest import Bucket
 from tests.fakescan.scan.conftest import make_run
 

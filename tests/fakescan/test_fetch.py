@@ -24,7 +24,7 @@ import pytest
 from fakescan.fetch import Fetched, Fetcher
 from fakescan.manifest import MANIFEST_SCHEMA
 from fakescan.sources import open_source
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode
 from tests.conftest import Bucket, new_bucket
 from tests.storage_server import SeaweedServer

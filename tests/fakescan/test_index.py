@@ -7,7 +7,7 @@ import pytest
 
 from fakescan.index import build_index
 from fakescan.manifest import ManifestReader
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket, new_bucket
 from tests.storage_server import SeaweedServer

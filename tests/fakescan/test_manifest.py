@@ -23,7 +23,8 @@ from fakescan.manifest import (
     conform,
     write_manifest,
 )
-from fakescan.storage import Store, put_atomic
+from fakescan.storage.objects import put_atomic
+from fakescan.storage.store import Store
 from fakescan.uri_set import UriSet
 from fakevlm.errors import UserError
 from tests.conftest import Bucket

@@ -20,7 +20,7 @@ from fakescan import listing
 from fakescan.manifest import ENTRY_SCHEMA, ManifestReader, conform, write_manifest
 from fakescan.name_filter import expand_braces, split_pattern
 from fakescan.sources import Source, new_since, open_source
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket, new_bucket
 from tests.storage_server import SeaweedServer

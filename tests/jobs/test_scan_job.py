@@ -8,7 +8,7 @@ from PIL import Image
 
 from fakescan.scan.run import RunFolder
 from fakescan.scan.verify import verify
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from tests.jobs.conftest import Jobs, wait
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]

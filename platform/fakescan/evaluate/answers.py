@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fakescan.access import check_writable
 from fakescan.evaluate.benchmark import Labelled, read_images
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.files import METRICS
 from fakescan.evaluate.measure import measure_texts
 from fakescan.evaluate.results import Scores, Texts, scores
 from fakescan.evaluate.table import named, percent, span, text_remarks
-from fakescan.storage import put_atomic
+from fakescan.storage.objects import put_atomic
+from fakescan.storage.preflight import check_writable
 from fakescan.tables import number_table, wide_console
 from fakevlm.data.record import FAKE
 from fakevlm.errors import UserError

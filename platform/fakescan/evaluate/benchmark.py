@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fakescan.address import file_path, redact, scheme_of
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.sources import open_source
+from fakescan.storage.url import file_path, redact, scheme_of
 from fakevlm.data.dataset import open_dataset, split_names
 from fakevlm.data.record import Record
 from fakevlm.errors import UserError

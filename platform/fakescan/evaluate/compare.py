@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from fakescan.address import redact
 from fakescan.evaluate.files import IMAGES, METRICS
 from fakescan.evaluate.results import Results
-from fakescan.storage import read_bytes
-from fakescan.store import Store
+from fakescan.storage.objects import read_bytes
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact
 from fakescan.tables import number_table, wide_console
 from fakevlm.errors import UserError
 from fakevlm.metrics.bootstrap import Difference, Metric, paired_bootstrap

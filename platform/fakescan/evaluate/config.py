@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fakescan.engine.config import EngineConfig, VllmConfig
 from fakescan.replicas import Replicas, parse_replicas
-from fakescan.store import Store
+from fakescan.storage.store import Store
 from fakevlm.verdict import Calibration
 
 Benchmark = Literal["fakeclue", "loki", "dd-vqa", "folder"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fakescan.access import check_readable, check_writable
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import find_duplicates, read_training
@@ -16,7 +15,8 @@ from fakescan.evaluate.judged import Judged, judge
 from fakescan.evaluate.measure import measure
 from fakescan.evaluate.report import render
 from fakescan.evaluate.results import Results
-from fakescan.storage import put_atomic
+from fakescan.storage.objects import put_atomic
+from fakescan.storage.preflight import check_readable, check_writable
 from fakevlm.errors import UserError
 from fakevlm.metrics.distortion import NONE
 

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fakescan.address import redact
 from fakescan.evaluate.benchmark import Labelled
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.manifest import conform
@@ -19,7 +18,8 @@ from fakescan.scan.driver import run_scan
 from fakescan.scan.listed import Listed
 from fakescan.scan.run import RunFile, RunFolder
 from fakescan.scan.shards import part_name
-from fakescan.storage import read_bytes
+from fakescan.storage.objects import read_bytes
+from fakescan.storage.url import redact
 
 COLUMNS = ["row_id", "uri", "width", "height", "format", "verdict", "score", "logit", "explanation", "error_code"]
 

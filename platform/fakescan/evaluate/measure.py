@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.address import redact
 from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import Duplicates
 from fakescan.evaluate.judged import Judged
 from fakescan.evaluate.results import Controls, Generator, Results, Scores, Texts, scores
+from fakescan.storage.url import redact
 from fakevlm.metrics.classification import auroc, wilson
 from fakevlm.metrics.distortion import NONE
 from fakevlm.metrics.header_baseline import SEPARABLE, headers_auroc

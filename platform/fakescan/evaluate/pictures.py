@@ -2,9 +2,9 @@
 
 from PIL import Image
 
-from fakescan.failure import store_errors
 from fakescan.scan.config import ScanConfig
-from fakescan.store import Store
+from fakescan.storage.errors import store_errors
+from fakescan.storage.store import Store
 from fakevlm.errors import ImageError
 from fakevlm.image_file import read_image
 

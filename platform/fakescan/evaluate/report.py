@@ -14,7 +14,7 @@ from fakescan.evaluate.judged import Judged
 from fakescan.evaluate.pictures import read_picture
 from fakescan.evaluate.results import Results
 from fakescan.evaluate.table import NAMES, named, percent, remarks
-from fakescan.store import Store
+from fakescan.storage.store import Store
 from fakevlm.metrics.distortion import CONDITIONS, NONE, PAPER_ROWS
 from fakevlm.metrics.published import SOURCE, published
 

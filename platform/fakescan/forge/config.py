@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.data.record import CATEGORIES
 from fakevlm.forge import FAMILIES, LEAST_EDGE, SEVERITIES, Severity
 

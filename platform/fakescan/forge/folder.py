@@ -8,9 +8,10 @@ from typing import Any, Literal
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fakescan.access import check_writable
 from fakescan.forge.config import ForgeConfig
-from fakescan.storage import list_names, put_atomic, read_bytes, redact
+from fakescan.storage.objects import list_names, put_atomic, read_bytes
+from fakescan.storage.preflight import check_writable
+from fakescan.storage.url import redact
 from fakevlm.data.record import SEVERITIES
 from fakevlm.errors import UserError
 

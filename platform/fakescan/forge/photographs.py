@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fakescan.access import check_readable
 from fakescan.forge.config import ForgeConfig
 from fakescan.name_filter import IMAGE_EXTENSIONS
-from fakescan.storage import patiently, redact
+from fakescan.storage.objects import patiently
+from fakescan.storage.preflight import check_readable
+from fakescan.storage.url import redact
 from fakevlm.data.record import CATEGORIES
 from fakevlm.errors import UserError
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from fakescan.failure import classify
 from fakescan.forge.config import ForgeConfig
 from fakescan.forge.folder import Folder, Part
 from fakescan.forge.photographs import Photograph
-from fakescan.storage import read_bytes
+from fakescan.storage.errors import classify
+from fakescan.storage.objects import read_bytes
 from fakevlm.data.record import FAKE, REAL, Record, Turn
 from fakevlm.errors import ImageError
 from fakevlm.forge import Pair, Severity, families_for, first_pair, shrink

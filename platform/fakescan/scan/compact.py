@@ -11,7 +11,8 @@ from fakescan.scan.rows import RESULT_SCHEMA
 from fakescan.scan.run import RunFolder
 from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import RunPlace
-from fakescan.storage import list_names, put_atomic, redact
+from fakescan.storage.objects import list_names, put_atomic
+from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 ROWS_PER_FILE = 1_000_000

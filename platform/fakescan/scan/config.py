@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from fakescan.engine.base import Explain
 from fakescan.engine.config import EngineConfig, VllmConfig
 from fakescan.replicas import Replicas, parse_replicas
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.verdict import Calibration
 
 

@@ -16,7 +16,6 @@ from fakescan.cluster import connect
 from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig
 from fakescan.job import JobFailedError
-from fakescan.lease import Lease
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
@@ -28,7 +27,8 @@ from fakescan.scan.rows import COUNTS_KEY, PartSummary, Tally
 from fakescan.scan.run import Identity, RunFile, RunFolder, refuse_change
 from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
-from fakescan.storage import redact, scheme_of
+from fakescan.storage.lease import Lease
+from fakescan.storage.url import redact, scheme_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 

@@ -23,7 +23,7 @@ from fakescan.model import open_model
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.priority import CPU_ENGINE, yield_to
 from fakescan.scan.rows import JUDGED_SCHEMA
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
 from fakevlm.verdict import decide, score_tokens
 

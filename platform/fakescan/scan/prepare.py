@@ -1,6 +1,5 @@
 """Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
 
-from fakescan.access import check_readable, check_writable
 from fakescan.engine.base import Ask
 from fakescan.engine.factory import check_installed
 from fakescan.model import model_name, open_model
@@ -10,7 +9,8 @@ from fakescan.scan.listed import Listed
 from fakescan.scan.run import Identity, RunFile, RunFolder, new_run
 from fakescan.scan.selection import write_run_manifest
 from fakescan.scan.shards import part_names, part_shard, shard_rows_for
-from fakescan.storage import redact
+from fakescan.storage.preflight import check_readable, check_writable
+from fakescan.storage.url import redact
 from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
 from fakevlm.errors import UserError
 

@@ -14,7 +14,9 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.listed import Listed
 from fakescan.scan.rows import SCHEMA_VERSION
 from fakescan.scan.shards import Sharding
-from fakescan.storage import Store, put_atomic, read_bytes, redact
+from fakescan.storage.objects import put_atomic, read_bytes
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 from fakevlm.preprocess import ImageSpec

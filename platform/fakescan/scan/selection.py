@@ -12,7 +12,7 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.listed import Listed
 from fakescan.scan.run import RunFolder
 from fakescan.sources import new_since, open_source
-from fakescan.storage import redact
+from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 

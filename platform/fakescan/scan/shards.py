@@ -8,7 +8,7 @@ import numpy as np
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
-from fakescan.storage import list_names
+from fakescan.storage.objects import list_names
 
 DEFAULT_SHARD_ROWS = 256
 SHARD_BYTES = 64 * 2**20

@@ -20,7 +20,9 @@ from fakescan.scan.head_start import HeadStart
 from fakescan.scan.priority import FEED, yield_to
 from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, RESULT_SCHEMA, PartSummary, decoded_schema, examples, tally
 from fakescan.scan.shards import Sharding, part_name
-from fakescan.storage import Store, put_atomic, read_bytes, redact
+from fakescan.storage.objects import put_atomic, read_bytes
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact
 from fakevlm.errors import ImageError
 from fakevlm.metrics.distortion import distort
 from fakevlm.preprocess import ImageSpec, decode

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from fakescan.address import file_path, scheme_of
 from fakescan.serve.scan_state import ScanRefusedError
+from fakescan.storage.url import file_path, scheme_of
 from fakescan.user_manifest import LIST_EXTENSIONS
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/]*)(?:/(?P<path>.*))?")

@@ -8,8 +8,8 @@ import ray
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
-from fakescan.address import redact_text
 from fakescan.serve.scan_state import ScanRefusedError
+from fakescan.storage.url import redact_text
 
 T = TypeVar("T")
 

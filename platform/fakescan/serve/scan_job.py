@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 import fakescan
 import fakevlm
-from fakescan.store import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 
 _END = "END_OF_SETTINGS"

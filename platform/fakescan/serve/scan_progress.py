@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel
 
-from fakescan.address import redact
-from fakescan.failure import classify, store_errors
 from fakescan.serve.scan_state import Counts
-from fakescan.store import Store
+from fakescan.storage.errors import classify, store_errors
+from fakescan.storage.store import Store
+from fakescan.storage.url import redact
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 
 
 def arrow_filesystem(store: Store, url: str) -> Any:

@@ -5,9 +5,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakescan.access import check_writable
 from fakescan.model import open_model
-from fakescan.storage import file_path, scheme_of
+from fakescan.storage.preflight import check_writable
+from fakescan.storage.url import file_path, scheme_of
 from fakescan.train.config import TrainConfig
 from fakescan.train.loop import open_samples, with_prompt
 from fakescan.train.model import PARTS, part_of

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.prompt import PromptSpec
 
 

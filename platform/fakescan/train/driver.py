@@ -12,7 +12,7 @@ from typing import Any
 
 from fakescan.cluster import connect
 from fakescan.job import JobFailedError
-from fakescan.storage import file_path, scheme_of
+from fakescan.storage.url import file_path, scheme_of
 from fakescan.train.arrow_store import arrow_filesystem
 from fakescan.train.board import Note, remote_board
 from fakescan.train.check import Ready, check, checkpoint_bytes, memory_per_worker

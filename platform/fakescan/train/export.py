@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fakescan.storage import redact
+from fakescan.storage.url import redact
 from fakescan.train.config import TrainConfig
 from fakescan.train.engines import Stepper
 from fakevlm.checkpoint.checkpoint import CARD, Card, Checkpoint, write_card

@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fakescan.lease import TRAINING, Lease
-from fakescan.storage import put_atomic, read_bytes, redact
+from fakescan.storage.lease import TRAINING, Lease
+from fakescan.storage.objects import put_atomic, read_bytes
+from fakescan.storage.url import redact
 from fakescan.train.board import LOG, Note, log_lines, read_log
 from fakescan.train.config import UNBOUND, TrainConfig
 from fakevlm.errors import UserError

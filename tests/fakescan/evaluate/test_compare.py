@@ -13,7 +13,7 @@ from fakescan.evaluate.compare import compare
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.driver import write_files
 from fakescan.evaluate.measure import measure
-from fakescan.store import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.fakescan.evaluate.conftest import MakeJudged, labelled
 

@@ -16,7 +16,7 @@ from fakescan.evaluate.judged import read_rows
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
 from fakescan.scan.run import RunFolder
-from fakescan.store import Store
+from fakescan.storage.store import Store
 from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import read_card
 from fakevlm.errors import UserError

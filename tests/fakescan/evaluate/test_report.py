@@ -9,7 +9,7 @@ from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.measure import measure
 from fakescan.evaluate.report import WORST, render
-from fakescan.store import Store
+from fakescan.storage.store import Store
 from tests.fakescan.evaluate.conftest import MakeJudged, labelled
 from tests.fakevlm.data.labelled import png
 

@@ -12,7 +12,8 @@ from fakescan.scan.rows import RESULT_SCHEMA
 from fakescan.scan.run import Identity, RunFile, RunFolder, Selection, new_run
 from fakescan.scan.shards import part_name
 from fakescan.scan.stages import part_bytes
-from fakescan.storage import Store, put_atomic
+from fakescan.storage.objects import put_atomic
+from fakescan.storage.store import Store
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec
 

@@ -8,7 +8,7 @@ import pytest
 
 from fakescan.scan.compact import compact
 from fakescan.scan.run import RunFolder
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
 from tests.fakescan.scan.conftest import make_run

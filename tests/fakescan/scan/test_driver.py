@@ -17,7 +17,7 @@ from PIL import Image
 
 from fakescan.cli import main
 from fakescan.scan.run import RunFolder
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.forge import family_of
 from tests.drill_images import POISON_RGB
 from tests.scan_process import part_names, read_rows

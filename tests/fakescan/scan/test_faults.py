@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fakescan.scan.run import RunFolder
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from tests.conftest import Bucket, new_bucket
 from tests.scan_process import ScanProcess, fakescan, part_names, read_rows, running
 from tests.storage_server import SeaweedServer

@@ -18,7 +18,7 @@ from fakescan.scan.judge import POISON, Judge, JudgeSettings, _Gate
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.poison import SHARD_DEATHS, SPLIT
 from fakescan.scan.rows import JUDGED_SCHEMA, decoded_schema
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 

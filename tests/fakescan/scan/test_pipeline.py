@@ -17,7 +17,7 @@ from fakescan.scan.rows import PartSummary
 from fakescan.scan.shards import Sharding
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
 from fakescan.sources import open_source
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 
 SHARD_ROWS = 4

@@ -11,7 +11,7 @@ from fakescan.model import model_name
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.run import Identity, RunFolder
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration

@@ -9,7 +9,7 @@ from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.run import Identity, RunFolder, new_run, refuse_change
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 from fakevlm.preprocess import ImageSpec

@@ -12,7 +12,7 @@ from fakescan.manifest import ManifestInfo, ManifestReader
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.run import RunFolder, new_run
 from fakescan.scan.selection import write_run_manifest
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.fakescan.scan.conftest import identity
 

@@ -20,7 +20,7 @@ from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, JUDGED_SCHEMA, PartSu
 from fakescan.scan.shards import Sharding
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write, part_bytes
 from fakescan.sources import open_source
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.preprocess import ImageSpec, decode
 
 pytestmark = pytest.mark.unit

@@ -11,7 +11,7 @@ import pytest
 from fakescan.scan.rows import RESULT_SCHEMA, Tally
 from fakescan.scan.run import RunFolder
 from fakescan.scan.verify import verify
-from fakescan.storage import Store
+from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
 from tests.fakescan.scan.conftest import make_run

@@ -25,7 +25,6 @@ from ray._private.authentication.authentication_token_setup import ensure_token_
 from ray._raylet import Config
 from ray.job_submission import JobDetails
 
-from fakescan.address import file_path
 from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.name_filter import expand_braces, has_pattern
 from fakescan.scan.rows import COUNTS_KEY, Tally
@@ -39,7 +38,8 @@ from fakescan.serve.scan_job import command, environment, store_settings
 from fakescan.serve.scan_progress import Budget, Progress, ProgressReader
 from fakescan.serve.scans import Counts, ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
 from fakescan.settings import scan_config
-from fakescan.store import Store
+from fakescan.storage.store import Store
+from fakescan.storage.url import file_path
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 from tests.conftest import Bucket
@@ -698,7 +698,7 @@ import json, sys, ray
 from fakescan.engine.config import FakeConfig
 from fakescan.serve.config import Scans
 from fakescan.serve.scans import ScanJobs, ScanRequest
-from fakescan.store import Store
+from fakescan.storage.store import Store
 
 @ray.remote(num_cpus=0)
 class Server:

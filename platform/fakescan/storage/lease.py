@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from fsspec import AbstractFileSystem
 
 from fakescan.job import JobFailedError
-from fakescan.storage import put_atomic, read_bytes
+from fakescan.storage.objects import put_atomic, read_bytes
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from fakescan.lease import Lease, LeaseLostError
+from fakescan.storage.lease import Lease, LeaseLostError
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
 
@@ -113,7 +113,7 @@ def test_a_dead_process_of_this_machine_is_replaced_without_watching(path: Path,
     code = f"""
 import os
 from fsspec.implementations.local import LocalFileSystem
-from fakescan.lease import Lease
+from fakescan.storage.lease import Lease
 Lease(LocalFileSystem(), {str(path)!r}).acquire()
 os.kill(os.getpid(), 9)
 """

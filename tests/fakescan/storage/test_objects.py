@@ -10,19 +10,11 @@ import aiohttp
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from fakescan.access import check_readable, check_writable
-from fakescan.storage import (
-    Store,
-    classify,
-    file_path,
-    is_transient,
-    list_names,
-    put_atomic,
-    read_bytes,
-    redact,
-    redact_text,
-    split_bucket,
-)
+from fakescan.storage.errors import classify, is_transient
+from fakescan.storage.objects import list_names, put_atomic, read_bytes
+from fakescan.storage.preflight import check_readable, check_writable
+from fakescan.storage.store import Store
+from fakescan.storage.url import file_path, redact, redact_text, split_bucket
 from fakevlm.errors import ErrorCode, UserError
 from tests.conftest import Bucket, new_bucket
 from tests.storage_server import SeaweedServer, free_ports

@@ -13,27 +13,10 @@ from typing import Any, TypeVar
 
 from fsspec import AbstractFileSystem
 
-from fakescan.address import file_path, redact, redact_text, scheme_of, split_bucket
-from fakescan.failure import classify, is_transient
-from fakescan.store import Store, is_local, is_s3, without_retries
+from fakescan.storage.errors import classify, is_transient
+from fakescan.storage.store import is_local, is_s3, without_retries
+from fakescan.storage.url import redact, split_bucket
 from fakevlm.errors import ErrorCode
-
-__all__ = [
-    "Store",
-    "classify",
-    "file_path",
-    "is_local",
-    "is_s3",
-    "is_transient",
-    "list_names",
-    "patiently",
-    "put_atomic",
-    "read_bytes",
-    "redact",
-    "redact_text",
-    "scheme_of",
-    "split_bucket",
-]
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.registry import known_implementations
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Secret, field_serializer
 
-from fakescan.address import file_path, scheme_of, web_address
+from fakescan.storage.url import file_path, scheme_of, web_address
 from fakevlm.errors import UserError
 
 _HIDDEN = "**********"

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import sys
 
-from fakescan.address import redact_text
+from fakescan.storage.url import redact_text
 from fakevlm.errors import ErrorCode, UserError
 
 _DENIED_CODES = frozenset(

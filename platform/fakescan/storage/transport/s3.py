@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from fakescan.address import split_bucket
-from fakescan.store import Store, make_filesystem
-from fakescan.transport import Request, check_size, decoded, refuse_too_large, span_header
+from fakescan.storage.store import Store, make_filesystem
+from fakescan.storage.transport.base import Request, check_size, decoded, refuse_too_large, span_header
+from fakescan.storage.url import split_bucket
 from fakevlm.errors import ErrorCode, ImageError
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fsspec import AbstractFileSystem
 
-from fakescan.address import file_path, redact, scheme_of, split_bucket
-from fakescan.failure import classify, is_transient, root_cause, service_code, store_errors
-from fakescan.store import Store, is_s3
+from fakescan.storage.errors import classify, is_transient, root_cause, service_code, store_errors
+from fakescan.storage.store import Store, is_s3
+from fakescan.storage.url import file_path, redact, scheme_of, split_bucket
 from fakevlm.errors import ErrorCode, UserError
 
 _PROBE = ".fakescan-write-check-"

@@ -1,0 +1,1 @@
+"""Objects in any store: where they are, who reads them, how they are read and written."""

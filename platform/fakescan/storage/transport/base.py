@@ -1,0 +1,105 @@
+"""What every transport is asked, what it checks of an answer, and how entity tags are written."""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fakevlm.errors import ErrorCode, ImageError
+
+LOCAL_ETAG = "mtime-"
+"""Prefix of the etag that a local file gets: its modification time in nanoseconds."""
+
+REPLACED = "the object is no longer the one in the manifest"
+"""The message of `changed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One read: of a whole object, or with `first` (byte offset) and `length` (bytes) of a span of it.
+
+    `etag` and `size` (bytes of the whole object) are what the manifest says, None where it does not know.
+    """
+
+    uri: str
+    etag: str | None = None
+    size: int | None = None
+    first: int | None = None
+    length: int | None = None
+
+
+class Transport(Protocol):
+    """Reads objects of one kind of store. Used on one event loop."""
+
+    async def read(self, request: Request) -> bytes:
+        """The bytes. `ImageError` for what a retry cannot mend; else the store's own exceptions, for `classify`."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+def refuse_too_large(size: int | None, max_bytes: int) -> None:
+    """`too_large` when a size in bytes that is known before reading is over the limit."""
+    if size is not None and size > max_bytes:
+        raise too_large(size, max_bytes)
+
+
+def too_large(size: int, max_bytes: int) -> ImageError:
+    """The error of an image of `size` bytes that is over the limit."""
+    return ImageError(ErrorCode.TOO_LARGE, f"the object has {size} bytes, more than the limit of {max_bytes}")
+
+
+def check_size(request: Request, size: int) -> None:
+    """`changed` when the object has not the size in bytes that the manifest knows."""
+    if request.size is not None and request.size != size:
+        raise ImageError(ErrorCode.CHANGED, f"{REPLACED}: {size} bytes instead of {request.size}")
+
+
+def check_etag(request: Request, etag: str | None) -> None:
+    """`changed` when the store names another version than the manifest."""
+    if request.etag and etag and normal_etag(etag) != request.etag:
+        raise ImageError(ErrorCode.CHANGED, REPLACED)
+
+
+def normal_etag(etag: str) -> str:
+    """An entity tag without its quotes; a weak one keeps its `W/`."""
+    weak, _, tag = etag.strip().rpartition("W/")
+    return f"{'W/' if weak or etag.strip().startswith('W/') else ''}{tag.strip().strip(chr(34))}"
+
+
+def decoded(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
+    """The body without its Content-Encoding, as a browser would show it.
+
+    An object that claims to be gzipped and is not is taken as it is: uploads with a wrong header are common.
+    """
+    name = (encoding or "").strip().lower()
+    if name in {"gzip", "x-gzip"} and body.startswith(b"\x1f\x8b"):
+        window = 31
+    elif name == "deflate" and body[:1] == b"\x78":
+        window = 15
+    else:
+        return body
+    stream = zlib.decompressobj(window)
+    try:
+        plain = stream.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise ImageError(ErrorCode.TRUNCATED, f"the {name} encoding of the object is broken: {error}") from None
+    if len(plain) > max_bytes:
+        raise ImageError(ErrorCode.TOO_LARGE, f"the object has more than {max_bytes} bytes once decompressed")
+    if not stream.eof:
+        raise ImageError(ErrorCode.TRUNCATED, f"the {name} encoding of the object ends early")
+    return plain
+
+
+def span_header(request: Request) -> dict[str, str]:
+    """The Range header of a request for a span; none for a whole object."""
+    if request.first is None or request.length is None:
+        return {}
+    return {"Range": f"bytes={request.first}-{request.first + request.length - 1}"}
+
+
+def entry_etag(info: dict[str, Any]) -> str | None:
+    """The version that a store's listing gives an object, unquoted."""
+    for name in ("ETag", "etag", "generation", "md5Hash", "content_md5"):
+        if info.get(name):
+            return normal_etag(str(info[name]))
+    return None
