@@ -88,13 +88,13 @@ def plan(folder: Path, rows: int) -> dict[str, Any]:
 
 def pipeline(folder: Path, rows: int) -> Any:
     """The pipeline of a scan with the simulated engine, without running it."""
-    from fakescan.engine.base import Ask
     from fakescan.engine.config import FakeConfig
-    from fakescan.replicas import Replicas
+    from fakescan.engine.contract import Ask
     from fakescan.scan.judge import JudgeSettings
     from fakescan.scan.pipeline import Pipeline
     from fakescan.scan.shards import DEFAULT_SHARD_ROWS, Sharding
     from fakescan.scan.stages import RunPlace, Write
+    from fakescan.settings.replicas import Replicas
 
     place = RunPlace("plan", str(folder), Store(), Sharding(rows, DEFAULT_SHARD_ROWS))
     judge = JudgeSettings(FakeConfig(), "cpu", "", Store(), "fake-engine", "", Ask(), "plan", DEFAULT_SHARD_ROWS)

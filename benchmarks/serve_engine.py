@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.base import Ask, Engine, Explain, Judgement
+from fakescan.engine.contract import Ask, Engine, Explain, Judgement
 from fakescan.engine.factory import open_engine
-from fakescan.model import open_model
-from fakescan.question import chosen_calibration
+from fakescan.engine.judging_options import chosen_calibration
+from fakescan.engine.model import open_model
 from fakescan.serve.config import ServeConfig
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.preprocess import decode

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from fakescan.data_cli import data
+from fakescan.errors import JobFailedError
 from fakescan.evaluate_cli import calibrate, evaluate
-from fakescan.job import JobFailedError
 from fakescan.keys_cli import keys
 from fakescan.serve_cli import serve
 from fakescan.store_flags import store_options
@@ -119,7 +119,7 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
 
 
 def _report(outcome: "Outcome") -> None:
-    from fakescan.duration import duration
+    from fakescan.terminal.duration import duration
 
     whole = outcome.whole
     print(f"results: {outcome.url}/parts/*.parquet   (run {outcome.run.run_id}, model {outcome.run.model})")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fakescan.job import JobFailedError
+from fakescan.errors import JobFailedError
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)

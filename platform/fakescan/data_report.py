@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fakescan.live_display import LINE_S
-from fakescan.tables import number_table, wide_console
+from fakescan.terminal.live_display import LINE_S
+from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.data.problem import Problem, ProblemKind
 from fakevlm.data.record import FAKE, REAL, SEVERITIES, Record
 from fakevlm.data.split import Split

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fakescan.settings.yaml_file import one_line
 from fakescan.storage.store import Store
-from fakescan.yaml_settings import one_line
 from fakevlm.errors import UserError
 
 _STORE_FIELDS = {"endpoint": "endpoint_url", "profile": "profile", "region": "region", "anon": "anon"}

@@ -45,7 +45,7 @@ def _config(flags: dict[str, Any]) -> "ForgeConfig":
 
     from fakescan.flags import store_from_flags
     from fakescan.forge.config import ForgeConfig
-    from fakescan.yaml_settings import one_line
+    from fakescan.settings.yaml_file import one_line
     from fakevlm.data.split import parse_shares
 
     settings = {name: value for name, value in flags.items() if name in ForgeConfig.model_fields}

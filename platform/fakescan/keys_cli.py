@@ -57,7 +57,7 @@ def list_(file: Path) -> None:
     from rich.table import Table
 
     from fakescan.serve.keys import read_keys
-    from fakescan.tables import wide_console
+    from fakescan.terminal.tables import wide_console
 
     found = read_keys(file).keys
     console = wide_console()

@@ -7,9 +7,9 @@ import pytest
 
 from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.flags import split_extensions, store_from_flags
-from fakescan.replicas import Replicas
 from fakescan.scan.config import ScanConfig
 from fakescan.settings import scan_config
+from fakescan.settings.replicas import Replicas
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from fakescan.engine.base import Ask, Judgement
+from fakescan.engine.contract import Ask, Judgement
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Verdict, decide, score_tokens
 

@@ -2,8 +2,8 @@
 
 import importlib.util
 
-from fakescan.engine.base import Ask, Engine
 from fakescan.engine.config import EngineConfig, FakeConfig
+from fakescan.engine.contract import Ask, Engine
 from fakescan.engine.vllm_setup import Device
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
@@ -18,7 +18,7 @@ def check_installed(config: EngineConfig) -> None:
 def open_engine(config: EngineConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> Engine:
     """Load the engine; takes seconds on a CPU and up to minutes on a GPU. Raises UserError for an unfit checkpoint."""
     if isinstance(config, FakeConfig):
-        from fakescan.engine.fake import FakeEngine
+        from fakescan.engine.simulated import FakeEngine
 
         return FakeEngine(config, ask)
     if device == "cpu":

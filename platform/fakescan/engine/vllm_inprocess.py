@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.answer import Answer, Next
-from fakescan.engine.base import Ask, EngineDiedError, EngineStats, Judgement, Listener
 from fakescan.engine.config import VllmConfig
+from fakescan.engine.contract import Ask, EngineDiedError, EngineStats, Judgement, Listener
 from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.answer import Answer
-from fakescan.engine.base import Ask
 from fakescan.engine.config import VllmConfig
+from fakescan.engine.contract import Ask
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 

@@ -16,7 +16,7 @@ from fakescan.evaluate.results import Scores, Texts, scores
 from fakescan.evaluate.table import named, percent, span, text_remarks
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_writable
-from fakescan.tables import number_table, wide_console
+from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.data.record import FAKE
 from fakevlm.errors import UserError
 from fakevlm.metrics.answers_file import Answer, read_answers

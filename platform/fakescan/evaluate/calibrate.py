@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from fakescan.engine.config import FakeConfig
+from fakescan.engine.model import open_model
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import CalibrateConfig
 from fakescan.evaluate.judged import Judged, judge
 from fakescan.evaluate.table import percent
-from fakescan.model import open_model
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import file_path, redact, scheme_of
-from fakescan.tables import number_table, wide_console
+from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.checkpoint.checkpoint import read_card, write_card
 from fakevlm.errors import UserError
 from fakevlm.metrics.calibration import fit, threshold_for, uncertain_band, worth

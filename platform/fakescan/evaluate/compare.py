@@ -15,7 +15,7 @@ from fakescan.evaluate.results import Results
 from fakescan.storage.objects import read_bytes
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
-from fakescan.tables import number_table, wide_console
+from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.errors import UserError
 from fakevlm.metrics.bootstrap import Difference, Metric, paired_bootstrap
 from fakevlm.metrics.classification import accuracy, auroc, f1

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
 from fakescan.flags import store_from_flags
-from fakescan.yaml_settings import check_job_output, one_line
+from fakescan.settings.yaml_file import check_job_output, one_line
 from fakevlm.errors import UserError
 from fakevlm.metrics.distortion import parse_conditions
 

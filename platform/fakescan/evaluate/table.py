@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 
 from fakescan.evaluate.results import Generator, Results, Scores, Texts
-from fakescan.tables import number_table, wide_console
+from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.metrics.distortion import NONE, PAPER_ROWS
 from fakevlm.metrics.published import SOURCE, TEST_SETS, published
 

@@ -4,9 +4,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fakescan.engine.base import Explain
 from fakescan.engine.config import EngineConfig, VllmConfig
-from fakescan.replicas import Replicas, parse_replicas
+from fakescan.engine.contract import Explain
+from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.storage.store import Store
 from fakevlm.verdict import Calibration
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fakescan.cluster import connect
-from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig
-from fakescan.job import JobFailedError
+from fakescan.engine.contract import Ask
+from fakescan.errors import JobFailedError
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger

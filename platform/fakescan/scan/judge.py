@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.engine.base import Ask, Engine, EngineDiedError, Judgement
 from fakescan.engine.config import EngineConfig, VllmConfig
+from fakescan.engine.contract import Ask, Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import open_engine
+from fakescan.engine.model import open_model
 from fakescan.engine.vllm_setup import Device
-from fakescan.model import open_model
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.priority import CPU_ENGINE, yield_to
 from fakescan.scan.rows import JUDGED_SCHEMA

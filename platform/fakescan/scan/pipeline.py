@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.engine.config import EngineConfig, FakeConfig, VllmConfig
-from fakescan.replicas import Replicas
 from fakescan.scan.head_start import HeadStart
 from fakescan.scan.judge import Judge, JudgeSettings
 from fakescan.scan.rows import PartSummary
 from fakescan.scan.stages import Decode, Fetch, Write
+from fakescan.settings.replicas import Replicas
 
 FETCH_CPUS = 0.125
 WRITE_CPUS = 0.0625

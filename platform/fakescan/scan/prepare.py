@@ -1,9 +1,9 @@
 """Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
 
-from fakescan.engine.base import Ask
+from fakescan.engine.contract import Ask
 from fakescan.engine.factory import check_installed
-from fakescan.model import model_name, open_model
-from fakescan.question import chosen_calibration, with_threshold
+from fakescan.engine.judging_options import chosen_calibration, with_threshold
+from fakescan.engine.model import model_name, open_model
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.listed import Listed
 from fakescan.scan.run import Identity, RunFile, RunFolder, new_run

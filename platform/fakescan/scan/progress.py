@@ -4,9 +4,9 @@ import time
 from collections import deque
 from typing import TextIO
 
-from fakescan.duration import duration
-from fakescan.live_display import LiveDisplay
 from fakescan.scan.rows import PartSummary, Tally
+from fakescan.terminal.duration import duration
+from fakescan.terminal.live_display import LiveDisplay
 
 _RATE_S = 60.0
 """Seconds over which the pace is averaged."""

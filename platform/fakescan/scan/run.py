@@ -8,8 +8,8 @@ from fsspec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import fakevlm
-from fakescan.engine.base import Ask
 from fakescan.engine.config import EngineConfig
+from fakescan.engine.contract import Ask
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.listed import Listed
 from fakescan.scan.rows import SCHEMA_VERSION

@@ -22,7 +22,7 @@ from fakescan.serve.headers import KEY_NAME, OURS, PASS, REQUEST_ID
 from fakescan.serve.problem import Problem
 from fakescan.serve.scans import ScanJobs, ScanRefusedError, ScanRequest, ScanState
 from fakescan.serve.uploads import Options, read_request
-from fakescan.yaml_settings import one_line
+from fakescan.settings.yaml_file import one_line
 from fakevlm import __version__
 from fakevlm.image_file import FORMATS
 

@@ -19,7 +19,7 @@ from fakescan.serve.config import ServeConfig
 from fakescan.serve.direct import WholeAnswer, WholeRequest, run_whole
 from fakescan.serve.link import REPLICA, WARDEN, Marks
 from fakescan.serve.warden import Warden
-from fakescan.yaml_settings import one_line
+from fakescan.settings.yaml_file import one_line
 from fakevlm.errors import UserError
 
 CONFIG_VARIABLE = "FAKESCAN_SERVE_CONFIG"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from fakescan.engine.base import Ask
+from fakescan.engine.contract import Ask
 from fakescan.serve.detect import too_slow
 from fakescan.serve.detector import Detector, Result, Upload, refusal
 from fakescan.serve.problem import Problem

@@ -14,11 +14,11 @@ from typing import NoReturn
 from PIL import Image
 from pydantic import BaseModel
 
-from fakescan.engine.base import Ask, EngineDiedError, Explain, Judgement
 from fakescan.engine.config import VllmConfig
+from fakescan.engine.contract import Ask, EngineDiedError, Explain, Judgement
 from fakescan.engine.factory import check_installed, open_engine
-from fakescan.model import model_name, open_model
-from fakescan.question import chosen_calibration, with_threshold
+from fakescan.engine.judging_options import chosen_calibration, with_threshold
+from fakescan.engine.model import model_name, open_model
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.problem import Problem
 from fakevlm.checkpoint.checkpoint import self_test

@@ -19,9 +19,9 @@ from typing import Any
 
 from fakescan.cluster import connect
 from fakescan.engine.factory import check_installed
-from fakescan.job import JobFailedError
-from fakescan.model import model_name, open_model
-from fakescan.question import chosen_calibration
+from fakescan.engine.judging_options import chosen_calibration
+from fakescan.engine.model import model_name, open_model
+from fakescan.errors import JobFailedError
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.keys import read_keys
 from fakescan.serve.link import APP_NAME, REPLICA

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from fakescan.flags import engine_setting, joined_store, store_settings
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.link import APP_NAME
-from fakescan.yaml_settings import one_line, read_yaml
+from fakescan.settings.yaml_file import one_line, read_yaml
 from fakevlm.errors import UserError
 
 IMPORT_PATH = "fakescan.serve.app:build"

@@ -8,10 +8,10 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from fakescan.engine.base import Explain
+from fakescan.engine.contract import Explain
 from fakescan.serve.detector import Upload
 from fakescan.serve.problem import Problem
-from fakescan.yaml_settings import one_line
+from fakescan.settings.yaml_file import one_line
 
 RAW_TYPES = ("image/", "application/octet-stream")
 _MAX_FIELDS = 16

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
 
-from fakescan.job import JobFailedError
+from fakescan.errors import JobFailedError
 from fakescan.storage.objects import put_atomic, read_bytes
 from fakevlm.errors import UserError
 

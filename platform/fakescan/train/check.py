@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakescan.model import open_model
+from fakescan.engine.model import open_model
 from fakescan.storage.preflight import check_writable
 from fakescan.storage.url import file_path, scheme_of
 from fakescan.train.config import TrainConfig

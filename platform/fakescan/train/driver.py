@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.cluster import connect
-from fakescan.job import JobFailedError
+from fakescan.errors import JobFailedError
 from fakescan.storage.url import file_path, scheme_of
 from fakescan.train.arrow_store import arrow_filesystem
 from fakescan.train.board import Note, remote_board

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fakescan.model import open_model
+from fakescan.engine.model import open_model
 from fakescan.train.board import LOG, Note, log_lines, read_log
 from fakescan.train.checkpoints import fetch, report
 from fakescan.train.config import TrainConfig

@@ -3,8 +3,8 @@
 from collections import deque
 from typing import TextIO
 
-from fakescan.duration import duration
-from fakescan.live_display import LiveDisplay
+from fakescan.terminal.duration import duration
+from fakescan.terminal.live_display import LiveDisplay
 from fakescan.train.board import Note
 
 _STEPS = 50

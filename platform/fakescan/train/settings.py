@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from fakescan.settings.yaml_file import check_job_output, one_line, read_yaml
 from fakescan.train.config import TrainConfig
-from fakescan.yaml_settings import check_job_output, one_line, read_yaml
 from fakevlm.errors import UserError
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fakescan.engine.base import Ask, Judgement
 from fakescan.engine.config import VllmConfig
+from fakescan.engine.contract import Ask, Judgement
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.verdict import Calibration

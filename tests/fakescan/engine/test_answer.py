@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fakescan.engine.answer import Answer, Next
-from fakescan.engine.base import Ask, Explain, Judgement
+from fakescan.engine.contract import Ask, Explain, Judgement
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration
 

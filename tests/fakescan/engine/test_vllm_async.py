@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from fakescan.engine.base import Ask, EngineDiedError, Judgement
 from fakescan.engine.config import VllmConfig
+from fakescan.engine.contract import Ask, EngineDiedError, Judgement
 from fakescan.engine.vllm_async import AsyncEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.verdict import score_tokens

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakescan.engine.base import Ask, EngineDiedError, Judgement
 from fakescan.engine.config import VllmConfig
+from fakescan.engine.contract import Ask, EngineDiedError, Judgement
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError

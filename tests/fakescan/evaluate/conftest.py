@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.base import Ask
+from fakescan.engine.contract import Ask
 from fakescan.evaluate.benchmark import Labelled
 from fakescan.evaluate.judged import COLUMNS, Judged
 from fakescan.scan.run import RunFile, new_run

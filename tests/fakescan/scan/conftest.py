@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.base import Ask
+from fakescan.engine.contract import Ask
 from fakescan.manifest import ManifestReader, write_manifest
 from fakescan.scan.rows import RESULT_SCHEMA
 from fakescan.scan.run import Identity, RunFile, RunFolder, Selection, new_run

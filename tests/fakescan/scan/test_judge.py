@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.base import Ask, Judgement
 from fakescan.engine.config import FakeConfig
-from fakescan.engine.fake import pretend
+from fakescan.engine.contract import Ask, Judgement
+from fakescan.engine.simulated import pretend
 from fakescan.scan.judge import POISON, Judge, JudgeSettings, _Gate
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.poison import SHARD_DEATHS, SPLIT

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig, VllmConfig
+from fakescan.engine.contract import Ask
 from fakescan.manifest import write_manifest
-from fakescan.replicas import Replicas
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.rows import PartSummary
 from fakescan.scan.shards import Sharding
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
+from fakescan.settings.replicas import Replicas
 from fakescan.sources import open_source
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint

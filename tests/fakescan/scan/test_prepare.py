@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fakescan.engine.base import Ask
-from fakescan.model import model_name
+from fakescan.engine.contract import Ask
+from fakescan.engine.model import model_name
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.run import Identity, RunFolder

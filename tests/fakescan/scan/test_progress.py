@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from fakescan.duration import duration
 from fakescan.scan.progress import Display, Pace
 from fakescan.scan.rows import PartSummary
+from fakescan.terminal.duration import duration
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fakescan.engine.base import Ask
 from fakescan.engine.config import FakeConfig, VllmConfig
+from fakescan.engine.contract import Ask
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.run import Identity, RunFolder, new_run, refuse_change
 from fakescan.storage.store import Store

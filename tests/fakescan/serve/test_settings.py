@@ -7,9 +7,9 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from fakescan.replicas import Replicas
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.settings import GATE, GATE_VARIABLE, PROXY_ENVIRONMENT, read_serve_file, serve_file, server_of
+from fakescan.settings.replicas import Replicas
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit

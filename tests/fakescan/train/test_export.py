@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakescan.engine.base import Ask
 from fakescan.engine.config import VllmConfig
+from fakescan.engine.contract import Ask
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.data.collate import TrainingText, normalise

@@ -2,11 +2,11 @@
 
 from pydantic import ValidationError
 
+from fakescan.settings.yaml_file import one_line
 from fakescan.storage.objects import read_bytes
 from fakescan.storage.preflight import check_readable
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
-from fakescan.yaml_settings import one_line
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration

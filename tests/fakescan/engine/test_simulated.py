@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fakescan.engine.base import Ask, Judgement
 from fakescan.engine.config import FakeConfig
-from fakescan.engine.fake import FakeEngine
+from fakescan.engine.contract import Ask, Judgement
+from fakescan.engine.simulated import FakeEngine
 from fakevlm.verdict import Calibration, Verdict, decide, score_tokens
 
 pytestmark = pytest.mark.unit
@@ -94,9 +94,9 @@ def test_close_ends_the_thread() -> None:
 def test_the_poison_colour_kills_the_process() -> None:
     code = """
 import numpy as np
-from fakescan.engine.base import Ask
+from fakescan.engine.contract import Ask
 from fakescan.engine.config import FakeConfig
-from fakescan.engine.fake import FakeEngine
+from fakescan.engine.simulated import FakeEngine
 engine = FakeEngine(FakeConfig(die_on_rgb=(255, 0, 255)), Ask())
 image = np.zeros((84, 84, 3), np.uint8)
 engine.judge([image])

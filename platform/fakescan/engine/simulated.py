@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.base import Ask, EngineStats, Judgement, Listener
 from fakescan.engine.config import FakeConfig
+from fakescan.engine.contract import Ask, EngineStats, Judgement, Listener
 from fakevlm.verdict import Verdict, decide, score_tokens
 
 

@@ -1,0 +1,1 @@
+"""Settings from files and their mistakes in one line, and what several jobs' settings share."""

@@ -1,0 +1,1 @@
+"""What a person sees: tables, durations, and a live display."""
