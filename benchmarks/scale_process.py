@@ -55,10 +55,10 @@ def entries(rows: int) -> Iterator[pa.Table]:
 def plan(folder: Path, rows: int) -> dict[str, Any]:
     """Write the manifest, list what is done, make the dataset; times in seconds, memory of this process in bytes."""
     from fakescan.cluster import connect
-    from fakescan.manifest import write_manifest
     from fakescan.scan.ledger import remote_ledger
     from fakescan.scan.run import RunFolder
     from fakescan.scan.shards import DEFAULT_SHARD_ROWS, Sharding, missing, part_names
+    from fakescan.sources.manifest import write_manifest
 
     marks = [time.monotonic()]
     run = RunFolder(str(folder), Store())

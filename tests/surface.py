@@ -146,11 +146,11 @@ def _plain(field: Any) -> Any:
 
 
 def _run_folder() -> dict[str, Any]:
-    from fakescan.manifest import MANIFEST_SCHEMA, ManifestInfo
     from fakescan.scan.compact import CompactIndex
     from fakescan.scan.rows import COUNTS_KEY, RESULT_SCHEMA, Tally
     from fakescan.scan.run import RunFile
     from fakescan.scan.shards import part_name
+    from fakescan.sources.manifest import MANIFEST_SCHEMA, ManifestInfo
     from fakescan.train.board import Note
 
     return {

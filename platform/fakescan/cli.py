@@ -154,7 +154,7 @@ def _report(outcome: "Outcome") -> None:
 def index(source: str, output: str, globs: tuple[str, ...], extensions: str | None, **flags: Any) -> None:
     """List SOURCE once and write its manifest, which `scan` takes as a source."""
     from fakescan.flags import split_extensions, store_from_flags
-    from fakescan.index import build_index
+    from fakescan.sources.index import build_index
 
     info = build_index(
         source,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fakescan.evaluate.config import EvaluateConfig
-from fakescan.sources import open_source
+from fakescan.sources.source import open_source
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakevlm.data.dataset import open_dataset, split_names
 from fakevlm.data.record import Record

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from fakescan.below import only_below
-from fakescan.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, ManifestReader, conform, write_manifest
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.listed import Listed
 from fakescan.scan.run import RunFolder
-from fakescan.sources import new_since, open_source
+from fakescan.sources.allowed_prefixes import only_below
+from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, ManifestReader, conform, write_manifest
+from fakescan.sources.source import new_since, open_source
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from PIL import Image
 
-from fakescan.fetch import Fetcher
-from fakescan.manifest import ManifestReader
 from fakescan.scan.head_start import HeadStart
 from fakescan.scan.priority import FEED, yield_to
 from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, RESULT_SCHEMA, PartSummary, decoded_schema, examples, tally
 from fakescan.scan.shards import Sharding, part_name
+from fakescan.sources.fetch import Fetcher
+from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.objects import put_atomic, read_bytes
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact

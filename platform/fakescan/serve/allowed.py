@@ -7,8 +7,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from fakescan.serve.scan_state import ScanRefusedError
+from fakescan.sources.url_list import LIST_EXTENSIONS
 from fakescan.storage.url import file_path, scheme_of
-from fakescan.user_manifest import LIST_EXTENSIONS
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/]*)(?:/(?P<path>.*))?")
 _MAGIC = re.compile(r"[*?\[\]{}\\]|::")

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from fakescan.engine.contract import Ask
-from fakescan.manifest import ManifestReader, write_manifest
 from fakescan.scan.rows import RESULT_SCHEMA
 from fakescan.scan.run import Identity, RunFile, RunFolder, Selection, new_run
 from fakescan.scan.shards import part_name
 from fakescan.scan.stages import part_bytes
+from fakescan.sources.manifest import ManifestReader, write_manifest
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.store import Store
 from fakevlm.preprocess import ImageSpec

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fakescan.manifest import ManifestReader
 from fakescan.scan.run import RunFolder
+from fakescan.sources.manifest import ManifestReader
 from fakevlm.errors import ErrorCode
 from tests.conftest import Bucket, new_bucket
 from tests.drill_images import MAX_BYTES, MAX_PIXELS, POISON_RGB, DrillImage, Fate, drill_images

@@ -8,7 +8,6 @@ import pytest
 
 from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.engine.contract import Ask
-from fakescan.manifest import write_manifest
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import Pipeline
@@ -16,7 +15,8 @@ from fakescan.scan.rows import PartSummary
 from fakescan.scan.shards import Sharding
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
 from fakescan.settings.replicas import Replicas
-from fakescan.sources import open_source
+from fakescan.sources.manifest import write_manifest
+from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 

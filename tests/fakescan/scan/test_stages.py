@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fakescan.manifest import write_manifest
 from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, JUDGED_SCHEMA, PartSummary, Tally, decoded_schema
 from fakescan.scan.shards import Sharding
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write, part_bytes
-from fakescan.sources import open_source
+from fakescan.sources.manifest import write_manifest
+from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
 from fakevlm.preprocess import ImageSpec, decode
 

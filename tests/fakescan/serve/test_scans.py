@@ -26,7 +26,6 @@ from ray._raylet import Config
 from ray.job_submission import JobDetails
 
 from fakescan.engine.config import FakeConfig, VllmConfig
-from fakescan.name_filter import expand_braces, has_pattern
 from fakescan.scan.rows import COUNTS_KEY, Tally
 from fakescan.scan.run import RunFolder
 from fakescan.scan.shards import part_name
@@ -38,6 +37,7 @@ from fakescan.serve.scan_job import command, environment, store_settings
 from fakescan.serve.scan_progress import Budget, Progress, ProgressReader
 from fakescan.serve.scans import Counts, ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
 from fakescan.settings import scan_config
+from fakescan.sources.name_filter import expand_braces, has_pattern
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path
 from fakevlm.errors import UserError

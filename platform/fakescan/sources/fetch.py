@@ -13,7 +13,7 @@ from operator import itemgetter
 
 import pyarrow as pa
 
-from fakescan.parquet_source import read_images
+from fakescan.sources.parquet import read_images
 from fakescan.storage.errors import classify, is_transient, store_errors
 from fakescan.storage.io_loop import io_loop
 from fakescan.storage.store import Store

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
-from fakescan.manifest import ENTRY_SCHEMA
+from fakescan.sources.manifest import ENTRY_SCHEMA
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact

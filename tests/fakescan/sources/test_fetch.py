@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fakescan.fetch import Fetched, Fetcher
-from fakescan.manifest import MANIFEST_SCHEMA
-from fakescan.sources import open_source
+from fakescan.sources.fetch import Fetched, Fetcher
+from fakescan.sources.manifest import MANIFEST_SCHEMA
+from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode
 from tests.conftest import Bucket, new_bucket
@@ -183,7 +183,7 @@ class TestS3:
     def test_process_ends_without_a_word(self, s3_bucket: Bucket) -> None:
         s3_bucket.put("a.jpg", b"a")
         code = (
-            "import pickle, sys; from tests.fakescan.test_fetch import *; "
+            "import pickle, sys; from tests.fakescan.sources.test_fetch import *; "
             "store = pickle.load(sys.stdin.buffer); t = listed(sys.argv[1], store); "
             "print(Fetcher(store).fetch(t)[0].num_bytes)"
         )

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fakescan import listing
-from fakescan.manifest import ENTRY_SCHEMA, ManifestReader, conform, write_manifest
-from fakescan.name_filter import expand_braces, split_pattern
-from fakescan.sources import Source, new_since, open_source
+from fakescan.sources import listing
+from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, conform, write_manifest
+from fakescan.sources.name_filter import expand_braces, split_pattern
+from fakescan.sources.source import Source, new_since, open_source
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket, new_bucket

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fakescan.sources.uri_set import UriSet
 from fakescan.storage.objects import list_names, patiently, put_atomic, read_bytes
 from fakescan.storage.store import Store, is_local
 from fakescan.storage.url import redact
-from fakescan.uri_set import UriSet
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)

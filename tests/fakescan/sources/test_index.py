@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fakescan.index import build_index
-from fakescan.manifest import ManifestReader
+from fakescan.sources.index import build_index
+from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket, new_bucket

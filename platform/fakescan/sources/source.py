@@ -10,17 +10,17 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fakescan.listing import list_objects
-from fakescan.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
-from fakescan.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
-from fakescan.parquet_source import image_column, open_parquet, parquet_entries
+from fakescan.sources.listing import list_objects
+from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
+from fakescan.sources.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
+from fakescan.sources.parquet import image_column, open_parquet, parquet_entries
+from fakescan.sources.tar import tar_entries
+from fakescan.sources.uri_set import UriSet
+from fakescan.sources.url_list import LIST_EXTENSIONS, read_user_manifest, uri_column
 from fakescan.storage.errors import store_errors
 from fakescan.storage.preflight import check_readable, explain
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path, redact, scheme_of
-from fakescan.tar_source import tar_entries
-from fakescan.uri_set import UriSet
-from fakescan.user_manifest import LIST_EXTENSIONS, read_user_manifest, uri_column
 from fakevlm.errors import UserError
 
 Kind = Literal["objects", "tar", "parquet", "list", "manifest"]

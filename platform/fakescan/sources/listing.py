@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
-from fakescan.manifest import ENTRY_SCHEMA
+from fakescan.sources.manifest import ENTRY_SCHEMA
 from fakescan.storage.objects import patiently
 from fakescan.storage.store import Store, is_local, is_s3
 from fakescan.storage.transport.base import LOCAL_ETAG, entry_etag, normal_etag

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 
-from fakescan.manifest import ENTRY_SCHEMA, conform
-from fakescan.parquet_source import open_parquet
+from fakescan.sources.manifest import ENTRY_SCHEMA, conform
+from fakescan.sources.parquet import open_parquet
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact, scheme_of

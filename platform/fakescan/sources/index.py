@@ -3,8 +3,8 @@
 import itertools
 import logging
 
-from fakescan.manifest import ManifestInfo, ManifestReader, write_manifest
-from fakescan.sources import new_since, open_source
+from fakescan.sources.manifest import ManifestInfo, ManifestReader, write_manifest
+from fakescan.sources.source import new_since, open_source
 from fakescan.storage.preflight import check_writable
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from fakescan.manifest import ENTRY_SCHEMA
+from fakescan.sources.manifest import ENTRY_SCHEMA
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store, is_local
 from fakescan.storage.transport.base import LOCAL_ETAG, entry_etag

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakescan.manifest import (
+from fakescan.sources.manifest import (
     ENTRY_SCHEMA,
     MANIFEST_SCHEMA,
     ROW_GROUP_ROWS,
@@ -23,9 +23,9 @@ from fakescan.manifest import (
     conform,
     write_manifest,
 )
+from fakescan.sources.uri_set import UriSet
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.store import Store
-from fakescan.uri_set import UriSet
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fakescan.below import only_below
+from fakescan.sources.allowed_prefixes import only_below
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit
