@@ -6,7 +6,7 @@ evaluation that the same submission resumes.
 
 import sys
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 
 if __name__ == "__main__":
     main(["evaluate", *sys.argv[1:]])

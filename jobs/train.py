@@ -6,7 +6,7 @@ that the same submission resumes from its last checkpoint.
 
 import sys
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 
 if __name__ == "__main__":
     main(["train", *sys.argv[1:]])

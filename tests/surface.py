@@ -27,7 +27,7 @@ def surface() -> dict[str, Any]:
 
 
 def _commands() -> dict[str, Any]:
-    from fakescan.cli import cli
+    from fakescan.cli.main import cli
 
     found: dict[str, Any] = {}
 
@@ -61,7 +61,7 @@ def _parameter(parameter: click.Parameter) -> dict[str, Any]:
 
 def _exit_statuses() -> dict[str, int]:
     """Of commands that end at once, and of the three ways in which any may fail."""
-    from fakescan.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+    from fakescan.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 
     found = {"failed": EXIT_FAILED, "usage": EXIT_USAGE, "interrupted": EXIT_INTERRUPTED}
     return found | {f"fakescan {line}".strip(): _status(line.split()) for line in _COMMAND_LINES}
@@ -76,7 +76,7 @@ _COMMAND_LINES = (
 
 
 def _status(arguments: list[str]) -> int:
-    from fakescan.cli import main
+    from fakescan.cli.main import main
 
     on_sigterm = signal.getsignal(signal.SIGTERM)
     quiet = io.StringIO()

@@ -100,7 +100,7 @@ def test_wheel_holds_both_packages_and_nothing_else(wheel: zipfile.ZipFile) -> N
 def test_wheel_works_where_the_repository_is_not(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import fakevlm, fakescan.cli, platform;"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import fakevlm, fakescan.cli.main, platform;"
         "print(fakevlm.__file__, fakescan.__file__, platform.system())"
     )
     model_side, ray_side, system = run_python("-c", code).split()
@@ -123,7 +123,7 @@ def test_help_of_the_console_script_does_without_the_model_libraries() -> None:
     assert done.returncode == 0, done.stderr
     assert "scan" in done.stdout
     imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert "fakescan.cli" in imported
+    assert "fakescan.cli.main" in imported
     assert not imported & {"torch", "torchvision", "transformers", "vllm", "ray"}
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fakescan.data_report import Counting
 from fakescan.evaluate.benchmark import Labelled, read_images
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.pictures import read_picture
 from fakescan.storage.store import Store
+from fakescan.terminal.counting import Counting
 from fakevlm.errors import UserError
 from fakevlm.metrics.near_duplicates import LEAST_QUALITY, Bits, hash_image, near_duplicates
 

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from fakescan.cli.flags import store_from_flags
 from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
-from fakescan.flags import store_from_flags
 from fakescan.settings.yaml_file import check_job_output, one_line
 from fakevlm.errors import UserError
 from fakevlm.metrics.distortion import parse_conditions

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fakescan.cluster import connect
-from fakescan.data_report import Counting
 from fakescan.forge.config import ForgeConfig
 from fakescan.forge.folder import Folder, Part
 from fakescan.forge.photographs import find_photographs
 from fakescan.forge.work import Work, forge_photograph
+from fakescan.terminal.counting import Counting
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)

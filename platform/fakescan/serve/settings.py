@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fakescan.flags import engine_setting, joined_store, store_settings
+from fakescan.cli.flags import engine_setting, joined_store, store_settings
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.link import APP_NAME
 from fakescan.settings.yaml_file import one_line, read_yaml

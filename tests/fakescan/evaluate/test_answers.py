@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from fakescan.evaluate.answers import run_answers
 from fakescan.evaluate.config import EvaluateConfig
 from fakevlm.errors import UserError

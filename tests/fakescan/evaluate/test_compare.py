@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from fakescan.evaluate.benchmark import Benchmark, Labelled
 from fakescan.evaluate.compare import compare
 from fakescan.evaluate.config import EvaluateConfig

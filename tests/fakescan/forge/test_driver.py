@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from fakevlm.data.checks import check_records
 from fakevlm.data.dataset import open_dataset
 from fakevlm.forge import families_for, family_of

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from fakescan.scan.run import RunFolder
 from fakescan.storage.store import Store
 from fakevlm.forge import family_of

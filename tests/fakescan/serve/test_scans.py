@@ -25,6 +25,7 @@ from ray._private.authentication.authentication_token_setup import ensure_token_
 from ray._raylet import Config
 from ray.job_submission import JobDetails
 
+from fakescan.cli.scan_settings import scan_config
 from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.scan.rows import COUNTS_KEY, Tally
 from fakescan.scan.run import RunFolder
@@ -36,7 +37,6 @@ from fakescan.serve.job_server import JobServer
 from fakescan.serve.scan_job import command, environment, store_settings
 from fakescan.serve.scan_progress import Budget, Progress, ProgressReader
 from fakescan.serve.scans import Counts, ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
-from fakescan.settings import scan_config
 from fakescan.sources.name_filter import expand_braces, has_pattern
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path

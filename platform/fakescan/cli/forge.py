@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.store_flags import store_options
+from fakescan.cli.store_flags import store_options
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def forge(context: click.Context, /, ray_address: str | None, **flags: Any) -> N
 def _config(flags: dict[str, Any]) -> "ForgeConfig":
     from pydantic import ValidationError
 
-    from fakescan.flags import store_from_flags
+    from fakescan.cli.flags import store_from_flags
     from fakescan.forge.config import ForgeConfig
     from fakescan.settings.yaml_file import one_line
     from fakevlm.data.split import parse_shares

@@ -1,16 +1,10 @@
-"""What a person sees of `fakescan data`: problems by kind, tables, and how far a long check is."""
+"""What a person sees of `fakescan data`: problems by kind, and tables."""
 
 import json
-import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from fakescan.terminal.live_display import LINE_S
 from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.data.problem import Problem, ProblemKind
 from fakevlm.data.record import FAKE, REAL, SEVERITIES, Record
@@ -115,41 +109,6 @@ def print_splits(output: str, records: Sequence[Record], splits: Iterable[Split]
     if warnings:
         reason = "sources are too big to be divided better; see docs/data.md on `source`"
         print(f"warning: {'; '.join(warnings)}: {reason}")
-
-
-class Counting:
-    """How far a check is, on stderr: a bar on a terminal, a line every few seconds elsewhere. A context manager."""
-
-    def __init__(self, what: str, total: int) -> None:
-        self._what, self._total, self._count = what, total, 0
-        self._console = Console(file=sys.stderr, highlight=False)
-        self._said_at = 0.0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=self._console, transient=True)
-        self._task = self._progress.add_task(what, total=total)
-
-    def __enter__(self) -> "Counting":
-        if self._console.is_terminal:
-            self._progress.start()
-        else:
-            self._say()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._progress.stop()
-
-    def one_more(self) -> None:
-        """Count one."""
-        self._count += 1
-        if self._console.is_terminal:
-            self._progress.advance(self._task)
-        elif time.monotonic() - self._said_at >= LINE_S:
-            self._say()
-
-    def _say(self) -> None:
-        self._said_at = time.monotonic()
-        self._console.print(f"{self._what} {self._count:,}/{self._total:,}", soft_wrap=True)
 
 
 def _count_cells(count: Count) -> tuple[str, str, str, str, str]:

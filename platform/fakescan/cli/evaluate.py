@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fakescan.store_flags import store_options
+from fakescan.cli.store_flags import store_options
 
 
 def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,9 +73,9 @@ def evaluate(
     Runs the scan's own pipeline, so that its numbers are those of production. The same command again resumes.
     """
     if compare is not None:
+        from fakescan.cli.flags import store_from_flags
         from fakescan.evaluate.compare import compare as difference
         from fakescan.evaluate.compare import print_comparison
-        from fakescan.flags import store_from_flags
 
         print_comparison(difference(*compare, store_from_flags("output", flags)))
         return

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fakescan.store_flags import store_options
+from fakescan.cli.store_flags import store_options
 
 
 @click.command()

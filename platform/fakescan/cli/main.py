@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from fakescan.data_cli import data
+from fakescan.cli.data import data
+from fakescan.cli.evaluate import calibrate, evaluate
+from fakescan.cli.keys import keys
+from fakescan.cli.serve import serve
+from fakescan.cli.store_flags import store_options
+from fakescan.cli.train import train
 from fakescan.errors import JobFailedError
-from fakescan.evaluate_cli import calibrate, evaluate
-from fakescan.keys_cli import keys
-from fakescan.serve_cli import serve
-from fakescan.store_flags import store_options
-from fakescan.train_cli import train
 from fakevlm import __version__
 from fakevlm.errors import UserError
 
@@ -104,7 +104,7 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
     SOURCE is a folder, a URL prefix (s3://, gs://, az://, https:// list), a manifest, Parquet with images, or tar
     shards. The same command again resumes.
     """
-    from fakescan.settings import scan_config
+    from fakescan.cli.scan_settings import scan_config
 
     settings = scan_config(config, flags)
     from fakescan.scan.driver import run_scan
@@ -153,7 +153,7 @@ def _report(outcome: "Outcome") -> None:
 @store_options("output", "the manifest")
 def index(source: str, output: str, globs: tuple[str, ...], extensions: str | None, **flags: Any) -> None:
     """List SOURCE once and write its manifest, which `scan` takes as a source."""
-    from fakescan.flags import split_extensions, store_from_flags
+    from fakescan.cli.flags import split_extensions, store_from_flags
     from fakescan.sources.index import build_index
 
     info = build_index(
@@ -206,7 +206,7 @@ def compact(run: str, **flags: Any) -> None:
 
 def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
     """The folder of a run that is to be read, after one request that finds wrong credentials and addresses."""
-    from fakescan.flags import store_from_flags
+    from fakescan.cli.flags import store_from_flags
     from fakescan.scan.run import RunFolder
     from fakescan.storage.preflight import check_readable
 
@@ -221,6 +221,3 @@ cli.add_command(evaluate)
 cli.add_command(keys)
 cli.add_command(serve)
 cli.add_command(train)
-
-if __name__ == "__main__":
-    main()

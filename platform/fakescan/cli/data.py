@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.forge_cli import forge
-from fakescan.store_flags import store_options
+from fakescan.cli.forge import forge
+from fakescan.cli.store_flags import store_options
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def validate(
 
     Without --split all splits of a folder are checked, also against each other.
     """
-    from fakescan.data_report import print_problems, write_problems
+    from fakescan.cli.data_report import print_problems, write_problems
     from fakevlm.data.checks import check_records
 
     splits = _splits(location, split, record_format, flags, strict=False)
@@ -82,7 +82,7 @@ def validate(
 @store_options("data", "the dataset")
 def stats(location: str, split: str | None, record_format: str, **flags: Any) -> None:
     """Show what is in DATA: categories, labels, image sizes, answers."""
-    from fakescan.data_report import print_stats
+    from fakescan.cli.data_report import print_stats
     from fakevlm.data.stats import dataset_stats
 
     for dataset in _splits(location, split, record_format, flags, strict=True):
@@ -104,7 +104,7 @@ def split_command(
 
     Images stay where they are; FOLDER must be in the same store as DATA.
     """
-    from fakescan.data_report import print_splits
+    from fakescan.cli.data_report import print_splits
     from fakescan.storage.objects import put_atomic
     from fakescan.storage.preflight import check_writable
     from fakescan.storage.url import scheme_of
@@ -148,7 +148,7 @@ def _place(location: str, flags: dict[str, Any]) -> "tuple[AbstractFileSystem, s
 
 
 def _store(flags: dict[str, Any]) -> "Store":
-    from fakescan.flags import store_from_flags
+    from fakescan.cli.flags import store_from_flags
 
     return store_from_flags("data", flags)
 
@@ -157,8 +157,8 @@ def _image_problems(dataset: "Dataset", *, decode: bool, processes: int | None) 
     """Images that are missing, empty or, with `decode`, damaged."""
     import os
 
-    from fakescan.data_report import Counting
     from fakescan.scan.config import ScanConfig
+    from fakescan.terminal.counting import Counting
     from fakevlm.data.images import check_decoding, check_presence
 
     absent = check_presence(dataset)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fakescan.flags import engine_setting, joined_store, split_extensions, store_settings
+from fakescan.cli.flags import engine_setting, joined_store, split_extensions, store_settings
 from fakescan.scan.config import ScanConfig
 from fakescan.settings.yaml_file import check_job_output, one_line, read_yaml
 from fakevlm.errors import UserError

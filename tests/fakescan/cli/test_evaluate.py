@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from tests.fakevlm.data.labelled import fields, write_dataset
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from fakescan.scan.run import RunFolder
 from fakescan.storage.store import Store
 from tests.conftest import Bucket

@@ -7,7 +7,7 @@ import click
 
 
 def store_options(name: str, what: str) -> Callable[[Any], Any]:
-    """The flags --NAME-endpoint, -profile, -region, -anon and -option, for `fakescan.flags.store_from_flags`."""
+    """The flags --NAME-endpoint, -profile, -region, -anon and -option, for `fakescan.cli.flags.store_from_flags`."""
 
     def decorate(command: Any) -> Any:
         for option in (

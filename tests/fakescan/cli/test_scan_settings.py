@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from fakescan.cli.flags import split_extensions, store_from_flags
+from fakescan.cli.scan_settings import scan_config
 from fakescan.engine.config import FakeConfig, VllmConfig
-from fakescan.flags import split_extensions, store_from_flags
 from fakescan.scan.config import ScanConfig
-from fakescan.settings import scan_config
 from fakescan.settings.replicas import Replicas
 from fakevlm.errors import UserError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from tests.striped import settings
 
 pytestmark = pytest.mark.unit

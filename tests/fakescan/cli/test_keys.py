@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from fakescan.serve.keys import KeyRing, read_keys
 
 pytestmark = pytest.mark.unit
@@ -105,7 +105,7 @@ def test_bad_use_is_one_line(
 
 def test_the_commands_start_light() -> None:
     code = (
-        "import sys, fakescan.keys_cli\n"
+        "import sys, fakescan.cli.keys\n"
         "print(sorted({'asyncio', 'ssl', 'numpy', 'ray', 'pydantic', 'fakescan.serve'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fakescan.cli import main
+from fakescan.cli.main import main
 from fakevlm.data.dataset import open_dataset
 from tests.conftest import Bucket
 from tests.fakevlm.data.labelled import fields, png, write_dataset
@@ -199,7 +199,7 @@ def test_the_commands_load_nothing_heavy(tmp_path: Path) -> None:
     root = write_dataset(tmp_path, ITEMS)
     program = f"""
 import sys
-from fakescan.cli import main
+from fakescan.cli.main import main
 try:
     main(["data", "stats", {str(root)!r}])
 except SystemExit as done:
