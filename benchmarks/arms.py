@@ -16,7 +16,7 @@ from benchmarks.process_tree import watched
 from benchmarks.report import ROOT
 from benchmarks.scan_process import Job
 from benchmarks.stamps import read_stamps
-from fakescan.scan.rows import PartSummary
+from fakescan.run.schema import PartSummary
 
 TIMEOUT_S = 900.0
 

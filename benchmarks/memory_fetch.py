@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from fakescan.scan.rows import FETCHED_SCHEMA
+from fakescan.run.schema import FETCHED_SCHEMA
 from fakescan.scan.stages import Fetch
 from fakevlm.preprocess import ImageSpec
 

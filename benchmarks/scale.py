@@ -25,9 +25,9 @@ import numpy as np
 from benchmarks.process_tree import watched
 from benchmarks.report import ROOT, Report
 from benchmarks.scale_process import entries
-from fakescan.scan.run import RunFolder
-from fakescan.scan.shards import part_name
-from fakescan.scan.verify import verify
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_name
+from fakescan.run.verify import verify
 from fakescan.sources.manifest import write_manifest
 from fakescan.storage.store import Store
 from fakevlm.testing.tiny import build_tiny

@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 
 from benchmarks.memory_fetch import BEGUN, SPEC, MemoryFetch
 from benchmarks.process_tree import resident_bytes
+from fakescan.run.schema import PartSummary
 from fakescan.scan import driver
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.rows import PartSummary
 from fakescan.scan.stages import Decode
 from fakescan.storage.store import Store
 
@@ -55,9 +55,9 @@ def entries(rows: int) -> Iterator[pa.Table]:
 def plan(folder: Path, rows: int) -> dict[str, Any]:
     """Write the manifest, list what is done, make the dataset; times in seconds, memory of this process in bytes."""
     from fakescan.cluster import connect
+    from fakescan.run.folder import RunFolder
+    from fakescan.run.parts import DEFAULT_SHARD_ROWS, Sharding, missing, part_names
     from fakescan.scan.ledger import remote_ledger
-    from fakescan.scan.run import RunFolder
-    from fakescan.scan.shards import DEFAULT_SHARD_ROWS, Sharding, missing, part_names
     from fakescan.sources.manifest import write_manifest
 
     marks = [time.monotonic()]
@@ -90,9 +90,9 @@ def pipeline(folder: Path, rows: int) -> Any:
     """The pipeline of a scan with the simulated engine, without running it."""
     from fakescan.engine.config import FakeConfig
     from fakescan.engine.contract import Ask
+    from fakescan.run.parts import DEFAULT_SHARD_ROWS, Sharding
     from fakescan.scan.judge import JudgeSettings
     from fakescan.scan.pipeline import Pipeline
-    from fakescan.scan.shards import DEFAULT_SHARD_ROWS, Sharding
     from fakescan.scan.stages import RunPlace, Write
     from fakescan.settings.replicas import Replicas
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fakescan.scan.rows import PartSummary
+from fakescan.run.schema import PartSummary
 
 WARM = 8
 """One part in this many, the first ones, belongs to the start-up."""

@@ -18,7 +18,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fakescan.scan.run import RunFolder
+from fakescan.run.folder import RunFolder
 from fakescan.storage.objects import list_names
 
 SCRIPT = str(Path(sys.executable).with_name("fakescan"))

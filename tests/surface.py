@@ -146,10 +146,10 @@ def _plain(field: Any) -> Any:
 
 
 def _run_folder() -> dict[str, Any]:
-    from fakescan.scan.compact import CompactIndex
-    from fakescan.scan.rows import COUNTS_KEY, RESULT_SCHEMA, Tally
-    from fakescan.scan.run import RunFile
-    from fakescan.scan.shards import part_name
+    from fakescan.run.compact import CompactIndex
+    from fakescan.run.folder import RunFile
+    from fakescan.run.parts import part_name
+    from fakescan.run.schema import COUNTS_KEY, RESULT_SCHEMA, Tally
     from fakescan.sources.manifest import MANIFEST_SCHEMA, ManifestInfo
     from fakescan.train.board import Note
 

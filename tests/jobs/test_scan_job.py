@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fakescan.scan.run import RunFolder
-from fakescan.scan.verify import verify
+from fakescan.run.folder import RunFolder
+from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from tests.jobs.conftest import Jobs, wait
 

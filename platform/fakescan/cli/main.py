@@ -19,8 +19,8 @@ from fakevlm import __version__
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
+    from fakescan.run.folder import RunFolder
     from fakescan.scan.driver import Outcome
-    from fakescan.scan.run import RunFolder
 
 EXIT_USAGE = 2
 EXIT_FAILED = 1
@@ -174,7 +174,7 @@ def index(source: str, output: str, globs: tuple[str, ...], extensions: str | No
 @store_options("output", "the run")
 def verify(run: str, **flags: Any) -> None:
     """Check that RUN accounts for every row of its manifest exactly once."""
-    from fakescan.scan.verify import verify as check
+    from fakescan.run.verify import verify as check
 
     found = check(_run_folder(run, flags))
     for problem in found.problems[:20]:
@@ -197,7 +197,7 @@ def verify(run: str, **flags: Any) -> None:
 @store_options("output", "the run")
 def compact(run: str, **flags: Any) -> None:
     """Merge the parts of a finished RUN into few big files under RUN/compact."""
-    from fakescan.scan.compact import compact as merge
+    from fakescan.run.compact import compact as merge
 
     index = merge(_run_folder(run, flags))
     rows = sum(file.rows for file in index.files)
@@ -207,7 +207,7 @@ def compact(run: str, **flags: Any) -> None:
 def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
     """The folder of a run that is to be read, after one request that finds wrong credentials and addresses."""
     from fakescan.cli.flags import store_from_flags
-    from fakescan.scan.run import RunFolder
+    from fakescan.run.folder import RunFolder
     from fakescan.storage.preflight import check_readable
 
     store = store_from_flags("output", flags)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from fakescan.evaluate.benchmark import Labelled
 from fakescan.evaluate.config import EvaluateConfig
+from fakescan.run.folder import RunFile, RunFolder
+from fakescan.run.parts import part_name
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
-from fakescan.scan.listed import Listed
-from fakescan.scan.run import RunFile, RunFolder
-from fakescan.scan.shards import part_name
+from fakescan.scan.explicit_images import Listed
 from fakescan.sources.manifest import conform
 from fakescan.storage.objects import read_bytes
 from fakescan.storage.url import redact

@@ -16,16 +16,16 @@ from fakescan.cluster import connect
 from fakescan.engine.config import FakeConfig
 from fakescan.engine.contract import Ask
 from fakescan.errors import JobFailedError
+from fakescan.run.folder import Identity, RunFile, RunFolder, refuse_change
+from fakescan.run.parts import missing, part_name, part_names
+from fakescan.run.schema import COUNTS_KEY, PartSummary, Tally
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.explicit_images import Listed
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
-from fakescan.scan.listed import Listed
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline, engine_cpus
 from fakescan.scan.prepare import ask_of, check, start_run
 from fakescan.scan.progress import Display
-from fakescan.scan.rows import COUNTS_KEY, PartSummary, Tally
-from fakescan.scan.run import Identity, RunFile, RunFolder, refuse_change
-from fakescan.scan.shards import missing, part_name, part_names
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
 from fakescan.storage.lease import Lease
 from fakescan.storage.url import redact, scheme_of

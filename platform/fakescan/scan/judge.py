@@ -20,9 +20,9 @@ from fakescan.engine.contract import Ask, Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import open_engine
 from fakescan.engine.model import open_model
 from fakescan.engine.vllm_setup import Device
+from fakescan.run.schema import JUDGED_SCHEMA
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.priority import CPU_ENGINE, yield_to
-from fakescan.scan.rows import JUDGED_SCHEMA
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
 from fakevlm.verdict import decide, score_tokens

@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.engine.config import EngineConfig, FakeConfig, VllmConfig
+from fakescan.run.schema import PartSummary
 from fakescan.scan.head_start import HeadStart
 from fakescan.scan.judge import Judge, JudgeSettings
-from fakescan.scan.rows import PartSummary
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.settings.replicas import Replicas
 

@@ -4,11 +4,11 @@ from fakescan.engine.contract import Ask
 from fakescan.engine.factory import check_installed
 from fakescan.engine.judging_options import chosen_calibration, with_threshold
 from fakescan.engine.model import model_name, open_model
+from fakescan.run.folder import Identity, RunFile, RunFolder, new_run
+from fakescan.run.parts import part_names, part_shard, shard_rows_for
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.listed import Listed
-from fakescan.scan.run import Identity, RunFile, RunFolder, new_run
+from fakescan.scan.explicit_images import Listed
 from fakescan.scan.selection import write_run_manifest
-from fakescan.scan.shards import part_names, part_shard, shard_rows_for
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import redact
 from fakevlm.checkpoint.checkpoint import Checkpoint, self_test

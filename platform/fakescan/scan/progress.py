@@ -4,7 +4,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from fakescan.scan.rows import PartSummary, Tally
+from fakescan.run.schema import PartSummary, Tally
 from fakescan.terminal.duration import duration
 from fakescan.terminal.live_display import LiveDisplay
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.listed import Listed
-from fakescan.scan.run import RunFolder
+from fakescan.scan.explicit_images import Listed
 from fakescan.sources.allowed_prefixes import only_below
 from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, ManifestReader, conform, write_manifest
 from fakescan.sources.source import new_since, open_source

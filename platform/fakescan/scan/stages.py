@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from PIL import Image
 
+from fakescan.run.parts import Sharding, part_name
+from fakescan.run.schema import COUNTS_KEY, FETCHED_SCHEMA, RESULT_SCHEMA, PartSummary, decoded_schema, examples, tally
 from fakescan.scan.head_start import HeadStart
 from fakescan.scan.priority import FEED, yield_to
-from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, RESULT_SCHEMA, PartSummary, decoded_schema, examples, tally
-from fakescan.scan.shards import Sharding, part_name
 from fakescan.sources.fetch import Fetcher
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.objects import put_atomic, read_bytes

@@ -56,7 +56,7 @@ class Budget:
 
 
 class _RunFile(BaseModel):
-    """What of run.json is of interest; `fakescan.scan.run.RunFile` says what it means."""
+    """What of run.json is of interest; `fakescan.run.folder.RunFile` says what it means."""
 
     rows: int
     shard_rows: int

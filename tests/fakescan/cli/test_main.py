@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakescan.cli.main import main
-from fakescan.scan.run import RunFolder
+from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from tests.conftest import Bucket
 from tests.fakescan.scan.conftest import make_run

@@ -8,7 +8,7 @@ import pytest
 from fakescan.engine.contract import Ask
 from fakescan.evaluate.benchmark import Labelled
 from fakescan.evaluate.judged import COLUMNS, Judged
-from fakescan.scan.run import RunFile, new_run
+from fakescan.run.folder import RunFile, new_run
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration, decide
 from tests.fakescan.scan.conftest import identity

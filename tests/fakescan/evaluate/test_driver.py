@@ -13,9 +13,9 @@ from fakescan.evaluate.calibrate import run_calibration
 from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
 from fakescan.evaluate.driver import Evaluation, run_evaluation
 from fakescan.evaluate.judged import read_rows
+from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
-from fakescan.scan.run import RunFolder
 from fakescan.storage.store import Store
 from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import read_card

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from fakescan.engine.contract import Ask
-from fakescan.scan.rows import RESULT_SCHEMA
-from fakescan.scan.run import Identity, RunFile, RunFolder, Selection, new_run
-from fakescan.scan.shards import part_name
+from fakescan.run.folder import Identity, RunFile, RunFolder, Selection, new_run
+from fakescan.run.parts import part_name
+from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.scan.stages import part_bytes
 from fakescan.sources.manifest import ManifestReader, write_manifest
 from fakescan.storage.objects import put_atomic

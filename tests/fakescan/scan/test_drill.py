@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fakescan.scan.run import RunFolder
+from fakescan.run.folder import RunFolder
 from fakescan.sources.manifest import ManifestReader
 from fakevlm.errors import ErrorCode
 from tests.conftest import Bucket, new_bucket

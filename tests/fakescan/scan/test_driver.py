@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from fakescan.cli.main import main
-from fakescan.scan.run import RunFolder
+from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from fakevlm.forge import family_of
 from tests.drill_images import POISON_RGB

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from fakescan.scan.run import RunFolder
+from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from tests.conftest import Bucket, new_bucket
 from tests.scan_process import ScanProcess, fakescan, part_names, read_rows, running

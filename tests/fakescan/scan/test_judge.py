@@ -14,10 +14,10 @@ import pytest
 from fakescan.engine.config import FakeConfig
 from fakescan.engine.contract import Ask, Judgement
 from fakescan.engine.simulated import pretend
+from fakescan.run.schema import JUDGED_SCHEMA, decoded_schema
 from fakescan.scan.judge import POISON, Judge, JudgeSettings, _Gate
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.poison import SHARD_DEATHS, SPLIT
-from fakescan.scan.rows import JUDGED_SCHEMA, decoded_schema
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError

@@ -8,11 +8,11 @@ import pytest
 
 from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.engine.contract import Ask
+from fakescan.run.parts import Sharding
+from fakescan.run.schema import PartSummary
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import Pipeline
-from fakescan.scan.rows import PartSummary
-from fakescan.scan.shards import Sharding
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
 from fakescan.settings.replicas import Replicas
 from fakescan.sources.manifest import write_manifest

@@ -8,9 +8,9 @@ import pytest
 
 from fakescan.engine.contract import Ask
 from fakescan.engine.model import model_name
+from fakescan.run.folder import Identity, RunFolder
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.prepare import ask_of, check, start_run
-from fakescan.scan.run import Identity, RunFolder
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from fakescan.run.schema import PartSummary
 from fakescan.scan.progress import Display, Pace
-from fakescan.scan.rows import PartSummary
 from fakescan.terminal.duration import duration
 
 pytestmark = pytest.mark.unit

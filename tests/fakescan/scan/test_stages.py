@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fakescan.scan.rows import COUNTS_KEY, FETCHED_SCHEMA, JUDGED_SCHEMA, PartSummary, Tally, decoded_schema
-from fakescan.scan.shards import Sharding
+from fakescan.run.parts import Sharding
+from fakescan.run.schema import COUNTS_KEY, FETCHED_SCHEMA, JUDGED_SCHEMA, PartSummary, Tally, decoded_schema
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write, part_bytes
 from fakescan.sources.manifest import write_manifest
 from fakescan.sources.source import open_source
@@ -196,7 +196,7 @@ def test_rows_in_any_order_make_the_same_part(place: RunPlace) -> None:
 
 
 def part_columns() -> list[str]:
-    from fakescan.scan.rows import RESULT_SCHEMA
+    from fakescan.run.schema import RESULT_SCHEMA
 
     return list(RESULT_SCHEMA.names)
 

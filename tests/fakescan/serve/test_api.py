@@ -28,7 +28,7 @@ def events(text: str) -> list[tuple[str, dict]]:
 
 
 def test_the_same_images_score_online_as_offline(client: httpx.Client, tmp_path: Path) -> None:
-    from fakescan.scan.run import RunFolder
+    from fakescan.run.folder import RunFolder
     from fakescan.storage.store import Store
 
     fakescan("scan", PAIRS[0].parent, "--output", tmp_path / "run")

@@ -27,10 +27,10 @@ from ray.job_submission import JobDetails
 
 from fakescan.cli.scan_settings import scan_config
 from fakescan.engine.config import FakeConfig, VllmConfig
-from fakescan.scan.rows import COUNTS_KEY, Tally
-from fakescan.scan.run import RunFolder
-from fakescan.scan.shards import part_name
-from fakescan.scan.verify import verify
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_name
+from fakescan.run.schema import COUNTS_KEY, Tally
+from fakescan.run.verify import verify
 from fakescan.serve.allowed import allowed_source
 from fakescan.serve.config import Scans
 from fakescan.serve.job_server import JobServer

@@ -7,8 +7,8 @@ import pytest
 
 from fakescan.engine.config import FakeConfig, VllmConfig
 from fakescan.engine.contract import Ask
+from fakescan.run.folder import Identity, RunFolder, new_run, refuse_change
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.run import Identity, RunFolder, new_run, refuse_change
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError

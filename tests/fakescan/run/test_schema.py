@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fakescan.scan.rows import RESULT_SCHEMA, PartSummary, Tally, decoded_schema, examples, tally
+from fakescan.run.schema import RESULT_SCHEMA, PartSummary, Tally, decoded_schema, examples, tally
 
 pytestmark = pytest.mark.unit
 

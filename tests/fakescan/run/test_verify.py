@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fakescan.scan.rows import RESULT_SCHEMA, Tally
-from fakescan.scan.run import RunFolder
-from fakescan.scan.verify import verify
+from fakescan.run.folder import RunFolder
+from fakescan.run.schema import RESULT_SCHEMA, Tally
+from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket

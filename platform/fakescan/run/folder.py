@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import fakevlm
 from fakescan.engine.config import EngineConfig
 from fakescan.engine.contract import Ask
+from fakescan.run.parts import Sharding
+from fakescan.run.schema import SCHEMA_VERSION
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.listed import Listed
-from fakescan.scan.rows import SCHEMA_VERSION
-from fakescan.scan.shards import Sharding
+from fakescan.scan.explicit_images import Listed
 from fakescan.storage.objects import put_atomic, read_bytes
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from fakescan.scan.rows import RESULT_SCHEMA
-from fakescan.scan.run import RunFolder
-from fakescan.scan.shards import missing, part_name, part_names
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import missing, part_name, part_names
+from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.scan.stages import RunPlace
 from fakescan.storage.objects import list_names, put_atomic
 from fakescan.storage.url import redact

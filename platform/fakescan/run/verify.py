@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fakescan.scan.rows import RESULT_SCHEMA, Tally, tally
-from fakescan.scan.run import RunFile, RunFolder
-from fakescan.scan.shards import part_name, part_names, part_shard
+from fakescan.run.folder import RunFile, RunFolder
+from fakescan.run.parts import part_name, part_names, part_shard
+from fakescan.run.schema import RESULT_SCHEMA, Tally, tally
 from fakescan.scan.stages import RunPlace
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.url import redact, redact_text

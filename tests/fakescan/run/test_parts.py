@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from fakescan.scan.shards import Sharding, missing, part_name, part_names, part_shard, shard_rows_for
+from fakescan.run.parts import Sharding, missing, part_name, part_names, part_shard, shard_rows_for
 
 pytestmark = pytest.mark.unit
 

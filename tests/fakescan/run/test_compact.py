@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fakescan.scan.compact import compact
-from fakescan.scan.run import RunFolder
+from fakescan.run.compact import compact
+from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
