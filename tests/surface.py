@@ -93,9 +93,9 @@ def _settings() -> dict[str, Any]:
     from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
     from fakescan.forge.config import ForgeConfig
     from fakescan.scan.config import ScanConfig
+    from fakescan.serve.api.uploads import Options
     from fakescan.serve.config import ServeConfig
-    from fakescan.serve.scan_state import ScanRequest
-    from fakescan.serve.uploads import Options
+    from fakescan.serve.scans.state import ScanRequest
     from fakescan.train.config import TrainConfig
 
     models = {
@@ -176,11 +176,11 @@ def _http() -> dict[str, Any]:
     from fastapi import FastAPI
 
     from fakescan.engine.config import FakeConfig
-    from fakescan.serve.admission import PUBLIC
-    from fakescan.serve.api import make_app
+    from fakescan.serve.api.routes import make_app
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.detector import Detector
-    from fakescan.serve.metrics import GateMetrics
+    from fakescan.serve.gate.auth import PUBLIC
+    from fakescan.serve.gate.metrics import GateMetrics
     from fakescan.serve.problem import STATUS
 
     async def admit(mark: str) -> bool:
@@ -211,8 +211,8 @@ def _entry_points() -> dict[str, Any]:
     from importlib import import_module
 
     from fakescan.serve.app import CONFIG_VARIABLE
-    from fakescan.serve.link import APP_VARIABLE
-    from fakescan.serve.settings import GATE, GATE_VARIABLE, IMPORT_PATH
+    from fakescan.serve.gate.control_client import APP_VARIABLE
+    from fakescan.serve.serve_file import GATE, GATE_VARIABLE, IMPORT_PATH
 
     found = []
     for path in (IMPORT_PATH, GATE):

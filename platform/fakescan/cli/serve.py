@@ -30,7 +30,7 @@ def serve(verbose: bool, /, config: Path | None, ray_address: str | None, print_
 
     Needs --keys or --no-auth. Ctrl-C stops; SIGHUP reads --config again and rolls out what has changed.
     """
-    from fakescan.serve.settings import serve_file, server_of
+    from fakescan.serve.serve_file import serve_file, server_of
 
     server = server_of(config, flags)
     if print_config:

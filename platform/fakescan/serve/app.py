@@ -16,9 +16,9 @@ from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.direct import WholeAnswer, WholeRequest, run_whole
-from fakescan.serve.link import REPLICA, WARDEN, Marks
-from fakescan.serve.warden import Warden
+from fakescan.serve.gate.control_actor import Warden
+from fakescan.serve.gate.control_client import REPLICA, WARDEN, Marks
+from fakescan.serve.gate.fast_path import WholeAnswer, WholeRequest, run_whole
 from fakescan.settings.yaml_file import one_line
 from fakevlm.errors import UserError
 
@@ -36,8 +36,8 @@ class Replica:
     def __init__(self, config: ServeConfig, warden: Any) -> None:
         """Load, and prove it with a verdict: until then Serve sends no request here."""
         from fakescan.serve.detector import Detector
-        from fakescan.serve.memory import give_back_large_blocks
-        from fakescan.serve.scans import ScanJobs
+        from fakescan.serve.malloc import give_back_large_blocks
+        from fakescan.serve.scans.jobs import ScanJobs
 
         give_back_large_blocks()
         self._detector = Detector(config)
@@ -53,7 +53,7 @@ class Replica:
             )
         self._marks = Marks(warden)
 
-        from fakescan.serve.api import make_app
+        from fakescan.serve.api.routes import make_app
 
         self._app = make_app(self._detector, self._scans, self._marks.accept)
 
@@ -113,7 +113,7 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
 def __getattr__(name: str) -> Application:
     if name != "app":
         raise AttributeError(name)
-    from fakescan.serve.settings import read_serve_file
+    from fakescan.serve.serve_file import read_serve_file
 
     file = os.environ.get(CONFIG_VARIABLE)
     if not file:

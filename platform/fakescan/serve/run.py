@@ -23,9 +23,9 @@ from fakescan.engine.judging_options import chosen_calibration
 from fakescan.engine.model import model_name, open_model
 from fakescan.errors import JobFailedError
 from fakescan.serve.config import ServeConfig
+from fakescan.serve.gate.control_client import APP_NAME, REPLICA
 from fakescan.serve.keys import read_keys
-from fakescan.serve.link import APP_NAME, REPLICA
-from fakescan.serve.settings import PROXY_ENVIRONMENT, Server
+from fakescan.serve.serve_file import PROXY_ENVIRONMENT, Server
 from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
 from fakevlm.errors import UserError
 

@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
-from fakescan.serve.scan_state import ScanRefusedError
+from fakescan.serve.scans.state import ScanRefusedError
 from fakescan.storage.url import redact_text
 
 T = TypeVar("T")

@@ -31,12 +31,12 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name
 from fakescan.run.schema import COUNTS_KEY, Tally
 from fakescan.run.verify import verify
-from fakescan.serve.allowed import allowed_source
 from fakescan.serve.config import Scans
-from fakescan.serve.job_server import JobServer
-from fakescan.serve.scan_job import command, environment, store_settings
-from fakescan.serve.scan_progress import Budget, Progress, ProgressReader
-from fakescan.serve.scans import Counts, ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
+from fakescan.serve.scans.allowed_prefixes import allowed_source
+from fakescan.serve.scans.command import command, environment, store_settings
+from fakescan.serve.scans.job_server import JobServer
+from fakescan.serve.scans.jobs import Counts, ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
+from fakescan.serve.scans.progress import Budget, Progress, ProgressReader
 from fakescan.sources.name_filter import expand_braces, has_pattern
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path
@@ -697,7 +697,7 @@ IN_AN_ACTOR = """
 import json, sys, ray
 from fakescan.engine.config import FakeConfig
 from fakescan.serve.config import Scans
-from fakescan.serve.scans import ScanJobs, ScanRequest
+from fakescan.serve.scans.jobs import ScanJobs, ScanRequest
 from fakescan.storage.store import Store
 
 @ray.remote(num_cpus=0)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fakescan.serve.config import Limits
+from fakescan.serve.gate.rate_limit import Lease, Rate
 from fakescan.serve.keys import KeyRing
-from fakescan.serve.limiter import Lease, Rate
 
 
 @dataclass(frozen=True)

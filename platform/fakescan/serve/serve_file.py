@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from fakescan.cli.flags import engine_setting, joined_store, store_settings
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.link import APP_NAME
+from fakescan.serve.gate.control_client import APP_NAME
 from fakescan.settings.yaml_file import one_line, read_yaml
 from fakevlm.errors import UserError
 

@@ -15,13 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fakescan.serve.chat import ChatRequest, chat
-from fakescan.serve.detect import Detection, detect, too_slow
+from fakescan.serve.api.chat import ChatRequest, chat
+from fakescan.serve.api.detect import Detection, detect, too_slow
+from fakescan.serve.api.uploads import Options, read_request
 from fakescan.serve.detector import Detector
-from fakescan.serve.headers import KEY_NAME, OURS, PASS, REQUEST_ID
+from fakescan.serve.internal_headers import KEY_NAME, OURS, PASS, REQUEST_ID
 from fakescan.serve.problem import Problem
-from fakescan.serve.scans import ScanJobs, ScanRefusedError, ScanRequest, ScanState
-from fakescan.serve.uploads import Options, read_request
+from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState
 from fakescan.settings.yaml_file import one_line
 from fakevlm import __version__
 from fakevlm.image_file import FORMATS

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fakescan.serve import limiter
-from fakescan.serve.limiter import Bucket, Lease, LeasedLimiter, Rate, SharedLimiter
+from fakescan.serve.gate import rate_limit as limiter
+from fakescan.serve.gate.rate_limit import Bucket, Lease, LeasedLimiter, Rate, SharedLimiter
 
 pytestmark = pytest.mark.unit
 

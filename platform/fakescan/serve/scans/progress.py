@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel
 
-from fakescan.serve.scan_state import Counts
+from fakescan.serve.scans.state import Counts
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact

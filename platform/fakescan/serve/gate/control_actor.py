@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 from fakescan.serve.config import ServeConfig
+from fakescan.serve.gate.gate_state import View
+from fakescan.serve.gate.rate_limit import Lease, Rate, SharedLimiter
 from fakescan.serve.keys import KeyFile, KeyRing, WatchedKeys
-from fakescan.serve.limiter import Lease, Rate, SharedLimiter
-from fakescan.serve.view import View
 
 
 class Warden:

@@ -11,12 +11,12 @@ from typing import Any
 from ray.job_submission import JobDetails, JobStatus
 
 from fakescan.engine.config import EngineConfig
-from fakescan.serve.allowed import allowed_source, place_of
 from fakescan.serve.config import Scans
-from fakescan.serve.job_server import JobServer
-from fakescan.serve.scan_job import command, environment, store_settings
-from fakescan.serve.scan_progress import NOTHING_DONE, Budget, Progress, ProgressReader
-from fakescan.serve.scan_state import Counts, Refusal, ScanRefusedError, ScanRequest, ScanState, Status
+from fakescan.serve.scans.allowed_prefixes import allowed_source, place_of
+from fakescan.serve.scans.command import command, environment, store_settings
+from fakescan.serve.scans.job_server import JobServer
+from fakescan.serve.scans.progress import NOTHING_DONE, Budget, Progress, ProgressReader
+from fakescan.serve.scans.state import Counts, Refusal, ScanRefusedError, ScanRequest, ScanState, Status
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact_text, scheme_of
 from fakevlm.errors import UserError

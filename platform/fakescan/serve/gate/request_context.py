@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Send
 
-from fakescan.serve.headers import OURS, REQUEST_ID, TALLY
+from fakescan.serve.internal_headers import OURS, REQUEST_ID, TALLY
+from fakescan.serve.outcome_header import read_tally
 from fakescan.serve.problem import Problem
-from fakescan.serve.tally import read_tally
 
 _LINGER_S = 2.0
 """Seconds for which the rest of a refused body is read and thrown away."""

@@ -13,7 +13,8 @@ import time
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fakescan.serve.admission import (
+from fakescan.serve.config import Limits
+from fakescan.serve.gate.auth import (
     check_length,
     forwarded_headers,
     is_public,
@@ -22,13 +23,15 @@ from fakescan.serve.admission import (
     request_id_of,
     too_large,
 )
-from fakescan.serve.config import Limits
-from fakescan.serve.direct import Direct, WholeRequest, is_whole, status_of, until_gone
-from fakescan.serve.limiter import LeasedLimiter
-from fakescan.serve.metrics import GateMetrics
+from fakescan.serve.gate.control_client import WardenLink
+from fakescan.serve.gate.fast_path import Direct, WholeRequest, is_whole, status_of, until_gone
+from fakescan.serve.gate.gate_state import View, ViewSource
+from fakescan.serve.gate.metrics import GateMetrics
+from fakescan.serve.gate.rate_limit import LeasedLimiter
+from fakescan.serve.gate.request_context import Answer, GoneError, Visit
+from fakescan.serve.gate.uvicorn_protocol import bound_heads
+from fakescan.serve.malloc import give_back_large_blocks
 from fakescan.serve.problem import Problem
-from fakescan.serve.view import View, ViewSource
-from fakescan.serve.visit import Answer, GoneError, Visit
 
 logger = logging.getLogger("ray.serve.fakescan")
 
@@ -44,10 +47,6 @@ _GRACE_S = 2.0
 
 def middleware() -> list[Middleware]:
     """What RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH calls in every proxy."""
-    from fakescan.serve.heads import bound_heads
-    from fakescan.serve.link import WardenLink
-    from fakescan.serve.memory import give_back_large_blocks
-
     bound_heads()
     give_back_large_blocks()
     link = WardenLink()

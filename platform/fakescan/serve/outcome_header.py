@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fakescan.serve.headers import TALLY
+from fakescan.serve.internal_headers import TALLY
 
 if TYPE_CHECKING:  # the proxy reads tallies, and should not load what an engine needs
     from fakescan.serve.detector import Result

@@ -5,12 +5,12 @@ import secrets
 from collections.abc import Iterable
 
 from fakescan.serve.config import Limits
-from fakescan.serve.headers import KEY_NAME, PASS, REQUEST_ID
+from fakescan.serve.gate.gate_state import View
+from fakescan.serve.gate.rate_limit import Rate
+from fakescan.serve.gate.request_context import Visit
+from fakescan.serve.internal_headers import KEY_NAME, PASS, REQUEST_ID
 from fakescan.serve.keys import Key
-from fakescan.serve.limiter import Rate
 from fakescan.serve.problem import Problem
-from fakescan.serve.view import View
-from fakescan.serve.visit import Visit
 
 Headers = Iterable[tuple[bytes, bytes]]
 

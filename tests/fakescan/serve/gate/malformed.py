@@ -1,7 +1,7 @@
 """Requests that no honest client sends: damaged images, broken forms and JSON, odd headers, and no HTTP at all.
 
-Every request follows from its number alone. To look at one: `python -m tests.fakescan.serve.malformed 4711 > request`,
-and to send it: `nc 127.0.0.1 8000 < request`.
+Every request follows from its number alone. To look at one:
+`python -m tests.fakescan.serve.gate.malformed 4711 > request`, and to send it: `nc 127.0.0.1 8000 < request`.
 """
 
 import base64

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from fakescan.engine.contract import Ask
-from fakescan.serve.detect import too_slow
+from fakescan.serve.api.detect import too_slow
 from fakescan.serve.detector import Detector, Result, Upload, refusal
+from fakescan.serve.outcome_header import tally_header
 from fakescan.serve.problem import Problem
-from fakescan.serve.tally import tally_header
 
 
 class ImageUrl(BaseModel):

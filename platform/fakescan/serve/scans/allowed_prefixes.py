@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from fakescan.serve.scan_state import ScanRefusedError
+from fakescan.serve.scans.state import ScanRefusedError
 from fakescan.sources.url_list import LIST_EXTENSIONS
 from fakescan.storage.url import file_path, scheme_of
 

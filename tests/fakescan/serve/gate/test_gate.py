@@ -18,16 +18,17 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from fakescan.serve import gate as gate_module
-from fakescan.serve import heads, visit
 from fakescan.serve.config import Limits
-from fakescan.serve.direct import WholeAnswer, WholeRequest, run_whole
-from fakescan.serve.gate import Gate
-from fakescan.serve.heads import BoundedProtocol
+from fakescan.serve.gate import middleware as gate_module
+from fakescan.serve.gate import request_context as visit
+from fakescan.serve.gate import uvicorn_protocol as heads
+from fakescan.serve.gate.fast_path import WholeAnswer, WholeRequest, run_whole
+from fakescan.serve.gate.gate import Gate
+from fakescan.serve.gate.gate_state import View
+from fakescan.serve.gate.rate_limit import Lease, Rate, SharedLimiter
+from fakescan.serve.gate.uvicorn_protocol import BoundedProtocol
 from fakescan.serve.keys import KeyEdit, KeyFile, KeyRing
-from fakescan.serve.limiter import Lease, Rate, SharedLimiter
 from fakescan.serve.problem import Problem
-from fakescan.serve.view import View
 
 pytestmark = pytest.mark.unit
 

@@ -8,10 +8,10 @@ import time
 from collections import deque
 from typing import Any
 
-from fakescan.serve.direct import WholeAnswer, WholeRequest
-from fakescan.serve.limiter import Lease, Rate
+from fakescan.serve.gate.fast_path import WholeAnswer, WholeRequest
+from fakescan.serve.gate.gate_state import View
+from fakescan.serve.gate.rate_limit import Lease, Rate
 from fakescan.serve.problem import Problem
-from fakescan.serve.view import View
 
 logger = logging.getLogger("ray.serve.fakescan")
 

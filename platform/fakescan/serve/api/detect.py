@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
+from fakescan.serve.api.uploads import Asked
 from fakescan.serve.detector import Detector, Judged, Result, Upload, refusal
+from fakescan.serve.outcome_header import tally_header
 from fakescan.serve.problem import Problem
-from fakescan.serve.tally import tally_header
-from fakescan.serve.uploads import Asked
 
 
 class Timings(BaseModel):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.fakescan.serve.malformed import Malformed, malformed
+from tests.fakescan.serve.gate.malformed import Malformed, malformed
 from tests.serve_process import PAIRS, Served
 
 pytestmark = pytest.mark.cluster

@@ -1,0 +1,1 @@
+"""Scans that clients start over HTTP, as Ray jobs."""
