@@ -151,7 +151,7 @@ def _run_folder() -> dict[str, Any]:
     from fakescan.run.parts import part_name
     from fakescan.run.schema import COUNTS_KEY, RESULT_SCHEMA, Tally
     from fakescan.sources.manifest import MANIFEST_SCHEMA, ManifestInfo
-    from fakescan.train.board import Note
+    from fakescan.train.metrics_actor import Note
 
     return {
         "parts": [f"parts/{part_name(7)}"],

@@ -89,7 +89,7 @@ def evaluate(
 
     config = evaluate_config(flags)
     from fakescan.evaluate.driver import run_evaluation
-    from fakescan.evaluate.files import METRICS, REPORT
+    from fakescan.evaluate.results import METRICS, REPORT
     from fakescan.evaluate.table import print_results
 
     done = run_evaluation(config, ray_address=ray_address, verbose=verbose)

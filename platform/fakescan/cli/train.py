@@ -27,8 +27,8 @@ def train(verbose: bool, /, config: Path, changes: tuple[str, ...], ray_address:
 
 
 def _report(done: Any) -> None:
-    from fakescan.train.board import LOG
-    from fakescan.train.run import PLOT, TENSORBOARD
+    from fakescan.train.folder import PLOT, TENSORBOARD
+    from fakescan.train.metrics_actor import LOG
 
     notes = done.notes
     if not notes:

@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from fakescan.evaluate.benchmark import Labelled, read_images
 from fakescan.evaluate.config import EvaluateConfig
-from fakescan.evaluate.files import METRICS
 from fakescan.evaluate.measure import measure_texts
-from fakescan.evaluate.results import Scores, Texts, scores
+from fakescan.evaluate.results import METRICS, Scores, Texts, scores
 from fakescan.evaluate.table import named, percent, span, text_remarks
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_writable

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from fakescan.evaluate.files import IMAGES, METRICS
-from fakescan.evaluate.results import Results
+from fakescan.evaluate.results import IMAGES, METRICS, Results
 from fakescan.storage.objects import read_bytes
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact

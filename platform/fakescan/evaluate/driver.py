@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import find_duplicates, read_training
-from fakescan.evaluate.files import IMAGES, METRICS, REPORT
 from fakescan.evaluate.judged import Judged, judge
 from fakescan.evaluate.measure import measure
 from fakescan.evaluate.report import render
-from fakescan.evaluate.results import Results
+from fakescan.evaluate.results import IMAGES, METRICS, REPORT, Results
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_readable, check_writable
 from fakevlm.errors import UserError

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fakescan.storage.store import Store
+
 
 def report(folder: Path, metrics: dict[str, Any]) -> None:
     """Hand this worker's files to Ray Train, which puts those of all workers into one folder of the run."""
@@ -38,3 +40,20 @@ def _local() -> Any:
     import pyarrow.fs
 
     return pyarrow.fs.LocalFileSystem()
+
+
+def arrow_filesystem(store: Store, url: str) -> Any:
+    """Arrow's view of the file system for `url`. It pickles as the store, so that each process opens its own."""
+    import pyarrow.fs
+
+    class Handler(pyarrow.fs.FSSpecHandler):  # type: ignore[misc]
+        """Of Arrow's, but for how it pickles."""
+
+        def __reduce__(self) -> Any:
+            return _handler, (store, url)
+
+    return pyarrow.fs.PyFileSystem(Handler(store.filesystem(url)[0]))
+
+
+def _handler(store: Store, url: str) -> Any:
+    return arrow_filesystem(store, url).handler

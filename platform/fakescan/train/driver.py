@@ -13,14 +13,14 @@ from typing import Any
 from fakescan.cluster import connect
 from fakescan.errors import JobFailedError
 from fakescan.storage.url import file_path, scheme_of
-from fakescan.train.arrow_store import arrow_filesystem
-from fakescan.train.board import Note, remote_board
 from fakescan.train.check import Ready, check, checkpoint_bytes, memory_per_worker
+from fakescan.train.checkpoints import arrow_filesystem
 from fakescan.train.config import TrainConfig
 from fakescan.train.export import FOLDER
+from fakescan.train.folder import TrainFolder, joined
 from fakescan.train.loop import Job, train_worker
+from fakescan.train.metrics_actor import Note, remote_board
 from fakescan.train.progress import TrainDisplay
-from fakescan.train.run import TrainFolder, joined
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)

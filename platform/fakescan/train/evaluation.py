@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fakescan.train.engines import Stepper
 from fakescan.train.feed import Samples
+from fakescan.train.stepper import Stepper
 from fakevlm.data.collate import IGNORED, Text
 from fakevlm.metrics.classification import accuracy, auroc, f1
 

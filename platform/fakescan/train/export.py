@@ -9,7 +9,7 @@ from typing import Any
 
 from fakescan.storage.url import redact
 from fakescan.train.config import TrainConfig
-from fakescan.train.engines import Stepper
+from fakescan.train.stepper import Stepper
 from fakevlm.checkpoint.checkpoint import CARD, Card, Checkpoint, write_card
 from fakevlm.checkpoint.export import write_weights
 

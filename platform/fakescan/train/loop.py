@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from fakescan.engine.model import open_model
-from fakescan.train.board import LOG, Note, log_lines, read_log
 from fakescan.train.checkpoints import fetch, report
 from fakescan.train.config import TrainConfig
-from fakescan.train.engines import DeepSpeedStepper, Stepper, TorchStepper, deepspeed_config, prepare_environment
 from fakescan.train.evaluation import evaluate
 from fakescan.train.export import export
 from fakescan.train.feed import Samples, steps
+from fakescan.train.metrics_actor import LOG, Note, log_lines, read_log
 from fakescan.train.model import load
 from fakescan.train.plan import PADDING, Plan, learning_rate
+from fakescan.train.stepper import DeepSpeedStepper, Stepper, TorchStepper, deepspeed_config, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.data.collate import IGNORED, Batch, TrainingText

@@ -5,7 +5,7 @@ from typing import TextIO
 
 from fakescan.terminal.duration import duration
 from fakescan.terminal.live_display import LiveDisplay
-from fakescan.train.board import Note
+from fakescan.train.metrics_actor import Note
 
 _STEPS = 50
 """Steps over which the pace is averaged."""

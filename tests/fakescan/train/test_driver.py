@@ -17,7 +17,7 @@ import pytest
 
 from fakescan.train.config import TrainConfig
 from fakescan.train.driver import run_train
-from fakescan.train.run import TrainFolder
+from fakescan.train.folder import TrainFolder
 from fakevlm.checkpoint.checkpoint import open_checkpoint
 from fakevlm.errors import UserError
 from tests.striped import settings

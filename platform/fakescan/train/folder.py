@@ -11,8 +11,8 @@ from typing import Any
 from fakescan.storage.lease import TRAINING, Lease
 from fakescan.storage.objects import put_atomic, read_bytes
 from fakescan.storage.url import redact
-from fakescan.train.board import LOG, Note, log_lines, read_log
 from fakescan.train.config import UNBOUND, TrainConfig
+from fakescan.train.metrics_actor import LOG, Note, log_lines, read_log
 from fakevlm.errors import UserError
 
 SETTINGS, PLOT, TENSORBOARD = "train.json", "metrics.png", "tensorboard"
