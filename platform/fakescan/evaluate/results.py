@@ -21,6 +21,9 @@ from fakevlm.metrics.classification import (
 from fakevlm.metrics.reliability import brier, confidence_ece, ece
 from fakevlm.verdict import Verdict
 
+METRICS, IMAGES, REPORT = "metrics.json", "images.parquet", "report.html"
+"""Names of the files that an evaluation leaves in its folder."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
