@@ -91,7 +91,7 @@ def account(report: Report, run: RunFolder, rows: int) -> None:
     checked = verify(run)
     for problem in checked.problems[:5]:
         print(problem)
-    report.require("rows accounted for, as a share", checked.tally.rows / rows if not checked.problems else 0.0, 1.0)
+    report.require("rows accounted for, as a share", checked.counts.rows / rows if not checked.problems else 0.0, 1.0)
 
 
 def growth_mb(memory: list[tuple[int, int]]) -> float | None:

@@ -88,8 +88,8 @@ def plan(folder: Path, rows: int) -> dict[str, Any]:
 
 def pipeline(folder: Path, rows: int) -> Any:
     """The pipeline of a scan with the simulated engine, without running it."""
-    from fakescan.engine.config import FakeConfig
-    from fakescan.engine.contract import Ask
+    from fakescan.engine.config import SimulatedConfig
+    from fakescan.engine.contract import JudgingOptions
     from fakescan.run.parts import DEFAULT_SHARD_ROWS, Sharding
     from fakescan.scan.judge import JudgeSettings
     from fakescan.scan.pipeline import Pipeline
@@ -97,7 +97,9 @@ def pipeline(folder: Path, rows: int) -> Any:
     from fakescan.settings.replicas import Replicas
 
     place = RunPlace("plan", str(folder), Store(), Sharding(rows, DEFAULT_SHARD_ROWS))
-    judge = JudgeSettings(FakeConfig(), "cpu", "", Store(), "fake-engine", "", Ask(), "plan", DEFAULT_SHARD_ROWS)
+    judge = JudgeSettings(
+        SimulatedConfig(), "cpu", "", Store(), "fake-engine", "", JudgingOptions(), "plan", DEFAULT_SHARD_ROWS
+    )
     fetch = MemoryFetch(place, Store(), 2**26, 32, 60.0, False)
     return Pipeline(fetch, Decode(SPEC, 10**8), judge, Write(place), Replicas(), 0.0, DEFAULT_SHARD_ROWS)
 

@@ -26,7 +26,7 @@ from benchmarks.arms import Arms, Finished, ScanRun
 from benchmarks.images import ImageSet, image_set
 from benchmarks.report import ROOT, Report, median, ratios
 from benchmarks.steady import feed_cpu_ms, replica_rate, steady_window
-from fakescan.engine.config import FakeConfig
+from fakescan.engine.config import SimulatedConfig
 from fakevlm.testing.tiny import build_tiny
 from tests.storage_server import SeaweedServer
 
@@ -189,7 +189,7 @@ def loop(arms: Arms, report: Report) -> None:
 
 def scan_gpu(settings: argparse.Namespace, arms: Arms, report: Report) -> None:
     """Arm d: engines that sleep."""
-    engine = FakeConfig(max_num_seqs=settings.gpu_seqs, step_s=settings.gpu_step_s, tokens=settings.gpu_tokens)
+    engine = SimulatedConfig(max_num_seqs=settings.gpu_seqs, step_s=settings.gpu_step_s, tokens=settings.gpu_tokens)
     replicas = settings.gpu_replicas
     run = arms.scan(
         "small",

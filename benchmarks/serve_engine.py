@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.contract import Ask, Engine, Explain, Judgement
+from fakescan.engine.contract import Engine, Explain, Judgement, JudgingOptions
 from fakescan.engine.factory import open_engine
 from fakescan.engine.judging_options import chosen_calibration
 from fakescan.engine.model import open_model
@@ -52,11 +52,11 @@ def main(plan: EnginePlan) -> list[dict[str, Any]]:
     config = ServeConfig(no_auth=True)
     checkpoint = open_model(config.model, config.model_store)
     calibration = chosen_calibration(checkpoint, config.calibration, config.model_store)
-    engine = open_engine(config.engine, checkpoint, Ask(explain="all", calibration=calibration), "cpu")
+    engine = open_engine(config.engine, checkpoint, JudgingOptions(explain="all", calibration=calibration), "cpu")
     images, decode_ms = decode_all(plan, checkpoint, config.limits.max_pixels)
     found = []
     for explain, concurrency in itertools.product(plan.explain, plan.concurrency):
-        ask = Ask(explain=explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
+        ask = JudgingOptions(explain=explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
         measured = measure(engine, images, ask, concurrency, plan)
         found.append({"explain": explain, "concurrency": concurrency, "decode_ms": decode_ms, **measured})
     engine.close()
@@ -74,7 +74,7 @@ def decode_all(plan: EnginePlan, checkpoint: Checkpoint, max_pixels: int) -> tup
 
 
 def measure(
-    engine: Engine, images: list[NDArray[np.uint8]], ask: Ask, concurrency: int, plan: EnginePlan
+    engine: Engine, images: list[NDArray[np.uint8]], ask: JudgingOptions, concurrency: int, plan: EnginePlan
 ) -> dict[str, Any]:
     """Images a second, milliseconds from submitting to the judgement, and CPU milliseconds per image."""
     answered: queue.SimpleQueue[tuple[float, Future[Judgement]]] = queue.SimpleQueue()

@@ -93,7 +93,7 @@ def _settings() -> dict[str, Any]:
     from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
     from fakescan.forge.config import ForgeConfig
     from fakescan.scan.config import ScanConfig
-    from fakescan.serve.api.uploads import Options
+    from fakescan.serve.api.uploads import DetectOptions
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.scans.state import ScanRequest
     from fakescan.train.config import TrainConfig
@@ -106,7 +106,7 @@ def _settings() -> dict[str, Any]:
         "forge": ForgeConfig,
         "serve": ServeConfig,
         "POST /v1/scans": ScanRequest,
-        "POST /v1/detect": Options,
+        "POST /v1/detect": DetectOptions,
     }
     return {name: _keys(model) for name, model in models.items()}
 
@@ -149,20 +149,20 @@ def _run_folder() -> dict[str, Any]:
     from fakescan.run.compact import CompactIndex
     from fakescan.run.folder import RunFile
     from fakescan.run.parts import part_name
-    from fakescan.run.schema import COUNTS_KEY, RESULT_SCHEMA, Tally
+    from fakescan.run.schema import COUNTS_KEY, RESULT_SCHEMA, Counts
     from fakescan.sources.manifest import MANIFEST_SCHEMA, ManifestInfo
-    from fakescan.train.metrics_actor import Note
+    from fakescan.train.metrics_actor import StepMetrics
 
     return {
         "parts": [f"parts/{part_name(7)}"],
         "results": [f"{field.name}: {field.type}{'' if field.nullable else ', never null'}" for field in RESULT_SCHEMA],
         "metadata of a part": {key.decode(): value.decode() for key, value in RESULT_SCHEMA.metadata.items()},
-        "counts of a part": {COUNTS_KEY: json.loads(Tally().to_json())},
+        "counts of a part": {COUNTS_KEY: json.loads(Counts().to_json())},
         "manifest": [f"{field.name}: {field.type}" for field in MANIFEST_SCHEMA],
         "manifest.json": _keys(ManifestInfo),
         "run.json": _keys(RunFile),
         "compact/index.json": _keys(CompactIndex),
-        "metrics.jsonl": _keys(Note),
+        "metrics.jsonl": _keys(StepMetrics),
     }
 
 
@@ -175,7 +175,7 @@ def _error_codes() -> list[str]:
 def _http() -> dict[str, Any]:
     from fastapi import FastAPI
 
-    from fakescan.engine.config import FakeConfig
+    from fakescan.engine.config import SimulatedConfig
     from fakescan.serve.api.routes import make_app
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.detector import Detector
@@ -186,7 +186,7 @@ def _http() -> dict[str, Any]:
     async def admit(mark: str) -> bool:
         return True
 
-    detector = Detector(ServeConfig(no_auth=True, engine=FakeConfig()))
+    detector = Detector(ServeConfig(no_auth=True, engine=SimulatedConfig()))
     inner: Any = make_app(detector, _NoScans(), admit)  # type: ignore[arg-type]
     while not isinstance(inner, FastAPI):
         inner = inner._app

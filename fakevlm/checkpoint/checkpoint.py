@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fakevlm.checkpoint.converted import loadable_view, weights_sha256
+from fakevlm.checkpoint.converted import loadable_copy, weights_sha256
 from fakevlm.checkpoint.layout import check_shapes, read_json, read_weights, text_config, vision_config
 from fakevlm.checkpoint.location import cache_folder, resolve
 from fakevlm.checkpoint.tokens import PromptTokens
@@ -95,7 +95,7 @@ def open_checkpoint(
     stored = config.get("dtype") or config.get("torch_dtype") or text_config(config).get("torch_dtype")
     return Checkpoint(
         location=location,
-        path=loadable_view(folder, weights, additions, cache),
+        path=loadable_copy(folder, weights, additions, cache),
         prompt=card.prompt,
         calibration=card.calibration,
         image=image,

@@ -17,7 +17,7 @@ _CARD = "fakevlm.json"
 """Read from the original folder, so that a new calibration does not cost a new view."""
 
 
-def loadable_view(folder: Path, weights: Weights, additions: dict[str, Any], cache: Path) -> Path:
+def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cache: Path) -> Path:
     """Return a folder with the same checkpoint that vLLM and transformers load; `folder` itself where it does.
 
     vLLM 0.32 refuses the tensor names that transformers 5 saves, so a view has its weights renamed, or linked where

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.paths import path_fault
-from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import Record
 from fakevlm.prompt import IMAGE_TOKEN
 from fakevlm.verdict import Verdict, parse_answer
@@ -14,14 +14,14 @@ MAX_SIDE = 100_000
 """A width or height above it, in pixels, is taken for a mistake."""
 
 
-def check_records(splits: Sequence[Dataset]) -> list[Problem]:
+def check_records(splits: Sequence[Dataset]) -> list[DatasetProblem]:
     """What can be told of the splits of one dataset without their images, what could not be read included."""
-    problems: list[Problem] = []
+    problems: list[DatasetProblem] = []
     for dataset in splits:
         problems += dataset.faults
         for number, record in zip(dataset.numbers, dataset.records, strict=True):
             for kind, message in _faults(record, dataset.categories):
-                problems.append(Problem(kind, message, dataset.name, number, record.image))
+                problems.append(DatasetProblem(kind, message, dataset.name, number, record.image))
     return [*problems, *_conflicts(splits), *_leaks(splits)]
 
 
@@ -73,7 +73,7 @@ def _conversation_fault(record: Record) -> str | None:
     return None
 
 
-def _conflicts(splits: Sequence[Dataset]) -> Iterator[Problem]:
+def _conflicts(splits: Sequence[Dataset]) -> Iterator[DatasetProblem]:
     """Images that one record calls real and another fake, each image once."""
     seen: dict[tuple[str, str], tuple[int, str, int]] = {}
     told: set[tuple[str, str]] = set()
@@ -85,10 +85,10 @@ def _conflicts(splits: Sequence[Dataset]) -> Iterator[Problem]:
             if label != record.label and image not in told:
                 told.add(image)
                 message = f"label {record.label} here, {label} in {file} record {first}"
-                yield Problem(ProblemKind.CONFLICT, message, name, number, record.image)
+                yield DatasetProblem(ProblemKind.CONFLICT, message, name, number, record.image)
 
 
-def _leaks(splits: Sequence[Dataset]) -> Iterator[Problem]:
+def _leaks(splits: Sequence[Dataset]) -> Iterator[DatasetProblem]:
     """Images, and sources that records name, which stand in several splits: once for each split after the first."""
     seen: dict[tuple[str, str, str], tuple[str, int]] = {}
     told: set[tuple[str, str, str, str]] = set()
@@ -103,7 +103,7 @@ def _leaks(splits: Sequence[Dataset]) -> Iterator[Problem]:
                 if file != name and (*key, name) not in told:
                     told.add((*key, name))
                     message = f"{key[0]} {key[2]!r} stands in {file} record {first} too"
-                    yield Problem(ProblemKind.LEAK, message, name, number, record.image)
+                    yield DatasetProblem(ProblemKind.LEAK, message, name, number, record.image)
 
 
 def _shown(text: str) -> str:

@@ -19,7 +19,7 @@ IGNORED = -100
 """Label of a token that the loss leaves out."""
 
 
-class Text(NamedTuple):
+class TokenizedSample(NamedTuple):
     """One sample's tokens."""
 
     ids: NDArray[np.int64]
@@ -47,7 +47,7 @@ class Batch:
         return int((self.labels[:, 1:] != IGNORED).sum())
 
 
-class TrainingText:
+class Collator:
     """Makes samples for a checkpoint."""
 
     def __init__(self, folder: Path, prompt: PromptSpec, image_tokens: int) -> None:
@@ -62,7 +62,7 @@ class TrainingText:
         self._prefix = prompt.answer_prefix
         self._before = self._tokens.encode(self._prompt)
 
-    def encode(self, record: Record) -> Text:
+    def encode(self, record: Record) -> TokenizedSample:
         """The tokens of a record's answer after the checkpoint's prompt. Raises UserError naming the image.
 
         The checkpoint's own question is asked, whatever the record says: a model has one prompt.
@@ -76,7 +76,7 @@ class TrainingText:
         at = ids.index(self._image_token)
         image = [self._image_token] * self._image_tokens
         whole = [*ids[:at], *image, *ids[at + 1 :], self._end]
-        return Text(np.array(whole, dtype=np.int64), len(self._before) - 1 + self._image_tokens)
+        return TokenizedSample(np.array(whole, dtype=np.int64), len(self._before) - 1 + self._image_tokens)
 
     def prompt_ids(self, text: str) -> NDArray[np.int64]:
         """The tokens of a prompt with its image tokens, int64[length]."""
@@ -85,13 +85,15 @@ class TrainingText:
         image = [self._image_token] * self._image_tokens
         return np.array([*ids[:at], *image, *ids[at + 1 :]], dtype=np.int64)
 
-    def batch(self, texts: Sequence[Text], pixels: Sequence[Pixels], spec: ImageSpec, *, rows: int) -> Batch:
+    def batch(self, texts: Sequence[TokenizedSample], pixels: Sequence[Pixels], spec: ImageSpec, *, rows: int) -> Batch:
         """A batch of `rows` rows. Where there are fewer samples, rows without labels fill it up.
 
         With no sample at all the filling is the bare prompt, because every worker has to compute something.
         """
         real = len(texts)
-        filling = texts[0] if texts else Text(np.array([*self.prompt_ids(f"{self._prompt} {self._prefix}")]), 0)
+        filling = (
+            texts[0] if texts else TokenizedSample(np.array([*self.prompt_ids(f"{self._prompt} {self._prefix}")]), 0)
+        )
         chosen = [*texts, *[filling] * (rows - real)]
         length = max(len(text.ids) for text in chosen)
         input_ids = np.full((rows, length), self.pad, dtype=np.int64)
@@ -119,7 +121,7 @@ def normalise(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
 
-def lengths(encoder: TrainingText, records: Sequence[Record], max_length: int) -> Any:
+def lengths(encoder: Collator, records: Sequence[Record], max_length: int) -> Any:
     """Tokens of every record, int64[records]. Raises UserError for the longest where one is over `max_length`."""
     found = np.array([len(encoder.encode(record).ids) for record in records], dtype=np.int64)
     over = np.flatnonzero(found > max_length)

@@ -23,7 +23,7 @@ from fakevlm.data.paths import (
     records_file,
     splits_in,
 )
-from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.readers import READERS, Fault
 from fakevlm.data.record import CATEGORIES, Record
 from fakevlm.errors import ErrorCode, ImageError, UserError
@@ -55,7 +55,7 @@ class Dataset:
     """All that can be read, in the order of the file."""
     numbers: tuple[int, ...]
     """Position of each record in the file, from 1; the line in JSONL."""
-    faults: tuple[Problem, ...]
+    faults: tuple[DatasetProblem, ...]
     """What cannot be read; empty unless the dataset was opened for checking."""
     fs: AbstractFileSystem
     root: str
@@ -114,7 +114,7 @@ def open_dataset(
         raise UserError(f"format: {record_format!r} is not one of {', '.join(FORMATS)}")
     records: list[Record] = []
     numbers: list[int] = []
-    faults: list[Problem] = []
+    faults: list[DatasetProblem] = []
     with _without_gc():
         for number, found in _read(read_records_file(fs, path), path, chosen):
             if isinstance(found, Record):
@@ -123,7 +123,7 @@ def open_dataset(
             else:
                 faults.append(found)
     if not records and not faults:
-        faults.append(Problem(ProblemKind.FILE, "holds no records", posixpath.basename(path)))
+        faults.append(DatasetProblem(ProblemKind.FILE, "holds no records", posixpath.basename(path)))
     if strict and faults:
         more = f"; and {len(faults) - 1:,} more, see fakescan data validate" if len(faults) > 1 else ""
         raise UserError(f"data: {faults[0]}{more}")
@@ -149,21 +149,21 @@ def _without_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _read(data: bytes, path: str, chosen: Format) -> Iterator[tuple[int | None, Record | Problem]]:
+def _read(data: bytes, path: str, chosen: Format) -> Iterator[tuple[int | None, Record | DatasetProblem]]:
     """Each record, or why it is none."""
     name = posixpath.basename(path)
     for number, item in READERS[extension(path)](data):
         if isinstance(item, Fault):
             kind = ProblemKind.FILE if number is None else ProblemKind.RECORD
-            yield number, Problem(kind, item.message, name, number)
+            yield number, DatasetProblem(kind, item.message, name, number)
         elif not isinstance(item, dict):
             shown = repr(item)[:60]
-            yield number, Problem(ProblemKind.RECORD, f"is {shown}, not an object with fields", name, number)
+            yield number, DatasetProblem(ProblemKind.RECORD, f"is {shown}, not an object with fields", name, number)
         else:
             yield number, _record(item, name, number, chosen)
 
 
-def _record(item: dict[str, Any], name: str, number: int | None, chosen: Format) -> Record | Problem:
+def _record(item: dict[str, Any], name: str, number: int | None, chosen: Format) -> Record | DatasetProblem:
     image = item["image"] if isinstance(item.get("image"), str) else None
     try:
         return Record.model_validate(chosen.convert(item))
@@ -171,9 +171,9 @@ def _record(item: dict[str, Any], name: str, number: int | None, chosen: Format)
         errors = error.errors(include_url=False)
         talk = all(found["loc"][:1] == ("conversations",) for found in errors)
         kind = ProblemKind.CONVERSATION if talk else ProblemKind.RECORD
-        return Problem(kind, "; ".join(_describe(dict(found)) for found in errors[:4]), name, number, image)
+        return DatasetProblem(kind, "; ".join(_describe(dict(found)) for found in errors[:4]), name, number, image)
     except ValueError as error:
-        return Problem(ProblemKind.RECORD, _one_line(error), name, number, image)
+        return DatasetProblem(ProblemKind.RECORD, _one_line(error), name, number, image)
 
 
 def _describe(error: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from fsspec import AbstractFileSystem
 from fakevlm.checkpoint.location import remote_errors
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.paths import is_local, path_fault
-from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import Record
 from fakevlm.errors import ErrorCode, ImageError, UserError
 from fakevlm.image_file import read_image
@@ -28,7 +28,7 @@ _IN_FLIGHT = 8
 class Absent(NamedTuple):
     """What a look at the folders found."""
 
-    problems: list[Problem]
+    problems: list[DatasetProblem]
     paths: frozenset[str]
     """Paths of the images that are not there or hold no bytes."""
 
@@ -48,7 +48,7 @@ def check_presence(dataset: Dataset) -> Absent:
         absent.add(path)
         kind = ProblemKind.EMPTY if path in sizes else ProblemKind.MISSING
         message = f"{path} has no bytes" if path in sizes else f"there is no file {path}"
-        problems.append(Problem(kind, message, dataset.name, number, record.image))
+        problems.append(DatasetProblem(kind, message, dataset.name, number, record.image))
     return Absent(problems, frozenset(absent))
 
 
@@ -59,7 +59,7 @@ def check_decoding(
     max_pixels: int,
     processes: int,
     done: Callable[[], None] = lambda: None,
-) -> Iterator[Problem]:
+) -> Iterator[DatasetProblem]:
     """Decode each image once, but for those in `absent`, in `processes` processes; `done` is called after each.
 
     Also reports a width and height in the record that are not those of the file, in either order: some tools write
@@ -80,16 +80,16 @@ def check_decoding(
             done()
 
 
-def _examine(dataset: Dataset, decoders: "_Decoders", number: int, record: Record) -> Problem | None:
+def _examine(dataset: Dataset, decoders: "_Decoders", number: int, record: Record) -> DatasetProblem | None:
     try:
         width, height = decoders.size(dataset.read_image(record))
     except ImageError as error:
-        return Problem(ProblemKind.IMAGE, str(error), dataset.name, number, record.image)
+        return DatasetProblem(ProblemKind.IMAGE, str(error), dataset.name, number, record.image)
     said = (record.width, record.height)
     if None in said or said in ((width, height), (height, width)):
         return None
     message = f"the record says {said[0]} x {said[1]} pixels, the file has {width} x {height}"
-    return Problem(ProblemKind.SIZE, message, dataset.name, number, record.image)
+    return DatasetProblem(ProblemKind.SIZE, message, dataset.name, number, record.image)
 
 
 class _Decoders:

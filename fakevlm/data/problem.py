@@ -23,7 +23,7 @@ class ProblemKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class DatasetProblem:
     """One finding."""
 
     kind: ProblemKind

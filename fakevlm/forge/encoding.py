@@ -11,7 +11,7 @@ from PIL import Image
 
 from fakevlm.forge.forged import Pixels
 
-LEAST_COMMENT = 32
+MIN_COMMENT = 32
 """Bytes that the comment of the larger file of a pair takes, with its own header; even, as WebP needs it."""
 _PNG_KEYWORD = b"Comment\0"
 _JPEG_SEGMENT = 2 + 65535
@@ -71,7 +71,7 @@ def encode_pair(first: Pixels, second: Pixels, encoding: Encoding) -> tuple[byte
     An artifact changes how well a picture compresses; without the comment its file's size would give it away.
     """
     files = encode(first, encoding), encode(second, encoding)
-    size = max(map(len, files)) + LEAST_COMMENT
+    size = max(map(len, files)) + MIN_COMMENT
     padded = [with_comment(data, size - len(data), encoding) for data in files]
     return padded[0], padded[1]
 

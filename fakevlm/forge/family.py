@@ -20,7 +20,7 @@ _EVERY = tuple(CATEGORIES)
 _SUBJECTS = ("animal", "human", "deepfake")
 _PHOTOGRAPHS = tuple(category for category in CATEGORIES if category != "doc")
 
-LEAST_EDGE = 32
+MIN_EDGE = 32
 """Pixels that the shorter side of a picture must have at least; artifacts are made for 100 and more."""
 _TRIES = 8
 
@@ -82,8 +82,8 @@ def forge(
     when the picture does not let the artifact show, as a white wall hides a warp; ValueError for a picture whose
     shorter side is under 32 pixels; KeyError for an unknown family.
     """
-    if min(rgb.shape[:2]) < LEAST_EDGE:
-        raise ValueError(f"the picture is {rgb.shape[1]} x {rgb.shape[0]} pixels, at least {LEAST_EDGE} are needed")
+    if min(rgb.shape[:2]) < MIN_EDGE:
+        raise ValueError(f"the picture is {rgb.shape[1]} x {rgb.shape[0]} pixels, at least {MIN_EDGE} are needed")
     chosen = FAMILIES[family]
     for _ in range(_TRIES):
         forged = chosen.make(rgb, severity, rng, donor)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.readers import READERS, Fault, Items, json_items
 from fakevlm.errors import UserError
 
@@ -20,7 +20,7 @@ TEXT_KEYS = ("answer", "response", "output", "prediction", "text", "explanation"
 """Fields that may hold the answer. A record has exactly one of them: which of two is meant, nobody can tell."""
 
 
-class Answer(BaseModel):
+class ModelAnswer(BaseModel):
     """What a model said of one image."""
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +58,7 @@ class Answer(BaseModel):
         return value
 
 
-def read_answers(path: Path) -> tuple[Answer, ...]:
+def read_answers(path: Path) -> tuple[ModelAnswer, ...]:
     """Return the answers in a .csv, .json, .jsonl or .parquet file, in its order; fields not listed above are dropped.
 
     A JSON file holds a list of records, or one object with the answers by image. The first line of a CSV file names
@@ -68,16 +68,16 @@ def read_answers(path: Path) -> tuple[Answer, ...]:
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise UserError(f"answers: {path} is not named {', '.join(sorted(_READERS))}")
-    answers: list[Answer] = []
+    answers: list[ModelAnswer] = []
     numbers: dict[str, int | None] = {}
-    problems: list[Problem] = []
+    problems: list[DatasetProblem] = []
     for number, item in read(_bytes(path)):
         found = _answer(item)
-        if isinstance(found, Answer) and found.image in numbers:
+        if isinstance(found, ModelAnswer) and found.image in numbers:
             found = Fault(f"is answered in record {numbers[found.image]} already")
         if isinstance(found, Fault):
             kind = ProblemKind.FILE if number is None else ProblemKind.RECORD
-            problems.append(Problem(kind, found.message, path.name, number, _image(item)))
+            problems.append(DatasetProblem(kind, found.message, path.name, number, _image(item)))
         else:
             answers.append(found)
             numbers[found.image] = number
@@ -98,7 +98,7 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"answers: {path} cannot be read: {error.strerror}") from None
 
 
-def _answer(item: Any) -> Answer | Fault:
+def _answer(item: Any) -> ModelAnswer | Fault:
     if isinstance(item, Fault):
         return item
     if not isinstance(item, dict):
@@ -113,7 +113,7 @@ def _answer(item: Any) -> Answer | Fault:
     if not images:
         return Fault(f"names no image: none of {', '.join(IMAGE_KEYS)}")
     try:
-        return Answer.model_validate({**fields, "image": fields[images[0]], "text": fields[texts[0]]})
+        return ModelAnswer.model_validate({**fields, "image": fields[images[0]], "text": fields[texts[0]]})
     except ValidationError as error:
         names = {"image": images[0], "text": texts[0]}
         return Fault("; ".join(_describe(dict(found), names) for found in error.errors(include_url=False)))

@@ -22,7 +22,7 @@ with thirty images of each class it is 3.3 standard errors of 0.075 away (Mann a
 """
 
 FOLDS = 5
-LEAST_PER_CLASS = 2 * FOLDS
+MIN_PER_CLASS = 2 * FOLDS
 """Images of either class below which nothing is said."""
 
 
@@ -60,11 +60,11 @@ def headers_auroc(
 
     bool[n] and n of each other. Images of one group, such as a source, are never both learned from and scored; None
     stands alone. Images are compared with those of their own fold: scores of two models are on two scales. NaN when a
-    class has fewer than `LEAST_PER_CLASS` images or stands in a single group. Raises UserError without scikit-learn.
+    class has fewer than `MIN_PER_CLASS` images or stands in a single group. Raises UserError without scikit-learn.
     """
     truth = np.asarray(is_fake)
     units = _units(groups, len(truth))
-    if min(int(truth.sum()), int((~truth).sum())) < LEAST_PER_CLASS:
+    if min(int(truth.sum()), int((~truth).sum())) < MIN_PER_CLASS:
         return float("nan")
     folds = min(FOLDS, len(np.unique(units[truth])), len(np.unique(units[~truth])))
     if folds < 2:

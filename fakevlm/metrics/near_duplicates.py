@@ -17,7 +17,7 @@ Bits = npt.NDArray[np.uint8]
 LIMIT = 31
 """Bits of 256 in which two hashes of one picture may differ (ThreatExchange's PDQ_CONFIDENT_MATCH_THRESHOLD)."""
 
-LEAST_QUALITY = 50
+MIN_QUALITY = 50
 """Quality below which a hash says too little to be compared, as ThreatExchange advises: blank and smooth pictures."""
 
 _SIDE = 512
@@ -64,7 +64,7 @@ def hash_image(image: Image.Image) -> Hash:
 def near_duplicates(first: Bits, second: Bits, limit: int = LIMIT) -> list[NearDuplicate]:
     """Return for each of the first hashes the nearest of the second, if at most `limit` bits differ, in order.
 
-    uint8[n, 32] and uint8[m, 32]; of several equally near the one that comes first. Leave hashes under `LEAST_QUALITY`
+    uint8[n, 32] and uint8[m, 32]; of several equally near the one that comes first. Leave hashes under `MIN_QUALITY`
     out: those of blank pictures are all alike.
     """
     rows, columns = _words(first), _words(second)

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fakevlm.testing.llava_sizes import Shape
+from fakevlm.testing.llava_sizes import LlavaSizes
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def write_configuration(path: Path, shape: Shape, dtype: str) -> dict[str, Any]:
+def write_configuration(path: Path, shape: LlavaSizes, dtype: str) -> dict[str, Any]:
     """Write config.json, generation_config.json and preprocessor_config.json into a folder; the first one's content."""
     config = model_config(shape, dtype)
     write_json(path / "config.json", config)
@@ -33,7 +33,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def model_config(shape: Shape, dtype: str) -> dict[str, Any]:
+def model_config(shape: LlavaSizes, dtype: str) -> dict[str, Any]:
     """Return config.json with the keys of llava-1.5-7b-hf, and the sizes that it leaves to defaults."""
     return {
         "architectures": ["LlavaForConditionalGeneration"],
@@ -76,7 +76,7 @@ def model_config(shape: Shape, dtype: str) -> dict[str, Any]:
     }
 
 
-def preprocessor_config(shape: Shape) -> dict[str, Any]:
+def preprocessor_config(shape: LlavaSizes) -> dict[str, Any]:
     """Return preprocessor_config.json as published with llava-1.5-7b-hf."""
     return {
         "crop_size": {"height": shape.image_size, "width": shape.image_size},
@@ -95,7 +95,7 @@ def preprocessor_config(shape: Shape) -> dict[str, Any]:
     }
 
 
-def processor_config(shape: Shape) -> dict[str, Any]:
+def processor_config(shape: LlavaSizes) -> dict[str, Any]:
     """Return processor_config.json, which checkpoints made before transformers 4.45 lack."""
     return {
         "image_token": "<image>",

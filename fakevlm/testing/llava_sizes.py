@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Shape:
+class LlavaSizes:
     """Sizes of a LLaVA."""
 
     hidden: int

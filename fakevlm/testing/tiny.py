@@ -12,13 +12,13 @@ from typing import Any
 from fakevlm.checkpoint import layout
 from fakevlm.checkpoint.checkpoint import Card, write_card
 from fakevlm.testing import llava_files, tiny_tokenizer, tiny_weights
-from fakevlm.testing.llava_sizes import Shape
+from fakevlm.testing.llava_sizes import LlavaSizes
 
-TINY = Shape(
+TINY = LlavaSizes(
     hidden=128, layers=2, heads=4, mlp=256, text_tokens=1150, vocab=1152, image_size=84,
     vision_hidden=96, vision_layers=3, vision_heads=4, vision_mlp=192,
 )  # fmt: skip
-TWIN = Shape(
+TWIN = LlavaSizes(
     hidden=96, layers=2, heads=3, mlp=128, text_tokens=32000, vocab=32064, image_size=336,
     vision_hidden=64, vision_layers=3, vision_heads=4, vision_mlp=128,
 )  # fmt: skip
@@ -47,7 +47,7 @@ def build_twin(path: Path, *, seed: int = 0) -> Path:
     return path
 
 
-def _write_common(path: Path, shape: Shape, dtype: str, *, legacy_tokenizer: bool, seed: int) -> None:
+def _write_common(path: Path, shape: LlavaSizes, dtype: str, *, legacy_tokenizer: bool, seed: int) -> None:
     """Write all files but the ones in which the two models differ."""
     path.mkdir(parents=True, exist_ok=True)
     vocabulary = tiny_tokenizer.write_tokenizer(path, size=shape.text_tokens, legacy=legacy_tokenizer)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fakevlm.testing.llava_files import CLIP_MEAN, CLIP_STD
-from fakevlm.testing.llava_sizes import Shape
+from fakevlm.testing.llava_sizes import LlavaSizes
 from fakevlm.testing.tiny_tokenizer import ANSWER, ANSWER_END, EXPLANATIONS, QUESTION_END, SPACE, VERDICTS
 
 FORKS = 6
@@ -39,7 +39,7 @@ NOISE = 0.02
 CALIBRATION_IMAGES = 64
 
 
-def scripted_model(config: dict[str, Any], shape: Shape, vocabulary: dict[str, int], seed: int) -> Any:
+def scripted_model(config: dict[str, Any], shape: LlavaSizes, vocabulary: dict[str, int], seed: int) -> Any:
     """Return the `LlavaForConditionalGeneration` of `config`, float32, whose weights speak the script."""
     import torch
     from transformers import LlavaConfig, LlavaForConditionalGeneration
@@ -136,7 +136,7 @@ def _forks(vocabulary: dict[str, int]) -> dict[str, list[int]]:
     }
 
 
-def _write_attention(model: Any, shape: Shape) -> None:
+def _write_attention(model: Any, shape: LlavaSizes) -> None:
     """Write the two scripted heads and the choice: text looks at the image, and after the verdict at the verdict."""
     head = shape.hidden // shape.heads
     # The pair of dimensions that rotary embedding turns slowest: its score hardly depends on the distance.
@@ -167,7 +167,7 @@ def _write_attention(model: Any, shape: Shape) -> None:
         mlp.down_proj.weight[CHOICE + number, number] = 0.1
 
 
-def _write_output(model: Any, shape: Shape, vocabulary: dict[str, int], words: Any, images: Any) -> None:
+def _write_output(model: Any, shape: LlavaSizes, vocabulary: dict[str, int], words: Any, images: Any) -> None:
     """Write the output rows: the script's successors, and its forks scaled on the calibration images."""
     import torch
 

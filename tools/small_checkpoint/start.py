@@ -10,10 +10,10 @@ import numpy.typing as npt
 from fakevlm.checkpoint.checkpoint import Card, write_card
 from fakevlm.checkpoint.export import write_weights
 from fakevlm.testing import llava_files, tiny_tokenizer
-from fakevlm.testing.llava_sizes import Shape
+from fakevlm.testing.llava_sizes import LlavaSizes
 from tools.small_checkpoint import tokenizer as small_tokenizer
 
-SMALL = Shape(
+SMALL = LlavaSizes(
     hidden=192, layers=3, heads=3, mlp=384, text_tokens=1022, vocab=1024, image_size=112,
     vision_hidden=192, vision_layers=6, vision_heads=6, vision_mlp=576,
 )  # fmt: skip

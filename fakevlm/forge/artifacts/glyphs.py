@@ -13,7 +13,7 @@ _WOBBLE = {"subtle": 0.05, "visible": 0.2, "strong": 0.3}
 """How far glyphs leave the line and differ in size, as a share of the line's height."""
 _OVERLAP = {"subtle": 0.0, "visible": 0.12, "strong": 0.25}
 """How far a glyph reaches into its neighbour, as a share of its width."""
-_LEAST_CONTRAST = 70.0
+_MIN_CONTRAST = 70.0
 """Between paper and ink, in levels of 255."""
 
 
@@ -51,7 +51,7 @@ def _ink(area: Floats, paper: Floats) -> Floats:
     """The colour [3] of the writing: the block's own darkest where it stands out, else a dark or a white one."""
     ink: Floats = np.percentile(area, 3, axis=(0, 1)).astype(np.float32)
     ground = float(paper.mean())
-    if ground - float(ink.mean()) >= _LEAST_CONTRAST:
+    if ground - float(ink.mean()) >= _MIN_CONTRAST:
         return ink
     return np.full(3, ground - 110 if ground > 120 else ground + 110, np.float32)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fakescan.storage.store import Store
     from fakevlm.data.dataset import Dataset
-    from fakevlm.data.problem import Problem
+    from fakevlm.data.problem import DatasetProblem
 
 
 @click.group()
@@ -153,7 +153,7 @@ def _store(flags: dict[str, Any]) -> "Store":
     return store_from_flags("data", flags)
 
 
-def _image_problems(dataset: "Dataset", *, decode: bool, processes: int | None) -> "list[Problem]":
+def _image_problems(dataset: "Dataset", *, decode: bool, processes: int | None) -> "list[DatasetProblem]":
     """Images that are missing, empty or, with `decode`, damaged."""
     import os
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fakescan.terminal.tables import number_table, wide_console
-from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import FAKE, REAL, SEVERITIES, Record
 from fakevlm.data.split import Split
 from fakevlm.data.stats import Count, DatasetStats
@@ -16,9 +16,9 @@ _UNEVEN = 0.01
 """A share of a label that is missed by more is worth a warning."""
 
 
-def print_problems(problems: Sequence[Problem], *, per_kind: int | None) -> None:
+def print_problems(problems: Sequence[DatasetProblem], *, per_kind: int | None) -> None:
     """Print the number and the first `per_kind` problems (None: all) of every kind, the kinds in their own order."""
-    by_kind: defaultdict[ProblemKind, list[Problem]] = defaultdict(list)
+    by_kind: defaultdict[ProblemKind, list[DatasetProblem]] = defaultdict(list)
     for problem in problems:
         by_kind[problem.kind].append(problem)
     for kind in ProblemKind:
@@ -32,7 +32,7 @@ def print_problems(problems: Sequence[Problem], *, per_kind: int | None) -> None
         print("\n".join(lines))
 
 
-def write_problems(file: Path, location: str, records: int, problems: Sequence[Problem]) -> None:
+def write_problems(file: Path, location: str, records: int, problems: Sequence[DatasetProblem]) -> None:
     """Write all problems as JSON: the kind's own name, not its heading, so that programs may switch over it."""
     found = [
         {

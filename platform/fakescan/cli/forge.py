@@ -9,7 +9,7 @@ from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
     from fakescan.forge.config import ForgeConfig
-    from fakescan.forge.driver import Outcome
+    from fakescan.forge.driver import ForgeOutcome
 
 
 @click.command()
@@ -63,7 +63,7 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _report(config: "ForgeConfig", outcome: "Outcome") -> None:
+def _report(config: "ForgeConfig", outcome: "ForgeOutcome") -> None:
     from fakescan.storage.url import redact
 
     counts = outcome.photographs

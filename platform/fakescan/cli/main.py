@@ -20,7 +20,7 @@ from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
     from fakescan.run.folder import RunFolder
-    from fakescan.scan.driver import Outcome
+    from fakescan.scan.driver import ScanOutcome
 
 EXIT_USAGE = 2
 EXIT_FAILED = 1
@@ -118,7 +118,7 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
         )
 
 
-def _report(outcome: "Outcome") -> None:
+def _report(outcome: "ScanOutcome") -> None:
     from fakescan.terminal.duration import duration
 
     whole = outcome.whole
@@ -183,7 +183,7 @@ def verify(run: str, **flags: Any) -> None:
         print(f"… and {len(found.problems) - 20} more")
     if found.problems:
         _fail(f"{run} does not account for every row ({len(found.problems)} problems)", EXIT_FAILED)
-    counts = found.tally
+    counts = found.counts
     print(
         f"ok: {counts.rows:,} rows, each once   real {counts.real:,}   fake {counts.fake:,}   "
         f"uncertain {counts.uncertain:,}   errors {counts.failed:,}"

@@ -27,7 +27,7 @@ class VllmConfig(BaseModel):
     """Run without compiled graphs. Default: yes on a CPU (starts in seconds), no on a GPU (faster)."""
 
 
-class FakeConfig(BaseModel):
+class SimulatedConfig(BaseModel):
     """A deterministic simulation without a model. It is never chosen silently and is named in every result.
 
     It runs at most `max_num_seqs` requests at once in steps, as a continuous-batching engine does, and sleeps instead
@@ -49,4 +49,4 @@ class FakeConfig(BaseModel):
     """Kill the engine's process when an image's top left pixel has this colour: a poison image, for fault drills."""
 
 
-EngineConfig = Annotated[VllmConfig | FakeConfig, Field(discriminator="kind")]
+EngineConfig = Annotated[VllmConfig | SimulatedConfig, Field(discriminator="kind")]

@@ -15,7 +15,7 @@ Explain = Literal["fakes", "all", "none"]
 """Which images get an explanation: those judged fake, every one, or none."""
 
 
-class Ask(BaseModel):
+class JudgingOptions(BaseModel):
     """What is asked of the engine for every image."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,7 +79,7 @@ class Engine(Protocol):
         ...
 
     def submit(
-        self, pixels: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+        self, pixels: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image without waiting for the judgement; it may wait for a place in the engine.
 

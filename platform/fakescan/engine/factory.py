@@ -2,8 +2,8 @@
 
 import importlib.util
 
-from fakescan.engine.config import EngineConfig, FakeConfig
-from fakescan.engine.contract import Ask, Engine
+from fakescan.engine.config import EngineConfig, SimulatedConfig
+from fakescan.engine.contract import Engine, JudgingOptions
 from fakescan.engine.vllm_setup import Device
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
@@ -11,16 +11,16 @@ from fakevlm.errors import UserError
 
 def check_installed(config: EngineConfig) -> None:
     """Raise UserError when the engine's package is missing."""
-    if not isinstance(config, FakeConfig) and importlib.util.find_spec("vllm") is None:
+    if not isinstance(config, SimulatedConfig) and importlib.util.find_spec("vllm") is None:
         raise UserError("engine: vllm is not installed; install fakescan[cpu] or fakescan[gpu]")
 
 
-def open_engine(config: EngineConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> Engine:
+def open_engine(config: EngineConfig, checkpoint: Checkpoint, ask: JudgingOptions, device: Device) -> Engine:
     """Load the engine; takes seconds on a CPU and up to minutes on a GPU. Raises UserError for an unfit checkpoint."""
-    if isinstance(config, FakeConfig):
-        from fakescan.engine.simulated import FakeEngine
+    if isinstance(config, SimulatedConfig):
+        from fakescan.engine.simulated import SimulatedEngine
 
-        return FakeEngine(config, ask)
+        return SimulatedEngine(config, ask)
     if device == "cpu":
         from fakescan.engine.vllm_inprocess import InProcessEngine
 

@@ -14,12 +14,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.config import FakeConfig
-from fakescan.engine.contract import Ask, EngineStats, Judgement, Listener
+from fakescan.engine.config import SimulatedConfig
+from fakescan.engine.contract import EngineStats, Judgement, JudgingOptions, Listener
 from fakevlm.verdict import Verdict, decide, score_tokens
 
 
-def pretend(pixels: NDArray[np.uint8], ask: Ask) -> Judgement:
+def pretend(pixels: NDArray[np.uint8], ask: JudgingOptions) -> Judgement:
     """A judgement that depends on the pixels alone: logits spread evenly over -4 to 4."""
     digest = zlib.crc32(pixels[::4, ::4].tobytes())
     logit = (digest % 8001) / 1000.0 - 4.0
@@ -64,10 +64,10 @@ class _Pending:
         return self.judgement.explanation[: len(self.judgement.explanation) * done // (self.steps - 1)]
 
 
-class FakeEngine:
-    """Runs up to `max_num_seqs` requests in steps that sleep; see `FakeConfig`."""
+class SimulatedEngine:
+    """Runs up to `max_num_seqs` requests in steps that sleep; see `SimulatedConfig`."""
 
-    def __init__(self, config: FakeConfig, ask: Ask) -> None:
+    def __init__(self, config: SimulatedConfig, ask: JudgingOptions) -> None:
         time.sleep(config.start_s)
         self.stats = EngineStats()
         self.max_num_seqs = config.max_num_seqs
@@ -87,12 +87,14 @@ class FakeEngine:
         return [one.future.result() for one in pending]
 
     def submit(
-        self, pixels: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+        self, pixels: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
         return self._begin([pixels], ask or self._ask, listener)[0].future
 
-    def _begin(self, pixels: Sequence[NDArray[np.uint8]], ask: Ask, listener: Listener | None) -> list[_Pending]:
+    def _begin(
+        self, pixels: Sequence[NDArray[np.uint8]], ask: JudgingOptions, listener: Listener | None
+    ) -> list[_Pending]:
         if self._config.die_on_rgb is not None:
             for image in pixels:
                 if tuple(int(v) for v in image[0, 0]) == self._config.die_on_rgb:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.answer import Answer, Next
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import Ask, EngineDiedError, EngineStats, Judgement, Listener
+from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, JudgingOptions, Listener
+from fakescan.engine.generation import Generation, Next
 from fakescan.engine.vllm_setup import Device, Requests, engine_arguments, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
@@ -20,7 +20,7 @@ from fakevlm.checkpoint.checkpoint import Checkpoint
 class AsyncEngine:
     """`AsyncLLM` lives on its own event-loop thread; `judge` hands it coroutines and waits."""
 
-    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> None:
+    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: JudgingOptions, device: Device) -> None:
         prepare_environment(config, checkpoint, device)
         self.stats = EngineStats()
         self._loop = asyncio.new_event_loop()
@@ -41,7 +41,7 @@ class AsyncEngine:
         return asyncio.run_coroutine_threadsafe(self._judge_all(pixels), self._loop).result()
 
     def submit(
-        self, pixels: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+        self, pixels: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
         return asyncio.run_coroutine_threadsafe(self._judge_one(pixels, ask, listener), self._loop)
@@ -72,7 +72,7 @@ class AsyncEngine:
         return await asyncio.gather(*(self._judge_one(image) for image in pixels))
 
     async def _judge_one(
-        self, image: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+        self, image: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Judgement:
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -95,7 +95,7 @@ class AsyncEngine:
         return answer.judgement()
 
     async def _generate(
-        self, image: NDArray[np.uint8], answer: Answer, sampling: Any, listener: Listener | None
+        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None
     ) -> Next:
         self._ids += 1
         engine_input = self._requests.input(image, answer.forced_word)

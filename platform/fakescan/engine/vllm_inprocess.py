@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.answer import Answer, Next
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import Ask, EngineDiedError, EngineStats, Judgement, Listener
+from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, JudgingOptions, Listener
+from fakescan.engine.generation import Generation, Next
 from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
@@ -27,7 +27,7 @@ class _Request:
     __slots__ = ("answer", "engine_input", "future", "listener", "pixels", "sampling")
 
     def __init__(
-        self, answer: Answer, pixels: NDArray[np.uint8], engine_input: Any, sampling: Any, listener: Listener | None
+        self, answer: Generation, pixels: NDArray[np.uint8], engine_input: Any, sampling: Any, listener: Listener | None
     ) -> None:
         self.answer = answer
         self.pixels = pixels
@@ -50,7 +50,7 @@ class _Request:
 class InProcessEngine:
     """Callers' threads make the inputs; one thread owns `LLMEngine` and adds, steps and aborts requests."""
 
-    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: Ask) -> None:
+    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: JudgingOptions) -> None:
         import os
 
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -88,7 +88,7 @@ class InProcessEngine:
         return [future.result() for future in futures]
 
     def submit(
-        self, pixels: NDArray[np.uint8], ask: Ask | None = None, listener: Listener | None = None
+        self, pixels: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
         streams = listener is not None

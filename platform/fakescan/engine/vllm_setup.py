@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.answer import Answer
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import Ask
+from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.generation import Generation
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
@@ -48,7 +48,7 @@ def _cpu_threads(checkpoint: Checkpoint) -> int:
     return 1 if weights < SMALL_WEIGHTS else os.cpu_count() or 1
 
 
-def engine_arguments(config: VllmConfig, checkpoint: Checkpoint, ask: Ask, device: Device) -> dict[str, Any]:
+def engine_arguments(config: VllmConfig, checkpoint: Checkpoint, ask: JudgingOptions, device: Device) -> dict[str, Any]:
     """Keyword arguments for vLLM's `EngineArgs`."""
     cpu = device == "cpu"
     arguments: dict[str, Any] = {
@@ -91,7 +91,7 @@ class Requests:
     the table and the expanded prompt, and a second image of noise proves that both reproduce it exactly.
     """
 
-    def __init__(self, renderer: Any, checkpoint: Checkpoint, ask: Ask) -> None:
+    def __init__(self, renderer: Any, checkpoint: Checkpoint, ask: JudgingOptions) -> None:
         self._renderer = renderer
         self._checkpoint = checkpoint
         self._ask = ask
@@ -117,12 +117,12 @@ class Requests:
                 "this preprocessor_config.json is not supported"
             )
 
-    def answer(self, ask: Ask | None = None) -> Answer:
+    def answer(self, ask: JudgingOptions | None = None) -> Generation:
         """The state of a new image, asked as here or as the engine was opened with."""
         checkpoint = self._checkpoint
-        return Answer(ask or self._ask, checkpoint.prompt, checkpoint.fake_token_id, checkpoint.real_token_id)
+        return Generation(ask or self._ask, checkpoint.prompt, checkpoint.fake_token_id, checkpoint.real_token_id)
 
-    def sampling(self, ask: Ask | None = None, *, streams: bool = False) -> Any:
+    def sampling(self, ask: JudgingOptions | None = None, *, streams: bool = False) -> Any:
         """Greedy sampling that reports the two verdict words' log-probabilities.
 
         The first token comes at once, because it decides what to do; the rest together at the end, or, where it

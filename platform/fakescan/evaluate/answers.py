@@ -18,7 +18,7 @@ from fakescan.storage.preflight import check_writable
 from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.data.record import FAKE
 from fakevlm.errors import UserError
-from fakevlm.metrics.answers_file import Answer, read_answers
+from fakevlm.metrics.answers_file import ModelAnswer, read_answers
 from fakevlm.metrics.classification import accuracy, f1, wilson
 from fakevlm.metrics.paper_parser import Disagreement, disagreements, upstream_verdict
 from fakevlm.verdict import Calibration, Verdict, calibrated, parse_answer
@@ -108,7 +108,9 @@ def _differing(image: str, one: Disagreement) -> Differing:
     return Differing(image=image, ours=one.ours.value, upstream=upstream, reason=str(one.reason), text=one.text)
 
 
-def _labelled(answers: Sequence[Answer], config: EvaluateConfig | None, known: Sequence[Labelled]) -> list[Labelled]:
+def _labelled(
+    answers: Sequence[ModelAnswer], config: EvaluateConfig | None, known: Sequence[Labelled]
+) -> list[Labelled]:
     """The image of each answer."""
     if config is None:
         unlabelled = [answer.image for answer in answers if answer.label is None]
@@ -163,7 +165,7 @@ def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, co
     )
 
 
-def _scored(truth: NDArray[np.bool_], answers: Sequence[Answer]) -> Scores | None:
+def _scored(truth: NDArray[np.bool_], answers: Sequence[ModelAnswer]) -> Scores | None:
     """All numbers of the answers' scores, or of their logits without a calibration; None unless all have the same."""
     score = _column([answer.score for answer in answers])
     logit = _column([answer.logit for answer in answers])

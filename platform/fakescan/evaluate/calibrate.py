@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fakescan.engine.config import FakeConfig
+from fakescan.engine.config import SimulatedConfig
 from fakescan.engine.model import open_model
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import CalibrateConfig
-from fakescan.evaluate.judged import Judged, judge
+from fakescan.evaluate.judged import JudgedImages, judge
 from fakescan.evaluate.table import percent
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_readable, check_writable
@@ -95,12 +95,12 @@ def run_calibration(config: CalibrateConfig, *, ray_address: str | None = None, 
     found = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
     fs, path = config.output_store.filesystem(config.output)
     put_atomic(fs, f"{path}/{FILE}", (found.calibration.model_dump_json(indent=1) + "\n").encode())
-    simulated = isinstance(config.engine, FakeConfig)
+    simulated = isinstance(config.engine, SimulatedConfig)
     card = None if simulated else _store(config.model, found.calibration)
     return Stored(found, f"{config.output.rstrip('/')}/{FILE}", card, judged[NONE].errors)
 
 
-def calibrate(judged: list[Judged], old: Calibration, *, fpr: float, missed: float) -> Calibrated:
+def calibrate(judged: list[JudgedImages], old: Calibration, *, fpr: float, missed: float) -> Calibrated:
     """Fit to results under one or more conditions. Raises UserError where there are too few images."""
     truth, logit, part = _joined(judged)
     check, chosen = part == "check", part == "threshold"
@@ -133,7 +133,7 @@ def calibrate(judged: list[Judged], old: Calibration, *, fpr: float, missed: flo
     )
 
 
-def _joined(judged: list[Judged]) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_]]:
+def _joined(judged: list[JudgedImages]) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.str_]]:
     """Labels bool[n], logits float64[n] and parts of the images.
 
     What is fitted to has every image under every condition; for the threshold and the check, which count images, each

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import find_duplicates, read_training
-from fakescan.evaluate.judged import Judged, judge
+from fakescan.evaluate.judged import JudgedImages, judge
 from fakescan.evaluate.measure import measure
 from fakescan.evaluate.report import render
 from fakescan.evaluate.results import IMAGES, METRICS, REPORT, Results
@@ -26,7 +26,7 @@ class Evaluation:
 
     url: str
     results: Results
-    judged: dict[str, Judged]
+    judged: dict[str, JudgedImages]
     """By condition; `none` is the images as they are."""
 
 
@@ -69,7 +69,7 @@ def _check_packages(config: EvaluateConfig) -> None:
         raise UserError(f"{', '.join(missing)}: not installed; pip install 'fakescan[evaluate]'")
 
 
-def write_files(config: EvaluateConfig, results: Results, judged: dict[str, Judged]) -> None:
+def write_files(config: EvaluateConfig, results: Results, judged: dict[str, JudgedImages]) -> None:
     """Write images.parquet, metrics.json and report.html into the evaluation's folder."""
     clean = judged[NONE]
     fs, path = config.output_store.filesystem(config.output)

@@ -13,7 +13,7 @@ from fakescan.evaluate.pictures import read_picture
 from fakescan.storage.store import Store
 from fakescan.terminal.counting import Counting
 from fakevlm.errors import UserError
-from fakevlm.metrics.near_duplicates import LEAST_QUALITY, Bits, hash_image, near_duplicates
+from fakevlm.metrics.near_duplicates import MIN_QUALITY, Bits, hash_image, near_duplicates
 
 
 @dataclass(frozen=True)
@@ -63,4 +63,4 @@ def _hash(uri: str, store: Store) -> Bits | None:
     if picture is None:
         return None
     made = hash_image(picture)
-    return made.bits if made.quality >= LEAST_QUALITY else None
+    return made.bits if made.quality >= MIN_QUALITY else None

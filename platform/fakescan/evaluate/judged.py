@@ -16,7 +16,7 @@ from fakescan.run.folder import RunFile, RunFolder
 from fakescan.run.parts import part_name
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
-from fakescan.scan.explicit_images import Listed
+from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.sources.manifest import conform
 from fakescan.storage.objects import read_bytes
 from fakescan.storage.url import redact
@@ -25,7 +25,7 @@ COLUMNS = ["row_id", "uri", "width", "height", "format", "verdict", "score", "lo
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedImages:
     """One condition's results, aligned with the images that could be judged."""
 
     run: RunFile
@@ -56,11 +56,11 @@ class Judged:
         """object[n]: real, fake or uncertain."""
         return np.array(self.rows["verdict"].to_pylist(), dtype=object)
 
-    def without(self, uris: frozenset[str]) -> "Judged":
+    def without(self, uris: frozenset[str]) -> "JudgedImages":
         """The same without some images."""
         kept = np.array([image.uri not in uris for image in self.images], dtype=np.bool_)
         images = tuple(image for image, keep in zip(self.images, kept, strict=True) if keep)
-        return Judged(self.run, images, self.rows.filter(kept), self.errors)
+        return JudgedImages(self.run, images, self.rows.filter(kept), self.errors)
 
 
 def judge(
@@ -72,7 +72,7 @@ def judge(
     explain: bool,
     ray_address: str | None,
     verbose: bool,
-) -> dict[str, Judged]:
+) -> dict[str, JudgedImages]:
     """Scan the images under each condition into `output/name`, or go on with that scan; the results by condition."""
     scan = ScanConfig(
         source=config.data,
@@ -91,7 +91,7 @@ def judge(
     )
     columns = {name: [getattr(image, name) for image in images] for name in ("uri", "size", "etag")}
     entries = conform(pa.table(columns))
-    outcome = run_scan(scan, ray_address=ray_address, verbose=verbose, listed=Listed(entries, conditions))
+    outcome = run_scan(scan, ray_address=ray_address, verbose=verbose, listed=ExplicitImages(entries, conditions))
     folder = RunFolder(scan.output, scan.output_store)
     rows = read_rows(folder, outcome.run)
     expected = [redact(image.uri) for image in images] * len(conditions)
@@ -112,9 +112,9 @@ def read_rows(folder: RunFolder, run: RunFile) -> pa.Table:
     return pa.concat_tables(parts).combine_chunks()
 
 
-def _judged(run: RunFile, images: Sequence[Labelled], rows: pa.Table) -> Judged:
+def _judged(run: RunFile, images: Sequence[Labelled], rows: pa.Table) -> JudgedImages:
     good = pc.is_null(rows["error_code"])
     counts = pc.value_counts(rows.filter(pc.invert(good))["error_code"]).to_pylist()
     kept = np.flatnonzero(good.to_numpy())
     errors = {str(item["values"]): int(item["counts"]) for item in counts}
-    return Judged(run, tuple(images[number] for number in kept), rows.filter(good), errors)
+    return JudgedImages(run, tuple(images[number] for number in kept), rows.filter(good), errors)

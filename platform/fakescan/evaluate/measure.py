@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import Duplicates
-from fakescan.evaluate.judged import Judged
+from fakescan.evaluate.judged import JudgedImages
 from fakescan.evaluate.results import Controls, Generator, Results, Scores, Texts, scores
 from fakescan.storage.url import redact
 from fakevlm.metrics.classification import auroc, wilson
@@ -19,7 +19,7 @@ from fakevlm.metrics.text import boilerplate, open_encoder, rouge_l
 
 
 def measure(
-    config: EvaluateConfig, benchmark: Benchmark, judged: dict[str, Judged], duplicates: Duplicates | None
+    config: EvaluateConfig, benchmark: Benchmark, judged: dict[str, JudgedImages], duplicates: Duplicates | None
 ) -> Results:
     """All numbers of `judged`, which has the images as they are under `none`. No `duplicates`: not looked for."""
     clean = judged[NONE]
@@ -49,7 +49,7 @@ def measure(
     )
 
 
-def _scores(judged: Judged, mask: NDArray[np.bool_] | None = None) -> Scores:
+def _scores(judged: JudgedImages, mask: NDArray[np.bool_] | None = None) -> Scores:
     chosen = slice(None) if mask is None else mask
     threshold = judged.run.identity.ask.calibration.threshold
     of = (judged.is_fake[chosen], judged.score[chosen], judged.logit[chosen], judged.verdict[chosen].tolist())
@@ -63,7 +63,7 @@ def _groups(names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
     return sorted(found, key=lambda item: -int(item[1].sum()))
 
 
-def _generator(judged: Judged, mask: NDArray[np.bool_]) -> Generator:
+def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> Generator:
     said = judged.score[mask] >= judged.run.identity.ask.calibration.threshold
     interval = wilson(int(said.sum()), len(said))
     beside = mask | ~judged.is_fake
@@ -76,7 +76,7 @@ def _generator(judged: Judged, mask: NDArray[np.bool_]) -> Generator:
     )
 
 
-def _texts(judged: Judged) -> Texts:
+def _texts(judged: JudgedImages) -> Texts:
     said = [text or "" for text in judged.rows["explanation"].to_pylist()]
     return measure_texts([image.reference for image in judged.images], said)
 
@@ -101,7 +101,7 @@ def measure_texts(references: Sequence[str], texts: Sequence[str]) -> Texts:
     )
 
 
-def _controls(config: EvaluateConfig, judged: Judged, duplicates: Duplicates | None) -> Controls:
+def _controls(config: EvaluateConfig, judged: JudgedImages, duplicates: Duplicates | None) -> Controls:
     formats, widths, heights = (judged.rows[name].to_pylist() for name in ("format", "width", "height"))
     sources = [image.source for image in judged.images]
     by_headers = headers_auroc(judged.is_fake, formats, widths, heights, groups=sources)

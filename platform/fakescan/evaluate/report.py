@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fakescan.evaluate import charts
-from fakescan.evaluate.judged import Judged
+from fakescan.evaluate.judged import JudgedImages
 from fakescan.evaluate.pictures import read_picture
 from fakescan.evaluate.results import Results
 from fakescan.evaluate.table import NAMES, named, percent, remarks
@@ -18,13 +18,13 @@ from fakescan.storage.store import Store
 from fakevlm.metrics.distortion import CONDITIONS, NONE, PAPER_ROWS
 from fakevlm.metrics.published import SOURCE, published
 
-WORST = 12
+MAX_MISTAKES = 12
 """Mistakes shown of each kind."""
 _SIDE = 256
 """Pixels of the longer side of a shown image."""
 
 
-def render(results: Results, judged: dict[str, Judged], store: Store) -> str:
+def render(results: Results, judged: dict[str, JudgedImages], store: Store) -> str:
     """The page. The images of the worst mistakes are read from `store` again."""
     from jinja2 import Environment
 
@@ -45,7 +45,7 @@ def render(results: Results, judged: dict[str, Judged], store: Store) -> str:
     )
 
 
-def _charts(results: Results, clean: Judged) -> list[str]:
+def _charts(results: Results, clean: JudgedImages) -> list[str]:
     overall = results.overall
     drawn = [charts.score_chart(clean.is_fake, clean.score, results.threshold)]
     drawn.append(charts.reliability_chart(clean.is_fake, clean.score))
@@ -54,7 +54,7 @@ def _charts(results: Results, clean: Judged) -> list[str]:
     return [*drawn, *([charts.conditions_chart(results.conditions)] if results.conditions else [])]
 
 
-def _mistakes(results: Results, clean: Judged, store: Store) -> list[dict[str, Any]]:
+def _mistakes(results: Results, clean: JudgedImages, store: Store) -> list[dict[str, Any]]:
     """The images on the wrong side of the threshold, those furthest from it first, of both kinds."""
     said = clean.score >= results.threshold
     alarms = np.flatnonzero(said & ~clean.is_fake)
@@ -63,17 +63,17 @@ def _mistakes(results: Results, clean: Judged, store: Store) -> list[dict[str, A
         {
             "title": "Real images called fake",
             "count": len(alarms),
-            "images": _shown(clean, alarms[np.argsort(-clean.logit[alarms], kind="stable")][:WORST], store),
+            "images": _shown(clean, alarms[np.argsort(-clean.logit[alarms], kind="stable")][:MAX_MISTAKES], store),
         },
         {
             "title": "Fake images called real",
             "count": len(missed),
-            "images": _shown(clean, missed[np.argsort(clean.logit[missed], kind="stable")][:WORST], store),
+            "images": _shown(clean, missed[np.argsort(clean.logit[missed], kind="stable")][:MAX_MISTAKES], store),
         },
     ]
 
 
-def _shown(clean: Judged, numbers: Sequence[int] | Any, store: Store) -> list[dict[str, Any]]:
+def _shown(clean: JudgedImages, numbers: Sequence[int] | Any, store: Store) -> list[dict[str, Any]]:
     found = []
     for number in numbers:
         image, row = clean.images[number], clean.rows.slice(number, 1).to_pylist()[0]

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fakescan.storage.store import Store
 from fakevlm.data.record import CATEGORIES
-from fakevlm.forge import FAMILIES, LEAST_EDGE, SEVERITIES, Severity
+from fakevlm.forge import FAMILIES, MIN_EDGE, SEVERITIES, Severity
 
 FORGE_VERSION = 1
 """Raised when the same settings and photographs give other images."""
@@ -23,7 +23,7 @@ class ForgeConfig(BaseModel):
     """Folder or URL prefix of the dataset."""
     per_photo: Annotated[int, Field(ge=1)] = 4
     """Pairs of a real and a forged image from each photograph."""
-    edge: Annotated[int, Field(ge=LEAST_EDGE, le=4096)] = 336
+    edge: Annotated[int, Field(ge=MIN_EDGE, le=4096)] = 336
     """Width and height of the images in pixels; smaller photographs are left out."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Another seed gives other crops and artifacts."""

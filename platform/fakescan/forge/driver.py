@@ -8,7 +8,7 @@ from typing import Any
 
 from fakescan.cluster import connect
 from fakescan.forge.config import ForgeConfig
-from fakescan.forge.folder import Folder, Part
+from fakescan.forge.folder import ForgeFolder, PhotographPart
 from fakescan.forge.photographs import find_photographs
 from fakescan.forge.work import Work, forge_photograph
 from fakescan.terminal.counting import Counting
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ForgeOutcome:
     """How a forge ended."""
 
     photographs: Counter[str]
@@ -35,13 +35,13 @@ class Outcome:
     """By split."""
 
 
-def run_forge(config: ForgeConfig, *, ray_address: str | None = None, verbose: bool = False) -> Outcome:
+def run_forge(config: ForgeConfig, *, ray_address: str | None = None, verbose: bool = False) -> ForgeOutcome:
     """Forge every photograph that an earlier run has not, and write the dataset. Raises UserError for wrong settings.
 
     The dataset depends on the settings, the seed and the photographs, not on workers or on interruptions.
     """
     photographs = find_photographs(config)
-    folder = Folder(config)
+    folder = ForgeFolder(config)
     folder.claim(photographs.fingerprint)
     finished = folder.finished()
     todo = [number for number in range(len(photographs.items)) if number not in finished]
@@ -54,7 +54,7 @@ def run_forge(config: ForgeConfig, *, ray_address: str | None = None, verbose: b
                 counting.one_more()
     parts = list(folder.parts(len(photographs.items)))
     _refuse_nothing(config, folder, parts)
-    return Outcome(
+    return ForgeOutcome(
         photographs=Counter(part.status for part in parts),
         done_now=len(todo),
         unreadable={part.photograph: part.message or "" for part in parts if part.status == "unreadable"},
@@ -64,7 +64,7 @@ def run_forge(config: ForgeConfig, *, ray_address: str | None = None, verbose: b
     )
 
 
-def _forged(work: Work, todo: list[int], folder: Folder) -> Iterator[None]:
+def _forged(work: Work, todo: list[int], folder: ForgeFolder) -> Iterator[None]:
     """Forge photographs on the cluster, one item for each that is finished."""
     import ray
     from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
@@ -91,7 +91,7 @@ def _forged(work: Work, todo: list[int], folder: Folder) -> Iterator[None]:
                 logger.warning("%s ended its process: %s", work.photographs[number].path, error)
                 item = work.photographs[number]
                 message = f"its process ended three times ({type(error).__name__})"
-                part = Part(photograph=item.path, split=item.split, status="unreadable", message=message)
+                part = PhotographPart(photograph=item.path, split=item.split, status="unreadable", message=message)
                 folder.put_part(number, part)
             except RayTaskError as error:
                 raise error.cause from None
@@ -103,7 +103,7 @@ def _forge_photograph(work: Work, number: int) -> None:
     forge_photograph(work, number)
 
 
-def _refuse_nothing(config: ForgeConfig, folder: Folder, parts: list[Part]) -> None:
+def _refuse_nothing(config: ForgeConfig, folder: ForgeFolder, parts: list[PhotographPart]) -> None:
     """Raise UserError when no photograph gave a pair; the folder is left free for other settings."""
     if any(part.records for part in parts):
         return

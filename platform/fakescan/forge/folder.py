@@ -18,7 +18,7 @@ from fakevlm.errors import UserError
 LIST_FOLDER = "data_json"
 
 
-class Part(BaseModel):
+class PhotographPart(BaseModel):
     """What became of one photograph. It is finished when, and only when, its part stands in the ledger."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +35,7 @@ class Part(BaseModel):
     """Pairs that were left out because no artifact would have shown."""
 
 
-class Folder:
+class ForgeFolder:
     """Reads and writes the output."""
 
     def __init__(self, config: ForgeConfig) -> None:
@@ -78,22 +78,22 @@ class Folder:
         """Write one image; `path` is relative to the dataset."""
         put_atomic(self.fs, f"{self.path}/{path}", data)
 
-    def put_part(self, number: int, part: Part) -> None:
+    def put_part(self, number: int, part: PhotographPart) -> None:
         """Finish a photograph, after all its images."""
         put_atomic(self.fs, f"{self._ledger}/{number:08d}.json", part.model_dump_json().encode())
 
-    def parts(self, count: int) -> Iterator[Part]:
+    def parts(self, count: int) -> Iterator[PhotographPart]:
         """All parts, in the order of the photographs."""
         for number in range(count):
             name = f"{self._ledger}/{number:08d}.json"
             try:
-                yield Part.model_validate_json(read_bytes(self.fs, name))
+                yield PhotographPart.model_validate_json(read_bytes(self.fs, name))
             except (FileNotFoundError, ValidationError):
                 raise UserError(
                     f"output: {redact(name)} is damaged; delete it and run the same command again"
                 ) from None
 
-    def finish(self, parts: list[Part]) -> dict[str, int]:
+    def finish(self, parts: list[PhotographPart]) -> dict[str, int]:
         """Write the records of every split and forge.json; the number of records by split."""
         written = {}
         for split in self._config.shares:
@@ -108,7 +108,7 @@ class Folder:
         """Remove the ledger of a run that made nothing, so that other settings can be tried in its place."""
         self.fs.rm(self._ledger, recursive=True)
 
-    def _summary(self, parts: list[Part], written: dict[str, int]) -> dict[str, Any]:
+    def _summary(self, parts: list[PhotographPart], written: dict[str, int]) -> dict[str, Any]:
         counts: dict[str, dict[str, dict[str, int]]] = {}
         for record in (record for part in parts for record in part.records if record["label"] == 0):
             family = counts.setdefault(record["cate"], {}).setdefault(record["family"], dict.fromkeys(SEVERITIES, 0))

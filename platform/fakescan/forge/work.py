@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fakescan.forge.config import ForgeConfig
-from fakescan.forge.folder import Folder, Part
+from fakescan.forge.folder import ForgeFolder, PhotographPart
 from fakescan.forge.photographs import Photograph
 from fakescan.storage.errors import classify
 from fakescan.storage.objects import read_bytes
@@ -31,28 +31,28 @@ class Work:
     photographs: tuple[Photograph, ...]
 
 
-def forge_photograph(work: Work, number: int) -> Part:
+def forge_photograph(work: Work, number: int) -> PhotographPart:
     """Write the pairs of one photograph, then its part. The result depends on nothing but the settings and the files.
 
     Files of an earlier, unfinished attempt are written over with the same bytes.
     """
-    folder = Folder(work.config)
+    folder = ForgeFolder(work.config)
     part = _forge(work, number, folder)
     folder.put_part(number, part)
     return part
 
 
-def _forge(work: Work, number: int, folder: Folder) -> Part:
+def _forge(work: Work, number: int, folder: ForgeFolder) -> PhotographPart:
     config, item = work.config, work.photographs[number]
     families = [name for name in families_for(item.category) if name in config.families]
     if not families:
-        return Part(photograph=item.path, split=item.split, status="unsuitable")
+        return PhotographPart(photograph=item.path, split=item.split, status="unsuitable")
     try:
         photo = _load(config, item)
     except ImageError as error:
-        return Part(photograph=item.path, split=item.split, status="unreadable", message=str(error))
+        return PhotographPart(photograph=item.path, split=item.split, status="unreadable", message=str(error))
     if photo is None:
-        return Part(photograph=item.path, split=item.split, status="too_small")
+        return PhotographPart(photograph=item.path, split=item.split, status="too_small")
     donor_item, donor = _donor(work, number) if "splice" in families else (None, None)
     records: list[dict[str, object]] = []
     plan = _plan(config, families, item.generator(config.seed))
@@ -71,7 +71,7 @@ def _forge(work: Work, number: int, folder: Folder) -> Part:
         for record, data in _labelled(pair, item, index, taken_from):
             folder.put_image(record.image, data)
             records.append(record.to_json())
-    return Part(
+    return PhotographPart(
         photograph=item.path,
         split=item.split,
         status="forged",

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import fakevlm
 from fakescan.engine.config import EngineConfig
-from fakescan.engine.contract import Ask
+from fakescan.engine.contract import JudgingOptions
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import SCHEMA_VERSION
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.explicit_images import Listed
+from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.storage.objects import put_atomic, read_bytes
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
@@ -54,7 +54,7 @@ class Identity(BaseModel):
     trained: bool
     prompt: PromptSpec
     image: ImageSpec
-    ask: Ask
+    ask: JudgingOptions
     max_bytes: int
     max_pixels: int
     conditions: tuple[str, ...] = ("none",)
@@ -63,7 +63,9 @@ class Identity(BaseModel):
     """Of the URIs, where the scan's caller had listed them."""
 
     @classmethod
-    def of(cls, config: ScanConfig, checkpoint: Checkpoint, ask: Ask, listed: Listed | None = None) -> "Identity":
+    def of(
+        cls, config: ScanConfig, checkpoint: Checkpoint, ask: JudgingOptions, listed: ExplicitImages | None = None
+    ) -> "Identity":
         """The identity of the run that a configuration describes."""
         engine: EngineConfig = config.engine
         return cls(

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 SCHEMA_VERSION = "1"
 COUNTS_KEY = "fakescan.counts"
-"""Key in a part's Parquet metadata under which its `Tally` stands as JSON."""
+"""Key in a part's Parquet metadata under which its `Counts` stands as JSON."""
 
 RESULT_SCHEMA = pa.schema(
     [
@@ -114,7 +114,7 @@ class PartSummary:
 
 
 @dataclass(slots=True)
-class Tally:
+class Counts:
     """Counts over parts: the progress of a scan and its end."""
 
     rows: int = 0
@@ -133,11 +133,11 @@ class Tally:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: bytes) -> "Tally":
+    def from_json(cls, text: bytes) -> "Counts":
         """The inverse of `to_json`."""
         return cls(**json.loads(text))
 
-    def add(self, part: "PartSummary | Tally") -> None:
+    def add(self, part: "PartSummary | Counts") -> None:
         """Count a part's rows in."""
         self.rows += part.rows
         self.real += part.real
@@ -151,12 +151,12 @@ class Tally:
         return sorted(self.errors.items(), key=lambda item: (-item[1], item[0]))
 
 
-def tally(results: pa.Table) -> Tally:
+def count_rows(results: pa.Table) -> Counts:
     """Count the verdicts and errors of result rows."""
     verdicts = Counter(results["verdict"].to_pylist())
     errors = Counter(results["error_code"].to_pylist())
     del errors[None]
-    return Tally(results.num_rows, verdicts["real"], verdicts["fake"], verdicts["uncertain"], dict(errors))
+    return Counts(results.num_rows, verdicts["real"], verdicts["fake"], verdicts["uncertain"], dict(errors))
 
 
 def examples(results: pa.Table) -> dict[str, str]:

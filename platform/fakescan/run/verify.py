@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from fakescan.run.folder import RunFile, RunFolder
 from fakescan.run.parts import part_name, part_names, part_shard
-from fakescan.run.schema import RESULT_SCHEMA, Tally, tally
+from fakescan.run.schema import RESULT_SCHEMA, Counts, count_rows
 from fakescan.scan.stages import RunPlace
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.url import redact, redact_text
@@ -24,7 +24,7 @@ _READERS = 8
 class Verification:
     """What was found in a run folder."""
 
-    tally: Tally = field(default_factory=Tally)
+    counts: Counts = field(default_factory=Counts)
     problems: list[str] = field(default_factory=list)
     """One line each; empty when every row is accounted for once."""
 
@@ -46,7 +46,7 @@ def verify(folder: RunFolder) -> Verification:
                 if problem is not None:
                     found.problems.append(problem)
                 if counts is not None:
-                    found.tally.add(counts)
+                    found.counts.add(counts)
         except _LostManifestError as error:
             pool.shutdown(cancel_futures=True)
             raise UserError(f"run: the manifest in {redact(folder.url)} cannot be read: {error}") from None
@@ -76,7 +76,7 @@ def _named_shards(folder: RunFolder, run: RunFile, found: Verification) -> Itera
             found.problems.append(f"parts/{part_name(shard)} is missing: {run.sharding.size(shard)} rows are not done")
 
 
-def _check_part(place: RunPlace, reader: ManifestReader, run: RunFile, shard: int) -> tuple[str | None, Tally | None]:
+def _check_part(place: RunPlace, reader: ManifestReader, run: RunFile, shard: int) -> tuple[str | None, Counts | None]:
     name = f"parts/{part_name(shard)}"
     try:
         part = place.read_part(shard)
@@ -106,4 +106,4 @@ def _check_part(place: RunPlace, reader: ManifestReader, run: RunFile, shard: in
     unknown = set(part["error_code"].unique().to_pylist()) - {None} - {str(code) for code in ErrorCode}
     if unknown:
         return f"{name} has unknown error codes: {', '.join(sorted(unknown))}", None
-    return None, tally(part)
+    return None, count_rows(part)

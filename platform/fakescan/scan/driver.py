@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fakescan.cluster import connect
-from fakescan.engine.config import FakeConfig
-from fakescan.engine.contract import Ask
+from fakescan.engine.config import SimulatedConfig
+from fakescan.engine.contract import JudgingOptions
 from fakescan.errors import JobFailedError
 from fakescan.run.folder import Identity, RunFile, RunFolder, refuse_change
 from fakescan.run.parts import missing, part_name, part_names
-from fakescan.run.schema import COUNTS_KEY, PartSummary, Tally
+from fakescan.run.schema import COUNTS_KEY, Counts, PartSummary
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.explicit_images import Listed
+from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline, engine_cpus
@@ -42,14 +42,14 @@ class ScanFailedError(JobFailedError):
 
 
 @dataclass
-class Outcome:
+class ScanOutcome:
     """How a scan ended."""
 
     run: RunFile
     url: str
-    scanned: Tally = field(default_factory=Tally)
+    scanned: Counts = field(default_factory=Counts)
     """Rows that this scan did."""
-    whole: Tally = field(default_factory=Tally)
+    whole: Counts = field(default_factory=Counts)
     """Rows of the whole run, those of earlier scans included."""
     examples: dict[str, str] = field(default_factory=dict)
     """For each error code of this scan, one URI and message."""
@@ -76,8 +76,8 @@ def run_scan(
     ray_address: str | None = None,
     verbose: bool = False,
     observe: Observer | None = None,
-    listed: Listed | None = None,
-) -> Outcome:
+    listed: ExplicitImages | None = None,
+) -> ScanOutcome:
     """Scan, or resume what an earlier scan left. Raises UserError before any engine starts when a setting is wrong.
 
     With `listed`, the images are those, and `config.source` is only what the run says it is of.
@@ -96,7 +96,7 @@ def run_scan(
         run = folder.load() or start_run(config, folder, identity, checkpoint, listed)
         if run.warning:
             logger.warning("%s", run.warning)
-        outcome = Outcome(run, folder.url)
+        outcome = ScanOutcome(run, folder.url)
         todo, done = plan(folder, run, retry_errors=config.retry_errors)
         with ThreadPoolExecutor(2, thread_name_prefix="count") as pool:
             # What earlier scans did is counted while the engines start.
@@ -132,13 +132,13 @@ def plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> tuple[NDArra
     return todo, done
 
 
-def count_part(folder: RunFolder, shard: int) -> Tally:
+def count_part(folder: RunFolder, shard: int) -> Counts:
     """A part's counts, from its footer. Raises UserError for a part that is damaged."""
     name = part_name(shard)
     try:
         with folder.fs.open(f"{folder.parts}/{name}", "rb", block_size=65536) as file:
             metadata = pq.read_metadata(file).metadata or {}
-        return Tally.from_json(metadata[COUNTS_KEY.encode()])
+        return Counts.from_json(metadata[COUNTS_KEY.encode()])
     except (pa.ArrowInvalid, KeyError, FileNotFoundError):
         raise UserError(
             f"run: parts/{name} of {redact(folder.url)} is damaged; delete it and scan again (see fakescan verify)"
@@ -149,7 +149,7 @@ def _execute(
     pipeline: Pipeline,
     todo: NDArray[np.int64],
     rows_before: int,
-    outcome: Outcome,
+    outcome: ScanOutcome,
     lease: Lease,
     observe: Observer | None,
     started: float,
@@ -169,7 +169,7 @@ def _execute(
                 observe(part)
 
 
-def _account(folder: RunFolder, run: RunFile, retried: NDArray[np.int64], outcome: Outcome) -> None:
+def _account(folder: RunFolder, run: RunFile, retried: NDArray[np.int64], outcome: ScanOutcome) -> None:
     """Count the whole run, and make sure that no part is missing."""
     left = missing(run.sharding, part_names(folder.fs, folder.parts))
     if len(left):
@@ -177,13 +177,15 @@ def _account(folder: RunFolder, run: RunFile, retried: NDArray[np.int64], outcom
     outcome.whole.add(outcome.scanned)
     if len(retried):
         # Retried parts kept their good rows, which were not scanned again: count what stands.
-        outcome.whole = Tally()
+        outcome.whole = Counts()
         with ThreadPoolExecutor(16) as pool:
             for tally in pool.map(lambda shard: count_part(folder, shard), range(run.sharding.count)):
                 outcome.whole.add(tally)
 
 
-def build_pipeline(config: ScanConfig, folder: RunFolder, run: RunFile, ask: Ask, checkpoint: Checkpoint) -> Pipeline:
+def build_pipeline(
+    config: ScanConfig, folder: RunFolder, run: RunFile, ask: JudgingOptions, checkpoint: Checkpoint
+) -> Pipeline:
     """The stages for a run on the connected cluster."""
     place = RunPlace(run.run_id, folder.url, config.output_store.resolved(), run.sharding)
     gpus = _gpus_per_replica(config)
@@ -224,7 +226,7 @@ def _gpus_per_replica(config: ScanConfig) -> float:
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     wanted = config.gpus_per_replica
     if wanted is None:
-        wanted = 1.0 if gpus and not isinstance(config.engine, FakeConfig) else 0.0
+        wanted = 1.0 if gpus and not isinstance(config.engine, SimulatedConfig) else 0.0
     if wanted * config.replicas.low > gpus:
         raise UserError(
             f"replicas: {config.replicas.low} engines with {wanted:g} GPUs each need {wanted * config.replicas.low:g} "

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 
 @dataclass(frozen=True)
-class Listed:
+class ExplicitImages:
     """Images that a caller of the scan has listed itself, each to be judged once under every condition."""
 
     entries: pa.Table

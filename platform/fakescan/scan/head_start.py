@@ -4,15 +4,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-LONGEST_S = 60.0
+MAX_WAIT_S = 60.0
 """For how long the feed is held back: a model that loads for minutes leaves time for both."""
-_LOOK_EVERY_S = 0.1
+_POLL_S = 0.1
 
 _open: set[str] = set()
 """Runs whose gate this process has seen open."""
 
 
-class Gate:
+class FirstPart:
     """Opens once, when the first shard has been judged. Part of the driver's ledger."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class HeadStart:
             return
         import ray
 
-        deadline = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + MAX_WAIT_S
         while not ray.get(self.ledger.gate_is_open.remote()) and time.monotonic() < deadline:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
         _open.add(self.run_id)

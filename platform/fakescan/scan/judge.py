@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.engine.config import EngineConfig, VllmConfig
-from fakescan.engine.contract import Ask, Engine, EngineDiedError, Judgement
+from fakescan.engine.contract import Engine, EngineDiedError, Judgement, JudgingOptions
 from fakescan.engine.factory import open_engine
 from fakescan.engine.model import open_model
 from fakescan.engine.vllm_setup import Device
@@ -45,7 +45,7 @@ class JudgeSettings:
     """What the result rows call the model."""
     weights_sha256: str
     """The weights that the run was started with; another checkpoint on this node is refused."""
-    ask: Ask
+    ask: JudgingOptions
     run_id: str
     shard_rows: int
 
@@ -60,7 +60,7 @@ class Judge:
         if settings.device == "cpu" and isinstance(settings.engine, VllmConfig):
             yield_to(CPU_ENGINE)
         self._id = uuid.uuid4().hex
-        self._gate = _Gate()
+        self._gate = _ExclusiveLock()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to `JUDGED_SCHEMA`."""
@@ -145,7 +145,7 @@ class Judge:
         return pa.table(arrays, schema=JUDGED_SCHEMA)
 
 
-class _Gate:
+class _ExclusiveLock:
     """Lets shards in together, or one alone; the one waits for those inside and keeps newcomers out."""
 
     def __init__(self) -> None:

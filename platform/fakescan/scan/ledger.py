@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from fakescan.scan.head_start import Gate
+from fakescan.scan.head_start import FirstPart
 from fakescan.scan.poison import PoisonLedger
 
 
-class Ledger(PoisonLedger, Gate):
+class Ledger(PoisonLedger, FirstPart):
     """Suspected images, and whether the engines have begun. Without CPUs, so that it outlives every engine."""
 
     def __init__(self) -> None:
         PoisonLedger.__init__(self)
-        Gate.__init__(self)
+        FirstPart.__init__(self)
 
 
 def remote_ledger() -> Any:

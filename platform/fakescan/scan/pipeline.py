@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.engine.config import EngineConfig, FakeConfig, VllmConfig
+from fakescan.engine.config import EngineConfig, SimulatedConfig, VllmConfig
 from fakescan.run.schema import PartSummary
 from fakescan.scan.head_start import HeadStart
 from fakescan.scan.judge import Judge, JudgeSettings
@@ -113,7 +113,7 @@ class Pipeline:
 
 def engine_cpus(engine: EngineConfig) -> float:
     """What Ray sets aside for one engine."""
-    return FAKE_ENGINE_CPUS if isinstance(engine, FakeConfig) else ENGINE_CPUS
+    return FAKE_ENGINE_CPUS if isinstance(engine, SimulatedConfig) else ENGINE_CPUS
 
 
 def _configure(context: Any) -> None:

@@ -1,13 +1,13 @@
 """Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
 
-from fakescan.engine.contract import Ask
+from fakescan.engine.contract import JudgingOptions
 from fakescan.engine.factory import check_installed
 from fakescan.engine.judging_options import chosen_calibration, with_threshold
 from fakescan.engine.model import model_name, open_model
 from fakescan.run.folder import Identity, RunFile, RunFolder, new_run
 from fakescan.run.parts import part_names, part_shard, shard_rows_for
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.explicit_images import Listed
+from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.selection import write_run_manifest
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import redact
@@ -25,15 +25,19 @@ def check(config: ScanConfig) -> Checkpoint:
     return checkpoint
 
 
-def ask_of(config: ScanConfig, checkpoint: Checkpoint) -> Ask:
+def ask_of(config: ScanConfig, checkpoint: Checkpoint) -> JudgingOptions:
     """What the configuration asks of the checkpoint."""
     stored = chosen_calibration(checkpoint, config.calibration, config.output_store)
     calibration = with_threshold(stored, config.threshold)
-    return Ask(explain=config.explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
+    return JudgingOptions(explain=config.explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
 
 
 def start_run(
-    config: ScanConfig, folder: RunFolder, identity: Identity, checkpoint: Checkpoint, listed: Listed | None = None
+    config: ScanConfig,
+    folder: RunFolder,
+    identity: Identity,
+    checkpoint: Checkpoint,
+    listed: ExplicitImages | None = None,
 ) -> RunFile:
     """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
     leftovers = part_names(folder.fs, folder.parts)

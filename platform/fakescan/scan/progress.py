@@ -4,7 +4,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from fakescan.run.schema import PartSummary, Tally
+from fakescan.run.schema import Counts, PartSummary
 from fakescan.terminal.duration import duration
 from fakescan.terminal.live_display import LiveDisplay
 
@@ -40,7 +40,7 @@ class Display(LiveDisplay):
     def __init__(self, total: int, done_before: int, stream: TextIO | None = None) -> None:
         self._total = total
         self._before = done_before
-        self._tally = Tally()
+        self._tally = Counts()
         self._pace = Pace()
         self._note = "starting engines"
         super().__init__(total, done=done_before, stream=stream)

@@ -8,15 +8,17 @@ import pyarrow as pa
 
 from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.explicit_images import Listed
-from fakescan.sources.allowed_prefixes import only_below
+from fakescan.scan.explicit_images import ExplicitImages
+from fakescan.sources.allowed_prefixes import within_prefixes
 from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, ManifestReader, conform, write_manifest
 from fakescan.sources.source import new_since, open_source
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 
-def write_run_manifest(config: ScanConfig, folder: RunFolder, listed: Listed | None = None) -> tuple[ManifestInfo, int]:
+def write_run_manifest(
+    config: ScanConfig, folder: RunFolder, listed: ExplicitImages | None = None
+) -> tuple[ManifestInfo, int]:
     """List the source into the run's manifest; returns it with the number of images the source holds.
 
     Raises UserError when there is nothing to scan.
@@ -29,7 +31,7 @@ def write_run_manifest(config: ScanConfig, folder: RunFolder, listed: Listed | N
     source = open_source(
         config.source, config.input_store, glob=list(config.globs) or None, extensions=config.extensions
     )
-    entries = iter(source) if config.below is None else only_below(source, config.below)
+    entries = iter(source) if config.below is None else within_prefixes(source, config.below)
     if config.new_since is not None:
         earlier = RunFolder(config.new_since, config.output_store)
         earlier.open()

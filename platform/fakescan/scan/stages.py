@@ -15,7 +15,15 @@ from fsspec import AbstractFileSystem
 from PIL import Image
 
 from fakescan.run.parts import Sharding, part_name
-from fakescan.run.schema import COUNTS_KEY, FETCHED_SCHEMA, RESULT_SCHEMA, PartSummary, decoded_schema, examples, tally
+from fakescan.run.schema import (
+    COUNTS_KEY,
+    FETCHED_SCHEMA,
+    RESULT_SCHEMA,
+    PartSummary,
+    count_rows,
+    decoded_schema,
+    examples,
+)
 from fakescan.scan.head_start import HeadStart
 from fakescan.scan.priority import FEED, yield_to
 from fakescan.sources.fetch import Fetcher
@@ -177,7 +185,7 @@ class Write:
         sharding = self.place.sharding
         shard = table["row_id"][0].as_py() // sharding.shard_rows
         results = table.select(RESULT_SCHEMA.names)
-        fresh, samples = tally(results), examples(results)
+        fresh, samples = count_rows(results), examples(results)
         if results.num_rows < sharding.size(shard):
             results = merge(self.place.read_part(shard), results)
         data = part_bytes(results, sharding, shard)
@@ -210,7 +218,9 @@ def merge(part: pa.Table | None, fresh: pa.Table) -> pa.Table:
 def part_bytes(results: pa.Table, sharding: Sharding, shard: int) -> bytes:
     """A part as a Parquet file: the shard's rows in order. A shard that is not whole is a bug, never a part."""
     results = results.sort_by("row_id").cast(RESULT_SCHEMA)
-    results = results.replace_schema_metadata({**(RESULT_SCHEMA.metadata or {}), COUNTS_KEY: tally(results).to_json()})
+    results = results.replace_schema_metadata(
+        {**(RESULT_SCHEMA.metadata or {}), COUNTS_KEY: count_rows(results).to_json()}
+    )
     expected = np.arange(sharding.first(shard), sharding.first(shard) + sharding.size(shard))
     assert np.array_equal(results["row_id"].to_numpy(), expected), f"shard {shard} has wrong rows"
     sink = io.BytesIO()

@@ -16,9 +16,9 @@ from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.gate.control_actor import Warden
-from fakescan.serve.gate.control_client import REPLICA, WARDEN, Marks
-from fakescan.serve.gate.fast_path import WholeAnswer, WholeRequest, run_whole
+from fakescan.serve.gate.control_actor import ControlActor
+from fakescan.serve.gate.control_client import CONTROL, REPLICA, GateTokens
+from fakescan.serve.gate.fast_path import WholeRequest, WholeResponse, run_whole
 from fakescan.settings.yaml_file import one_line
 from fakevlm.errors import UserError
 
@@ -51,7 +51,7 @@ class Replica:
                 calibration=self._detector.calibration,
                 max_new_tokens=config.max_new_tokens,
             )
-        self._marks = Marks(warden)
+        self._marks = GateTokens(warden)
 
         from fakescan.serve.api.routes import make_app
 
@@ -61,7 +61,7 @@ class Replica:
         """Serve's hook for the application of this replica."""
         return self._app
 
-    async def answer(self, request: WholeRequest) -> WholeAnswer:
+    async def answer(self, request: WholeRequest) -> WholeResponse:
         """The application's answer to a request that a gate sends by the short way."""
         return await run_whole(self._app, request)
 
@@ -73,7 +73,7 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
     except ValidationError as error:
         raise UserError(one_line(error, command="serve")) from None
     quiet = LoggingConfig(enable_access_log=False)  # the gate logs every request
-    warden = serve.deployment(name=WARDEN)(Warden).options(
+    warden = serve.deployment(name=CONTROL)(ControlActor).options(
         num_replicas=1,
         max_ongoing_requests=_WARDEN_CALLS,
         max_surge_percent=100,

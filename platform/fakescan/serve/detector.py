@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import Ask, EngineDiedError, Explain, Judgement
+from fakescan.engine.contract import EngineDiedError, Explain, Judgement, JudgingOptions
 from fakescan.engine.factory import check_installed, open_engine
 from fakescan.engine.judging_options import chosen_calibration, with_threshold
 from fakescan.engine.model import model_name, open_model
@@ -104,7 +104,7 @@ class Detector:
         self.config = config
         self.started_at = int(time.time())
         self._max_pixels = config.limits.max_pixels
-        base = Ask(explain="all", calibration=self.calibration, max_new_tokens=config.max_new_tokens)
+        base = JudgingOptions(explain="all", calibration=self.calibration, max_new_tokens=config.max_new_tokens)
         self._engine = open_engine(config.engine, self.checkpoint, base, "cuda" if config.gpus_per_replica else "cpu")
         self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
         self._warm_up()
@@ -114,16 +114,16 @@ class Detector:
         if model != self.model:
             raise Problem("not_found", f"model {model[:100]!r} is not served here; {self.model!r} is")
 
-    def ask(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> Ask:
+    def ask(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> JudgingOptions:
         """The question for one request."""
         longest = self.config.max_new_tokens
-        return Ask(
+        return JudgingOptions(
             explain=explain,
             calibration=with_threshold(self.calibration, threshold),
             max_new_tokens=min(longest, max_new_tokens or longest),
         )
 
-    async def judge(self, upload: Upload, ask: Ask, watch: Watch | None = None) -> Judged:
+    async def judge(self, upload: Upload, ask: JudgingOptions, watch: Watch | None = None) -> Judged:
         """Judge one image. Cancelling gives its place in the engine back. A failure of the image is in the result."""
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
@@ -145,7 +145,7 @@ class Detector:
             self._leave(error)
         return Judged(_with_judgement(facts, judgement, ask), decoded - started, time.perf_counter() - decoded)
 
-    async def stream(self, upload: Upload, ask: Ask) -> AsyncGenerator[Result | Judged, None]:
+    async def stream(self, upload: Upload, ask: JudgingOptions) -> AsyncGenerator[Result | Judged, None]:
         """The result as it grows, and at last the whole as `Judged`."""
         queue: asyncio.Queue[Result] = asyncio.Queue()
         task = asyncio.ensure_future(self.judge(upload, ask, queue.put_nowait))
@@ -169,7 +169,7 @@ class Detector:
         self._engine.close()
 
     def _begin(
-        self, upload: Upload, ask: Ask, listener: Callable[[Result, Judgement], None] | None
+        self, upload: Upload, ask: JudgingOptions, listener: Callable[[Result, Judgement], None] | None
     ) -> "Result | tuple[Result, Future[Judgement]]":
         """On a thread: decode and hand over to the engine."""
         facts = Result(
@@ -187,7 +187,7 @@ class Detector:
         return facts, self._engine.submit(image.pixels, ask, heard)
 
     def _listener(
-        self, loop: asyncio.AbstractEventLoop, upload: Upload, ask: Ask, watch: Watch | None
+        self, loop: asyncio.AbstractEventLoop, upload: Upload, ask: JudgingOptions, watch: Watch | None
     ) -> Callable[[Result, Judgement], None] | None:
         if watch is None:
             return None
@@ -216,7 +216,7 @@ class Detector:
         os._exit(1)
 
 
-def _with_judgement(facts: Result, judgement: Judgement, ask: Ask) -> Result:
+def _with_judgement(facts: Result, judgement: Judgement, ask: JudgingOptions) -> Result:
     if judgement.error is not None:
         failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
         return facts.model_copy(update={"error": failure})

@@ -4,18 +4,18 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fakescan.serve.internal_headers import TALLY
+from fakescan.serve.internal_headers import OUTCOMES
 
 if TYPE_CHECKING:  # the proxy reads tallies, and should not load what an engine needs
     from fakescan.serve.detector import Result
 
 
-def tally_header(results: "Iterable[Result]") -> dict[str, str]:
+def outcome_header(results: "Iterable[Result]") -> dict[str, str]:
     """The header for these results: images by verdict or error."""
     counts = Counter(str(result.error.code if result.error else result.verdict) for result in results)
-    return {TALLY.decode(): " ".join(f"{outcome}={count}" for outcome, count in counts.items())}
+    return {OUTCOMES.decode(): " ".join(f"{outcome}={count}" for outcome, count in counts.items())}
 
 
-def read_tally(header: str) -> dict[str, int]:
-    """The counts of `tally_header`."""
+def read_outcomes(header: str) -> dict[str, int]:
+    """The counts of `outcome_header`."""
     return {outcome: int(count) for outcome, _, count in (part.partition("=") for part in header.split())}

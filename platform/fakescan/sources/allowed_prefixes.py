@@ -10,7 +10,7 @@ from fakescan.storage.url import file_path, redact, scheme_of
 from fakevlm.errors import UserError
 
 
-def only_below(tables: Iterable[pa.Table], prefixes: tuple[str, ...]) -> Iterator[pa.Table]:
+def within_prefixes(tables: Iterable[pa.Table], prefixes: tuple[str, ...]) -> Iterator[pa.Table]:
     """The tables of manifest entries as they are. Raises UserError at the first that would be read from elsewhere.
 
     What is read is the `object` that holds the image, where there is one, and else its `uri`.

@@ -25,7 +25,7 @@ from fakevlm.errors import ErrorCode, ImageError
 
 _LOCAL_THREADS = 8
 _FIRST_PAUSE_S = 0.3
-_LONGEST_PAUSE_S = 10.0
+_MAX_PAUSE_S = 10.0
 _SPAN_BYTES = 8 * 2**20
 _GAP_BYTES = 128 * 2**10
 
@@ -155,7 +155,7 @@ class Fetcher:
                     break
                 failed = _failed(error, attempts=attempt)
             if attempt < self.attempts:
-                pause = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S)
+                pause = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _MAX_PAUSE_S)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
         return _undelivered(job, failed)
 

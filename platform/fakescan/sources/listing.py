@@ -26,7 +26,7 @@ LISTERS = 16
 
 _SPLIT_LEAVES = 4 * LISTERS
 _SPLIT_LEVELS = 6
-_MOST_FOLDERS = 50_000
+_MAX_FOLDERS = 50_000
 _FEW_FOLDERS = 20
 _PAGES_AHEAD = 16
 _LOCAL_ROWS = 16_384
@@ -129,7 +129,7 @@ def _list_s3(filesystem: AbstractFileSystem, url: str, name_start: str) -> Itera
         if answer.get("IsTruncated") and not (folders and full_folders(prefix)):
             return None
         while answer.get("IsTruncated"):
-            if len(folders) > _MOST_FOLDERS:
+            if len(folders) > _MAX_FOLDERS:
                 return None
             answer, table = page(Prefix=prefix, Delimiter="/", ContinuationToken=answer["NextContinuationToken"])
             tables.append(table)

@@ -18,8 +18,8 @@ _MAGIC = re.compile(r"[*?\[]")
 _BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
 _RANGE = re.compile(r"^(\d+)\.\.(\d+)$")
 _EXTENSION = r"(?P<extension>\.[^./]+)?$"
-_MOST_EXTENSIONS = 50
-_MOST_BRACES = 100_000
+_MAX_EXTENSIONS = 50
+_MAX_BRACES = 100_000
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class NameFilter:
         found = _extensions(table)
         keep = pc.is_in(found, value_set=pa.array(self.extensions, pa.string()))
         for item in pc.value_counts(found.filter(pc.invert(keep))).to_pylist():
-            name = item["values"] if item["values"] in skipped or len(skipped) < _MOST_EXTENSIONS else "others"
+            name = item["values"] if item["values"] in skipped or len(skipped) < _MAX_EXTENSIONS else "others"
             skipped[name] += item["counts"]
         return table.filter(keep)
 
@@ -140,8 +140,8 @@ def expand_braces(source: str) -> list[str]:
     numbers = _RANGE.match(match.group(1))
     if numbers:
         first, last = numbers.groups()
-        if int(last) - int(first) >= _MOST_BRACES:
-            raise UserError(f"{source}: the braces stand for more than {_MOST_BRACES} names")
+        if int(last) - int(first) >= _MAX_BRACES:
+            raise UserError(f"{source}: the braces stand for more than {_MAX_BRACES} names")
         items = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
     elif "," in match.group(1):
         items = match.group(1).split(",")

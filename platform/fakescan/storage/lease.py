@@ -26,7 +26,7 @@ class LeaseLostError(JobFailedError):
     """Another process has taken the run over."""
 
 
-class Held(NamedTuple):
+class LeasedJob(NamedTuple):
     """What is said of a run that somebody else writes."""
 
     setting: str
@@ -35,8 +35,8 @@ class Held(NamedTuple):
     way_out: str
 
 
-SCAN = Held("output", "scan", "wait for it, or take over with --break-lease")
-TRAINING = Held("name", "training", "wait for it, or use another name")
+SCAN = LeasedJob("output", "scan", "wait for it, or take over with --break-lease")
+TRAINING = LeasedJob("name", "training", "wait for it, or use another name")
 
 
 class Lease:
@@ -46,7 +46,7 @@ class Lease:
     machine whose process has ended is gone at once.
     """
 
-    def __init__(self, fs: AbstractFileSystem, path: str, held: Held = SCAN, *, lease_s: float = LEASE_S) -> None:
+    def __init__(self, fs: AbstractFileSystem, path: str, held: LeasedJob = SCAN, *, lease_s: float = LEASE_S) -> None:
         self._fs = fs
         self._path = path
         self._held = held

@@ -19,13 +19,13 @@ from fakescan.train.config import TrainConfig
 from fakescan.train.export import FOLDER
 from fakescan.train.folder import TrainFolder, joined
 from fakescan.train.loop import Job, train_worker
-from fakescan.train.metrics_actor import Note, remote_board
+from fakescan.train.metrics_actor import StepMetrics, start_metrics_actor
 from fakescan.train.progress import TrainDisplay
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-LOOK_S = 0.5
+POLL_S = 0.5
 """Seconds between two looks at the board."""
 SAVE_S = 30.0
 """Seconds between two writes of the log."""
@@ -43,7 +43,7 @@ class Trained:
     """Of the run's folder."""
     model: str
     """URL of the result."""
-    notes: list[Note]
+    notes: list[StepMetrics]
     """The log, one note for each step."""
     ready: Ready
 
@@ -67,7 +67,7 @@ def _train(
     facts = {"weights_sha256": ready.checkpoint.weights_sha256, "samples": ready.plan.samples, "precision": precision}
     folder.claim(facts)
     _say_needs(config, ready, gpu=gpus > 0)
-    board = remote_board()
+    board = start_metrics_actor()
     job = Job(
         config.model_copy(
             update={
@@ -191,7 +191,7 @@ def _say_needs(config: TrainConfig, ready: Ready, *, gpu: bool) -> None:
 class _Log:
     """Moves the workers' notes from the board to the display and into the run's folder."""
 
-    def __init__(self, board: Any, folder: TrainFolder, before: list[Note]) -> None:
+    def __init__(self, board: Any, folder: TrainFolder, before: list[StepMetrics]) -> None:
         self._board = board
         self._folder = folder
         self.notes = before
@@ -212,9 +212,9 @@ class _Log:
         waited = 0.0
         changed = False
         while True:
-            last = ended.wait(LOOK_S)
+            last = ended.wait(POLL_S)
             changed |= self._move(display)
-            waited += LOOK_S
+            waited += POLL_S
             if last or (changed and waited >= SAVE_S):
                 try:
                     self._folder.save(self.notes, final=last)
@@ -229,7 +229,7 @@ class _Log:
         from ray.exceptions import RayError
 
         try:
-            fresh: list[Note] = ray.get(self._board.take.remote(), timeout=30)
+            fresh: list[StepMetrics] = ray.get(self._board.take.remote(), timeout=30)
         except RayError:
             return False
         for note in fresh:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fakescan.train.feed import Samples
 from fakescan.train.stepper import Stepper
-from fakevlm.data.collate import IGNORED, Text
+from fakevlm.data.collate import IGNORED, TokenizedSample
 from fakevlm.metrics.classification import accuracy, auroc, f1
 
 
@@ -22,7 +22,7 @@ def evaluate(
 
     prompt = samples.checkpoint.prompt
     ids = samples.text.prompt_ids(prompt.text())
-    question = Text(ids, len(ids))
+    question = TokenizedSample(ids, len(ids))
     fake, real = samples.checkpoint.fake_token_id, samples.checkpoint.real_token_id
     rounds = -(-len(indices) // (workers * rows))
     own = [indices[start : start + rows] for start in range(rank * rows, len(indices), workers * rows)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fakescan.train.plan import PADDING, Plan
 from fakevlm.checkpoint.checkpoint import Checkpoint
-from fakevlm.data.collate import Batch, TrainingText
+from fakevlm.data.collate import Batch, Collator
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.record import Record
 from fakevlm.errors import ImageError, UserError
@@ -28,7 +28,7 @@ class Samples:
 
     dataset: Dataset
     checkpoint: Checkpoint
-    text: TrainingText
+    text: Collator
 
     def pixels(self, record: Record) -> Pixels:
         """A record's image at the model's input size. Raises UserError naming it when it cannot be had."""

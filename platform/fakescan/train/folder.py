@@ -12,7 +12,7 @@ from fakescan.storage.lease import TRAINING, Lease
 from fakescan.storage.objects import put_atomic, read_bytes
 from fakescan.storage.url import redact
 from fakescan.train.config import UNBOUND, TrainConfig
-from fakescan.train.metrics_actor import LOG, Note, log_lines, read_log
+from fakescan.train.metrics_actor import LOG, StepMetrics, log_lines, read_log
 from fakevlm.errors import UserError
 
 SETTINGS, PLOT, TENSORBOARD = "train.json", "metrics.png", "tensorboard"
@@ -87,16 +87,16 @@ class TrainFolder:
             if name not in known and name != _SNAPSHOT:
                 self.fs.rm(found, recursive=True)
 
-    def notes(self) -> list[Note]:
+    def notes(self) -> list[StepMetrics]:
         """The log that an earlier start left: a killed one may have written less of it than is in its checkpoints."""
         self.fs.invalidate_cache()
-        notes: list[Note] = []
+        notes: list[StepMetrics] = []
         for file in (*sorted(self.fs.glob(f"{self.path}/checkpoint_*/{LOG}")), f"{self.path}/{LOG}"):
             with suppress(FileNotFoundError):
                 notes = joined(notes, read_log(read_bytes(self.fs, file)))
         return notes
 
-    def save(self, notes: list[Note], *, final: bool = False) -> None:
+    def save(self, notes: list[StepMetrics], *, final: bool = False) -> None:
         """Write the log and the plot; TensorBoard's files at the end."""
         if not notes:
             return
@@ -109,7 +109,7 @@ class TrainFolder:
         self.fs.makedirs(self.path, exist_ok=True)
         put_atomic(self.fs, f"{self.path}/{name}", data)
 
-    def _tensorboard(self, notes: list[Note]) -> None:
+    def _tensorboard(self, notes: list[StepMetrics]) -> None:
         from tensorboardX import SummaryWriter
 
         with tempfile.TemporaryDirectory(prefix="fakescan-") as temporary:
@@ -124,14 +124,14 @@ class TrainFolder:
                 self._put(f"{TENSORBOARD}/events.out.tfevents.fakescan", file.read_bytes())
 
 
-def joined(before: list[Note], fresh: list[Note]) -> list[Note]:
+def joined(before: list[StepMetrics], fresh: list[StepMetrics]) -> list[StepMetrics]:
     """The log without what a killed start had done after its last checkpoint and the new one did again."""
     known = {note.step: note for note in before}
     known.update({note.step: note for note in fresh})
     return [known[step] for step in sorted(known)]
 
 
-def plot(notes: list[Note], title: str) -> bytes:
+def plot(notes: list[StepMetrics], title: str) -> bytes:
     """Loss and evaluation over steps, as a PNG."""
     import matplotlib
 

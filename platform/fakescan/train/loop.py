@@ -17,13 +17,13 @@ from fakescan.train.config import TrainConfig
 from fakescan.train.evaluation import evaluate
 from fakescan.train.export import export
 from fakescan.train.feed import Samples, steps
-from fakescan.train.metrics_actor import LOG, Note, log_lines, read_log
+from fakescan.train.metrics_actor import LOG, StepMetrics, log_lines, read_log
 from fakescan.train.model import load
 from fakescan.train.plan import PADDING, Plan, learning_rate
 from fakescan.train.stepper import DeepSpeedStepper, Stepper, TorchStepper, deepspeed_config, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.tokens import PromptTokens
-from fakevlm.data.collate import IGNORED, Batch, TrainingText
+from fakevlm.data.collate import IGNORED, Batch, Collator
 from fakevlm.data.dataset import open_dataset
 from fakevlm.errors import UserError
 
@@ -93,7 +93,9 @@ def _train(job: Job) -> None:
         if rank == 0:
             seen = int((plan.batch(step) != PADDING).sum())
             rate = config.lr * learning_rate(step, plan.steps, config.warmup_ratio)
-            note = Note(step=done, at=time.time(), loss=loss, lr=rate, grad_norm=norm, samples=seen, metrics=metrics)
+            note = StepMetrics(
+                step=done, at=time.time(), loss=loss, lr=rate, grad_norm=norm, samples=seen, metrics=metrics
+            )
             notes.append(note)
             job.board.add.remote(note)
         if last or done % config.checkpoint_every == 0:
@@ -151,7 +153,7 @@ def answer_loss(stepper: Stepper, batch: Batch, *, last: bool = True) -> Any:
 def open_samples(config: TrainConfig, checkpoint: Checkpoint, split: str | None) -> Samples:
     """The records of a split for a checkpoint."""
     fs, path = config.data_store.filesystem(config.data)
-    text = TrainingText(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
+    text = Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
     return Samples(open_dataset(path, fs, split=split), checkpoint, text)
 
 
@@ -178,7 +180,7 @@ def _held_out(job: Job, checkpoint: Checkpoint) -> tuple[Samples, list[int]] | N
     return samples, sorted(order[: job.config.eval_limit or count].tolist())
 
 
-def _resume(stepper: Stepper, rank: int) -> tuple[int, list[Note]]:
+def _resume(stepper: Stepper, rank: int) -> tuple[int, list[StepMetrics]]:
     """Load the run's last checkpoint, if there is one; the step to go on with, and the first worker's notes so far."""
     import torch
 

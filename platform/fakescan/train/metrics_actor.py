@@ -8,7 +8,7 @@ LOG = "metrics.jsonl"
 """The log's name, in the run's folder and in each checkpoint."""
 
 
-class Note(BaseModel):
+class StepMetrics(BaseModel):
     """One line of the log of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,28 +29,28 @@ class Note(BaseModel):
     """Of an evaluation."""
 
 
-def log_lines(notes: list[Note]) -> bytes:
+def log_lines(notes: list[StepMetrics]) -> bytes:
     """The notes as JSONL, without what is empty."""
     return "".join(note.model_dump_json(exclude_defaults=True) + "\n" for note in notes).encode()
 
 
-def read_log(lines: bytes) -> list[Note]:
+def read_log(lines: bytes) -> list[StepMetrics]:
     """What `log_lines` wrote. Raises pydantic's ValidationError."""
-    return [Note.model_validate_json(line) for line in lines.splitlines() if line]
+    return [StepMetrics.model_validate_json(line) for line in lines.splitlines() if line]
 
 
-class Board:
+class MetricsActor:
     """Lives in an actor without CPUs that the driver owns, so that it outlives the workers."""
 
     def __init__(self) -> None:
-        self._notes: list[Note] = []
+        self._notes: list[StepMetrics] = []
         self._fault: str | None = None
 
-    def add(self, note: Note) -> None:
+    def add(self, note: StepMetrics) -> None:
         """Called by the first worker after a step."""
         self._notes.append(note)
 
-    def give_up(self, message: str) -> None:
+    def report_fault(self, message: str) -> None:
         """A mistake of the user that no restart mends, in one line."""
         self._fault = message
 
@@ -58,14 +58,14 @@ class Board:
         """The first such mistake, or None."""
         return self._fault
 
-    def take(self) -> list[Note]:
+    def take(self) -> list[StepMetrics]:
         """What was added since the last call."""
         notes, self._notes = self._notes, []
         return notes
 
 
-def remote_board() -> Any:
+def start_metrics_actor() -> Any:
     """Start the board as an actor owned by this driver."""
     import ray
 
-    return ray.remote(num_cpus=0)(Board).remote()
+    return ray.remote(num_cpus=0)(MetricsActor).remote()

@@ -5,7 +5,7 @@ from typing import TextIO
 
 from fakescan.terminal.duration import duration
 from fakescan.terminal.live_display import LiveDisplay
-from fakescan.train.metrics_actor import Note
+from fakescan.train.metrics_actor import StepMetrics
 
 _STEPS = 50
 """Steps over which the pace is averaged."""
@@ -16,11 +16,11 @@ class TrainDisplay(LiveDisplay):
 
     def __init__(self, steps: int, stream: TextIO | None = None) -> None:
         self._steps = steps
-        self._recent: deque[Note] = deque(maxlen=_STEPS)
+        self._recent: deque[StepMetrics] = deque(maxlen=_STEPS)
         self._metrics: dict[str, float] = {}
         super().__init__(steps, unit="steps", stream=stream)
 
-    def add(self, note: Note) -> None:
+    def add(self, note: StepMetrics) -> None:
         """Count a step in."""
         if self._recent and note.step <= self._recent[-1].step:
             self._recent.clear()  # a worker died; the run went back to its last checkpoint

@@ -20,7 +20,7 @@ from tests.fakevlm.data.labelled import fields, png, write_dataset
 pytestmark = pytest.mark.unit
 
 SCRIPT = str(Path(sys.executable).with_name("fakescan"))
-DOCS = Path(__file__).parents[2] / "docs" / "data.md"
+DOCS = Path(__file__).parents[3] / "docs" / "data.md"
 ITEMS = [
     fields(f"{name}/{kind}/{number}.png", label, cate=name)
     for name in ("animal", "doc")

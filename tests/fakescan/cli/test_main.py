@@ -24,7 +24,7 @@ SCRIPT = str(Path(sys.executable).with_name("fakescan"))
 def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
-    samples = Path(__file__).parents[2] / "samples" / "images"
+    samples = Path(__file__).parents[3] / "samples" / "images"
     for name in ("cat.webp", "coffee.png"):
         shutil.copy(samples / name, folder)
     return folder

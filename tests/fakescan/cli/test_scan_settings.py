@@ -7,7 +7,7 @@ import pytest
 
 from fakescan.cli.flags import split_extensions, store_from_flags
 from fakescan.cli.scan_settings import scan_config
-from fakescan.engine.config import FakeConfig, VllmConfig
+from fakescan.engine.config import SimulatedConfig, VllmConfig
 from fakescan.scan.config import ScanConfig
 from fakescan.settings.replicas import Replicas
 from fakevlm.errors import UserError
@@ -50,7 +50,7 @@ def test_a_file_alone(tmp_path: Path) -> None:
         """,
     )
     assert config.replicas == Replicas(low=1, high=4)
-    assert config.engine == FakeConfig(step_s=0.5)
+    assert config.engine == SimulatedConfig(step_s=0.5)
     assert config.explain == "none"
     assert config.input_store.endpoint_url == "http://e:1"
 
@@ -81,18 +81,18 @@ def test_an_option_flag_keeps_the_files_other_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "flag", "engine"),
     [
-        ("engine: fake", None, FakeConfig()),
-        ("engine: {kind: fake, tokens: 3}", None, FakeConfig(tokens=3)),
-        ("engine: {kind: fake, tokens: 3}", "fake", FakeConfig(tokens=3)),
+        ("engine: fake", None, SimulatedConfig()),
+        ("engine: {kind: fake, tokens: 3}", None, SimulatedConfig(tokens=3)),
+        ("engine: {kind: fake, tokens: 3}", "fake", SimulatedConfig(tokens=3)),
         ("engine: {kind: fake, tokens: 3}", "vllm", VllmConfig()),
         ("engine: {dtype: float32}", "vllm", VllmConfig(dtype="float32")),
-        ("engine: {dtype: float32}", "fake", FakeConfig()),
+        ("engine: {dtype: float32}", "fake", SimulatedConfig()),
         ("engine: {dtype: float32}", None, VllmConfig(dtype="float32")),
-        ("{}", "fake", FakeConfig()),
+        ("{}", "fake", SimulatedConfig()),
     ],
 )
 def test_the_engine_from_a_flag_a_file_or_both(
-    tmp_path: Path, text: str, flag: str | None, engine: VllmConfig | FakeConfig
+    tmp_path: Path, text: str, flag: str | None, engine: VllmConfig | SimulatedConfig
 ) -> None:
     config = from_yaml(tmp_path, text, source="/images", output="/out", engine=flag)
     assert config.engine == engine

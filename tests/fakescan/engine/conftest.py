@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import Ask, Judgement
+from fakescan.engine.contract import Judgement, JudgingOptions
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.verdict import Calibration
 
-ASK = Ask(calibration=Calibration(threshold=0.2), max_new_tokens=40)
+ASK = JudgingOptions(calibration=Calibration(threshold=0.2), max_new_tokens=40)
 """Images of which the model says real with a score above 0.2 are fake all the same: their explanation is forced."""
 
 Images = list[NDArray[np.uint8]]

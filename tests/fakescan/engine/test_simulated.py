@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fakescan.engine.config import FakeConfig
-from fakescan.engine.contract import Ask, Judgement
-from fakescan.engine.simulated import FakeEngine
+from fakescan.engine.config import SimulatedConfig
+from fakescan.engine.contract import Judgement, JudgingOptions
+from fakescan.engine.simulated import SimulatedEngine
 from fakevlm.verdict import Calibration, Verdict, decide, score_tokens
 
 pytestmark = pytest.mark.unit
@@ -29,7 +29,7 @@ def verdict(judgement: Judgement, calibration: Calibration) -> Verdict:
 
 def test_the_same_pixels_get_the_same_judgement_and_others_another() -> None:
     pixels = images(200)
-    one, two = (FakeEngine(FakeConfig(), Ask()).judge(pixels) for _ in range(2))
+    one, two = (SimulatedEngine(SimulatedConfig(), JudgingOptions()).judge(pixels) for _ in range(2))
     assert one == two
     logits = [judgement.logprob_fake - judgement.logprob_real for judgement in one]
     assert len(set(logits)) > 190
@@ -41,8 +41,8 @@ def test_the_same_pixels_get_the_same_judgement_and_others_another() -> None:
 @pytest.mark.parametrize("threshold", [0.5, 0.9])
 def test_explanations_come_as_asked_and_agree_with_the_verdict(explain: str, threshold: float) -> None:
     calibration = Calibration(threshold=threshold)
-    ask = Ask.model_validate({"explain": explain, "calibration": calibration})
-    judgements = FakeEngine(FakeConfig(), ask).judge(images(100))
+    ask = JudgingOptions.model_validate({"explain": explain, "calibration": calibration})
+    judgements = SimulatedEngine(SimulatedConfig(), ask).judge(images(100))
     verdicts = [verdict(judgement, calibration) for judgement in judgements]
     assert set(verdicts) == {Verdict.FAKE, Verdict.REAL}
     for judgement, said in zip(judgements, verdicts, strict=True):
@@ -54,9 +54,9 @@ def test_explanations_come_as_asked_and_agree_with_the_verdict(explain: str, thr
 
 def test_a_simulated_device_keeps_its_pace_and_its_callers_keep_their_order() -> None:
     """64 images in batches of 8, one step of 20 ms each: 8 steps, whatever the number of callers."""
-    engine = FakeEngine(FakeConfig(max_num_seqs=8, step_s=0.02), Ask(explain="none"))
+    engine = SimulatedEngine(SimulatedConfig(max_num_seqs=8, step_s=0.02), JudgingOptions(explain="none"))
     batches = [images(16, seed) for seed in range(4)]
-    expected = [FakeEngine(FakeConfig(), Ask(explain="none")).judge(batch) for batch in batches]
+    expected = [SimulatedEngine(SimulatedConfig(), JudgingOptions(explain="none")).judge(batch) for batch in batches]
     started = time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(engine.judge, batches))
@@ -72,8 +72,8 @@ def test_a_simulated_device_keeps_its_pace_and_its_callers_keep_their_order() ->
 
 def test_an_explanation_takes_its_steps() -> None:
     pixels = images(4)
-    plain = FakeEngine(FakeConfig(max_num_seqs=4, step_s=0.001, tokens=9), Ask(explain="none"))
-    wordy = FakeEngine(FakeConfig(max_num_seqs=4, step_s=0.001, tokens=9), Ask(explain="all"))
+    plain = SimulatedEngine(SimulatedConfig(max_num_seqs=4, step_s=0.001, tokens=9), JudgingOptions(explain="none"))
+    wordy = SimulatedEngine(SimulatedConfig(max_num_seqs=4, step_s=0.001, tokens=9), JudgingOptions(explain="all"))
     plain.judge(pixels)
     wordy.judge(pixels)
     plain.close()
@@ -84,7 +84,7 @@ def test_an_explanation_takes_its_steps() -> None:
 
 def test_close_ends_the_thread() -> None:
     before = set(threading.enumerate())
-    engine = FakeEngine(FakeConfig(step_s=0.001), Ask())
+    engine = SimulatedEngine(SimulatedConfig(step_s=0.001), JudgingOptions())
     (thread,) = set(threading.enumerate()) - before
     engine.close()
     thread.join(5)
@@ -94,10 +94,10 @@ def test_close_ends_the_thread() -> None:
 def test_the_poison_colour_kills_the_process() -> None:
     code = """
 import numpy as np
-from fakescan.engine.contract import Ask
-from fakescan.engine.config import FakeConfig
-from fakescan.engine.simulated import FakeEngine
-engine = FakeEngine(FakeConfig(die_on_rgb=(255, 0, 255)), Ask())
+from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.config import SimulatedConfig
+from fakescan.engine.simulated import SimulatedEngine
+engine = SimulatedEngine(SimulatedConfig(die_on_rgb=(255, 0, 255)), JudgingOptions())
 image = np.zeros((84, 84, 3), np.uint8)
 engine.judge([image])
 print("harmless", flush=True)
@@ -111,13 +111,13 @@ print("survived", flush=True)
 
 
 def test_an_explanation_can_be_watched_and_cancelled() -> None:
-    engine = FakeEngine(FakeConfig(max_num_seqs=2, step_s=0.001, tokens=5), Ask())
+    engine = SimulatedEngine(SimulatedConfig(max_num_seqs=2, step_s=0.001, tokens=5), JudgingOptions())
     heard: list[Judgement] = []
     pixels = images(9)
-    whole = engine.submit(pixels[0], Ask(explain="all"), heard.append).result()
+    whole = engine.submit(pixels[0], JudgingOptions(explain="all"), heard.append).result()
     assert [judgement.explanation is None for judgement in heard] == [True, False, False, False, False]
     assert all(whole.explanation.startswith(judgement.explanation or "") for judgement in heard)
-    futures = [engine.submit(image, Ask(explain="all")) for image in pixels]
+    futures = [engine.submit(image, JudgingOptions(explain="all")) for image in pixels]
     for future in futures[:8]:
         future.cancel()
     assert futures[8].result(timeout=10).error is None

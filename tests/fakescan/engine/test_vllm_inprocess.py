@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import Ask, EngineDiedError, Judgement
+from fakescan.engine.contract import EngineDiedError, Judgement, JudgingOptions
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
@@ -91,7 +91,7 @@ def test_an_image_may_be_asked_about_in_another_way_and_watched(
     vllm_engine: InProcessEngine, images: Images, judged: list[Judgement]
 ) -> None:
     heard: list[Judgement] = []
-    whole = vllm_engine.submit(images[0], Ask(explain="all", max_new_tokens=20), heard.append).result()
+    whole = vllm_engine.submit(images[0], JudgingOptions(explain="all", max_new_tokens=20), heard.append).result()
     assert score(whole) == pytest.approx(score(judged[0]), abs=1e-3)
     assert whole.explanation is not None
     assert len(heard) > 2, "the score, and an explanation in pieces"
@@ -99,12 +99,12 @@ def test_an_image_may_be_asked_about_in_another_way_and_watched(
     assert texts == sorted(texts, key=len)
     assert all(whole.explanation.startswith(text) for text in texts)
     assert {judgement.logprob_fake for judgement in heard} == {whole.logprob_fake}
-    assert vllm_engine.submit(images[0], Ask(explain="none")).result().explanation is None
+    assert vllm_engine.submit(images[0], JudgingOptions(explain="none")).result().explanation is None
 
 
 def test_a_forced_explanation_is_watched_from_its_verdict_on(vllm_engine: InProcessEngine, images: Images) -> None:
     """With a threshold that no score reaches everything is real, whatever the model would have said."""
-    ask = Ask(explain="all", calibration=Calibration(threshold=0.9999), max_new_tokens=12)
+    ask = JudgingOptions(explain="all", calibration=Calibration(threshold=0.9999), max_new_tokens=12)
     for image in images[:8]:
         heard: list[Judgement] = []
         whole = vllm_engine.submit(image, ask, heard.append).result()
@@ -115,7 +115,7 @@ def test_a_forced_explanation_is_watched_from_its_verdict_on(vllm_engine: InProc
 
 def test_a_cancelled_image_gives_its_place_back(vllm_engine: InProcessEngine, images: Images) -> None:
     """More images than the engine has places, all cancelled: the next ones are judged all the same."""
-    ask = Ask(explain="all", max_new_tokens=40)
+    ask = JudgingOptions(explain="all", max_new_tokens=40)
     for _ in range(4):
         futures = [vllm_engine.submit(image, ask) for image in images[:30]]
         assert any([future.cancel() for future in futures])
@@ -127,7 +127,7 @@ def test_a_cancelled_image_gives_its_place_back(vllm_engine: InProcessEngine, im
 def test_explanations_only_as_asked(
     explain: str, checkpoint: Checkpoint, images: Images, judged: list[Judgement]
 ) -> None:
-    ask = Ask.model_validate({"explain": explain, "calibration": ASK.calibration, "max_new_tokens": 3})
+    ask = JudgingOptions.model_validate({"explain": explain, "calibration": ASK.calibration, "max_new_tokens": 3})
     engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, ask)
     answers = engine.judge(images[:20])
     engine.close()
@@ -144,7 +144,7 @@ def test_explanations_only_as_asked(
 
 
 def test_after_close_there_are_no_answers(checkpoint: Checkpoint, images: Images) -> None:
-    engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, Ask(explain="none"))
+    engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, JudgingOptions(explain="none"))
     engine.close()
     with pytest.raises(EngineDiedError):
         engine.judge(images[:1])
@@ -164,6 +164,6 @@ def test_a_prompt_that_the_model_was_not_trained_with_is_refused(
     card = json.loads((model / "fakevlm.json").read_text())
     (model / "fakevlm.json").write_text(json.dumps({**card, "prompt": prompt}))
     with pytest.raises(UserError, match="model: asked freely") as caught:
-        InProcessEngine(VllmConfig(), open_checkpoint(str(model)), Ask())
+        InProcessEngine(VllmConfig(), open_checkpoint(str(model)), JudgingOptions())
     assert words in str(caught.value)
     assert "fakevlm.json" in str(caught.value)

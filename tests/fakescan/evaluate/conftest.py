@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.contract import Ask
+from fakescan.engine.contract import JudgingOptions
 from fakescan.evaluate.benchmark import Labelled
-from fakescan.evaluate.judged import COLUMNS, Judged
+from fakescan.evaluate.judged import COLUMNS, JudgedImages
 from fakescan.run.folder import RunFile, new_run
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration, decide
 from tests.fakescan.scan.conftest import identity
 
-MakeJudged = Callable[..., Judged]
+MakeJudged = Callable[..., JudgedImages]
 
 
 def labelled(uri: str, is_fake: bool, *, category: str = "", generator: str = "", reference: str = "") -> Labelled:
@@ -21,7 +21,9 @@ def labelled(uri: str, is_fake: bool, *, category: str = "", generator: str = ""
 
 
 def run_of(calibration: Calibration) -> RunFile:
-    of = identity().model_copy(update={"ask": Ask(explain="all", calibration=calibration), "prompt": PromptSpec()})
+    of = identity().model_copy(
+        update={"ask": JudgingOptions(explain="all", calibration=calibration), "prompt": PromptSpec()}
+    )
     return new_run(of, "m", None, fingerprint="", rows=1, population=1, shard_rows=1)
 
 
@@ -36,7 +38,7 @@ def make_judged() -> MakeJudged:
         explanations: Sequence[str] | None = None,
         errors: dict[str, int] | None = None,
         calibration: Calibration | None = None,
-    ) -> Judged:
+    ) -> JudgedImages:
         calibration = calibration or Calibration()
         rows = {
             "row_id": list(range(len(images))),
@@ -50,6 +52,6 @@ def make_judged() -> MakeJudged:
             "explanation": pa.array(explanations or [None] * len(images), pa.string()),
             "error_code": pa.nulls(len(images), pa.string()),
         }
-        return Judged(run_of(calibration), tuple(images), pa.table(rows).select(COLUMNS), errors or {})
+        return JudgedImages(run_of(calibration), tuple(images), pa.table(rows).select(COLUMNS), errors or {})
 
     return make

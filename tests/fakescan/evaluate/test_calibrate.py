@@ -10,7 +10,7 @@ import pytest
 
 from fakescan.evaluate.benchmark import Labelled
 from fakescan.evaluate.calibrate import Stored, calibrate, print_calibrated
-from fakescan.evaluate.judged import Judged
+from fakescan.evaluate.judged import JudgedImages
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 from tests.fakescan.evaluate.conftest import MakeJudged
@@ -18,7 +18,7 @@ from tests.fakescan.evaluate.conftest import MakeJudged
 pytestmark = pytest.mark.unit
 
 
-def overconfident(make_judged: MakeJudged, count: int, *, copies: int = 1) -> Judged:
+def overconfident(make_judged: MakeJudged, count: int, *, copies: int = 1) -> JudgedImages:
     """Logits that are three times too large; `copies` images of each photograph."""
     draw = np.random.default_rng(0)
     truth = np.arange(count) % 2 == 0
@@ -29,7 +29,7 @@ def overconfident(make_judged: MakeJudged, count: int, *, copies: int = 1) -> Ju
     ]
     judged = make_judged(images, [0.5] * count)
     rows = judged.rows.set_column(judged.rows.schema.get_field_index("logit"), "logit", [6.0 * logit])
-    return Judged(judged.run, judged.images, rows, {})
+    return JudgedImages(judged.run, judged.images, rows, {})
 
 
 def test_calibration_makes_scores_honest_and_the_threshold_holds(make_judged: MakeJudged) -> None:

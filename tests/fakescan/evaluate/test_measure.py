@@ -5,7 +5,7 @@ import pytest
 from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import Duplicates
-from fakescan.evaluate.judged import Judged
+from fakescan.evaluate.judged import JudgedImages
 from fakescan.evaluate.measure import measure
 from fakescan.evaluate.results import Results
 from fakescan.evaluate.table import print_results, remarks
@@ -24,7 +24,7 @@ IMAGES = [
 SCORES = [0.9, 0.4, 0.2, 0.6]
 
 
-def measured(judged: Judged, *, config: EvaluateConfig = CONFIG, duplicates: Duplicates | None = None) -> Results:
+def measured(judged: JudgedImages, *, config: EvaluateConfig = CONFIG, duplicates: Duplicates | None = None) -> Results:
     return measure(config, Benchmark(judged.images, 0, "test"), {"none": judged}, duplicates)
 
 
@@ -50,7 +50,7 @@ def test_what_depends_on_the_order_is_taken_from_the_logits(make_judged: MakeJud
     judged = make_judged(images, [1.0] * 40)
     logits = [22.0 if image.is_fake else 18.0 for image in images]  # a float32 score is 1 for both
     rows = judged.rows.set_column(judged.rows.schema.get_field_index("logit"), "logit", [logits])
-    overall = measured(Judged(judged.run, judged.images, rows, {})).overall
+    overall = measured(JudgedImages(judged.run, judged.images, rows, {})).overall
     assert (overall.auroc, overall.tpr_at_fpr_1, overall.accuracy) == (1.0, 1.0, 0.5)
 
 
@@ -101,7 +101,7 @@ def test_a_set_that_is_separable_by_headers_is_warned_of(make_judged: MakeJudged
     judged = make_judged(images, [0.5] * 60)
     widths = [640 if image.is_fake else 512 for image in images]
     rows = judged.rows.set_column(2, "width", [widths])
-    results = measured(Judged(judged.run, judged.images, rows, {}))
+    results = measured(JudgedImages(judged.run, judged.images, rows, {}))
     assert results.controls.headers_auroc == pytest.approx(1.0)
     assert any(line.startswith("warning: real and fake images can be told apart") for line in remarks(results))
 

@@ -8,7 +8,7 @@ import pytest
 from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.measure import measure
-from fakescan.evaluate.report import WORST, render
+from fakescan.evaluate.report import MAX_MISTAKES, render
 from fakescan.storage.store import Store
 from tests.fakescan.evaluate.conftest import MakeJudged, labelled
 from tests.fakevlm.data.labelled import png
@@ -33,7 +33,7 @@ def test_the_page_shows_the_worst_mistakes_and_needs_nothing_from_outside(
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page), "no file of its own, no network"
     assert "<b>3" not in page, "names are shown, not obeyed"
     shown = re.findall(r"P\(fake\) ([\d.]+)", page)
-    assert len(shown) <= 2 * WORST
+    assert len(shown) <= 2 * MAX_MISTAKES
     assert shown[0] == "0.990", "the worst first"
     assert "cannot be read any more" in page
     assert "nan" not in re.sub(r"base64,\S+", "", page).lower()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fakescan.engine.config import FakeConfig, VllmConfig
-from fakescan.engine.contract import Ask
+from fakescan.engine.config import SimulatedConfig, VllmConfig
+from fakescan.engine.contract import JudgingOptions
 from fakescan.run.folder import Identity, RunFolder, new_run, refuse_change
 from fakescan.scan.config import ScanConfig
 from fakescan.storage.store import Store
@@ -44,9 +44,9 @@ def checkpoint() -> Checkpoint:
     )
 
 
-def of(checkpoint: Checkpoint, *, ask: Ask | None = None, **settings: Any) -> Identity:
+def of(checkpoint: Checkpoint, *, ask: JudgingOptions | None = None, **settings: Any) -> Identity:
     config = ScanConfig.model_validate({"source": "s3://b/images", "output": "/out", **settings})
-    return Identity.of(config, checkpoint, ask or Ask())
+    return Identity.of(config, checkpoint, ask or JudgingOptions())
 
 
 def refused(before: Identity, now: Identity, shard_rows: int | None = None) -> str:
@@ -109,13 +109,16 @@ def test_settings_that_change_rows_are_refused(checkpoint: Checkpoint, settings:
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (Ask(explain="all"), "ask.explain was fakes, now all"),
-        (Ask(max_new_tokens=7), "ask.max_new_tokens was 256, now 7"),
-        (Ask(calibration=Calibration(threshold=0.9)), "ask.calibration.threshold was 0.5, now 0.9"),
-        (Ask(calibration=Calibration(temperature=2.0, bias=1.0)), "ask.calibration.temperature was 1.0, now 2.0"),
+        (JudgingOptions(explain="all"), "ask.explain was fakes, now all"),
+        (JudgingOptions(max_new_tokens=7), "ask.max_new_tokens was 256, now 7"),
+        (JudgingOptions(calibration=Calibration(threshold=0.9)), "ask.calibration.threshold was 0.5, now 0.9"),
+        (
+            JudgingOptions(calibration=Calibration(temperature=2.0, bias=1.0)),
+            "ask.calibration.temperature was 1.0, now 2.0",
+        ),
     ],
 )
-def test_another_question_is_refused(checkpoint: Checkpoint, ask: Ask, words: str) -> None:
+def test_another_question_is_refused(checkpoint: Checkpoint, ask: JudgingOptions, words: str) -> None:
     assert words in refused(of(checkpoint), of(checkpoint, ask=ask))
 
 
@@ -131,7 +134,9 @@ def test_another_cut_is_refused(checkpoint: Checkpoint) -> None:
 
 
 def test_every_difference_is_named(checkpoint: Checkpoint) -> None:
-    message = refused(of(checkpoint), of(checkpoint, limit=5, max_bytes=5, ask=Ask(explain="all")), shard_rows=32)
+    message = refused(
+        of(checkpoint), of(checkpoint, limit=5, max_bytes=5, ask=JudgingOptions(explain="all")), shard_rows=32
+    )
     for name in ("selection.limit", "max_bytes", "ask.explain", "shard_rows"):
         assert name in message
 
@@ -147,8 +152,8 @@ def test_an_identity_holds_no_secrets(checkpoint: Checkpoint) -> None:
     assert one.selection.source == "https://host/list.csv"
 
 
-@pytest.mark.parametrize("config", [VllmConfig(), FakeConfig(step_s=1)])
-def test_the_engine_is_part_of_the_identity(checkpoint: Checkpoint, config: VllmConfig | FakeConfig) -> None:
+@pytest.mark.parametrize("config", [VllmConfig(), SimulatedConfig(step_s=1)])
+def test_the_engine_is_part_of_the_identity(checkpoint: Checkpoint, config: VllmConfig | SimulatedConfig) -> None:
     one = of(checkpoint, engine=config)
     assert (one.engine, one.dtype) == (("vllm", "auto") if config.kind == "vllm" else ("fake", None))
     assert one.weights_sha256 == checkpoint.weights_sha256

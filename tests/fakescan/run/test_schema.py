@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fakescan.run.schema import RESULT_SCHEMA, PartSummary, Tally, decoded_schema, examples, tally
+from fakescan.run.schema import RESULT_SCHEMA, Counts, PartSummary, count_rows, decoded_schema, examples
 
 pytestmark = pytest.mark.unit
 
@@ -59,31 +59,31 @@ def test_pixels_travel_as_a_tensor_column() -> None:
 
 
 def test_a_tally_counts_each_row_once() -> None:
-    counts = tally(MIXED)
-    assert counts == Tally(7, 1, 2, 1, {"denied": 2, "empty": 1})
+    counts = count_rows(MIXED)
+    assert counts == Counts(7, 1, 2, 1, {"denied": 2, "empty": 1})
     assert counts.failed == 3
     assert counts.most_common() == [("denied", 2), ("empty", 1)]
-    assert tally(MIXED.slice(0, 0)) == Tally()
+    assert count_rows(MIXED.slice(0, 0)) == Counts()
 
 
 def test_tallies_and_summaries_add_up() -> None:
-    whole = Tally()
-    whole.add(tally(MIXED))
+    whole = Counts()
+    whole.add(count_rows(MIXED))
     whole.add(PartSummary(3, rows=4, real=2, errors={"empty": 1, "poison": 1}))
-    assert whole == Tally(11, 3, 2, 1, {"denied": 2, "empty": 2, "poison": 1})
+    assert whole == Counts(11, 3, 2, 1, {"denied": 2, "empty": 2, "poison": 1})
 
 
 def test_equally_common_errors_are_in_alphabetical_order() -> None:
-    assert Tally(errors={"poison": 1, "empty": 1, "denied": 2}).most_common() == [
+    assert Counts(errors={"poison": 1, "empty": 1, "denied": 2}).most_common() == [
         ("denied", 2),
         ("empty", 1),
         ("poison", 1),
     ]
 
 
-@pytest.mark.parametrize("counts", [Tally(), tally(MIXED)])
-def test_a_tally_survives_a_footer(counts: Tally) -> None:
-    assert Tally.from_json(counts.to_json().encode()) == counts
+@pytest.mark.parametrize("counts", [Counts(), count_rows(MIXED)])
+def test_a_tally_survives_a_footer(counts: Counts) -> None:
+    assert Counts.from_json(counts.to_json().encode()) == counts
 
 
 @pytest.mark.parametrize(

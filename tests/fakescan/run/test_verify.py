@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fakescan.run.folder import RunFolder
-from fakescan.run.schema import RESULT_SCHEMA, Tally
+from fakescan.run.schema import RESULT_SCHEMA, Counts
 from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
@@ -37,7 +37,7 @@ def assert_problem(folder: RunFolder, *words: str, count: int = 1) -> None:
 def test_an_intact_run_passes_and_is_counted(run_folder: RunFolder) -> None:
     found = verify(run_folder)
     assert found.problems == []
-    assert found.tally == Tally(50, 22, 21, 0, {"not_found": 7})
+    assert found.counts == Counts(50, 22, 21, 0, {"not_found": 7})
 
 
 def test_an_intact_run_on_s3_passes(s3_bucket: Bucket) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.contract import Ask
+from fakescan.engine.contract import JudgingOptions
 from fakescan.run.folder import Identity, RunFile, RunFolder, Selection, new_run
 from fakescan.run.parts import part_name
 from fakescan.run.schema import RESULT_SCHEMA
@@ -30,7 +30,7 @@ def identity(source: str = "/images") -> Identity:
         trained=False,
         prompt=PromptSpec(),
         image=ImageSpec(shortest_edge=84, crop=(84, 84)),
-        ask=Ask(),
+        ask=JudgingOptions(),
         max_bytes=2**20,
         max_pixels=10**6,
     )

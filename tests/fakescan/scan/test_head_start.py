@@ -38,5 +38,5 @@ def test_the_others_wait_for_the_gate_and_no_longer(ledger: Any) -> None:
 
 
 def test_a_gate_that_never_opens_stops_nothing(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fakescan.scan.head_start.LONGEST_S", 0.2)
+    monkeypatch.setattr("fakescan.scan.head_start.MAX_WAIT_S", 0.2)
     HeadStart(uuid.uuid4().hex, 3, ledger).wait(4)

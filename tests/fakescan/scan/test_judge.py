@@ -11,18 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.config import FakeConfig
-from fakescan.engine.contract import Ask, Judgement
+from fakescan.engine.config import SimulatedConfig
+from fakescan.engine.contract import Judgement, JudgingOptions
 from fakescan.engine.simulated import pretend
 from fakescan.run.schema import JUDGED_SCHEMA, decoded_schema
-from fakescan.scan.judge import POISON, Judge, JudgeSettings, _Gate
+from fakescan.scan.judge import POISON, Judge, JudgeSettings, _ExclusiveLock
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.poison import SHARD_DEATHS, SPLIT
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 
-ASK = Ask()
+ASK = JudgingOptions()
 SHARD_ROWS = 40
 
 
@@ -38,7 +38,7 @@ def ledger(ray_cluster: str) -> Any:
 
 def settings(checkpoint: Checkpoint, **changes: Any) -> JudgeSettings:
     values = {
-        "engine": FakeConfig(),
+        "engine": SimulatedConfig(),
         "device": "cpu",
         "model": checkpoint.location,
         "model_store": Store(),
@@ -151,7 +151,7 @@ def entered(gate: Any, kind: str, inside: list[str], name: str) -> Iterator[None
 
 @pytest.mark.unit
 def test_the_gate_lets_shards_in_together_and_one_alone() -> None:
-    gate, inside = _Gate(), list[str]()
+    gate, inside = _ExclusiveLock(), list[str]()
     together = threading.Barrier(3, timeout=30)
     overlaps: list[str] = []
 
@@ -175,7 +175,7 @@ def test_the_gate_lets_shards_in_together_and_one_alone() -> None:
 
 @pytest.mark.unit
 def test_one_that_waits_to_be_alone_is_not_kept_waiting_by_newcomers() -> None:
-    gate, order = _Gate(), list[str]()
+    gate, order = _ExclusiveLock(), list[str]()
     leave, entered_alone = threading.Event(), threading.Event()
 
     def first() -> None:

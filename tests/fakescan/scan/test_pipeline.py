@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakescan.engine.config import FakeConfig, VllmConfig
-from fakescan.engine.contract import Ask
+from fakescan.engine.config import SimulatedConfig, VllmConfig
+from fakescan.engine.contract import JudgingOptions
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import PartSummary
 from fakescan.scan.judge import JudgeSettings
@@ -31,7 +31,7 @@ def checkpoint(tiny_model: Path) -> Checkpoint:
 def pipeline(
     folder: Path,
     checkpoint: Checkpoint,
-    engine: FakeConfig | VllmConfig,
+    engine: SimulatedConfig | VllmConfig,
     *,
     shard_rows: int = SHARD_ROWS,
     gpus: float = 0.0,
@@ -47,7 +47,7 @@ def pipeline(
             model_store=Store(),
             model_name="m",
             weights_sha256=checkpoint.weights_sha256,
-            ask=Ask(),
+            ask=JudgingOptions(),
             run_id="pipeline-test",
             shard_rows=shard_rows,
         ),
@@ -65,7 +65,7 @@ def test_the_executed_plan_keeps_the_stages_apart(
     """Ray fuses a task stage into an actor stage of the same resources: decoding would run in the engine's actor."""
     filesystem, path = Store().filesystem(str(tmp_path / "manifest"))
     write_manifest(open_source(str(pictures), Store()), filesystem, path)
-    stages = pipeline(tmp_path, checkpoint, FakeConfig())
+    stages = pipeline(tmp_path, checkpoint, SimulatedConfig())
     dataset = stages.dataset(np.array([0, 3, 7]), remote_ledger())
     summaries = [PartSummary.from_row(row) for row in dataset.iter_rows()]
     assert sorted((part.shard, part.rows) for part in summaries) == [(0, 4), (3, 4), (7, 2)]
@@ -85,15 +85,20 @@ def test_the_executed_plan_keeps_the_stages_apart(
 @pytest.mark.parametrize(
     ("engine", "shard_rows", "gpus", "rows"),
     [
-        (FakeConfig(max_num_seqs=32), 16, 0.0, 36),
-        (FakeConfig(max_num_seqs=256), 256, 0.0, 282),
+        (SimulatedConfig(max_num_seqs=32), 16, 0.0, 36),
+        (SimulatedConfig(max_num_seqs=256), 256, 0.0, 282),
         (VllmConfig(), 256, 0.0, 36),
         (VllmConfig(), 256, 1.0, 1127),
         (VllmConfig(max_num_seqs=2048), 16, 1.0, 2253),
     ],
 )
 def test_an_engine_always_has_more_rows_at_hand_than_places(
-    tmp_path: Path, checkpoint: Checkpoint, engine: FakeConfig | VllmConfig, shard_rows: int, gpus: float, rows: int
+    tmp_path: Path,
+    checkpoint: Checkpoint,
+    engine: SimulatedConfig | VllmConfig,
+    shard_rows: int,
+    gpus: float,
+    rows: int,
 ) -> None:
     """In flight per engine: at least 1.1 times the requests that it runs at once, and a shard being finished."""
     stages = pipeline(tmp_path, checkpoint, engine, shard_rows=shard_rows, gpus=gpus)

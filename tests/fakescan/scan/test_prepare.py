@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fakescan.engine.contract import Ask
+from fakescan.engine.contract import JudgingOptions
 from fakescan.engine.model import model_name
 from fakescan.run.folder import Identity, RunFolder
 from fakescan.scan.config import ScanConfig
@@ -95,7 +95,7 @@ def test_the_users_threshold_and_the_checkpoints_calibration(
 ) -> None:
     calibrated = replace(checkpoint, calibration=Calibration.model_validate(stored))
     ask = ask_of(config(threshold=threshold, explain="all", max_new_tokens=9), calibrated)
-    assert ask == Ask(explain="all", calibration=Calibration.model_validate(wanted), max_new_tokens=9)
+    assert ask == JudgingOptions(explain="all", calibration=Calibration.model_validate(wanted), max_new_tokens=9)
 
 
 def test_every_result_says_when_its_verdict_means_nothing(checkpoint: Checkpoint) -> None:

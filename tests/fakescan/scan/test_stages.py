@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from fakescan.run.parts import Sharding
-from fakescan.run.schema import COUNTS_KEY, FETCHED_SCHEMA, JUDGED_SCHEMA, PartSummary, Tally, decoded_schema
+from fakescan.run.schema import COUNTS_KEY, FETCHED_SCHEMA, JUDGED_SCHEMA, Counts, PartSummary, decoded_schema
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write, part_bytes
 from fakescan.sources.manifest import write_manifest
 from fakescan.sources.source import open_source
@@ -147,7 +147,7 @@ def test_write_puts_the_part_and_says_what_is_in_it(place: RunPlace) -> None:
     footer = pq.read_metadata(path).metadata
     assert footer is not None
     assert footer[b"fakescan.schema_version"] == b"1"
-    assert Tally.from_json(footer[COUNTS_KEY.encode()]) == Tally(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
+    assert Counts.from_json(footer[COUNTS_KEY.encode()]) == Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
 
 
 def test_writing_a_part_again_replaces_it(place: RunPlace) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fakescan.sources.allowed_prefixes import only_below
+from fakescan.sources.allowed_prefixes import within_prefixes
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit
@@ -42,7 +42,7 @@ OUTSIDE = (
 def passes(uri: str, container: str | None = None) -> bool:
     table = pa.table({"uri": [uri], "object": pa.array([container], pa.string())})
     try:
-        return list(only_below([table], ALLOW)) == [table]
+        return list(within_prefixes([table], ALLOW)) == [table]
     except UserError:
         return False
 
@@ -68,4 +68,4 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     table = pa.table({"uri": [str(tmp_path / "in" / "link.jpg")]})
     with pytest.raises(UserError, match="lies below no allowed prefix"):
-        list(only_below([table], (str(tmp_path / "in"),)))
+        list(within_prefixes([table], (str(tmp_path / "in"),)))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import Ask
+from fakescan.engine.contract import JudgingOptions
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from fakevlm.data.collate import TrainingText, normalise
+from fakevlm.data.collate import Collator, normalise
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(500)]
 
@@ -23,7 +23,9 @@ def test_transformers_and_vllm_say_the_same(kind: str, trained: Callable[[str], 
     checkpoint = open_checkpoint(trained(kind).model)
     draw = np.random.default_rng(0)
     images = [draw.integers(0, 256, (84, 84, 3), dtype=np.uint8) for _ in range(4)]
-    engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, Ask(explain="all", max_new_tokens=TOKENS))
+    engine = InProcessEngine(
+        VllmConfig(max_num_seqs=4), checkpoint, JudgingOptions(explain="all", max_new_tokens=TOKENS)
+    )
     try:
         judged = engine.judge(images)
     finally:
@@ -55,7 +57,7 @@ def by_transformers(checkpoint: Checkpoint, images: list[Any]) -> list[tuple[str
 
     model: Any = LlavaForConditionalGeneration.from_pretrained(str(checkpoint.path), dtype=torch.float32).eval()
     tokenizer = LlamaTokenizerFast.from_pretrained(str(checkpoint.path))
-    text = TrainingText(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
+    text = Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
     ids = torch.from_numpy(text.prompt_ids(checkpoint.prompt.text()))[None]
     found = []
     with torch.no_grad():

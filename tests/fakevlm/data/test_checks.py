@@ -7,7 +7,7 @@ import pytest
 
 from fakevlm.data.checks import check_records
 from fakevlm.data.dataset import open_dataset
-from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import CATEGORIES
 from tests.fakevlm.data.labelled import QUESTION, fields, write_dataset
 
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.unit
 HUMAN, GPT = {"from": "human", "value": QUESTION}, {"from": "gpt", "value": "This is a real image."}
 
 
-def check(tmp_path: Path, *items: Any) -> list[Problem]:
+def check(tmp_path: Path, *items: Any) -> list[DatasetProblem]:
     return check_records([open_dataset(write_dataset(tmp_path, items, images=False), strict=False)])
 
 
-def kinds(problems: list[Problem]) -> list[tuple[int | None, ProblemKind]]:
+def kinds(problems: list[DatasetProblem]) -> list[tuple[int | None, ProblemKind]]:
     return [(problem.number, problem.kind) for problem in problems]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from fakevlm.data.collate import IGNORED, Text, TrainingText, lengths, normalise
+from fakevlm.data.collate import IGNORED, Collator, TokenizedSample, lengths, normalise
 from fakevlm.data.record import Record
 from fakevlm.errors import UserError
 
@@ -19,8 +19,8 @@ def checkpoint(tiny_model: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def text(checkpoint: Checkpoint) -> TrainingText:
-    return TrainingText(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
+def text(checkpoint: Checkpoint) -> Collator:
+    return Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
 
 
 def record(answer: str, *, label: int = 0) -> Record:
@@ -37,7 +37,7 @@ def record(answer: str, *, label: int = 0) -> Record:
     )
 
 
-def test_the_answer_follows_the_prompt_as_a_scan_asks_it(checkpoint: Checkpoint, text: TrainingText) -> None:
+def test_the_answer_follows_the_prompt_as_a_scan_asks_it(checkpoint: Checkpoint, text: Collator) -> None:
     sample = text.encode(record("This is a fake image. Several regions look unnaturally smooth."))
     asked = text.prompt_ids(checkpoint.prompt.text())
     assert len(asked) == checkpoint.prompt_tokens
@@ -46,7 +46,7 @@ def test_the_answer_follows_the_prompt_as_a_scan_asks_it(checkpoint: Checkpoint,
     assert sample.ids[-1] == 2
 
 
-def test_labels_stand_on_the_answer_and_its_end_alone(checkpoint: Checkpoint, text: TrainingText) -> None:
+def test_labels_stand_on_the_answer_and_its_end_alone(checkpoint: Checkpoint, text: Collator) -> None:
     long = text.encode(record("This is a fake image. Several regions look unnaturally smooth."))
     short = text.encode(record("This is a real image.", label=1))
     pixels = np.zeros((84, 84, 3), dtype=np.uint8)
@@ -62,7 +62,7 @@ def test_labels_stand_on_the_answer_and_its_end_alone(checkpoint: Checkpoint, te
     assert batch.answer_tokens == len(long.ids) - long.answer + len(short.ids) - short.answer
 
 
-def test_a_batch_of_padding_alone_can_be_computed(checkpoint: Checkpoint, text: TrainingText) -> None:
+def test_a_batch_of_padding_alone_can_be_computed(checkpoint: Checkpoint, text: Collator) -> None:
     batch = text.batch([], [], checkpoint.image, rows=2)
     assert batch.answer_tokens == 0
     assert batch.input_ids.shape == (2, checkpoint.prompt_tokens)
@@ -77,14 +77,14 @@ def test_pixels_are_normalised_as_the_processor_does(checkpoint: Checkpoint) -> 
     assert np.abs(normalise(draw[None], checkpoint.image) - expected).max() < 1e-5
 
 
-def test_an_answer_of_another_form_names_the_image(text: TrainingText) -> None:
+def test_an_answer_of_another_form_names_the_image(text: Collator) -> None:
     with pytest.raises(UserError, match=r"object/fake/1\.png does not begin with 'This is a'"):
         text.encode(record("The image is fake."))
 
 
-def test_samples_that_are_too_long_name_the_longest_and_the_length_that_fits(text: TrainingText) -> None:
+def test_samples_that_are_too_long_name_the_longest_and_the_length_that_fits(text: Collator) -> None:
     records = [record("This is a fake image. " + "Several regions look unnaturally smooth. " * n) for n in (1, 2, 3)]
     needed = max(len(text.encode(item).ids) for item in records)
     with pytest.raises(UserError, match=f"raise max_length to {needed}"):
         lengths(text, records, 60)
-    assert isinstance(text.encode(records[0]), Text)
+    assert isinstance(text.encode(records[0]), TokenizedSample)

@@ -9,7 +9,7 @@ import pytest
 
 from fakevlm.data.dataset import Dataset, open_dataset
 from fakevlm.data.images import _Decoders, check_decoding, check_presence
-from fakevlm.data.problem import Problem, ProblemKind
+from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.errors import ErrorCode, ImageError
 from tests.conftest import Bucket
 from tests.fakevlm.data.labelled import fields, png, write_dataset
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.unit
 PATHS = ["top.png", "animal/real/1.png", "animal/real/2.png", "animal/fake/deep/er/3.png", "doc/4.png", "../5.png"]
 
 
-def told(problems: list[Problem]) -> list[tuple[int | None, ProblemKind]]:
+def told(problems: list[DatasetProblem]) -> list[tuple[int | None, ProblemKind]]:
     return [(problem.number, problem.kind) for problem in problems]
 
 
-def decoded(dataset: Dataset, absent: frozenset[str] = frozenset()) -> list[Problem]:
+def decoded(dataset: Dataset, absent: frozenset[str] = frozenset()) -> list[DatasetProblem]:
     return list(check_decoding(dataset, absent, max_pixels=10_000, processes=1))
 
 

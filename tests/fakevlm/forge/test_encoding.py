@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fakevlm.forge import Encoding, draw_encoding, encode, encode_pair
-from fakevlm.forge.encoding import LEAST_COMMENT, with_comment
+from fakevlm.forge.encoding import MIN_COMMENT, with_comment
 from fakevlm.image_file import read_image
 from tests.fakevlm.forge.scenes import Pixels, leaves
 
@@ -33,7 +33,7 @@ def pixels(data: bytes) -> Pixels:
 def test_both_files_of_a_pair_are_equally_long(encoding: Encoding) -> None:
     first, second = encode_pair(FLAT, NOISE, encoding)
     assert len(first) == len(second)
-    assert len(first) == max(len(encode(FLAT, encoding)), len(encode(NOISE, encoding))) + LEAST_COMMENT
+    assert len(first) == max(len(encode(FLAT, encoding)), len(encode(NOISE, encoding))) + MIN_COMMENT
     assert abs(len(encode(FLAT, encoding)) - len(encode(NOISE, encoding))) > 1000
     for data, rgb in ((first, FLAT), (second, NOISE)):
         image = Image.open(io.BytesIO(data))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakevlm.errors import UserError
-from fakevlm.metrics.answers_file import IMAGE_KEYS, TEXT_KEYS, Answer, read_answers
+from fakevlm.metrics.answers_file import IMAGE_KEYS, TEXT_KEYS, ModelAnswer, read_answers
 
 pytestmark = pytest.mark.unit
 
@@ -26,7 +26,9 @@ ROWS: list[dict[str, Any]] = [
     {"image": "b ü 文.jpg", "answer": "", "score": None, "label": 1},
     {"image": "c.png", "answer": "This is a real image. " * 500, "score": 0.0, "label": None},
 ]
-ANSWERS = tuple(Answer(image=row["image"], text=row["answer"], score=row["score"], label=row["label"]) for row in ROWS)
+ANSWERS = tuple(
+    ModelAnswer(image=row["image"], text=row["answer"], score=row["score"], label=row["label"]) for row in ROWS
+)
 
 
 def _write(path: Path, content: str | bytes | object) -> Path:
@@ -68,7 +70,7 @@ def test_an_object_by_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text_key", TEXT_KEYS)
 def test_every_name_of_a_field(tmp_path: Path, image_key: str, text_key: str) -> None:
     file = _write(tmp_path / "a.json", [{text_key: "Real.", image_key: "a.png", "logit": -3, "model": "other"}])
-    assert read_answers(file) == (Answer(image="a.png", text="Real.", logit=-3.0),)
+    assert read_answers(file) == (ModelAnswer(image="a.png", text="Real.", logit=-3.0),)
 
 
 def test_the_image_comes_before_the_id_and_an_id_may_be_a_number(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fakevlm.errors import UserError
-from fakevlm.metrics.header_baseline import LEAST_PER_CLASS, SEPARABLE, features, headers_auroc
+from fakevlm.metrics.header_baseline import MIN_PER_CLASS, SEPARABLE, features, headers_auroc
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +24,7 @@ def test_features() -> None:
     assert features("PNG", 1, 4).squareness == features("PNG", 4, 1).squareness == 0.25
 
 
-@pytest.mark.parametrize("count", [LEAST_PER_CLASS, 30, 200])
+@pytest.mark.parametrize("count", [MIN_PER_CLASS, 30, 200])
 def test_a_format_for_each_class_separates_them(count: int) -> None:
     fake = np.arange(2 * count) % 2 == 0
     formats = ["PNG" if flag else "JPEG" for flag in fake]
@@ -95,7 +95,7 @@ def test_few_sources_make_fewer_folds() -> None:
     assert math.isnan(headers_auroc(fake, formats, [9] * 60, [9] * 60, [number % 2 for number in range(60)]))
 
 
-@pytest.mark.parametrize("fakes", [0, 1, LEAST_PER_CLASS - 1, 40 - LEAST_PER_CLASS + 1, 40])
+@pytest.mark.parametrize("fakes", [0, 1, MIN_PER_CLASS - 1, 40 - MIN_PER_CLASS + 1, 40])
 def test_too_few_of_a_class_say_nothing(fakes: int) -> None:
     assert math.isnan(headers_auroc(np.arange(40) < fakes, ["PNG"] * 40, [9] * 40, [9] * 40))
     assert math.isnan(headers_auroc(np.zeros(0, bool), [], [], []))

@@ -14,12 +14,12 @@ from PIL import Image, ImageOps
 
 from fakevlm.errors import UserError
 from fakevlm.metrics import near_duplicates as module
-from fakevlm.metrics.near_duplicates import LEAST_QUALITY, LIMIT, Hash, NearDuplicate, hash_image, near_duplicates
+from fakevlm.metrics.near_duplicates import LIMIT, MIN_QUALITY, Hash, NearDuplicate, hash_image, near_duplicates
 from tests.fakevlm.forge.scenes import leaves, photograph
 
 pytestmark = pytest.mark.unit
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 PHOTOGRAPHS = sorted((SAMPLES / "images").iterdir())
 PAIRS = sorted((SAMPLES / "pairs").glob("*-real.*"))
 
@@ -62,7 +62,7 @@ def test_copies_of_a_photograph_are_found(path: Path) -> None:
     original = hash_image(image)
     assert original.bits.shape == (32,)
     assert original.bits.dtype == np.uint8
-    assert original.quality >= LEAST_QUALITY
+    assert original.quality >= MIN_QUALITY
     copies = [
         image,
         saved(image, "JPEG", 70),
@@ -98,7 +98,7 @@ def test_a_picture_is_hashed_alike_in_all_sizes() -> None:
 
 def test_pictures_without_content_have_no_quality() -> None:
     for size in ((100, 100), (1, 1), (1, 500), (4, 4), (20_000, 1)):
-        assert hash_image(Image.new("RGB", size, (90, 20, 200))).quality < LEAST_QUALITY
+        assert hash_image(Image.new("RGB", size, (90, 20, 200))).quality < MIN_QUALITY
 
 
 def test_the_bits_stand_in_pdqs_order() -> None:

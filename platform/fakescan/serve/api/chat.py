@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from fakescan.engine.contract import Ask
+from fakescan.engine.contract import JudgingOptions
 from fakescan.serve.api.detect import too_slow
 from fakescan.serve.detector import Detector, Result, Upload, refusal
-from fakescan.serve.outcome_header import tally_header
+from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
 
 
@@ -46,7 +46,7 @@ class ImagePart(BaseModel):
     image_url: ImageUrl
 
 
-Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+MessagePart = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 
 
 class ChatMessage(BaseModel):
@@ -55,7 +55,7 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part] | None = None
+    content: str | list[MessagePart] | None = None
 
 
 class ChatRequest(BaseModel):
@@ -91,7 +91,7 @@ async def chat(detector: Detector, request: ChatRequest, request_id: str) -> Res
     }
     answer = {**_envelope(detector, request_id, "chat.completion"), "choices": [choice]}
     answer["fakescan"] = _verdict(judged.result, ask)
-    return JSONResponse(answer, headers=tally_header([judged.result]))
+    return JSONResponse(answer, headers=outcome_header([judged.result]))
 
 
 def _image(request: ChatRequest) -> bytes:
@@ -116,7 +116,7 @@ def _image(request: ChatRequest) -> bytes:
         raise Problem("invalid", "messages: the data: URI holds broken base64") from None
 
 
-async def _stream(detector: Detector, upload: Upload, ask: Ask, request_id: str) -> Response:
+async def _stream(detector: Detector, upload: Upload, ask: JudgingOptions, request_id: str) -> Response:
     pieces = _pieces(detector, upload, ask)
     first = await anext(pieces)
     if isinstance(first, Problem):
@@ -146,7 +146,7 @@ async def _stream(detector: Detector, upload: Upload, ask: Ask, request_id: str)
     return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
-async def _pieces(detector: Detector, upload: Upload, ask: Ask) -> AsyncGenerator[Result | Problem, None]:
+async def _pieces(detector: Detector, upload: Upload, ask: JudgingOptions) -> AsyncGenerator[Result | Problem, None]:
     limit_s = detector.config.limits.request_timeout_s
     try:
         async with asyncio.timeout(limit_s), aclosing(detector.stream(upload, ask)) as growing:
@@ -161,7 +161,7 @@ def _envelope(detector: Detector, request_id: str, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{request_id}", "object": kind, "created": int(time.time()), "model": detector.model}
 
 
-def _verdict(result: Result, ask: Ask) -> dict[str, Any]:
+def _verdict(result: Result, ask: JudgingOptions) -> dict[str, Any]:
     wanted = {"verdict", "score", "logit", "off_script", "width", "height", "sha256"}
     return {**result.model_dump(mode="json", include=wanted), "threshold": ask.calibration.threshold}
 

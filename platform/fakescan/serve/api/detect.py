@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
-from fakescan.serve.api.uploads import Asked
+from fakescan.serve.api.uploads import DetectRequest
 from fakescan.serve.detector import Detector, Judged, Result, Upload, refusal
-from fakescan.serve.outcome_header import tally_header
+from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
 
 
@@ -38,7 +38,7 @@ class Detection(BaseModel):
     timings: Timings
 
 
-async def detect(detector: Detector, asked: Asked, request_id: str) -> Response:
+async def detect(detector: Detector, asked: DetectRequest, request_id: str) -> Response:
     """Judge all images of a request, and answer. Raises Problem where its only image has no verdict."""
     started = time.perf_counter()
     ask = detector.ask(asked.options.explain, asked.options.threshold)
@@ -56,10 +56,10 @@ async def detect(detector: Detector, asked: Asked, request_id: str) -> Response:
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
-    return Response(answer.model_dump_json(), media_type="application/json", headers=tally_header(answer.results))
+    return Response(answer.model_dump_json(), media_type="application/json", headers=outcome_header(answer.results))
 
 
-async def _stream(detector: Detector, asked: Asked, request_id: str, started: float) -> Response:
+async def _stream(detector: Detector, asked: DetectRequest, request_id: str, started: float) -> Response:
     """Server-sent events. The answer begins with the first image's score, so that its status can still say no."""
     events = _events(detector, asked, request_id, started)
     first = await anext(events)
@@ -77,7 +77,7 @@ async def _stream(detector: Detector, asked: Asked, request_id: str, started: fl
 
 
 async def _events(
-    detector: Detector, asked: Asked, request_id: str, started: float
+    detector: Detector, asked: DetectRequest, request_id: str, started: float
 ) -> AsyncGenerator[bytes | Problem, None]:
     ask = detector.ask(asked.options.explain, asked.options.threshold)
     queue: asyncio.Queue[Result | Judged | Exception] = asyncio.Queue()

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fakescan.serve.api.chat import ChatRequest, chat
 from fakescan.serve.api.detect import Detection, detect, too_slow
-from fakescan.serve.api.uploads import Options, read_request
+from fakescan.serve.api.uploads import DetectOptions, read_request
 from fakescan.serve.detector import Detector
-from fakescan.serve.internal_headers import KEY_NAME, OURS, PASS, REQUEST_ID
+from fakescan.serve.internal_headers import FROM_REPLICA, GATE_TOKEN, KEY_NAME, REQUEST_ID
 from fakescan.serve.problem import Problem
 from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState
 from fakescan.settings.yaml_file import one_line
@@ -41,7 +41,7 @@ _PAGE_HEADERS = {
 }
 
 Model = TypeVar("Model", bound=BaseModel)
-Outcome = TypeVar("Outcome")
+Returned = TypeVar("Returned")
 
 Admit = Callable[[str], Awaitable[bool]]
 """Whether a request bears the mark that the gate puts on what it lets in."""
@@ -83,10 +83,10 @@ def make_app(detector: Detector, scans: ScanJobs | None, admit: Admit) -> ASGIAp
     _add_facts(app, detector, scans is not None)
     if scans is not None:
         _add_scans(app, scans)
-    return _Marked(app, admit)
+    return RequireGate(app, admit)
 
 
-class _Marked:
+class RequireGate:
     """Refuses what has not come through the gate, and marks the answers as ours for the gate."""
 
     def __init__(self, app: ASGIApp, admit: Admit) -> None:
@@ -103,10 +103,10 @@ class _Marked:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), (OURS, b"1")]}
+                message = {**message, "headers": [*message.get("headers", ()), (FROM_REPLICA, b"1")]}
             await send(message)
 
-        if await self._admit(headers.get(PASS, b"").decode("latin-1")):
+        if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
             await self._app(scope, receive, marked)
             return
         problem = Problem(
@@ -202,7 +202,7 @@ def _json_body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _option_schema() -> dict[str, Any]:
-    return dict(Options.model_json_schema()["properties"])
+    return dict(DetectOptions.model_json_schema()["properties"])
 
 
 def _option_parameters() -> list[dict[str, Any]]:
@@ -285,7 +285,7 @@ def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
     # Threads of their own: a job server that does not answer holds each for a while.
     threads = ThreadPoolExecutor(4, thread_name_prefix="scans")
 
-    async def call(function: Callable[..., Outcome], *arguments: Any) -> Outcome:
+    async def call(function: Callable[..., Returned], *arguments: Any) -> Returned:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
     @app.post("/v1/scans", status_code=202, response_model=ScanState, openapi_extra=_json_body(ScanRequest))

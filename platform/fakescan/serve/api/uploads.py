@@ -19,7 +19,7 @@ _MAX_FIELD_BYTES = 1024
 _MAX_NAME = 200
 
 
-class Options(BaseModel):
+class DetectOptions(BaseModel):
     """What a client may choose, in the query or in the form."""
 
     model_config = ConfigDict(extra="forbid")
@@ -33,11 +33,11 @@ class Options(BaseModel):
 
 
 @dataclass
-class Asked:
+class DetectRequest:
     """What a request asks for."""
 
     uploads: list[Upload] = field(default_factory=list)
-    options: Options = field(default_factory=Options)
+    options: DetectOptions = field(default_factory=DetectOptions)
 
 
 class _InMemory(MultiPartParser):
@@ -45,7 +45,7 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**40
 
 
-async def read_request(request: Request, max_images: int) -> Asked:
+async def read_request(request: Request, max_images: int) -> DetectRequest:
     """The images and options of POST /v1/detect. Raises Problem for anything else."""
     given = dict(request.query_params)
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -61,12 +61,12 @@ async def read_request(request: Request, max_images: int) -> Asked:
             "image as image/* or application/octet-stream",
         )
     try:
-        options = Options.model_validate(given)
+        options = DetectOptions.model_validate(given)
     except ValidationError as error:
         raise Problem("invalid", one_line(error, command="serve")[:300]) from None
     if "text/event-stream" in request.headers.get("accept", ""):
         options.stream = True
-    return Asked(uploads, options)
+    return DetectRequest(uploads, options)
 
 
 async def _read_form(request: Request, max_images: int) -> tuple[list[Upload], dict[str, str]]:

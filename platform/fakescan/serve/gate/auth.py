@@ -5,10 +5,10 @@ import secrets
 from collections.abc import Iterable
 
 from fakescan.serve.config import Limits
-from fakescan.serve.gate.gate_state import View
+from fakescan.serve.gate.gate_state import GateState
 from fakescan.serve.gate.rate_limit import Rate
-from fakescan.serve.gate.request_context import Visit
-from fakescan.serve.internal_headers import KEY_NAME, PASS, REQUEST_ID
+from fakescan.serve.gate.request_context import RequestContext
+from fakescan.serve.internal_headers import GATE_TOKEN, KEY_NAME, REQUEST_ID
 from fakescan.serve.keys import Key
 from fakescan.serve.problem import Problem
 
@@ -35,7 +35,7 @@ def is_public(path: str) -> bool:
     return path in PUBLIC or path.startswith("/page/")
 
 
-def key_of(headers: Headers, view: View, path: str) -> Key:
+def key_of(headers: Headers, view: GateState, path: str) -> Key:
     """The key that a request bears. Raises Problem: `unauthorized`, or `forbidden` for a path that it is not for."""
     found = dict(headers)
     scheme, _, token = found.get(b"authorization", b"").decode("latin-1").partition(" ")
@@ -68,8 +68,8 @@ def too_large(limits: Limits) -> Problem:
     return Problem("too_large", f"the body is larger than {limits.max_body_bytes} bytes; send fewer or smaller images")
 
 
-def forwarded_headers(headers: Headers, view: View, visit: Visit) -> list[tuple[bytes, bytes]]:
+def forwarded_headers(headers: Headers, view: GateState, visit: RequestContext) -> list[tuple[bytes, bytes]]:
     """The head that goes to the replica: the client's, less what would steer Serve, and the gate's mark."""
     kept = [(name, value) for name, value in headers if not _DROPPED.fullmatch(name)]
-    mark = [(PASS, view.token.encode()), (KEY_NAME, visit.key.encode()), (REQUEST_ID, visit.request_id.encode())]
+    mark = [(GATE_TOKEN, view.token.encode()), (KEY_NAME, visit.key.encode()), (REQUEST_ID, visit.request_id.encode())]
     return kept + mark

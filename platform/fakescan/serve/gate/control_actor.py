@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.gate.gate_state import View
-from fakescan.serve.gate.rate_limit import Lease, Rate, SharedLimiter
+from fakescan.serve.gate.gate_state import GateState
+from fakescan.serve.gate.rate_limit import Rate, SharedLimiter, TokenLease
 from fakescan.serve.keys import KeyFile, KeyRing, WatchedKeys
 
 
-class Warden:
+class ControlActor:
     """Its methods return at once, so that calls are handled in the order in which they arrive."""
 
     def __init__(self, config: ServeConfig) -> None:
@@ -20,9 +20,9 @@ class Warden:
         self._limiter = SharedLimiter()
         self._token = secrets.token_hex(16)
 
-    async def view(self) -> View:
+    async def view(self) -> GateState:
         """What the gates have to know now."""
-        return View(
+        return GateState(
             limits=self._config.limits,
             no_auth=self._config.no_auth,
             ring=KeyRing(KeyFile()) if self._keys is None else self._keys.ring(),
@@ -34,6 +34,6 @@ class Warden:
         """The mark that replicas accept."""
         return self._token
 
-    async def lease(self, proxy: str, key_id: str, rate: Rate, wanted: int, extra: int) -> Lease:
+    async def lease(self, proxy: str, key_id: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
         """See `SharedLimiter.lease`."""
         return self._limiter.lease(key_id, rate, wanted, extra, time.monotonic(), proxy=proxy)

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from typing import Any
 
-from fakescan.serve.gate.fast_path import WholeAnswer, WholeRequest
-from fakescan.serve.gate.gate_state import View
-from fakescan.serve.gate.rate_limit import Lease, Rate
+from fakescan.serve.gate.fast_path import WholeRequest, WholeResponse
+from fakescan.serve.gate.gate_state import GateState
+from fakescan.serve.gate.rate_limit import Rate, TokenLease
 from fakescan.serve.problem import Problem
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -18,7 +18,7 @@ logger = logging.getLogger("ray.serve.fakescan")
 APP_VARIABLE = "FAKESCAN_SERVE_APP"
 """Environment variable of the proxies with the name of the Serve application, where it is not `fakevlm`."""
 APP_NAME = "fakevlm"
-WARDEN = "Warden"
+CONTROL = "Warden"
 REPLICA = "Detector"
 
 _REFRESH_S = 1.0
@@ -27,19 +27,19 @@ _ANSWER_S = 2.0
 """Seconds that the warden has to answer."""
 
 
-class WardenLink:
+class ControlClient:
     """A proxy's view of the warden, refreshed behind the requests that use it."""
 
     def __init__(self) -> None:
         self._app = os.environ.get(APP_VARIABLE, APP_NAME)
         self._proxy = secrets.token_hex(8)
-        self._view: View | None = None
+        self._view: GateState | None = None
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
         self._warden: Any = None
         self._replicas: Any = None
 
-    async def view(self) -> View:
+    async def view(self) -> GateState:
         """The newest view; the first request waits for it. Raises Problem (`starting`) where there is none."""
         now = time.monotonic()
         if self._asking is None and now - self._asked_at >= _REFRESH_S:
@@ -51,12 +51,12 @@ class WardenLink:
             raise Problem("starting", "the application is not deployed, or not yet")
         return self._view
 
-    async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> Lease:
+    async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
         """See `SharedLimiter.lease`."""
-        lease: Lease = await self._handle().lease.remote(self._proxy, key_id, rate, wanted, extra)
+        lease: TokenLease = await self._handle().lease.remote(self._proxy, key_id, rate, wanted, extra)
         return lease
 
-    async def answer(self, request: WholeRequest) -> WholeAnswer:
+    async def answer(self, request: WholeRequest) -> WholeResponse:
         """See `Direct`."""
         from ray import serve
 
@@ -64,7 +64,7 @@ class WardenLink:
             self._replicas = serve.get_deployment_handle(REPLICA, self._app)
         response = self._replicas.answer.remote(request)
         try:
-            answer: WholeAnswer = await response
+            answer: WholeResponse = await response
         except asyncio.CancelledError:
             response.cancel()
             raise
@@ -85,11 +85,11 @@ class WardenLink:
         from ray import serve
 
         if self._warden is None:
-            self._warden = serve.get_deployment_handle(WARDEN, self._app)
+            self._warden = serve.get_deployment_handle(CONTROL, self._app)
         return self._warden
 
 
-class Marks:
+class GateTokens:
     """Which marks a replica accepts: those that the warden has said lately."""
 
     def __init__(self, warden: Any) -> None:

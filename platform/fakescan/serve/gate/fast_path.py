@@ -27,7 +27,7 @@ class WholeRequest:
 
 
 @dataclass(frozen=True)
-class WholeAnswer:
+class WholeResponse:
     """An HTTP answer."""
 
     status: int
@@ -35,15 +35,15 @@ class WholeAnswer:
     body: bytes
 
 
-class Direct(Protocol):
+class FastPath(Protocol):
     """Calls a replica. Raises what Serve raises: a full queue, a lost replica."""
 
-    async def __call__(self, request: WholeRequest) -> WholeAnswer:
+    async def __call__(self, request: WholeRequest) -> WholeResponse:
         """The replica's answer. Cancelling cancels the request in the replica."""
         ...
 
 
-async def run_whole(app: ASGIApp, request: WholeRequest) -> WholeAnswer:
+async def run_whole(app: ASGIApp, request: WholeRequest) -> WholeResponse:
     """In the replica: the application's answer to a whole request."""
     status, headers, parts = 500, list[tuple[bytes, bytes]](), list[bytes]()
     unread = True
@@ -70,7 +70,7 @@ async def run_whole(app: ASGIApp, request: WholeRequest) -> WholeAnswer:
             raise
         # Starlette answers for an error of the application, and raises it all the same.
         logger.debug("the application answered %d for %r", status, error)
-    return WholeAnswer(status, headers, b"".join(parts))
+    return WholeResponse(status, headers, b"".join(parts))
 
 
 def _scope(request: WholeRequest) -> Scope:

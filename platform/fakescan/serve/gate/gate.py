@@ -23,13 +23,13 @@ from fakescan.serve.gate.auth import (
     request_id_of,
     too_large,
 )
-from fakescan.serve.gate.control_client import WardenLink
-from fakescan.serve.gate.fast_path import Direct, WholeRequest, is_whole, status_of, until_gone
-from fakescan.serve.gate.gate_state import View, ViewSource
+from fakescan.serve.gate.control_client import ControlClient
+from fakescan.serve.gate.fast_path import FastPath, WholeRequest, is_whole, status_of, until_gone
+from fakescan.serve.gate.gate_state import GateState, GateStateSource
 from fakescan.serve.gate.metrics import GateMetrics
 from fakescan.serve.gate.rate_limit import LeasedLimiter
-from fakescan.serve.gate.request_context import Answer, GoneError, Visit
-from fakescan.serve.gate.uvicorn_protocol import bound_heads
+from fakescan.serve.gate.request_context import GateResponse, GoneError, RequestContext
+from fakescan.serve.gate.uvicorn_protocol import bound_headers
 from fakescan.serve.malloc import give_back_large_blocks
 from fakescan.serve.problem import Problem
 
@@ -47,16 +47,16 @@ _GRACE_S = 2.0
 
 def middleware() -> list[Middleware]:
     """What RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH calls in every proxy."""
-    bound_heads()
+    bound_headers()
     give_back_large_blocks()
-    link = WardenLink()
+    link = ControlClient()
     return [Middleware(Gate, source=link, direct=link.answer)]
 
 
 class Gate:
     """ASGI middleware; one in each proxy."""
 
-    def __init__(self, app: ASGIApp, source: ViewSource, direct: Direct | None = None) -> None:
+    def __init__(self, app: ASGIApp, source: GateStateSource, direct: FastPath | None = None) -> None:
         self._app = app
         self._source = source
         self._direct = direct
@@ -74,8 +74,8 @@ class Gate:
                 return
             await self._app(scope, receive, send)
             return
-        visit = Visit(request_id_of(scope["headers"]), scope["path"], scope["method"], time.perf_counter())
-        answer = Answer(send, visit)
+        visit = RequestContext(request_id_of(scope["headers"]), scope["path"], scope["method"], time.perf_counter())
+        answer = GateResponse(send, visit)
         try:
             await self._visit(scope, receive, answer)
         except Problem as problem:
@@ -86,7 +86,7 @@ class Gate:
         finally:
             self._account(visit, answer)
 
-    async def _visit(self, scope: Scope, receive: Receive, answer: Answer) -> None:
+    async def _visit(self, scope: Scope, receive: Receive, answer: GateResponse) -> None:
         visit = answer.visit
         if visit.path == "/healthz":
             await answer.json(b'{"status":"ok"}')
@@ -123,7 +123,9 @@ class Gate:
         if self._ongoing >= most:
             raise Problem("overloaded", f"{self._ongoing} requests are in hand already; try again later")
 
-    async def _forward(self, scope: Scope, receive: Receive, body: bytes, view: View, answer: Answer) -> None:
+    async def _forward(
+        self, scope: Scope, receive: Receive, body: bytes, view: GateState, answer: GateResponse
+    ) -> None:
         inner = {**scope, "headers": forwarded_headers(scope["headers"], view, answer.visit)}
         limit_s = view.limits.request_timeout_s + _GRACE_S
         if self._direct is not None and is_whole(scope, body):
@@ -154,7 +156,9 @@ class Gate:
             await answer.end_for(_lost(answer.serve_status))
 
     @staticmethod
-    async def _ask_directly(direct: Direct, scope: Scope, receive: Receive, body: bytes, answer: Answer) -> None:
+    async def _ask_directly(
+        direct: FastPath, scope: Scope, receive: Receive, body: bytes, answer: GateResponse
+    ) -> None:
         request = WholeRequest(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
         asking = asyncio.ensure_future(direct(request))
         leaving = asyncio.ensure_future(until_gone(receive))
@@ -173,10 +177,12 @@ class Gate:
         await answer.from_serve({"type": "http.response.start", "status": whole.status, "headers": whole.headers})
         await answer.from_serve({"type": "http.response.body", "body": whole.body})
 
-    async def _ready(self, scope: Scope, view: View, answer: Answer) -> None:
+    async def _ready(self, scope: Scope, view: GateState, answer: GateResponse) -> None:
         """Ready is what has answered lately, or answers now; under load /readyz would only wait in the same queue."""
         if time.monotonic() - self._answered_at > _READY_S:
-            probe = Answer(_nowhere, Visit(answer.visit.request_id, "/readyz", "GET", answer.visit.started))
+            probe = GateResponse(
+                _nowhere, RequestContext(answer.visit.request_id, "/readyz", "GET", answer.visit.started)
+            )
             inner = {**scope, "headers": forwarded_headers(scope["headers"], view, probe.visit)}
             try:
                 async with asyncio.timeout(_PROBE_S):
@@ -190,7 +196,7 @@ class Gate:
             self._answered_at = time.monotonic()
         await answer.json(b'{"status":"ready"}')
 
-    def _account(self, visit: Visit, answer: Answer) -> None:
+    def _account(self, visit: RequestContext, answer: GateResponse) -> None:
         seconds = time.perf_counter() - visit.started
         self._metrics.count(visit.path, visit.status, visit.code, seconds, visit.num_bytes, answer.tally)
         if visit.path not in ("/healthz", "/readyz", "/metrics"):
@@ -234,7 +240,7 @@ class _Reserved:
             self._bytes = num_bytes
 
 
-async def _read_body(receive: Receive, space: _Reserved, limits: Limits, visit: Visit) -> bytes:
+async def _read_body(receive: Receive, space: _Reserved, limits: Limits, visit: RequestContext) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
@@ -254,7 +260,7 @@ async def _read_body(receive: Receive, space: _Reserved, limits: Limits, visit: 
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _replay(body: bytes, receive: Receive, visit: Visit) -> Receive:
+def _replay(body: bytes, receive: Receive, visit: RequestContext) -> Receive:
     """The body as one message, then whatever comes, which is the client's leaving."""
     sent = False
 

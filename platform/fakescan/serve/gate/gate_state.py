@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fakescan.serve.config import Limits
-from fakescan.serve.gate.rate_limit import Lease, Rate
+from fakescan.serve.gate.rate_limit import Rate, TokenLease
 from fakescan.serve.keys import KeyRing
 
 
 @dataclass(frozen=True)
-class View:
+class GateState:
     """Settings, keys and the mark, as the warden has them."""
 
     limits: Limits
@@ -26,13 +26,13 @@ class View:
         return self.replicas * self.limits.max_ongoing_requests + self.limits.max_queued_requests
 
 
-class ViewSource(Protocol):
+class GateStateSource(Protocol):
     """Where a gate has its view and its leases from."""
 
-    async def view(self) -> View:
+    async def view(self) -> GateState:
         """The newest view. Raises Problem (`starting`) as long as there is none."""
         ...
 
-    async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> Lease:
+    async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
         """See `SharedLimiter.lease`. Raises anything when the warden does not answer."""
         ...

@@ -22,10 +22,10 @@ LEASE_S = 1.0
 """Seconds for which tokens ahead may be spent, and for which a proxy waits for the warden."""
 RETRY_S = 1.0
 """Seconds between two attempts to reach a warden that failed."""
-MOST_KEYS = 100_000
+MAX_KEYS = 100_000
 """Keys of which a limiter knows anything; beyond them the one idle for longest is forgotten, with its debts."""
 
-_SHORTEST_REFUSAL_S = 0.001
+_MIN_REFUSAL_S = 0.001
 _ROUNDING = 1e-9
 
 
@@ -85,7 +85,7 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class Lease:
+class TokenLease:
     """What the warden answers a proxy."""
 
     tokens: int
@@ -130,14 +130,14 @@ class _Account:
 class SharedLimiter:
     """The warden's side: one bucket for each key, and who holds tokens of it."""
 
-    def __init__(self, *, most_keys: int = MOST_KEYS) -> None:
+    def __init__(self, *, most_keys: int = MAX_KEYS) -> None:
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._most_keys = most_keys
 
     def __len__(self) -> int:
         return len(self._accounts)
 
-    def lease(self, key_id: str, rate: Rate, wanted: int, extra: int, now: float, *, proxy: Hashable) -> Lease:
+    def lease(self, key_id: str, rate: Rate, wanted: int, extra: int, now: float, *, proxy: Hashable) -> TokenLease:
         """Give `proxy` up to `wanted` tokens, for requests that wait there, and some ahead if it asks often.
 
         `extra` tokens are taken before, for what it let in without any. By asking, a proxy says that it holds no
@@ -166,7 +166,7 @@ class SharedLimiter:
         bucket.held += ahead
         account.loans[proxy] = _Loan(ahead, size, now + LEASE_S)
         # Where tokens are scarce a proxy comes back for a whole lease: coming for each token would be a call for each.
-        return Lease(tokens + ahead, bucket.wait(1 + size) if tokens < wanted else 0.0, LEASE_S)
+        return TokenLease(tokens + ahead, bucket.wait(1 + size) if tokens < wanted else 0.0, LEASE_S)
 
 
 def _most_ahead(rate: Rate) -> int:
@@ -174,7 +174,7 @@ def _most_ahead(rate: Rate) -> int:
     return int(min(rate.per_second * 0.2, rate.burst / 4))
 
 
-AskForLease = Callable[[str, Rate, int, int], Awaitable[Lease]]
+AskForLease = Callable[[str, Rate, int, int], Awaitable[TokenLease]]
 """Asks the warden: key id, rate, wanted, extra, as `SharedLimiter.lease` has them."""
 
 
@@ -210,7 +210,7 @@ class LeasedLimiter:
     """
 
     def __init__(
-        self, lease: AskForLease, *, clock: Callable[[], float] = time.monotonic, most_keys: int = MOST_KEYS
+        self, lease: AskForLease, *, clock: Callable[[], float] = time.monotonic, most_keys: int = MAX_KEYS
     ) -> None:
         """`lease` raises anything if it fails; `clock` counts seconds and need not be the warden's."""
         self._lease = lease
@@ -237,7 +237,7 @@ class LeasedLimiter:
                     state.tokens -= 1
                     return 0.0
                 if now < state.refused_until or (answered and state.short):
-                    return max(state.refused_until - now, _SHORTEST_REFUSAL_S)
+                    return max(state.refused_until - now, _MIN_REFUSAL_S)
                 if state.call is None and (self._try_again_at is None or now >= self._try_again_at):
                     if self._try_again_at is not None:
                         self._try_again_at = now + RETRY_S

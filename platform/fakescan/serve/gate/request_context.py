@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Send
 
-from fakescan.serve.internal_headers import OURS, REQUEST_ID, TALLY
-from fakescan.serve.outcome_header import read_tally
+from fakescan.serve.internal_headers import FROM_REPLICA, OUTCOMES, REQUEST_ID
+from fakescan.serve.outcome_header import read_outcomes
 from fakescan.serve.problem import Problem
 
 _LINGER_S = 2.0
@@ -18,7 +18,7 @@ _CLOSING = frozenset({"too_large", "upload_timeout"})
 
 
 @dataclass
-class Visit:
+class RequestContext:
     """One request on its way through the gate."""
 
     request_id: str
@@ -36,10 +36,10 @@ class GoneError(Exception):
     """The client has closed the connection."""
 
 
-class Answer:
+class GateResponse:
     """What goes back to the client: the replica's answer, or a problem in place of anything else."""
 
-    def __init__(self, send: Send, visit: Visit) -> None:
+    def __init__(self, send: Send, visit: RequestContext) -> None:
         self._send = send
         self.visit = visit
         self.started = asyncio.Event()
@@ -54,11 +54,11 @@ class Answer:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             names = {name.lower(): value for name, value in headers}
-            if OURS not in names:
+            if FROM_REPLICA not in names:
                 self.serve_status = message["status"]  # Serve's own words, which are not for clients
                 return
             self.ours = True
-            self.tally = read_tally(names.get(TALLY, b"").decode())
+            self.tally = read_outcomes(names.get(OUTCOMES, b"").decode())
             self._events = names.get(b"content-type", b"").startswith(b"text/event-stream")
             kept = [(n, v) for n, v in headers if not n.lower().startswith(b"x-fakescan-") and n.lower() != REQUEST_ID]
             await self._start(message["status"], kept)
@@ -98,7 +98,7 @@ class Answer:
         await self.send_all(200, "application/json", body)
 
     async def send_all(self, status: int, media_type: str, body: bytes) -> None:
-        """Answer by the gate itself."""
+        """Answer in place of a replica."""
         await self._all(status, {"content-type": media_type}, body)
 
     async def _all(self, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-MAX_HEAD_BYTES = 64 * 1024
-HEAD_TIMEOUT_S = 20.0
+MAX_HEADER_BYTES = 64 * 1024
+HEADER_TIMEOUT_S = 20.0
 
 _REFUSALS = {
     408: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
@@ -33,7 +33,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._arm()
         self._framing_bytes += len(data)
         super().data_received(data)
-        if self._framing_bytes > MAX_HEAD_BYTES:
+        if self._framing_bytes > MAX_HEADER_BYTES:
             self._refuse(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -64,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _arm(self) -> None:
-        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
+        self._timer = self.loop.call_later(HEADER_TIMEOUT_S, self._expire)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -85,6 +85,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def bound_heads() -> None:
+def bound_headers() -> None:
     """Make every uvicorn that starts in this process from now on use `BoundedProtocol`."""
     auto.AutoHTTPProtocol = BoundedProtocol

@@ -16,13 +16,13 @@ from fakescan.serve.scans.allowed_prefixes import allowed_source, place_of
 from fakescan.serve.scans.command import command, environment, store_settings
 from fakescan.serve.scans.job_server import JobServer
 from fakescan.serve.scans.progress import NOTHING_DONE, Budget, Progress, ProgressReader
-from fakescan.serve.scans.state import Counts, Refusal, ScanRefusedError, ScanRequest, ScanState, Status
+from fakescan.serve.scans.state import Refusal, ScanCounts, ScanRefusedError, ScanRequest, ScanState, Status
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact_text, scheme_of
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 
-__all__ = ["Counts", "Refusal", "ScanJobs", "ScanRefusedError", "ScanRequest", "ScanState", "failure"]
+__all__ = ["Refusal", "ScanCounts", "ScanJobs", "ScanRefusedError", "ScanRequest", "ScanState", "failure"]
 
 LISTED = 200
 """Scans that a listing shows, the newest."""

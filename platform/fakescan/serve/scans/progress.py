@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel
 
-from fakescan.serve.scans.state import Counts
+from fakescan.serve.scans.state import ScanCounts
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
@@ -34,7 +34,7 @@ class Progress(NamedTuple):
 
     rows: int | None = None
     rows_done: int = 0
-    counts: Counts = Counts()
+    counts: ScanCounts = ScanCounts()
 
 
 NOTHING_DONE = Progress()
@@ -135,19 +135,19 @@ class ProgressReader:
         run.progress = run.progress._replace(rows_done=run.rows_of(shards))
 
 
-def _count(fs: AbstractFileSystem, parts: str, shard: int) -> Counts:
+def _count(fs: AbstractFileSystem, parts: str, shard: int) -> ScanCounts:
     """A part's counts, which its footer holds."""
     with fs.open(f"{parts}/part-{shard:08d}.parquet", "rb", block_size=65536) as file:
         facts = json.loads((pq.read_metadata(file).metadata or {}).get(_COUNTS_KEY, b"{}"))
     errors = sum(facts.get("errors", {}).values())
-    return Counts(
+    return ScanCounts(
         real=facts.get("real", 0), fake=facts.get("fake", 0), uncertain=facts.get("uncertain", 0), errors=errors
     )
 
 
-def _add(one: Counts, other: Counts) -> Counts:
-    return Counts(**{name: getattr(one, name) + getattr(other, name) for name in Counts.model_fields})
+def _add(one: ScanCounts, other: ScanCounts) -> ScanCounts:
+    return ScanCounts(**{name: getattr(one, name) + getattr(other, name) for name in ScanCounts.model_fields})
 
 
-def _sum(counts: Counts) -> int:
+def _sum(counts: ScanCounts) -> int:
     return sum(counts.model_dump().values())

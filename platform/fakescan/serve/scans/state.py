@@ -52,7 +52,7 @@ class ScanRequest(BaseModel):
         return self
 
 
-class Counts(BaseModel):
+class ScanCounts(BaseModel):
     """Rows by what became of them."""
 
     model_config = ConfigDict(frozen=True)
@@ -82,7 +82,7 @@ class ScanState(BaseModel):
     """Images of the scan; null until the source is listed."""
     rows_done: int = 0
     """Images whose results stand in the folder."""
-    counts: Counts = Counts()
+    counts: ScanCounts = ScanCounts()
     """Verdicts among `rows_done`. Very large scans are counted over several requests: the sum may lag behind."""
     message: str | None = None
     """Why a scan failed, in one line."""

@@ -22,7 +22,7 @@ from PIL import Image
 
 from tests.drill_images import drill_images
 
-SAMPLES = Path(__file__).parents[3] / "samples" / "images"
+SAMPLES = Path(__file__).parents[4] / "samples" / "images"
 MODEL = "builtin-small"
 
 IMAGE = frozenset({200, 413, 415, 422})

@@ -19,13 +19,13 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from fakescan.serve.config import Limits
-from fakescan.serve.gate import middleware as gate_module
+from fakescan.serve.gate import gate as gate_module
 from fakescan.serve.gate import request_context as visit
 from fakescan.serve.gate import uvicorn_protocol as heads
-from fakescan.serve.gate.fast_path import WholeAnswer, WholeRequest, run_whole
+from fakescan.serve.gate.fast_path import WholeRequest, WholeResponse, run_whole
 from fakescan.serve.gate.gate import Gate
-from fakescan.serve.gate.gate_state import View
-from fakescan.serve.gate.rate_limit import Lease, Rate, SharedLimiter
+from fakescan.serve.gate.gate_state import GateState
+from fakescan.serve.gate.rate_limit import Rate, SharedLimiter, TokenLease
 from fakescan.serve.gate.uvicorn_protocol import BoundedProtocol
 from fakescan.serve.keys import KeyEdit, KeyFile, KeyRing
 from fakescan.serve.problem import Problem
@@ -45,12 +45,12 @@ class Office:
     is_up: bool = True
     limiter: SharedLimiter = field(default_factory=SharedLimiter)
 
-    async def view(self) -> View:
+    async def view(self) -> GateState:
         if not self.is_up:
             raise Problem("starting", "the application is not deployed, or not yet")
-        return View(self.limits, self.ring is None, self.ring or KeyRing(KeyFile()), MARK, replicas=1)
+        return GateState(self.limits, self.ring is None, self.ring or KeyRing(KeyFile()), MARK, replicas=1)
 
-    async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> Lease:
+    async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
         return self.limiter.lease(key_id, rate, wanted, extra, time.monotonic(), proxy="the only one")
 
 
@@ -210,7 +210,7 @@ class Gated:
         threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True).start()
         until("the server is up", lambda: self._server.started)
 
-    async def _directly(self, request: WholeRequest) -> WholeAnswer:
+    async def _directly(self, request: WholeRequest) -> WholeResponse:
         """A call to the replica, without the way through Serve's proxy."""
         self.shortcuts += 1
         return await run_whole(self.inner, request)
@@ -1023,14 +1023,14 @@ def test_a_head_that_grows_without_end_is_cut_off(start: Start, line: bytes) -> 
         return False
 
     until("it is refused", is_refused)
-    assert sent < 4 * heads.MAX_HEAD_BYTES
+    assert sent < 4 * heads.MAX_HEADER_BYTES
     assert wire.rest().startswith(b"HTTP/1.1 431 ")
     assert not gated.inner.paths
 
 
 def test_a_head_of_a_sensible_size_passes(start: Start) -> None:
     gated = start()
-    cookie = "c" * (heads.MAX_HEAD_BYTES - 2_000)
+    cookie = "c" * (heads.MAX_HEADER_BYTES - 2_000)
     wire = gated.wire()
     for _ in range(3):
         wire.begin("/v1/detect", f"cookie: {cookie}", "content-length: 200000")
@@ -1087,7 +1087,7 @@ def test_small_chunks_are_no_endless_framing(start: Start) -> None:
 
 @pytest.mark.parametrize("begun", ["", "GET /v1/ab", "GET / HTTP/1.1\r\nhost: x\r\na"])
 def test_a_head_has_a_time_to_arrive(start: Start, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
-    monkeypatch.setattr(heads, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(heads, "HEADER_TIMEOUT_S", 0.3)
     gated = start()
     wire = gated.wire()
     started = time.monotonic()
@@ -1100,7 +1100,7 @@ def test_a_head_has_a_time_to_arrive(start: Start, monkeypatch: pytest.MonkeyPat
 
 
 def test_every_head_of_a_connection_has_its_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(heads, "HEADER_TIMEOUT_S", 0.3)
     gated = start()
     wire = gated.wire()
     for _ in range(6):
@@ -1118,7 +1118,7 @@ def test_what_comes_early_does_not_cut_the_answer_before_it(
     start: Start, monkeypatch: pytest.MonkeyPatch, early: bytes
 ) -> None:
     """A stray end of line, or the beginning of the next request, while this one is worked on."""
-    monkeypatch.setattr(heads, "HEAD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(heads, "HEADER_TIMEOUT_S", 0.1)
     gated = start()
     gated.inner.act = held = Held()
     wire = gated.wire()

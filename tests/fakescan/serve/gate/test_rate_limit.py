@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fakescan.serve.gate import rate_limit as limiter
-from fakescan.serve.gate.rate_limit import Bucket, Lease, LeasedLimiter, Rate, SharedLimiter
+from fakescan.serve.gate.rate_limit import Bucket, LeasedLimiter, Rate, SharedLimiter, TokenLease
 
 pytestmark = pytest.mark.unit
 
@@ -75,7 +75,7 @@ class World:
             await over
 
     def _asker(self, proxy: int) -> limiter.AskForLease:
-        async def ask(key: str, rate: Rate, wanted: int, extra: int) -> Lease:
+        async def ask(key: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
             self.calls += 1
             self.called_at = self.now
             if self.fault is not None:
@@ -308,15 +308,15 @@ def test_keys_do_not_share() -> None:
 
 def test_a_refusal_says_when_to_come_back() -> None:
     warden, rate = SharedLimiter(), Rate(2.0, 4)
-    assert warden.lease("key", rate, 6, 0, 0.0, proxy=1) == Lease(4, 0.5, limiter.LEASE_S)
+    assert warden.lease("key", rate, 6, 0, 0.0, proxy=1) == TokenLease(4, 0.5, limiter.LEASE_S)
     assert warden.lease("key", rate, 1, 0, 0.4, proxy=2).tokens == 0
     assert warden.lease("key", rate, 1, 0, 0.5, proxy=2).tokens == 1
 
 
 def test_extra_images_are_charged_before_anything_is_lent() -> None:
     warden, rate = SharedLimiter(), Rate(2.0, 4)
-    assert warden.lease("key", rate, 1, 5, 0.0, proxy=1) == Lease(0, 1.0, limiter.LEASE_S)
-    assert warden.lease("key", rate, 0, 10, 0.0, proxy=1) == Lease(0, 0.0, limiter.LEASE_S)
+    assert warden.lease("key", rate, 1, 5, 0.0, proxy=1) == TokenLease(0, 1.0, limiter.LEASE_S)
+    assert warden.lease("key", rate, 0, 10, 0.0, proxy=1) == TokenLease(0, 0.0, limiter.LEASE_S)
     assert warden.lease("key", rate, 1, 0, 5.9, proxy=1).tokens == 0
     assert warden.lease("key", rate, 1, 0, 6.0, proxy=1).tokens == 1
 
@@ -377,9 +377,9 @@ def test_a_cancelled_request_takes_none_of_the_others_with_it() -> None:
     async def scenario() -> list[float]:
         asked, answer = asyncio.Event(), asyncio.get_running_loop().create_future()
 
-        async def lease(key: str, rate: Rate, wanted: int, extra: int) -> Lease:
+        async def lease(key: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
             asked.set()
-            return Lease(await answer, 60.0, 1.0)
+            return TokenLease(await answer, 60.0, 1.0)
 
         proxy = LeasedLimiter(lease, clock=lambda: 0.0)
         first, *others = [asyncio.create_task(proxy.admit("key", SLOW)) for _ in range(3)]
@@ -435,7 +435,7 @@ def test_a_failing_warden_gives_no_second_burst() -> None:
 def test_a_silent_warden_delays_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiter, "LEASE_S", 0.01)
 
-    async def lease(*_: object) -> Lease:
+    async def lease(*_: object) -> TokenLease:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -460,11 +460,11 @@ def test_a_proxy_forgets_idle_keys_only() -> None:
     async def scenario() -> None:
         calls, answer = 0, asyncio.Event()
 
-        async def lease(key: str, rate: Rate, wanted: int, extra: int) -> Lease:
+        async def lease(key: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
             nonlocal calls
             calls += 1
             await answer.wait()
-            return Lease(wanted, 0.0, 1.0)
+            return TokenLease(wanted, 0.0, 1.0)
 
         proxy = LeasedLimiter(lease, clock=lambda: 0.0, most_keys=10)
         requests = []

@@ -26,17 +26,18 @@ from ray._raylet import Config
 from ray.job_submission import JobDetails
 
 from fakescan.cli.scan_settings import scan_config
-from fakescan.engine.config import FakeConfig, VllmConfig
+from fakescan.engine.config import SimulatedConfig, VllmConfig
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name
-from fakescan.run.schema import COUNTS_KEY, Tally
+from fakescan.run.schema import COUNTS_KEY, Counts
 from fakescan.run.verify import verify
 from fakescan.serve.config import Scans
 from fakescan.serve.scans.allowed_prefixes import allowed_source
 from fakescan.serve.scans.command import command, environment, store_settings
 from fakescan.serve.scans.job_server import JobServer
-from fakescan.serve.scans.jobs import Counts, ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
+from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
 from fakescan.serve.scans.progress import Budget, Progress, ProgressReader
+from fakescan.serve.scans.state import ScanCounts
 from fakescan.sources.name_filter import expand_braces, has_pattern
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path
@@ -49,7 +50,7 @@ from tests.storage_server import SeaweedServer
 from tests.web_server import Answer, WebServer
 
 jobs = head.jobs
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SECRETS = {"SCANS_TEST_KEY": SeaweedServer.access_key, "SCANS_TEST_SECRET": SeaweedServer.secret_key}
 REFERENCES = {"key": "env:SCANS_TEST_KEY", "secret": "env:SCANS_TEST_SECRET"}
 
@@ -69,7 +70,7 @@ def _environment() -> Iterator[None]:
 
 
 def scan_jobs(settings: Scans, **changes: Any) -> ScanJobs:
-    server: dict[str, Any] = {"model": None, "model_store": Store(), "engine": FakeConfig(), **changes}
+    server: dict[str, Any] = {"model": None, "model_store": Store(), "engine": SimulatedConfig(), **changes}
     return ScanJobs(settings, **server)
 
 
@@ -524,7 +525,7 @@ def test_only_scans_are_shown_whatever_else_the_cluster_runs(web: WebServer, tmp
 # Progress
 
 
-def write_part(run: Path, shard: int, tally: Tally) -> None:
+def write_part(run: Path, shard: int, tally: Counts) -> None:
     (run / "parts").mkdir(exist_ok=True)
     table = pa.table({"row_id": [0]}).replace_schema_metadata({COUNTS_KEY: tally.to_json()})
     pq.write_table(table, run / "parts" / part_name(shard))
@@ -537,18 +538,18 @@ def test_progress_is_what_stands_in_the_folder(tmp_path: Path, caplog: pytest.Lo
     def read(footers: int = 100) -> Progress:
         return reader.read(str(run), Budget(footers))
 
-    assert read() == Progress(None, 0, Counts())
+    assert read() == Progress(None, 0, ScanCounts())
     run.mkdir()
-    assert read() == Progress(None, 0, Counts())
+    assert read() == Progress(None, 0, ScanCounts())
     (run / "run.json").write_text('{"rows": 40, "shard_rows": 16, "run_id": "x"}')
-    assert read() == Progress(40, 0, Counts())
-    write_part(run, 2, Tally(8, 1, 2, 0, {"denied": 3, "empty": 2}))
+    assert read() == Progress(40, 0, ScanCounts())
+    write_part(run, 2, Counts(8, 1, 2, 0, {"denied": 3, "empty": 2}))
     (run / "parts" / ".part-00000000.parquet.tmp").write_bytes(b"x")
-    assert read() == Progress(40, 8, Counts(real=1, fake=2, errors=5))
-    write_part(run, 0, Tally(16, 16))
-    write_part(run, 1, Tally(16, 0, 0, 16))
-    assert read(1) == Progress(40, 40, Counts(real=17, fake=2, errors=5)), "one footer more"
-    whole = Progress(40, 40, Counts(real=17, fake=2, uncertain=16, errors=5))
+    assert read() == Progress(40, 8, ScanCounts(real=1, fake=2, errors=5))
+    write_part(run, 0, Counts(16, 16))
+    write_part(run, 1, Counts(16, 0, 0, 16))
+    assert read(1) == Progress(40, 40, ScanCounts(real=17, fake=2, errors=5)), "one footer more"
+    whole = Progress(40, 40, ScanCounts(real=17, fake=2, uncertain=16, errors=5))
     assert read(1) == whole
     for path in (run / "parts").iterdir():
         path.unlink()
@@ -560,10 +561,10 @@ def test_progress_is_what_stands_in_the_folder(tmp_path: Path, caplog: pytest.Lo
 def test_a_folder_that_cannot_be_read_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reader = ProgressReader(Store())
     (tmp_path / "run.json").write_text('{"rows": 32, "shard_rows": 16}')
-    write_part(tmp_path, 0, Tally(16, 16))
-    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, Counts(real=16))
+    write_part(tmp_path, 0, Counts(16, 16))
+    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16))
     (tmp_path / "parts" / part_name(1)).write_bytes(b"no Parquet")
-    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, Counts(real=16))
+    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16))
     other = tmp_path / "other"
     other.mkdir()
     (other / "run.json").write_text("{}")
@@ -649,7 +650,7 @@ def test_a_scan_runs_to_its_end_and_another_says_why_it_failed(
     assert done.ended_at > done.created_at
     assert [state.rows_done for state in seen] == sorted(state.rows_done for state in seen)
     found = verify(RunFolder(done.output, s3_bucket.store))
-    assert (found.problems, found.tally.rows, found.tally.fake) == ([], count, done.counts.fake)
+    assert (found.problems, found.counts.rows, found.counts.fake) == ([], count, done.counts.fake)
 
     assert [state.id for state in scans.list()[:2]] == [failing.id, started.id]
     assert scans.list()[1] == done
@@ -666,7 +667,7 @@ def test_a_running_scan_is_stopped_and_resumed_by_its_own_command(
 ) -> None:
     count = 40
     put_images(s3_bucket, count)
-    slow = FakeConfig(max_num_seqs=1, step_s=0.2)
+    slow = SimulatedConfig(max_num_seqs=1, step_s=0.2)
     scans = scan_jobs(settings.model_copy(update={"max_running": 1}), engine=slow)
     request = ScanRequest(source=f"{s3_bucket.url}/data", explain="none")
     scan_id = scans.start(request, "anna").id
@@ -695,7 +696,7 @@ def test_a_running_scan_is_stopped_and_resumed_by_its_own_command(
 
 IN_AN_ACTOR = """
 import json, sys, ray
-from fakescan.engine.config import FakeConfig
+from fakescan.engine.config import SimulatedConfig
 from fakescan.serve.config import Scans
 from fakescan.serve.scans.jobs import ScanJobs, ScanRequest
 from fakescan.storage.store import Store
@@ -704,7 +705,7 @@ from fakescan.storage.store import Store
 class Server:
     def start(self, settings, source):
         scans = ScanJobs(
-            Scans.model_validate(settings), model=None, model_store=Store(), engine=FakeConfig(), max_new_tokens=8
+            Scans.model_validate(settings), model=None, model_store=Store(), engine=SimulatedConfig(), max_new_tokens=8
         )
         return scans.start(ScanRequest(source=source), "anna").id
 

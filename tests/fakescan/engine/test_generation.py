@@ -1,12 +1,12 @@
-"""Answer: what the engine loop does after each output, and the judgement it leads to."""
+"""Generation: what the engine loop does after each output, and the judgement it leads to."""
 
 import math
 from dataclasses import dataclass, field
 
 import pytest
 
-from fakescan.engine.answer import Answer, Next
-from fakescan.engine.contract import Ask, Explain, Judgement
+from fakescan.engine.contract import Explain, Judgement, JudgingOptions
+from fakescan.engine.generation import Generation, Next
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration
 
@@ -43,8 +43,10 @@ def more(text: str, finish: str | None = None) -> Output:
     return Output(text, [OTHER], [{OTHER: Logprob(-0.2)}], finish)
 
 
-def answer(explain: Explain = "fakes", prompt: PromptSpec | None = None, **calibration: float) -> Answer:
-    return Answer(Ask(explain=explain, calibration=Calibration(**calibration)), prompt or PromptSpec(), FAKE, REAL)
+def answer(explain: Explain = "fakes", prompt: PromptSpec | None = None, **calibration: float) -> Generation:
+    return Generation(
+        JudgingOptions(explain=explain, calibration=Calibration(**calibration)), prompt or PromptSpec(), FAKE, REAL
+    )
 
 
 def assert_logprobs(judgement: Judgement, p_fake: float, p_real: float) -> None:

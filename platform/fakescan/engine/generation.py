@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from fakescan.engine.contract import Ask, Judgement
+from fakescan.engine.contract import Judgement, JudgingOptions
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Verdict, decide, score_tokens
 
@@ -35,10 +35,10 @@ class Completion(Protocol):
     finish_reason: str | None
 
 
-class Answer:
+class Generation:
     """The state of one image: takes the engine's outputs and says what to do next."""
 
-    def __init__(self, ask: Ask, prompt: PromptSpec, fake_token: int, real_token: int) -> None:
+    def __init__(self, ask: JudgingOptions, prompt: PromptSpec, fake_token: int, real_token: int) -> None:
         self._ask = ask
         self._prompt = prompt
         self._fake_token = fake_token
