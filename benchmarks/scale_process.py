@@ -89,7 +89,7 @@ def plan(folder: Path, rows: int) -> dict[str, Any]:
 def pipeline(folder: Path, rows: int) -> Any:
     """The pipeline of a scan with the simulated engine, without running it."""
     from fakescan.engine.config import SimulatedConfig
-    from fakescan.engine.contract import JudgingOptions
+    from fakescan.engine.judging_options import JudgingOptions
     from fakescan.run.parts import DEFAULT_SHARD_ROWS, Sharding
     from fakescan.scan.judge import JudgeSettings
     from fakescan.scan.pipeline import Pipeline

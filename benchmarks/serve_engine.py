@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.contract import Engine, Explain, Judgement, JudgingOptions
+from fakescan.engine.contract import Engine, Judgement
 from fakescan.engine.factory import open_engine
-from fakescan.engine.judging_options import chosen_calibration
+from fakescan.engine.judging_options import Explain, JudgingOptions, chosen_calibration
 from fakescan.engine.model import open_model
 from fakescan.serve.config import ServeConfig
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -56,8 +56,8 @@ def main(plan: EnginePlan) -> list[dict[str, Any]]:
     images, decode_ms = decode_all(plan, checkpoint, config.limits.max_pixels)
     found = []
     for explain, concurrency in itertools.product(plan.explain, plan.concurrency):
-        ask = JudgingOptions(explain=explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
-        measured = measure(engine, images, ask, concurrency, plan)
+        options = JudgingOptions(explain=explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
+        measured = measure(engine, images, options, concurrency, plan)
         found.append({"explain": explain, "concurrency": concurrency, "decode_ms": decode_ms, **measured})
     engine.close()
     return found
@@ -74,7 +74,7 @@ def decode_all(plan: EnginePlan, checkpoint: Checkpoint, max_pixels: int) -> tup
 
 
 def measure(
-    engine: Engine, images: list[NDArray[np.uint8]], ask: JudgingOptions, concurrency: int, plan: EnginePlan
+    engine: Engine, images: list[NDArray[np.uint8]], options: JudgingOptions, concurrency: int, plan: EnginePlan
 ) -> dict[str, Any]:
     """Images a second, milliseconds from submitting to the judgement, and CPU milliseconds per image."""
     answered: queue.SimpleQueue[tuple[float, Future[Judgement]]] = queue.SimpleQueue()
@@ -83,7 +83,7 @@ def measure(
 
     def submit() -> None:
         started = time.perf_counter()
-        engine.submit(next(turn), ask).add_done_callback(lambda future: answered.put((started, future)))
+        engine.submit(next(turn), options).add_done_callback(lambda future: answered.put((started, future)))
 
     def go_on(seconds: float) -> float:
         began = time.perf_counter()

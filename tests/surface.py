@@ -32,7 +32,9 @@ def _commands() -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def walk(name: str, command: click.Command) -> None:
-        found[name] = {_spelling(parameter): json.dumps(_parameter(parameter)) for parameter in command.params}
+        every = command.get_params(click.Context(command))
+        parameters = [parameter for parameter in every if "--help" not in parameter.opts]
+        found[name] = {_spelling(parameter): json.dumps(_parameter(parameter)) for parameter in parameters}
         for child in getattr(command, "commands", {}).values():
             walk(f"{name} {child.name}", child)
 
@@ -61,7 +63,7 @@ def _parameter(parameter: click.Parameter) -> dict[str, Any]:
 
 def _exit_statuses() -> dict[str, int]:
     """Of commands that end at once, and of the three ways in which any may fail."""
-    from fakescan.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+    from fakescan.cli.exit_status import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 
     found = {"failed": EXIT_FAILED, "usage": EXIT_USAGE, "interrupted": EXIT_INTERRUPTED}
     return found | {f"fakescan {line}".strip(): _status(line.split()) for line in _COMMAND_LINES}

@@ -1,4 +1,4 @@
-"""What all tests of the command line need."""
+"""What tests that call the command line need, wherever they stand."""
 
 import signal
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fakescan.cli.forge import forge
-from fakescan.cli.store_flags import store_options
+from fakescan.cli.store_flags import with_store
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _SPLIT = click.option("--split", metavar="NAME", help="Only data_json/NAME.json 
 @click.option("--processes", type=click.IntRange(min=1), metavar="N", help="That decode (default: one per core).")
 @click.option("--all", "show_all", is_flag=True, help="Show every problem, not the first 10 of each kind.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every problem there.")
-@store_options("data", "the dataset")
+@with_store("data", "the dataset")
 def validate(
     location: str,
     split: str | None,
@@ -79,7 +79,7 @@ def validate(
 @click.argument("location", metavar="DATA")
 @_SPLIT
 @_FORMAT
-@store_options("data", "the dataset")
+@with_store("data", "the dataset")
 def stats(location: str, split: str | None, record_format: str, **flags: Any) -> None:
     """Show what is in DATA: categories, labels, image sizes, answers."""
     from fakescan.cli.data_report import print_stats
@@ -96,7 +96,7 @@ def stats(location: str, split: str | None, record_format: str, **flags: Any) ->
 @click.option("--shares", required=True, metavar="NAME=SHARE,…", help="Such as train=0.8,val=0.1,test=0.1.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Another seed, other splits.")
 @click.option("-o", "--output", required=True, metavar="FOLDER", help="Dataset folder for the splits.")
-@store_options("data", "the dataset and of the output")
+@with_store("data", "the dataset and of the output")
 def split_command(
     location: str, split: str | None, record_format: str, shares: str, seed: int, output: str, **flags: Any
 ) -> None:

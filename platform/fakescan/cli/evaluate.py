@@ -1,57 +1,25 @@
 """`fakescan evaluate` and `fakescan calibrate`: parse, build the configuration, run, print."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.store_flags import store_options
+from fakescan.cli.command import SettingsCommand
+
+if TYPE_CHECKING:
+    from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
 
 
-def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The flags that say which images are judged, by what and where to."""
-    for option in reversed(
-        (
-            click.option(
-                "--benchmark",
-                default="fakeclue",
-                show_default=True,
-                metavar="fakeclue|loki|dd-vqa|folder",
-                help="Layout of the data; folder is any tree with folders named real and fake.",
-            ),
-            click.option("--data", metavar="PATH", help="Dataset folder, file of records, or root of the tree."),
-            click.option("--split", metavar="NAME", help="File of records in a dataset folder (default: test)."),
-            click.option("-o", "--output", metavar="URL", help="Folder or prefix of what comes out; resumed if begun."),
-            click.option("--model", metavar="M", help="Checkpoint: local path, hub id or URL."),
-            click.option("--sample", type=int, metavar="N", help="Only N images, drawn at random from both classes."),
-            click.option("--retry-errors", is_flag=True, help="Judge images again that ended in an error."),
-            click.option(
-                "--engine", metavar="vllm|fake", help="fake simulates: verdicts mean nothing (default: vllm)."
-            ),
-            click.option("--replicas", metavar="N|N-M", help="Engines that judge at once (default: 1)."),
-            click.option("--gpus-per-replica", type=float, metavar="N", help="Default: 1 where there are GPUs."),
-            click.option("--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one)."),
-            store_options("data", "the data"),
-            store_options("output", "the output"),
-            store_options("model", "the checkpoint"),
-            click.pass_obj,
-        )
-    ):
-        command = option(command)
-    return command
-
-
-@click.command()
-@click.option(
-    "--calibration", metavar="FILE", help="What `fakescan calibrate` wrote, in place of the checkpoint's own."
+_NEEDED = {"data": "--data", "output": "--output"}
+_RAY_ADDRESS = click.option(
+    "--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one)."
 )
+
+
+@click.command(cls=SettingsCommand, settings="fakescan.evaluate.config:EvaluateConfig")
 @click.option("--no-explain", is_flag=True, help="Score only: no explanations, no ROUGE_L and CSS.")
 @click.option("--robustness", metavar="paper|wide|NAME,…", help="Judge distorted images too.")
-@click.option("--training", metavar="DATA", help="What the checkpoint was trained on, to count near-duplicates.")
-@click.option("--training-split", metavar="NAME", help="File of records in it (default: train).")
-@click.option("--exclude-duplicates", is_flag=True, help="Leave near-duplicates of the training set out.")
-@click.option("--max-new-tokens", type=int, metavar="N", help="Longest explanation, in tokens.")
 @click.option("--compare", nargs=2, metavar="RUN_A RUN_B", help="Compare two finished evaluations; needs nothing else.")
 @click.option(
     "--answers",
@@ -59,7 +27,8 @@ def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="FILE",
     help="Count the answers in a JSON, JSONL, CSV or Parquet file; without a model.",
 )
-@_judging
+@_RAY_ADDRESS
+@click.pass_obj
 def evaluate(
     verbose: bool,
     /,
@@ -81,12 +50,9 @@ def evaluate(
         return
     if answers is not None:
         from fakescan.evaluate.answers import print_answers, run_answers
-        from fakescan.evaluate.settings import answers_config
 
         print_answers(run_answers(answers, answers_config(flags)))
         return
-    from fakescan.evaluate.settings import evaluate_config
-
     config = evaluate_config(flags)
     from fakescan.evaluate.driver import run_evaluation
     from fakescan.evaluate.results import METRICS, REPORT
@@ -97,19 +63,59 @@ def evaluate(
     click.echo(f"report: {done.url}/{REPORT}   numbers: {done.url}/{METRICS}")
 
 
-@click.command()
-@click.option("--fpr", type=float, metavar="SHARE", help="Real images that may be called fake (default: 0.01).")
-@click.option("--missed", type=float, metavar="SHARE", help="Fakes that may be called real (default: 0.05).")
+@click.command(
+    cls=SettingsCommand,
+    settings="fakescan.evaluate.config:CalibrateConfig",
+    without=("calibration", "threshold", "max_new_tokens", "training", "training_split", "exclude_duplicates"),
+)
 @click.option("--robustness", metavar="paper|wide|NAME,…", help="Fit to distorted copies of the images too.")
-@_judging
+@_RAY_ADDRESS
+@click.pass_obj
 def calibrate(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
     """Fit temperature, bias, threshold and the uncertain band to labelled images that the model was not trained on.
 
     A checkpoint in a local folder gets the calibration; `scan --calibration` uses it with any other.
     """
-    from fakescan.evaluate.settings import calibrate_config
-
     config = calibrate_config(flags)
     from fakescan.evaluate.calibrate import print_calibrated, run_calibration
 
     print_calibrated(run_calibration(config, ray_address=ray_address, verbose=verbose))
+
+
+def evaluate_config(flags: dict[str, Any]) -> "EvaluateConfig":
+    """The evaluation that the flags describe. Raises UserError."""
+    from fakescan.cli.flags import settings_of
+    from fakescan.evaluate.config import EvaluateConfig
+
+    return settings_of(EvaluateConfig, flags, command="evaluate", file=_derived(flags), required=_NEEDED)
+
+
+def answers_config(flags: dict[str, Any]) -> "EvaluateConfig | None":
+    """Where the labels of --answers are; None without --data: in the file itself. Raises UserError."""
+    from fakescan.cli.flags import settings_of
+    from fakescan.evaluate.config import EvaluateConfig
+
+    if not flags.get("data"):
+        return None
+    file = {"output": "", **_derived(flags)}  # --output is where the numbers go, and need not be given
+    return settings_of(EvaluateConfig, flags, command="evaluate", file=file)
+
+
+def calibrate_config(flags: dict[str, Any]) -> "CalibrateConfig":
+    """The calibration that the flags describe. Raises UserError."""
+    from fakescan.cli.flags import settings_of
+    from fakescan.evaluate.config import CalibrateConfig
+
+    return settings_of(CalibrateConfig, flags, command="calibrate", file=_derived(flags), required=_NEEDED)
+
+
+def _derived(flags: dict[str, Any]) -> dict[str, Any]:
+    """What --robustness and --no-explain mean as settings."""
+    from fakevlm.errors import UserError
+    from fakevlm.metrics.distortion import parse_conditions
+
+    try:
+        conditions = parse_conditions(flags.get("robustness") or "none")
+    except UserError as error:
+        raise UserError(f"robustness: {error}") from None
+    return {"conditions": conditions, "explain": not flags.get("no_explain")}

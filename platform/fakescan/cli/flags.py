@@ -1,14 +1,95 @@
-"""What flags that several commands share mean as settings."""
+"""How settings become flags, and flags settings: each option is made from the field that it sets."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+import click
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
-from fakescan.settings.yaml_file import one_line
+from fakescan.cli.store_flags import store_options
+from fakescan.settings.flag import Flag
+from fakescan.settings.yaml_file import check_job_output, one_line
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 
+Settings = TypeVar("Settings", bound=BaseModel)
+
 _STORE_FIELDS = {"endpoint": "endpoint_url", "profile": "profile", "region": "region", "anon": "anon"}
+
+
+def options_of(model: type[BaseModel], without: Iterable[str] = ()) -> Iterator[click.Option]:
+    """The options of a settings class: its own fields first, then inherited ones, then stores."""
+    own = [name for name in model.model_fields if name in model.__annotations__]
+    inherited = [name for name in model.model_fields if name not in model.__annotations__]
+    stores = []
+    for name in (*own, *inherited):
+        field = model.model_fields[name]
+        if name in without:
+            continue
+        if field.annotation is Store:
+            stores.append((name.removesuffix("_store"), _subject(field.description)))
+        for flag in field.metadata:
+            if isinstance(flag, Flag):
+                yield _option(name, flag, field)
+    for name, subject in stores:
+        yield from store_options(name, subject)
+
+
+def _option(name: str, flag: Flag, field: FieldInfo) -> click.Option:
+    names = [*(flag.name or f"--{name.replace('_', '-')}").split("/"), name]
+    words = flag.help or " ".join((field.description or "").split())
+    if field.annotation is bool:
+        return click.Option(names, is_flag=True, help=words)
+    if isinstance(field.default, str | int | float):
+        words = f"{words} Default: {field.default}."
+    kinds = [kind for kind in (int, float) if kind is field.annotation or kind in get_args(field.annotation)]
+    kind = kinds[0] if kinds else str
+    return click.Option(names, type=kind, metavar=flag.metavar, multiple=flag.multiple, help=words)
+
+
+def _subject(description: str | None) -> str:
+    """`the source` from `Credentials and endpoint of the source.`"""
+    return (description or "").partition(" of ")[2].partition(".")[0].partition(";")[0]
+
+
+def settings_of(
+    model: type[Settings],
+    flags: dict[str, Any],
+    *,
+    command: str,
+    file: dict[str, Any] | None = None,
+    required: dict[str, str] | None = None,
+) -> Settings:
+    """The checked settings of a file, with the flags that were given in place of the file's.
+
+    `required` names each setting that must be there, and how it is given. Every mistake is one line that names the
+    setting. Raises UserError.
+    """
+    settings = dict(file or {})
+    for name, field in model.model_fields.items():
+        if field.annotation is Store:
+            given = store_settings(name.removesuffix("_store"), flags)
+            if given:
+                settings[name] = joined_store(settings.get(name), given)
+    plain = {name: value for name, value in flags.items() if name in model.model_fields}
+    if "extensions" in plain:
+        plain["extensions"] = split_extensions(plain["extensions"])
+    if "engine" in model.model_fields:
+        plain["engine"] = engine_setting(settings.get("engine"), flags.get("engine"))
+    # Not `in`: 0 equals False, and `--limit 0` must be refused, not ignored.
+    settings |= {
+        name: value for name, value in plain.items() if value is not None and value is not False and value != ()
+    }
+    for name, way in (required or {}).items():
+        if not settings.get(name):
+            raise UserError(f"{name}: missing; name it with {way}")
+    if "output" in model.model_fields and settings.get("output"):
+        check_job_output("output", str(settings["output"]))
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(one_line(error, command=command)) from None
 
 
 def store_from_flags(name: str, flags: dict[str, Any]) -> Store:

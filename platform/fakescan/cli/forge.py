@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.store_flags import store_options
+from fakescan.cli.store_flags import with_store
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @click.option("--split-shares", metavar="NAME=SHARE,…", help="Such as train=0.8,val=0.1,test=0.1 (default: all train).")
 @click.option("--workers", type=int, metavar="N", help="Photographs at once (default: the cluster's CPUs).")
 @click.option("--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one).")
-@store_options("input", "the photographs")
-@store_options("output", "the dataset")
+@with_store("input", "the photographs")
+@with_store("output", "the dataset")
 @click.pass_context
 def forge(context: click.Context, /, ray_address: str | None, **flags: Any) -> None:
     """Make a labelled training set of REAL_FOLDER: crops of its photographs, and each once more with one artifact.

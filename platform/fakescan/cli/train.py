@@ -1,11 +1,14 @@
 """`fakescan train`: parse, build the configuration, run."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fakevlm.errors import UserError
+
+if TYPE_CHECKING:
+    from fakescan.train.config import TrainConfig
 
 
 @click.command()
@@ -18,12 +21,41 @@ def train(verbose: bool, /, config: Path, changes: tuple[str, ...], ray_address:
 
     Settings of parts are written with a point: --set llm.mode=lora --set lora.rank=8.
     """
-    from fakescan.train.settings import train_config
-
     settings = train_config(config, changes)
     from fakescan.train.driver import run_train
 
     _report(run_train(settings, ray_address=ray_address, verbose=verbose))
+
+
+def train_config(file: Path, changes: tuple[str, ...] = ()) -> "TrainConfig":
+    """The training that a YAML file describes, with the changes NAME=VALUE in place of its settings."""
+    import yaml
+
+    from fakescan.cli.flags import settings_of
+    from fakescan.settings.yaml_file import check_job_output, read_yaml
+    from fakescan.train.config import TrainConfig
+
+    settings = read_yaml(file)
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set: {change!r} is not NAME=VALUE")
+        _put(settings, name.split("."), yaml.safe_load(value), change)
+    for required in ("model", "data", "storage_path"):
+        if not settings.get(required):
+            raise UserError(f"{required}: missing in {file}; add it, or --set {required}=…")
+    check_job_output("storage_path", str(settings["storage_path"]))
+    return settings_of(TrainConfig, {}, command="train", file=settings)
+
+
+def _put(settings: dict[str, Any], path: list[str], value: Any, change: str) -> None:
+    place = settings
+    for name in path[:-1]:
+        inner = place.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"--set: {change!r}: {name} has no settings of its own")
+        place = inner
+    place[path[-1]] = value
 
 
 def _report(done: Any) -> None:

@@ -1,14 +1,19 @@
 """Which engine judges the images, and how it is set up."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Device = Literal["cpu", "cuda"]
+
+_GPU_SEQS = 1024
+"""What vLLM runs at once on a large GPU, to size the work in flight before an engine has told."""
 
 
 class VllmConfig(BaseModel):
     """vLLM on the checkpoint: in the actor's own process on a CPU, in a process of its own on a GPU."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["vllm"] = "vllm"
     dtype: str = "auto"
@@ -26,6 +31,22 @@ class VllmConfig(BaseModel):
     enforce_eager: bool | None = None
     """Run without compiled graphs. Default: yes on a CPU (starts in seconds), no on a GPU (faster)."""
 
+    is_simulated: ClassVar[bool] = False
+    package: ClassVar[str | None] = "vllm"
+    """What must be installed."""
+    reserved_cpus: ClassVar[float] = 0.5
+    """What Ray sets aside for an engine. On a CPU its threads use all that the feed leaves: see `small_machine`."""
+    default_gpus: ClassVar[float] = 1.0
+    """GPUs of an engine where the cluster has some and nobody says how many."""
+
+    def computes_on(self, device: Device) -> bool:
+        """Whether the engine is at work on the device itself."""
+        return True
+
+    def requests_at_once(self, device: Device) -> int:
+        """Requests that the engine runs at once, as far as is known before it has started."""
+        return self.max_num_seqs or (32 if device == "cpu" else _GPU_SEQS)
+
 
 class SimulatedConfig(BaseModel):
     """A deterministic simulation without a model. It is never chosen silently and is named in every result.
@@ -34,7 +55,7 @@ class SimulatedConfig(BaseModel):
     of computing: its ideal throughput is `max_num_seqs / (step_s * (1 + tokens))` images a second.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["fake"] = "fake"
     max_num_seqs: Annotated[int, Field(ge=1)] = 32
@@ -47,6 +68,21 @@ class SimulatedConfig(BaseModel):
     """Seconds that the engine takes to start."""
     die_on_rgb: tuple[int, int, int] | None = None
     """Kill the engine's process when an image's top left pixel has this colour: a poison image, for fault drills."""
+
+    is_simulated: ClassVar[bool] = True
+    package: ClassVar[str | None] = None
+    reserved_cpus: ClassVar[float] = 0.25
+    """It sleeps: four of them and a feed fit on two cores."""
+    default_gpus: ClassVar[float] = 0.0
+    dtype: ClassVar[str | None] = None
+
+    def computes_on(self, device: Device) -> bool:
+        """Never: it sleeps."""
+        return False
+
+    def requests_at_once(self, device: Device) -> int:
+        """Requests that run at once."""
+        return self.max_num_seqs
 
 
 EngineConfig = Annotated[VllmConfig | SimulatedConfig, Field(discriminator="kind")]

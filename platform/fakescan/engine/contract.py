@@ -1,35 +1,14 @@
-"""The contract with an engine: pixels and a question in, judgements out."""
+"""The contract with an engine: pixels and options in, judgements out."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from fakevlm.verdict import Calibration, Verdict
-
-Explain = Literal["fakes", "all", "none"]
-"""Which images get an explanation: those judged fake, every one, or none."""
-
-
-class JudgingOptions(BaseModel):
-    """What is asked of the engine for every image."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    explain: Explain = "fakes"
-    """Which images get an explanation."""
-    calibration: Calibration = Calibration()
-    """Turns the logit into the score and the verdict that decides on an explanation."""
-    max_new_tokens: int = 256
-    """Longest explanation, in tokens."""
-
-    def wants_explanation(self, verdict: Verdict) -> bool:
-        """Whether an image with this verdict is to be explained."""
-        return self.explain == "all" or (self.explain == "fakes" and verdict is Verdict.FAKE)
+from fakescan.engine.judging_options import JudgingOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +58,12 @@ class Engine(Protocol):
         ...
 
     def submit(
-        self, pixels: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
+        self, pixels: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image without waiting for the judgement; it may wait for a place in the engine.
 
-        `ask` is in place of what the engine was opened with; its `max_new_tokens` may only be lower. Cancelling the
-        future ends the request and frees its place. Raises EngineDiedError, here or out of the future.
+        `options` replace those that the engine was opened with; their `max_new_tokens` may only be lower. Cancelling
+        the future ends the request and frees its place. Raises EngineDiedError, here or out of the future.
         """
         ...
 

@@ -4,7 +4,8 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from fakescan.engine.contract import Judgement, JudgingOptions
+from fakescan.engine.contract import Judgement
+from fakescan.engine.judging_options import JudgingOptions
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Verdict, decide, score_tokens
 
@@ -38,8 +39,8 @@ class Completion(Protocol):
 class Generation:
     """The state of one image: takes the engine's outputs and says what to do next."""
 
-    def __init__(self, ask: JudgingOptions, prompt: PromptSpec, fake_token: int, real_token: int) -> None:
-        self._ask = ask
+    def __init__(self, options: JudgingOptions, prompt: PromptSpec, fake_token: int, real_token: int) -> None:
+        self._options = options
         self._prompt = prompt
         self._fake_token = fake_token
         self._real_token = real_token
@@ -88,12 +89,12 @@ class Generation:
         self._logprob_fake = first[self._fake_token].logprob
         self._logprob_real = first[self._real_token].logprob
         try:
-            score = score_tokens(self._logprob_fake, self._logprob_real, self._ask.calibration).score
+            score = score_tokens(self._logprob_fake, self._logprob_real, self._options.calibration).score
         except ValueError as error:  # NaN, or both words impossible
             self.fail(str(error))
             return Next.DONE if finished else Next.STOP
-        verdict = decide(score, self._ask.calibration)
-        if not self._ask.wants_explanation(verdict):
+        verdict = decide(score, self._options.calibration)
+        if not self._options.wants_explanation(verdict):
             return Next.DONE if finished else Next.STOP
         said = {self._fake_token: Verdict.FAKE, self._real_token: Verdict.REAL}.get(output.token_ids[0])
         if verdict is not Verdict.UNCERTAIN and said is not verdict:

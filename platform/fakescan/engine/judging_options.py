@@ -1,6 +1,8 @@
-"""What is asked of a checkpoint: its calibration or another, with the user's threshold."""
+"""What an engine does with every image: the calibration, chosen and with the user's threshold, and the explanations."""
 
-from pydantic import ValidationError
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fakescan.settings.yaml_file import one_line
 from fakescan.storage.objects import read_bytes
@@ -9,7 +11,27 @@ from fakescan.storage.store import Store
 from fakescan.storage.url import redact
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
-from fakevlm.verdict import Calibration
+from fakevlm.verdict import Calibration, Verdict
+
+Explain = Literal["fakes", "all", "none"]
+"""Which images get an explanation: those judged fake, every one, or none."""
+
+
+class JudgingOptions(BaseModel):
+    """What an engine does with every image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    explain: Explain = "fakes"
+    """Which images get an explanation."""
+    calibration: Calibration = Calibration()
+    """Turns the logit into the score and the verdict that decides on an explanation."""
+    max_new_tokens: int = 256
+    """Longest explanation, in tokens."""
+
+    def wants_explanation(self, verdict: Verdict) -> bool:
+        """Whether an image with this verdict is to be explained."""
+        return self.explain == "all" or (self.explain == "fakes" and verdict is Verdict.FAKE)
 
 
 def chosen_calibration(checkpoint: Checkpoint, given: str | Calibration | None, store: Store) -> Calibration:

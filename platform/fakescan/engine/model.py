@@ -1,6 +1,6 @@
 """Opens the checkpoint that a setting names, on the driver and on every node that judges."""
 
-from fakescan.engine.config import EngineConfig, SimulatedConfig
+from fakescan.engine.config import EngineConfig
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
 from fakevlm.builtin import BUILT_IN
@@ -16,7 +16,7 @@ def open_model(model: str | None, store: Store) -> Checkpoint:
 
 def model_name(model: str | None, engine: EngineConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
     """What results call the model, and a warning when its verdicts mean nothing or less than one would think."""
-    if isinstance(engine, SimulatedConfig):
+    if engine.is_simulated:
         return "fake-engine", "the engine is simulated: these verdicts mean nothing"
     name = "builtin-small" if model is None else redact(model)
     if checkpoint.trained:

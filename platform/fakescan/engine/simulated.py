@@ -15,19 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.config import SimulatedConfig
-from fakescan.engine.contract import EngineStats, Judgement, JudgingOptions, Listener
+from fakescan.engine.contract import EngineStats, Judgement, Listener
+from fakescan.engine.judging_options import JudgingOptions
 from fakevlm.verdict import Verdict, decide, score_tokens
 
 
-def pretend(pixels: NDArray[np.uint8], ask: JudgingOptions) -> Judgement:
+def pretend(pixels: NDArray[np.uint8], options: JudgingOptions) -> Judgement:
     """A judgement that depends on the pixels alone: logits spread evenly over -4 to 4."""
     digest = zlib.crc32(pixels[::4, ::4].tobytes())
     logit = (digest % 8001) / 1000.0 - 4.0
     logprob_fake = float(-np.logaddexp(0.0, -logit))
     logprob_real = float(-np.logaddexp(0.0, logit))
-    verdict = decide(score_tokens(logprob_fake, logprob_real, ask.calibration).score, ask.calibration)
+    verdict = decide(score_tokens(logprob_fake, logprob_real, options.calibration).score, options.calibration)
     explanation = None
-    if ask.wants_explanation(verdict):
+    if options.wants_explanation(verdict):
         word = "fake" if verdict is Verdict.FAKE else "real"
         explanation = f"This is a {word} image. The simulated engine has not looked at it."
     return Judgement(logprob_fake, logprob_real, explanation)
@@ -67,12 +68,12 @@ class _Pending:
 class SimulatedEngine:
     """Runs up to `max_num_seqs` requests in steps that sleep; see `SimulatedConfig`."""
 
-    def __init__(self, config: SimulatedConfig, ask: JudgingOptions) -> None:
+    def __init__(self, config: SimulatedConfig, options: JudgingOptions) -> None:
         time.sleep(config.start_s)
         self.stats = EngineStats()
         self.max_num_seqs = config.max_num_seqs
         self._config = config
-        self._ask = ask
+        self._options = options
         self._waiting: deque[_Pending] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -83,23 +84,23 @@ class SimulatedEngine:
 
     def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         """Judge images of shape [height, width, 3]; see `Engine.judge`."""
-        pending = self._begin(pixels, self._ask, None)
+        pending = self._begin(pixels, self._options, None)
         return [one.future.result() for one in pending]
 
     def submit(
-        self, pixels: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
+        self, pixels: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
-        return self._begin([pixels], ask or self._ask, listener)[0].future
+        return self._begin([pixels], options or self._options, listener)[0].future
 
     def _begin(
-        self, pixels: Sequence[NDArray[np.uint8]], ask: JudgingOptions, listener: Listener | None
+        self, pixels: Sequence[NDArray[np.uint8]], options: JudgingOptions, listener: Listener | None
     ) -> list[_Pending]:
         if self._config.die_on_rgb is not None:
             for image in pixels:
                 if tuple(int(v) for v in image[0, 0]) == self._config.die_on_rgb:
                     os.kill(os.getpid(), signal.SIGKILL)
-        pending = [_Pending(pretend(image, ask), self._config.tokens, listener) for image in pixels]
+        pending = [_Pending(pretend(image, options), self._config.tokens, listener) for image in pixels]
         if self._thread is None:
             for one in pending:
                 while one.advance():

@@ -10,26 +10,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, JudgingOptions, Listener
+from fakescan.engine.config import Device, VllmConfig
+from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Listener
 from fakescan.engine.generation import Generation, Next
-from fakescan.engine.vllm_setup import Device, Requests, engine_arguments, prepare_environment
+from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
 
 class AsyncEngine:
     """`AsyncLLM` lives on its own event-loop thread; `judge` hands it coroutines and waits."""
 
-    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: JudgingOptions, device: Device) -> None:
+    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions, device: Device) -> None:
         prepare_environment(config, checkpoint, device)
         self.stats = EngineStats()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-async", daemon=True)
         self._thread.start()
-        arguments = engine_arguments(config, checkpoint, ask, device)
+        arguments = engine_arguments(config, checkpoint, options, device)
         self._engine = asyncio.run_coroutine_threadsafe(self._start(arguments), self._loop).result()
         self.max_num_seqs: int = self._engine.vllm_config.scheduler_config.max_num_seqs
-        self._requests = Requests(self._engine.renderer, checkpoint, ask)
+        self._requests = Requests(self._engine.renderer, checkpoint, options)
         self._sampling = self._requests.sampling()
         self._live = 0
         self._ids = 0
@@ -41,10 +42,10 @@ class AsyncEngine:
         return asyncio.run_coroutine_threadsafe(self._judge_all(pixels), self._loop).result()
 
     def submit(
-        self, pixels: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
+        self, pixels: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
-        return asyncio.run_coroutine_threadsafe(self._judge_one(pixels, ask, listener), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._judge_one(pixels, options, listener), self._loop)
 
     def close(self) -> None:
         """End the engine's process and the event loop."""
@@ -72,13 +73,15 @@ class AsyncEngine:
         return await asyncio.gather(*(self._judge_one(image) for image in pixels))
 
     async def _judge_one(
-        self, image: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
+        self, image: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Judgement:
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        answer = self._requests.answer(ask)
+        answer = self._requests.answer(options)
         streams = listener is not None
-        sampling = self._sampling if ask is None and not streams else self._requests.sampling(ask, streams=streams)
+        sampling = (
+            self._sampling if options is None and not streams else self._requests.sampling(options, streams=streams)
+        )
         async with self._places:
             self._live += 1
             try:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, JudgingOptions, Listener
+from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Listener
 from fakescan.engine.generation import Generation, Next
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
@@ -50,7 +51,7 @@ class _Request:
 class InProcessEngine:
     """Callers' threads make the inputs; one thread owns `LLMEngine` and adds, steps and aborts requests."""
 
-    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, ask: JudgingOptions) -> None:
+    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions) -> None:
         import os
 
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -63,11 +64,11 @@ class InProcessEngine:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        arguments = engine_arguments(config, checkpoint, ask, "cpu")
+        arguments = engine_arguments(config, checkpoint, options, "cpu")
         self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
         self.max_num_seqs: int = arguments["max_num_seqs"]
         self.stats = EngineStats()
-        self._requests = Requests(self._engine.renderer, checkpoint, ask)
+        self._requests = Requests(self._engine.renderer, checkpoint, options)
         self._sampling = self._requests.sampling()
         self._self_test()
         self._inbox: queue.SimpleQueue[_Request | Future[Judgement] | None] = queue.SimpleQueue()
@@ -88,11 +89,13 @@ class InProcessEngine:
         return [future.result() for future in futures]
 
     def submit(
-        self, pixels: NDArray[np.uint8], ask: JudgingOptions | None = None, listener: Listener | None = None
+        self, pixels: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
         streams = listener is not None
-        sampling = self._sampling if ask is None and not streams else self._requests.sampling(ask, streams=streams)
+        sampling = (
+            self._sampling if options is None and not streams else self._requests.sampling(options, streams=streams)
+        )
         self._places.acquire()
         try:
             if self._died is not None:
@@ -101,7 +104,7 @@ class InProcessEngine:
         except BaseException:
             self._places.release()
             raise
-        request = _Request(self._requests.answer(ask), pixels, engine_input, sampling, listener)
+        request = _Request(self._requests.answer(options), pixels, engine_input, sampling, listener)
         request.future.add_done_callback(self._left)
         self._inbox.put(request)
         if self._died is not None:  # it died after the look above, and may have emptied its inbox before the put

@@ -2,23 +2,19 @@
 
 import itertools
 import os
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.config import Device, VllmConfig
 from fakescan.engine.generation import Generation
+from fakescan.engine.judging_options import JudgingOptions
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
-Device = Literal["cpu", "cuda"]
-
 _TEXT_TOKENS = 64
 """Room for the prompt's text beside the image tokens; FakeVLM's prompt is about 20 tokens."""
-
-
 _PIECE_TOKENS = 3
 """Tokens of an explanation that are handed over together where someone watches it being written."""
 
@@ -48,14 +44,16 @@ def _cpu_threads(checkpoint: Checkpoint) -> int:
     return 1 if weights < SMALL_WEIGHTS else os.cpu_count() or 1
 
 
-def engine_arguments(config: VllmConfig, checkpoint: Checkpoint, ask: JudgingOptions, device: Device) -> dict[str, Any]:
+def engine_arguments(
+    config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions, device: Device
+) -> dict[str, Any]:
     """Keyword arguments for vLLM's `EngineArgs`."""
     cpu = device == "cpu"
     arguments: dict[str, Any] = {
         "model": str(checkpoint.path),
         # vLLM's own "auto" would run float32 weights in bfloat16, whose logits have two decimals.
         "dtype": checkpoint.dtype if config.dtype == "auto" else config.dtype,
-        "max_model_len": checkpoint.image_tokens + _TEXT_TOKENS + ask.max_new_tokens,
+        "max_model_len": checkpoint.image_tokens + _TEXT_TOKENS + options.max_new_tokens,
         "enforce_eager": runs_eagerly(config, device),
         "limit_mm_per_prompt": {"image": 1},
         # Every image is new: caches would only cost.
@@ -91,10 +89,10 @@ class Requests:
     the table and the expanded prompt, and a second image of noise proves that both reproduce it exactly.
     """
 
-    def __init__(self, renderer: Any, checkpoint: Checkpoint, ask: JudgingOptions) -> None:
+    def __init__(self, renderer: Any, checkpoint: Checkpoint, options: JudgingOptions) -> None:
         self._renderer = renderer
         self._checkpoint = checkpoint
-        self._ask = ask
+        self._options = options
         self._count = itertools.count()
         height, width = checkpoint.image.height, checkpoint.image.width
         ramp = np.resize(np.arange(256, dtype=np.uint8), (height, width))
@@ -117,12 +115,14 @@ class Requests:
                 "this preprocessor_config.json is not supported"
             )
 
-    def answer(self, ask: JudgingOptions | None = None) -> Generation:
+    def answer(self, options: JudgingOptions | None = None) -> Generation:
         """The state of a new image, asked as here or as the engine was opened with."""
         checkpoint = self._checkpoint
-        return Generation(ask or self._ask, checkpoint.prompt, checkpoint.fake_token_id, checkpoint.real_token_id)
+        return Generation(
+            options or self._options, checkpoint.prompt, checkpoint.fake_token_id, checkpoint.real_token_id
+        )
 
-    def sampling(self, ask: JudgingOptions | None = None, *, streams: bool = False) -> Any:
+    def sampling(self, options: JudgingOptions | None = None, *, streams: bool = False) -> Any:
         """Greedy sampling that reports the two verdict words' log-probabilities.
 
         The first token comes at once, because it decides what to do; the rest together at the end, or, where it
@@ -131,8 +131,8 @@ class Requests:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        ask = ask or self._ask
-        tokens = 1 if ask.explain == "none" else min(ask.max_new_tokens, self._ask.max_new_tokens)
+        options = options or self._options
+        tokens = 1 if options.explain == "none" else min(options.max_new_tokens, self._options.max_new_tokens)
         return SamplingParams(
             temperature=0.0,
             max_tokens=tokens,

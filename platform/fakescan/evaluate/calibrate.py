@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fakescan.engine.config import SimulatedConfig
 from fakescan.engine.model import open_model
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import CalibrateConfig
@@ -95,7 +94,7 @@ def run_calibration(config: CalibrateConfig, *, ray_address: str | None = None, 
     found = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
     fs, path = config.output_store.filesystem(config.output)
     put_atomic(fs, f"{path}/{FILE}", (found.calibration.model_dump_json(indent=1) + "\n").encode())
-    simulated = isinstance(config.engine, SimulatedConfig)
+    simulated = config.engine.is_simulated
     card = None if simulated else _store(config.model, found.calibration)
     return Stored(found, f"{config.output.rstrip('/')}/{FILE}", card, judged[NONE].errors)
 

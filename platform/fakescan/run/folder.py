@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import fakevlm
 from fakescan.engine.config import EngineConfig
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import SCHEMA_VERSION
 from fakescan.scan.config import ScanConfig
@@ -78,7 +78,7 @@ class Identity(BaseModel):
                 new_since=None if config.new_since is None else redact(config.new_since),
             ),
             engine=engine.kind,
-            dtype=getattr(engine, "dtype", None),
+            dtype=engine.dtype,
             weights_sha256=checkpoint.weights_sha256,
             trained=checkpoint.trained,
             prompt=checkpoint.prompt,

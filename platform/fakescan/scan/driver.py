@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fakescan.cluster import connect
-from fakescan.engine.config import SimulatedConfig
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.errors import JobFailedError
 from fakescan.run.folder import Identity, RunFile, RunFolder, refuse_change
 from fakescan.run.parts import missing, part_name, part_names
@@ -23,8 +22,8 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
-from fakescan.scan.pipeline import FEED_CPUS, Pipeline, engine_cpus
-from fakescan.scan.prepare import ask_of, check, start_run
+from fakescan.scan.pipeline import FEED_CPUS, Pipeline
+from fakescan.scan.prepare import check, start_run
 from fakescan.scan.progress import Display
 from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
 from fakescan.storage.lease import Lease
@@ -84,8 +83,8 @@ def run_scan(
     """
     started = time.monotonic()
     checkpoint = check(config)
-    ask = ask_of(config, checkpoint)
-    identity = Identity.of(config, checkpoint, ask, listed)
+    options = config.options(checkpoint, config.explain, config.output_store)
+    identity = Identity.of(config, checkpoint, options, listed)
     folder = RunFolder(config.output, config.output_store)
     run = folder.load()
     if run is not None:
@@ -105,7 +104,7 @@ def run_scan(
             try:
                 if len(todo):
                     connect(ray_address, verbose=verbose)
-                    pipeline = build_pipeline(config, folder, run, ask, checkpoint)
+                    pipeline = build_pipeline(config, folder, run, options, checkpoint)
                     rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
                     _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
                 for tally in before:
@@ -184,7 +183,7 @@ def _account(folder: RunFolder, run: RunFile, retried: NDArray[np.int64], outcom
 
 
 def build_pipeline(
-    config: ScanConfig, folder: RunFolder, run: RunFile, ask: JudgingOptions, checkpoint: Checkpoint
+    config: ScanConfig, folder: RunFolder, run: RunFile, options: JudgingOptions, checkpoint: Checkpoint
 ) -> Pipeline:
     """The stages for a run on the connected cluster."""
     place = RunPlace(run.run_id, folder.url, config.output_store.resolved(), run.sharding)
@@ -206,7 +205,7 @@ def build_pipeline(
             model_store=config.model_store.resolved(),
             model_name=run.model,
             weights_sha256=checkpoint.weights_sha256,
-            ask=ask,
+            options=options,
             run_id=run.run_id,
             shard_rows=run.shard_rows,
         ),
@@ -224,15 +223,13 @@ def _gpus_per_replica(config: ScanConfig) -> float:
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     _warn_of_local_folders(config)
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
-    wanted = config.gpus_per_replica
-    if wanted is None:
-        wanted = 1.0 if gpus and not isinstance(config.engine, SimulatedConfig) else 0.0
+    wanted = config.gpus_per_engine(gpus)
     if wanted * config.replicas.low > gpus:
         raise UserError(
             f"replicas: {config.replicas.low} engines with {wanted:g} GPUs each need {wanted * config.replicas.low:g} "
             f"GPUs, the cluster has {gpus:g}; lower --replicas or --gpus-per-replica"
         )
-    needed = config.replicas.low * engine_cpus(config.engine) + FEED_CPUS
+    needed = config.replicas.low * config.engine.reserved_cpus + FEED_CPUS
     if needed > cpus:
         raise UserError(
             f"replicas: {config.replicas.low} engines and the feed need {needed:g} CPUs, "

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.engine.config import EngineConfig, VllmConfig
-from fakescan.engine.contract import Engine, EngineDiedError, Judgement, JudgingOptions
+from fakescan.engine.config import Device, EngineConfig
+from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import open_engine
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import open_model
-from fakescan.engine.vllm_setup import Device
 from fakescan.run.schema import JUDGED_SCHEMA
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.priority import CPU_ENGINE, yield_to
@@ -45,7 +45,7 @@ class JudgeSettings:
     """What the result rows call the model."""
     weights_sha256: str
     """The weights that the run was started with; another checkpoint on this node is refused."""
-    ask: JudgingOptions
+    options: JudgingOptions
     run_id: str
     shard_rows: int
 
@@ -57,7 +57,7 @@ class Judge:
         self._settings = settings
         self._ledger = ledger
         self._engine = _open(settings)
-        if settings.device == "cpu" and isinstance(settings.engine, VllmConfig):
+        if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             yield_to(CPU_ENGINE)
         self._id = uuid.uuid4().hex
         self._gate = _ExclusiveLock()
@@ -109,7 +109,7 @@ class Judge:
         return judgements
 
     def _rows(self, table: pa.Table, judgements: dict[int, Judgement]) -> pa.Table:
-        calibration = self._settings.ask.calibration
+        calibration = self._settings.options.calibration
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
         verdicts: list[str | None] = [None] * table.num_rows
@@ -185,7 +185,7 @@ def _open(settings: JudgeSettings) -> Engine:
     checkpoint = open_model(settings.model, settings.model_store)
     if checkpoint.weights_sha256 != settings.weights_sha256:
         raise UserError(f"model: {settings.model} holds other weights on this node than on the driver's")
-    return open_engine(settings.engine, checkpoint, settings.ask, settings.device)
+    return open_engine(settings.engine, checkpoint, settings.options, settings.device)
 
 
 def _get(reference: Any) -> Any:

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.engine.config import EngineConfig, SimulatedConfig, VllmConfig
 from fakescan.run.schema import PartSummary
 from fakescan.scan.head_start import HeadStart
 from fakescan.scan.judge import Judge, JudgeSettings
@@ -19,10 +18,6 @@ from fakescan.settings.replicas import Replicas
 
 FETCH_CPUS = 0.125
 WRITE_CPUS = 0.0625
-ENGINE_CPUS = 0.5
-"""What Ray sets aside for an engine. On a CPU its threads use all that the feed leaves: see `Judge`."""
-FAKE_ENGINE_CPUS = 0.25
-"""A simulated engine sleeps; four of them and a feed fit on two cores."""
 FEED_CPUS = 1.0
 """What the feed needs at least, beside the engines."""
 
@@ -43,8 +38,6 @@ def fetchers(cpus: float) -> int:
 
 QUEUED = 0.5
 """Work that may wait between two stages, as a multiple of what the second one has in hand."""
-_GPU_SEQS = 1024
-"""What vLLM runs at once on a large GPU, to size the number of shards in flight before an engine has told."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ class Pipeline:
         cpus: float = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
         in_flight = self.shards_in_flight()
         fetch = self.fetch
-        if self.judge.device == "cpu" and isinstance(self.judge.engine, VllmConfig) and len(shards):
+        if self.judge.device == "cpu" and self.judge.engine.computes_on("cpu") and len(shards):
             first = shards[: self.replicas.low]  # one for each engine
             fetch = replace(fetch, head_start=HeadStart(self.judge.run_id, int(first[-1]), ledger))
         pool = ActorPoolStrategy(
@@ -88,7 +81,7 @@ class Pipeline:
                 Judge,
                 fn_constructor_args=(self.judge, ledger),
                 compute=pool,
-                num_cpus=engine_cpus(self.judge.engine),
+                num_cpus=self.judge.engine.reserved_cpus,
                 num_gpus=self.gpus_per_replica or None,
                 **whole_block,
             )
@@ -107,13 +100,8 @@ class Pipeline:
 
     def shards_in_flight(self) -> int:
         """Shards judged at once by one engine: enough that it never waits for the last rows of one."""
-        seqs = getattr(self.judge.engine, "max_num_seqs", None) or (_GPU_SEQS if self.gpus_per_replica else 32)
+        seqs = self.judge.engine.requests_at_once(self.judge.device)
         return 2 + math.ceil(1.1 * seqs / self.shard_rows)
-
-
-def engine_cpus(engine: EngineConfig) -> float:
-    """What Ray sets aside for one engine."""
-    return FAKE_ENGINE_CPUS if isinstance(engine, SimulatedConfig) else ENGINE_CPUS
 
 
 def _configure(context: Any) -> None:

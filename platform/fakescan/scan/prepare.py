@@ -1,8 +1,6 @@
 """Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
 
-from fakescan.engine.contract import JudgingOptions
 from fakescan.engine.factory import check_installed
-from fakescan.engine.judging_options import chosen_calibration, with_threshold
 from fakescan.engine.model import model_name, open_model
 from fakescan.run.folder import Identity, RunFile, RunFolder, new_run
 from fakescan.run.parts import part_names, part_shard, shard_rows_for
@@ -23,13 +21,6 @@ def check(config: ScanConfig) -> Checkpoint:
     checkpoint = open_model(config.model, config.model_store)
     self_test(checkpoint)
     return checkpoint
-
-
-def ask_of(config: ScanConfig, checkpoint: Checkpoint) -> JudgingOptions:
-    """What the configuration asks of the checkpoint."""
-    stored = chosen_calibration(checkpoint, config.calibration, config.output_store)
-    calibration = with_threshold(stored, config.threshold)
-    return JudgingOptions(explain=config.explain, calibration=calibration, max_new_tokens=config.max_new_tokens)
 
 
 def start_run(

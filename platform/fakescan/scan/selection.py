@@ -31,7 +31,7 @@ def write_run_manifest(
     source = open_source(
         config.source, config.input_store, glob=list(config.globs) or None, extensions=config.extensions
     )
-    entries = iter(source) if config.below is None else within_prefixes(source, config.below)
+    entries = iter(source) if config.allowed_prefixes is None else within_prefixes(source, config.allowed_prefixes)
     if config.new_since is not None:
         earlier = RunFolder(config.new_since, config.output_store)
         earlier.open()

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import ray
 from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
@@ -72,6 +73,7 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
         config = args if isinstance(args, ServeConfig) else ServeConfig.model_validate(args)
     except ValidationError as error:
         raise UserError(one_line(error, command="serve")) from None
+    config = config.model_copy(update={"gpus_per_replica": config.gpus_per_engine(_cluster_gpus())})
     quiet = LoggingConfig(enable_access_log=False)  # the gate logs every request
     warden = serve.deployment(name=CONTROL)(ControlActor).options(
         num_replicas=1,
@@ -108,6 +110,14 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
     )
     application: Application = detector.bind(config, warden.bind(config))
     return application
+
+
+def _cluster_gpus() -> float:
+    """GPUs of the cluster that the application is built for; none where it is built away from one."""
+    if not ray.is_initialized():
+        return 0.0
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get("GPU", 0.0)
 
 
 def __getattr__(name: str) -> Application:

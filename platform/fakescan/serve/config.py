@@ -4,16 +4,16 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fakescan.engine.config import EngineConfig, VllmConfig
+from fakescan.engine.judging_settings import JudgingSettings
+from fakescan.settings.flag import Flag
 from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.storage.store import Store
-from fakevlm.verdict import Calibration
 
 
 class Limits(BaseModel):
     """What one request, one client and one proxy may take."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
     """Bytes of one request's body; more is refused while it arrives (413)."""
@@ -40,7 +40,7 @@ class Limits(BaseModel):
 class Scans(BaseModel):
     """Which scans clients may start, and where the results go."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
     """URL prefixes or folders; a scan's source must lie below one of them."""
@@ -58,36 +58,18 @@ class Scans(BaseModel):
     """Credentials and endpoint of the output; secrets as env:NAME, read in the job and in the replicas."""
 
 
-class ServeConfig(BaseModel):
+class ServeConfig(JudgingSettings):
     """One server: the checkpoint, how many engines, who may ask, how much."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str | None = None
-    """Local path, hub id or object-storage URL of the checkpoint. Default: the small one that is built in."""
-    model_store: Store = Store()
-    """Credentials and endpoint of the checkpoint."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Score from which an image counts as fake. Default: the calibration's."""
-    calibration: str | Calibration | None = None
-    """A calibration, or the file or URL that `fakescan calibrate` wrote it to, in place of the checkpoint's own."""
-    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 256
-    """Longest explanation, in tokens."""
-    engine: EngineConfig = VllmConfig()
-    """The engine and its settings; `kind: fake` simulates one."""
-    replicas: Annotated[Replicas, BeforeValidator(parse_replicas)] = Replicas()
-    """Engines: a number, or a range such as 1-4 that follows the requests in hand."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 24.0
-    """Requests in hand for each replica that the autoscaler aims at."""
-    gpus_per_replica: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs for each engine; 0 runs on the CPU."""
+    """Requests in flight for each replica that the autoscaler aims at."""
     cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0
     """CPUs that Ray reserves for each replica."""
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 4
     """Images that one replica decodes at once; each may take up to about 7 bytes of memory a pixel."""
-    keys: str | None = None
+    keys: Annotated[str | None, Flag("FILE")] = None
     """File of API keys that `fakescan keys add` writes, on every node."""
-    no_auth: bool = False
+    no_auth: Annotated[bool, Flag()] = False
     """Let everybody in who reaches the port. Without it, a server without `keys` does not start."""
     limits: Limits = Limits()
     """Bounds on requests."""

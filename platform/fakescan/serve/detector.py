@@ -14,10 +14,9 @@ from typing import NoReturn
 from PIL import Image
 from pydantic import BaseModel
 
-from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import EngineDiedError, Explain, Judgement, JudgingOptions
+from fakescan.engine.contract import EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
-from fakescan.engine.judging_options import chosen_calibration, with_threshold
+from fakescan.engine.judging_options import Explain, JudgingOptions, with_threshold
 from fakescan.engine.model import model_name, open_model
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.problem import Problem
@@ -95,16 +94,14 @@ class Detector:
         check_installed(config.engine)
         self.checkpoint = open_model(config.model, config.model_store)
         self_test(self.checkpoint)
-        self.calibration = with_threshold(
-            chosen_calibration(self.checkpoint, config.calibration, config.model_store), config.threshold
-        )
+        base = config.options(self.checkpoint, "all", config.model_store)
+        self.calibration = base.calibration
         self.model, self.notice = model_name(config.model, config.engine, self.checkpoint)
-        if config.model is None and isinstance(config.engine, VllmConfig):
+        if config.model is None and not config.engine.is_simulated:
             self.notice = _BUILT_IN
         self.config = config
         self.started_at = int(time.time())
         self._max_pixels = config.limits.max_pixels
-        base = JudgingOptions(explain="all", calibration=self.calibration, max_new_tokens=config.max_new_tokens)
         self._engine = open_engine(config.engine, self.checkpoint, base, "cuda" if config.gpus_per_replica else "cpu")
         self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
         self._warm_up()

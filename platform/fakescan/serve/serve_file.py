@@ -1,15 +1,12 @@
-"""From a Serve file and flags to a checked server; every mistake is one line that names the setting."""
+"""Serve files: what is read of one, and the one that a server is."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from fakescan.cli.flags import engine_setting, joined_store, store_settings
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import APP_NAME
-from fakescan.settings.yaml_file import one_line, read_yaml
+from fakescan.settings.yaml_file import read_yaml
 from fakevlm.errors import UserError
 
 IMPORT_PATH = "fakescan.serve.app:build"
@@ -58,32 +55,6 @@ def read_serve_file(file: Path) -> ServeFile:
     if not isinstance(args, dict) or not isinstance(http, dict):
         raise UserError(f"--config: in {file} `args` and `http_options` must hold `name: value` lines")
     return ServeFile(http.get("host", HOST), http.get("port", PORT), args)
-
-
-def server_of(file: Path | None, flags: dict[str, Any]) -> Server:
-    """The server that a Serve file describes, with the flags that were given in place of its settings."""
-    found = read_serve_file(file) if file is not None else ServeFile()
-    settings = dict(found.args)
-    model_store = store_settings("model", flags)
-    if model_store:
-        settings["model_store"] = joined_store(settings.get("model_store"), model_store)
-    if flags.get("keys") is not None:
-        settings.pop("no_auth", None)
-    if flags.get("no_auth"):
-        settings.pop("keys", None)
-    plain = {key: value for key, value in flags.items() if key in ServeConfig.model_fields}
-    plain["engine"] = engine_setting(settings.get("engine"), flags.get("engine"))
-    settings |= {key: value for key, value in plain.items() if value is not None and value is not False}
-    try:
-        config = ServeConfig.model_validate(settings)
-    except ValidationError as error:
-        raise UserError(one_line(error, command="serve")) from None
-    if config.keys is not None:
-        config = config.model_copy(update={"keys": str(Path(config.keys).resolve())})
-    host, port = flags.get("host") or found.host, found.port if flags.get("port") is None else flags["port"]
-    if not isinstance(port, int) or not 1 <= port <= 65535:
-        raise UserError(f"port: {port!r} is not a port; use a number from 1 to 65535")
-    return Server(str(host), port, config)
 
 
 def serve_file(server: Server) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fakescan.cli.main import main
 from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from tests.conftest import Bucket
-from tests.fakescan.scan.conftest import make_run
+from tests.fakescan.run.conftest import make_run
 
 pytestmark = pytest.mark.unit
 

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import Judgement, JudgingOptions
+from fakescan.engine.contract import Judgement
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.verdict import Calibration

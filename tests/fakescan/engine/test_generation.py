@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fakescan.engine.contract import Explain, Judgement, JudgingOptions
+from fakescan.engine.contract import Judgement
 from fakescan.engine.generation import Generation, Next
+from fakescan.engine.judging_options import Explain, JudgingOptions
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fakescan.engine.config import SimulatedConfig
-from fakescan.engine.contract import Judgement, JudgingOptions
+from fakescan.engine.contract import Judgement
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.simulated import SimulatedEngine
 from fakevlm.verdict import Calibration, Verdict, decide, score_tokens
 
@@ -41,8 +42,8 @@ def test_the_same_pixels_get_the_same_judgement_and_others_another() -> None:
 @pytest.mark.parametrize("threshold", [0.5, 0.9])
 def test_explanations_come_as_asked_and_agree_with_the_verdict(explain: str, threshold: float) -> None:
     calibration = Calibration(threshold=threshold)
-    ask = JudgingOptions.model_validate({"explain": explain, "calibration": calibration})
-    judgements = SimulatedEngine(SimulatedConfig(), ask).judge(images(100))
+    options = JudgingOptions.model_validate({"explain": explain, "calibration": calibration})
+    judgements = SimulatedEngine(SimulatedConfig(), options).judge(images(100))
     verdicts = [verdict(judgement, calibration) for judgement in judgements]
     assert set(verdicts) == {Verdict.FAKE, Verdict.REAL}
     for judgement, said in zip(judgements, verdicts, strict=True):

@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import EngineDiedError, Judgement, JudgingOptions
+from fakescan.engine.contract import EngineDiedError, Judgement
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.vllm_async import AsyncEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.verdict import score_tokens
@@ -39,9 +40,9 @@ def test_it_judges_as_the_engine_in_process_and_says_so_when_its_process_dies(
     assert engine.max_num_seqs == 16
 
     heard: list[Judgement] = []
-    ask = JudgingOptions(explain="all", max_new_tokens=20)
-    futures = [engine.submit(image, ask) for image in images[1:40]]
-    watched = engine.submit(images[0], ask, heard.append)
+    options = JudgingOptions(explain="all", max_new_tokens=20)
+    futures = [engine.submit(image, options) for image in images[1:40]]
+    watched = engine.submit(images[0], options, heard.append)
     assert any([future.cancel() for future in futures])
     whole = watched.result().explanation or ""
     assert len(heard) > 2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import EngineDiedError, Judgement, JudgingOptions
+from fakescan.engine.contract import EngineDiedError, Judgement
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
@@ -104,10 +105,10 @@ def test_an_image_may_be_asked_about_in_another_way_and_watched(
 
 def test_a_forced_explanation_is_watched_from_its_verdict_on(vllm_engine: InProcessEngine, images: Images) -> None:
     """With a threshold that no score reaches everything is real, whatever the model would have said."""
-    ask = JudgingOptions(explain="all", calibration=Calibration(threshold=0.9999), max_new_tokens=12)
+    options = JudgingOptions(explain="all", calibration=Calibration(threshold=0.9999), max_new_tokens=12)
     for image in images[:8]:
         heard: list[Judgement] = []
-        whole = vllm_engine.submit(image, ask, heard.append).result()
+        whole = vllm_engine.submit(image, options, heard.append).result()
         assert whole.explanation is not None
         assert whole.explanation.startswith("This is a real")
         assert all(whole.explanation.startswith(judgement.explanation or "") for judgement in heard)
@@ -115,9 +116,9 @@ def test_a_forced_explanation_is_watched_from_its_verdict_on(vllm_engine: InProc
 
 def test_a_cancelled_image_gives_its_place_back(vllm_engine: InProcessEngine, images: Images) -> None:
     """More images than the engine has places, all cancelled: the next ones are judged all the same."""
-    ask = JudgingOptions(explain="all", max_new_tokens=40)
+    options = JudgingOptions(explain="all", max_new_tokens=40)
     for _ in range(4):
-        futures = [vllm_engine.submit(image, ask) for image in images[:30]]
+        futures = [vllm_engine.submit(image, options) for image in images[:30]]
         assert any([future.cancel() for future in futures])
     assert all(future.done() for future in futures)
     assert vllm_engine.judge(images[:1])[0].error is None
@@ -127,8 +128,8 @@ def test_a_cancelled_image_gives_its_place_back(vllm_engine: InProcessEngine, im
 def test_explanations_only_as_asked(
     explain: str, checkpoint: Checkpoint, images: Images, judged: list[Judgement]
 ) -> None:
-    ask = JudgingOptions.model_validate({"explain": explain, "calibration": ASK.calibration, "max_new_tokens": 3})
-    engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, ask)
+    options = JudgingOptions.model_validate({"explain": explain, "calibration": ASK.calibration, "max_new_tokens": 3})
+    engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, options)
     answers = engine.judge(images[:20])
     engine.close()
     for answer, before in zip(answers, judged, strict=False):

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.evaluate.benchmark import Labelled
 from fakescan.evaluate.judged import COLUMNS, JudgedImages
 from fakescan.run.folder import RunFile, new_run
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration, decide
-from tests.fakescan.scan.conftest import identity
+from tests.fakescan.run.conftest import identity
 
 MakeJudged = Callable[..., JudgedImages]
 

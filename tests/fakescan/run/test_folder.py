@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fakescan.engine.config import SimulatedConfig, VllmConfig
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.folder import Identity, RunFolder, new_run, refuse_change
 from fakescan.scan.config import ScanConfig
 from fakescan.storage.store import Store
@@ -15,7 +15,7 @@ from fakevlm.errors import UserError
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration
-from tests.fakescan.scan.conftest import identity
+from tests.fakescan.run.conftest import identity
 
 pytestmark = pytest.mark.unit
 

@@ -14,7 +14,7 @@ from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
-from tests.fakescan.scan.conftest import make_run
+from tests.fakescan.run.conftest import make_run
 
 pytestmark = pytest.mark.unit
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from fakescan.engine.config import SimulatedConfig
-from fakescan.engine.contract import Judgement, JudgingOptions
+from fakescan.engine.contract import Judgement
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.simulated import pretend
 from fakescan.run.schema import JUDGED_SCHEMA, decoded_schema
 from fakescan.scan.judge import POISON, Judge, JudgeSettings, _ExclusiveLock
@@ -22,7 +23,7 @@ from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 
-ASK = JudgingOptions()
+OPTIONS = JudgingOptions()
 SHARD_ROWS = 40
 
 
@@ -44,7 +45,7 @@ def settings(checkpoint: Checkpoint, **changes: Any) -> JudgeSettings:
         "model_store": Store(),
         "model_name": "the model",
         "weights_sha256": checkpoint.weights_sha256,
-        "ask": ASK,
+        "options": OPTIONS,
         "run_id": "the run",
         "shard_rows": SHARD_ROWS,
     }
@@ -71,7 +72,7 @@ def decoded(shard: int, *, failed: tuple[int, ...] = ()) -> pa.Table:
 
 def expected(table: pa.Table) -> list[str | None]:
     pixels = table["pixels"].combine_chunks().to_numpy_ndarray()
-    return [pretend(image, ASK).explanation for image in pixels]
+    return [pretend(image, OPTIONS).explanation for image in pixels]
 
 
 @pytest.mark.cluster

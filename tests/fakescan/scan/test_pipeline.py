@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fakescan.engine.config import SimulatedConfig, VllmConfig
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import PartSummary
 from fakescan.scan.judge import JudgeSettings
@@ -42,12 +42,12 @@ def pipeline(
         decode=Decode(checkpoint.image, 10**7),
         judge=JudgeSettings(
             engine=engine,
-            device="cpu",
+            device="cuda" if gpus else "cpu",
             model=checkpoint.location,
             model_store=Store(),
             model_name="m",
             weights_sha256=checkpoint.weights_sha256,
-            ask=JudgingOptions(),
+            options=JudgingOptions(),
             run_id="pipeline-test",
             shard_rows=shard_rows,
         ),

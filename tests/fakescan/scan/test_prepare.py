@@ -6,17 +6,22 @@ from typing import Any
 
 import pytest
 
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import model_name
 from fakescan.run.folder import Identity, RunFolder
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.prepare import ask_of, check, start_run
+from fakescan.scan.prepare import check, start_run
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 
 pytestmark = pytest.mark.unit
+
+
+def judging_options(config: ScanConfig, checkpoint: Checkpoint) -> JudgingOptions:
+    """What a scan tells its engines."""
+    return config.options(checkpoint, config.explain, config.output_store)
 
 
 def named(settings: ScanConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
@@ -47,8 +52,8 @@ def test_a_calibration_from_a_file_or_the_settings_takes_the_place_of_the_checkp
     file = tmp_path / "calibration.json"
     file.write_text('{"temperature": 2.0, "threshold": 0.8}')
     wanted = Calibration(temperature=2.0, threshold=0.8)
-    assert ask_of(config(calibration=str(file)), checkpoint).calibration == wanted
-    assert ask_of(config(calibration={"temperature": 2.0, "threshold": 0.8}), checkpoint).calibration == wanted
+    assert judging_options(config(calibration=str(file)), checkpoint).calibration == wanted
+    assert judging_options(config(calibration={"temperature": 2.0, "threshold": 0.8}), checkpoint).calibration == wanted
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def test_a_calibration_that_cannot_be_used(
     if content is not None:
         file.write_text(content)
     with pytest.raises(UserError, match=message):
-        ask_of(config(calibration=str(file)), checkpoint)
+        judging_options(config(calibration=str(file)), checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +99,8 @@ def test_the_users_threshold_and_the_checkpoints_calibration(
     checkpoint: Checkpoint, stored: dict[str, float], threshold: float | None, wanted: dict[str, float]
 ) -> None:
     calibrated = replace(checkpoint, calibration=Calibration.model_validate(stored))
-    ask = ask_of(config(threshold=threshold, explain="all", max_new_tokens=9), calibrated)
-    assert ask == JudgingOptions(explain="all", calibration=Calibration.model_validate(wanted), max_new_tokens=9)
+    options = judging_options(config(threshold=threshold, explain="all", max_new_tokens=9), calibrated)
+    assert options == JudgingOptions(explain="all", calibration=Calibration.model_validate(wanted), max_new_tokens=9)
 
 
 def test_every_result_says_when_its_verdict_means_nothing(checkpoint: Checkpoint) -> None:
@@ -119,7 +124,7 @@ def test_every_result_says_when_its_verdict_means_nothing(checkpoint: Checkpoint
 def begin(images: Path, output: Path, checkpoint: Checkpoint, **settings: Any) -> tuple[RunFolder, Any]:
     wanted = config(source=str(images), output=str(output), **settings)
     folder = RunFolder(str(output), Store())
-    identity = Identity.of(wanted, checkpoint, ask_of(wanted, checkpoint))
+    identity = Identity.of(wanted, checkpoint, judging_options(wanted, checkpoint))
     return folder, start_run(wanted, folder, identity, checkpoint)
 
 

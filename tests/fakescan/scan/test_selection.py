@@ -14,7 +14,7 @@ from fakescan.scan.selection import write_run_manifest
 from fakescan.sources.manifest import ManifestInfo, ManifestReader
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
-from tests.fakescan.scan.conftest import identity
+from tests.fakescan.run.conftest import identity
 
 pytestmark = pytest.mark.unit
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from fakescan.cli.serve import server_of
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.serve_file import GATE, GATE_VARIABLE, PROXY_ENVIRONMENT, read_serve_file, serve_file, server_of
+from fakescan.serve.serve_file import GATE, GATE_VARIABLE, PROXY_ENVIRONMENT, read_serve_file, serve_file
 from fakescan.settings.replicas import Replicas
 from fakevlm.errors import UserError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fakescan.train.settings import train_config
+from fakescan.cli.train import train_config
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.data.collate import Collator, normalise

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.serve.api.detect import too_slow
 from fakescan.serve.detector import Detector, Result, Upload, refusal
 from fakescan.serve.outcome_header import outcome_header

@@ -8,7 +8,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from fakescan.engine.contract import Explain
+from fakescan.engine.judging_options import Explain
 from fakescan.serve.detector import Upload
 from fakescan.serve.problem import Problem
 from fakescan.settings.yaml_file import one_line

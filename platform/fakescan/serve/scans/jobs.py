@@ -116,7 +116,7 @@ class ScanJobs:
         """The settings of a scan, as a `fakescan scan --config` file has them."""
         found = {
             "source": source,
-            "below": list(self._settings.allow),
+            "allowed_prefixes": list(self._settings.allow),
             "output": output,
             "explain": request.explain,
             "threshold": request.threshold if request.threshold is not None else self._threshold,

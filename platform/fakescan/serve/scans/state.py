@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fakescan.engine.contract import Explain
+from fakescan.engine.judging_options import Explain
 
 Status = Literal["pending", "running", "succeeded", "failed", "stopped"]
 Refusal = Literal["invalid", "forbidden", "not_found", "overloaded", "unavailable"]

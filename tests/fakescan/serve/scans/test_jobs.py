@@ -25,7 +25,7 @@ from ray._private.authentication.authentication_token_setup import ensure_token_
 from ray._raylet import Config
 from ray.job_submission import JobDetails
 
-from fakescan.cli.scan_settings import scan_config
+from fakescan.cli.scan import scan_config
 from fakescan.engine.config import SimulatedConfig, VllmConfig
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name

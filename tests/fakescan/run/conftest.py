@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.contract import JudgingOptions
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.folder import Identity, RunFile, RunFolder, Selection, new_run
 from fakescan.run.parts import part_name
 from fakescan.run.schema import RESULT_SCHEMA

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fakescan.cli.flags import split_extensions, store_from_flags
-from fakescan.cli.scan_settings import scan_config
+from fakescan.cli.scan import scan_config
 from fakescan.engine.config import SimulatedConfig, VllmConfig
 from fakescan.scan.config import ScanConfig
 from fakescan.settings.replicas import Replicas

@@ -1,0 +1,14 @@
+"""How the program ends: its exit statuses, and a failure in one line."""
+
+import sys
+from typing import NoReturn
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Say on stderr in one line what is wrong, and exit."""
+    print(f"fakescan: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
