@@ -9,6 +9,7 @@ from fsspec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fakescan.forge.config import ForgeConfig
+from fakescan.storage.bound_settings import changes, put_settings, read_settings, refuse_changes
 from fakescan.storage.objects import list_names, put_atomic, read_bytes
 from fakescan.storage.preflight import check_writable
 from fakescan.storage.url import redact
@@ -45,29 +46,17 @@ class ForgeFolder:
         self._ledger = f"{self.path}/.parts"
 
     def claim(self, fingerprint: str) -> None:
-        """Note the settings, or check that they are those of the earlier run. Raises UserError if they are not."""
-        wanted = {**self._config.identity(), "photographs": fingerprint}
+        """Write the settings, or check that they are those of the earlier run. Raises UserError if they are not."""
+        settings = {**self._config.identity(), "photographs": fingerprint}
         check_writable(self._config.output, self._config.output_store)
-        shown = redact(self._config.output)
-        try:
-            before = json.loads(read_bytes(self.fs, f"{self._ledger}/settings.json"))
-        except FileNotFoundError:
-            if list_names(self.fs, f"{self.path}/{LIST_FOLDER}"):
-                raise UserError(f"output: {shown} holds a dataset that was not forged here; use another one") from None
-            put_atomic(self.fs, f"{self._ledger}/settings.json", _json(wanted))
+        file, url = f"{self._ledger}/settings.json", self._config.output
+        before = read_settings(self.fs, file, "output", "--output")
+        if before is not None:
+            refuse_changes("output", url, changes(before, settings), "--output")
             return
-        except ValueError:
-            raise UserError(f"output: {shown}/.parts/settings.json is damaged; use another --output") from None
-        changes = [
-            f"{name} was {_short(before.get(name))}, now {_short(wanted.get(name))}"
-            for name in sorted(before.keys() | wanted.keys())
-            if before.get(name) != wanted.get(name)
-        ]
-        if changes:
-            raise UserError(
-                f"output: {shown} was begun with other settings ({'; '.join(changes)}); "
-                "use another --output, or the earlier settings"
-            )
+        if list_names(self.fs, f"{self.path}/{LIST_FOLDER}"):
+            raise UserError(f"output: {redact(url)} holds a dataset that was not forged here; use another --output")
+        put_settings(self.fs, file, settings)
 
     def finished(self) -> set[int]:
         """Numbers of the photographs that have a part."""
@@ -101,7 +90,7 @@ class ForgeFolder:
             lines = ",\n".join(json.dumps(record) for record in records)
             put_atomic(self.fs, f"{self.path}/{LIST_FOLDER}/{split}.json", f"[\n{lines}\n]\n".encode())
             written[split] = len(records)
-        put_atomic(self.fs, f"{self.path}/forge.json", _json(self._summary(parts, written)))
+        put_settings(self.fs, f"{self.path}/forge.json", self._summary(parts, written))
         return written
 
     def forget(self) -> None:
@@ -125,14 +114,3 @@ class ForgeFolder:
                 for category in sorted(counts)
             },
         }
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        value = ",".join(str(item) for item in value)
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:12]}…"
