@@ -16,7 +16,8 @@ from benchmarks.process_tree import watched
 from benchmarks.report import ROOT
 from benchmarks.scan_process import Job
 from benchmarks.stamps import read_stamps
-from fakescan.run.schema import PartSummary
+from fakescan.run.counts import Counts
+from fakescan.scan.tables import PartSummary
 
 TIMEOUT_S = 900.0
 
@@ -58,7 +59,7 @@ class ScanRun:
     @property
     def rows(self) -> int:
         """Rows written."""
-        return sum(part.rows for part in self.parts)
+        return sum(part.counts.rows for part in self.parts)
 
     @property
     def startup_s(self) -> float:
@@ -104,7 +105,7 @@ class Arms:
         shard_rows = measured["shard_rows"]
         return ScanRun(
             process,
-            [PartSummary(**part) for part in measured["parts"]],
+            [PartSummary(**{**part, "counts": Counts(**part["counts"])}) for part in measured["parts"]],
             measured["tree_cpu_s"],
             read_stamps(folder, "fetch", shard_rows),
             read_stamps(folder, "decode", shard_rows),

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from fakescan.run.schema import FETCHED_SCHEMA
 from fakescan.scan.stages import Fetch
+from fakescan.scan.tables import FETCHED_SCHEMA
 from fakevlm.preprocess import ImageSpec
 
 BEGUN = "FAKESCAN_BENCH_BEGUN"

@@ -23,10 +23,11 @@ import pyarrow.compute as pc
 
 from benchmarks.memory_fetch import BEGUN, SPEC, MemoryFetch
 from benchmarks.process_tree import resident_bytes
-from fakescan.run.schema import PartSummary
+from fakescan.run.folder import RunFolder
 from fakescan.scan import driver
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.stages import Decode
+from fakescan.scan.tables import PartSummary
 from fakescan.storage.store import Store
 
 BATCH_ROWS = 100_000
@@ -55,8 +56,7 @@ def entries(rows: int) -> Iterator[pa.Table]:
 def plan(folder: Path, rows: int) -> dict[str, Any]:
     """Write the manifest, list what is done, make the dataset; times in seconds, memory of this process in bytes."""
     from fakescan.cluster import connect
-    from fakescan.run.folder import RunFolder
-    from fakescan.run.parts import DEFAULT_SHARD_ROWS, Sharding, missing, part_names
+    from fakescan.run.parts import DEFAULT_SHARD_ROWS, Sharding
     from fakescan.scan.ledger import remote_ledger
     from fakescan.sources.manifest import write_manifest
 
@@ -68,9 +68,9 @@ def plan(folder: Path, rows: int) -> dict[str, Any]:
     connect()
     marks.append(time.monotonic())
     before = resident_bytes(os.getpid())
-    todo = missing(Sharding(info.rows, DEFAULT_SHARD_ROWS), part_names(run.fs, run.parts))
+    todo = run.missing(Sharding(info.rows, DEFAULT_SHARD_ROWS))
     marks.append(time.monotonic())
-    dataset = pipeline(folder, info.rows).dataset(todo, remote_ledger())
+    dataset = pipeline(run, info.rows).dataset(todo, remote_ledger())
     marks.append(time.monotonic())
     assert dataset is not None
     manifest_s, _, list_s, dataset_s = (after - start for start, after in itertools.pairwise(marks))
@@ -86,22 +86,31 @@ def plan(folder: Path, rows: int) -> dict[str, Any]:
     }
 
 
-def pipeline(folder: Path, rows: int) -> Any:
+def pipeline(run: RunFolder, rows: int) -> Any:
     """The pipeline of a scan with the simulated engine, without running it."""
     from fakescan.engine.config import SimulatedConfig
     from fakescan.engine.judging_options import JudgingOptions
-    from fakescan.run.parts import DEFAULT_SHARD_ROWS, Sharding
+    from fakescan.run.identity import Identity, Selection
+    from fakescan.run.parts import DEFAULT_SHARD_ROWS
+    from fakescan.run.run_file import new_run
     from fakescan.scan.judge import JudgeSettings
     from fakescan.scan.pipeline import Pipeline
-    from fakescan.scan.stages import RunPlace, Write
+    from fakescan.scan.stages import Write
     from fakescan.settings.replicas import Replicas
+    from fakevlm.prompt import PromptSpec
 
-    place = RunPlace("plan", str(folder), Store(), Sharding(rows, DEFAULT_SHARD_ROWS))
-    judge = JudgeSettings(
-        SimulatedConfig(), "cpu", "", Store(), "fake-engine", "", JudgingOptions(), "plan", DEFAULT_SHARD_ROWS
+    identity = Identity(
+        selection=Selection(source="memory://bucket"), engine="fake", dtype=None, weights_sha256="", trained=False,
+        prompt=PromptSpec(), image=SPEC, ask=JudgingOptions(), max_bytes=2**26, max_pixels=10**8,
+    )  # fmt: skip
+    file = new_run(
+        identity, "fake-engine", None, fingerprint="", rows=rows, population=rows, shard_rows=DEFAULT_SHARD_ROWS
     )
-    fetch = MemoryFetch(place, Store(), 2**26, 32, 60.0, False)
-    return Pipeline(fetch, Decode(SPEC, 10**8), judge, Write(place), Replicas(), 0.0, DEFAULT_SHARD_ROWS)
+    judge = JudgeSettings(
+        SimulatedConfig(), "cpu", "", Store(), "fake-engine", "", JudgingOptions(), file.run_id, DEFAULT_SHARD_ROWS
+    )
+    fetch = MemoryFetch(run, file, Store(), 2**26, 32, 60.0, False)
+    return Pipeline(fetch, Decode(SPEC, 10**8), judge, Write(run, file), Replicas(), 0.0, DEFAULT_SHARD_ROWS)
 
 
 def scan(folder: Path) -> dict[str, Any]:
@@ -114,8 +123,8 @@ def scan(folder: Path) -> dict[str, Any]:
 
     def observe(part: PartSummary) -> None:
         nonlocal done, sampled
-        done += part.rows
-        parts.append((part.written_at, part.rows))
+        done += part.counts.rows
+        parts.append((part.written_at, part.counts.rows))
         if time.monotonic() - sampled > SAMPLE_S:
             sampled = time.monotonic()
             memory.append((done, resident_bytes(os.getpid())))

@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 from benchmarks.process_tree import CpuClock, resident_bytes
 from benchmarks.stamps import FOLDER, GO, HOLD, StampedDecode, StampedFetch
-from fakescan.run.schema import PartSummary
 from fakescan.scan import driver
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.tables import PartSummary
 
 
 @dataclass

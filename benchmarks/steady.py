@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fakescan.run.schema import PartSummary
+from fakescan.scan.tables import PartSummary
 
 WARM = 8
 """One part in this many, the first ones, belongs to the start-up."""
@@ -93,7 +93,7 @@ def feed_cpu_ms(
     """
     middle = len(parts) // 2
     laid_up = _stock(parts, middle, fetched, decoded)
-    rows = sum(part.rows for part in parts[middle + 1 :])
+    rows = sum(part.counts.rows for part in parts[middle + 1 :])
     return 1e3 * (tree_cpu_s[-1] - tree_cpu_s[middle] + laid_up) / rows
 
 
@@ -115,7 +115,7 @@ def _rows_until(parts: Sequence[PartSummary], at: float) -> float:
     done = 0.0
     for before, part in itertools.pairwise(parts):
         span = part.written_at - before.written_at
-        done += part.rows * min(1.0, max(0.0, (at - before.written_at) / span)) if span else part.rows
+        done += part.counts.rows * min(1.0, max(0.0, (at - before.written_at) / span)) if span else part.counts.rows
     return done
 
 
@@ -125,5 +125,5 @@ def in_order(parts: Sequence[PartSummary]) -> list[PartSummary]:
 
 
 def _window(parts: Sequence[PartSummary], first: int, last: int) -> Window:
-    rows = sum(part.rows for part in parts[first + 1 : last + 1])
+    rows = sum(part.counts.rows for part in parts[first + 1 : last + 1])
     return Window(parts[first], parts[last], rows)

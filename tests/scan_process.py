@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fakescan.run.folder import RunFolder
-from fakescan.storage.objects import list_names
 
 SCRIPT = str(Path(sys.executable).with_name("fakescan"))
 
@@ -107,8 +106,8 @@ class ScanProcess:
             time.sleep(0.01)
 
     def wait_for_parts(self, folder: RunFolder, count: int) -> None:
-        """Wait until this many parts stand in the run."""
-        self.wait_for(f"{count} parts", lambda: len(list_names(folder.fs, folder.parts)) >= count)
+        """Wait until the run has this many parts."""
+        self.wait_for(f"{count} parts", lambda: len(folder.part_names()) >= count)
 
     def kill_worker(self, title: str) -> int:
         """`kill -9` of a Ray worker below this command whose title says what it is doing; its process id."""
@@ -157,10 +156,6 @@ def fakescan(*arguments: object, environment: dict[str, str] | None = None, stat
     return process
 
 
-def part_names(folder: RunFolder) -> list[str]:
-    return [name for name, _ in list_names(folder.fs, folder.parts)]
-
-
 def read_rows(folder: RunFolder) -> list[dict[str, Any]]:
     """All rows of a run as its parts hold them, in the order of row ids; each must be there once."""
 
@@ -168,6 +163,6 @@ def read_rows(folder: RunFolder) -> list[dict[str, Any]]:
         return pq.read_table(io.BytesIO(folder.fs.cat_file(f"{folder.parts}/{name}")))
 
     with ThreadPoolExecutor(8) as pool:
-        rows: list[dict[str, Any]] = pa.concat_tables(pool.map(read, part_names(folder))).to_pylist()
+        rows: list[dict[str, Any]] = pa.concat_tables(pool.map(read, folder.part_names())).to_pylist()
     assert [row["row_id"] for row in rows] == list(range(len(rows)))
     return rows

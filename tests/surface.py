@@ -149,9 +149,10 @@ def _plain(field: Any) -> Any:
 
 def _run_folder() -> dict[str, Any]:
     from fakescan.run.compact import CompactIndex
-    from fakescan.run.folder import RunFile
+    from fakescan.run.counts import COUNTS_KEY, Counts
     from fakescan.run.parts import part_name
-    from fakescan.run.schema import COUNTS_KEY, RESULT_SCHEMA, Counts
+    from fakescan.run.run_file import RunFile
+    from fakescan.run.schema import RESULT_SCHEMA
     from fakescan.sources.manifest import MANIFEST_SCHEMA, ManifestInfo
     from fakescan.train.metrics_actor import StepMetrics
 

@@ -55,10 +55,7 @@ def _report(outcome: "ScanOutcome") -> None:
 
     whole = outcome.whole
     print(f"results: {outcome.url}/parts/*.parquet   (run {outcome.run.run_id}, model {outcome.run.model})")
-    print(
-        f"rows: {whole.rows:,} of {outcome.run.rows:,}   real {whole.real:,}   fake {whole.fake:,}   "
-        f"uncertain {whole.uncertain:,}   errors {whole.failed:,}"
-    )
+    print(f"rows: {whole.rows:,} of {outcome.run.rows:,}   {whole}")
     if outcome.scanned.rows:
         pace = f"{outcome.steady_rate:.1f} img/s after the first part" if outcome.steady_rate else "one part only"
         print(
@@ -116,10 +113,7 @@ def verify(run: str, **flags: Any) -> None:
     if found.problems:
         fail(f"{run} does not account for every row ({len(found.problems)} problems)", EXIT_FAILED)
     counts = found.counts
-    print(
-        f"ok: {counts.rows:,} rows, each once   real {counts.real:,}   fake {counts.fake:,}   "
-        f"uncertain {counts.uncertain:,}   errors {counts.failed:,}"
-    )
+    print(f"ok: {counts.rows:,} rows, each once   {counts}")
     for code, count in counts.most_common():
         print(f"  {code:<18} {count:>8,}")
 

@@ -1,16 +1,14 @@
-"""Merges a finished run's many parts into few big Parquet files for readers; the parts stay the ledger."""
+"""Merges a finished run's many parts into few big Parquet files for readers; the parts remain what counts."""
 
 import io
 from collections.abc import Iterator
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from fakescan.run.folder import RunFolder
-from fakescan.run.parts import missing, part_name, part_names
+from fakescan.run.parts import Sharding
 from fakescan.run.schema import RESULT_SCHEMA
-from fakescan.scan.stages import RunPlace
 from fakescan.storage.objects import list_names, put_atomic
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
@@ -45,41 +43,33 @@ def compact(folder: RunFolder, *, rows_per_file: int = ROWS_PER_FILE) -> Compact
     for a run that is not finished. Holds one merged file in memory, compressed.
     """
     run = folder.open()
-    left = missing(run.sharding, part_names(folder.fs, folder.parts))
+    sharding = run.sharding
+    left = folder.missing(sharding)
     if len(left):
         raise UserError(f"run: {redact(folder.url)} is not finished ({len(left)} parts are missing); resume it first")
-    place = RunPlace(run.run_id, folder.url, folder.store, run.sharding)
     per_file = max(1, rows_per_file // run.shard_rows)
-    groups = [
-        range(first, min(first + per_file, run.sharding.count)) for first in range(0, run.sharding.count, per_file)
-    ]
-    files = list(_write(folder, place, groups))
+    groups = [range(first, min(first + per_file, sharding.count)) for first in range(0, sharding.count, per_file)]
+    files = list(_write(folder, sharding, groups))
     _remove_others(folder, {file.name for file in files})
     index = CompactIndex(run_id=run.run_id, files=files)
     put_atomic(folder.fs, f"{folder.path}/compact/{INDEX}", index.model_dump_json(indent=2).encode())
     return index
 
 
-def _write(folder: RunFolder, place: RunPlace, groups: list[range]) -> Iterator[CompactFile]:
+def _write(folder: RunFolder, sharding: Sharding, groups: list[range]) -> Iterator[CompactFile]:
     for number, shards in enumerate(groups):
         name = f"results-{number:05d}.parquet"
         sink = io.BytesIO()
         rows = 0
         with pq.ParquetWriter(sink, RESULT_SCHEMA, compression="zstd") as writer:
-            for shard in shards:
-                try:
-                    part = place.read_part(shard)
-                except pa.ArrowInvalid as error:
-                    raise UserError(f"run: {part_name(shard)} of {redact(folder.url)} is damaged: {error}") from None
-                if part is None:
-                    raise UserError(f"run: a part of {redact(folder.url)} vanished while it was read; try again")
+            for _, part in folder.tables(shards):
                 writer.write_table(part.cast(RESULT_SCHEMA))
                 rows += part.num_rows
-        expected = sum(place.sharding.size(shard) for shard in shards)
+        expected = sum(sharding.size(shard) for shard in shards)
         if rows != expected:
             raise UserError(f"run: the parts of {name} hold {rows} rows, not {expected}; run fakescan verify")
         put_atomic(folder.fs, f"{folder.path}/compact/{name}", sink.getvalue())
-        yield CompactFile(name=name, first_row=place.sharding.first(shards[0]), rows=rows)
+        yield CompactFile(name=name, first_row=sharding.first(shards[0]), rows=rows)
 
 
 def _remove_others(folder: RunFolder, kept: set[str]) -> None:

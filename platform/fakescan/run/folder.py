@@ -1,142 +1,79 @@
-"""The run folder: run.json says what a run is, and a run is resumed only as what it is."""
+"""The run folder: run.json, manifest/, parts/, compact/, lease.json. Whoever reads or writes a run does it here.
 
-import uuid
-from datetime import UTC, datetime
-from typing import Any, Literal
+folder = RunFolder("s3://bucket/audit", Store())
+run = folder.open()
+for shard in folder.shards():
+    print(folder.counts_of(shard))
+"""
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
-from pydantic import BaseModel, ConfigDict, ValidationError
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
-import fakevlm
-from fakescan.engine.config import EngineConfig
-from fakescan.engine.judging_options import JudgingOptions
-from fakescan.run.parts import Sharding
-from fakescan.run.schema import SCHEMA_VERSION
-from fakescan.scan.config import ScanConfig
-from fakescan.scan.explicit_images import ExplicitImages
-from fakescan.storage.objects import put_atomic, read_bytes
+from fakescan.run.counts import COUNTS_KEY, Counts
+from fakescan.run.parts import Sharding, part_name, part_shard
+from fakescan.run.run_file import RunFile
+from fakescan.sources.manifest import ManifestReader
+from fakescan.storage.objects import PATIENCE_S, list_names, put_atomic, read_bytes
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
-from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
-from fakevlm.preprocess import ImageSpec
-from fakevlm.prompt import PromptSpec
+
+_FOOTER_BYTES = 65536
+"""What is read at once from the end of a part: its footer, in one request."""
+_READERS = 16
 
 
-class Selection(BaseModel):
-    """Which images of the source the run covers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: str
-    """The source, without secrets."""
-    globs: tuple[str, ...] = ()
-    extensions: tuple[str, ...] | None = None
-    limit: int | None = None
-    sample: int | None = None
-    new_since: str | None = None
-
-    @property
-    def is_dry_run(self) -> bool:
-        """Whether the run covers only a part of its source."""
-        return self.limit is not None or self.sample is not None
-
-
-class Identity(BaseModel):
-    """Everything that the rows of a run depend on. Two scans with the same identity may share one run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    selection: Selection
-    engine: Literal["vllm", "fake"]
-    dtype: str | None
-    weights_sha256: str
-    trained: bool
-    prompt: PromptSpec
-    image: ImageSpec
-    ask: JudgingOptions
-    max_bytes: int
-    max_pixels: int
-    conditions: tuple[str, ...] = ("none",)
-    """Distortions under which every image is judged, one after the other."""
-    listed_sha256: str | None = None
-    """Of the URIs, where the scan's caller had listed them."""
-
-    @classmethod
-    def of(
-        cls, config: ScanConfig, checkpoint: Checkpoint, ask: JudgingOptions, listed: ExplicitImages | None = None
-    ) -> "Identity":
-        """The identity of the run that a configuration describes."""
-        engine: EngineConfig = config.engine
-        return cls(
-            selection=Selection(
-                source=redact(config.source),
-                globs=config.globs,
-                extensions=config.extensions,
-                limit=config.limit,
-                sample=config.sample,
-                new_since=None if config.new_since is None else redact(config.new_since),
-            ),
-            engine=engine.kind,
-            dtype=engine.dtype,
-            weights_sha256=checkpoint.weights_sha256,
-            trained=checkpoint.trained,
-            prompt=checkpoint.prompt,
-            image=checkpoint.image,
-            ask=ask,
-            max_bytes=config.max_bytes,
-            max_pixels=config.max_pixels,
-            conditions=listed.conditions if listed else ("none",),
-            listed_sha256=listed.sha256 if listed else None,
-        )
-
-
-class RunFile(BaseModel):
-    """The contents of run.json; written once, when the manifest stands."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: str = SCHEMA_VERSION
-    run_id: str
-    created_at: datetime
-    fakescan_version: str
-    model: str
-    """What the result rows call the model."""
-    warning: str | None
-    """Set when the verdicts mean nothing: an untrained model or the simulated engine."""
-    identity: Identity
-    manifest_fingerprint: str
-    rows: int
-    """Rows of the run's manifest."""
-    population: int
-    """Images of the source; more than `rows` in a dry run."""
-    shard_rows: int
-    """Rows per part; never changes for a run."""
-
-    @property
-    def sharding(self) -> Sharding:
-        """How the run's rows are cut into parts."""
-        return Sharding(self.rows, self.shard_rows)
-
-
+@dataclass(frozen=True)
 class RunFolder:
-    """Names and reads the things in a run folder: run.json, manifest/, parts/, lease.json, compact/."""
+    """One run's folder, wherever it is. Pickles without what it has opened."""
 
-    def __init__(self, url: str, store: Store) -> None:
-        self.url = url.rstrip("/")
-        self.store = store
-        self.fs: AbstractFileSystem
-        self.fs, self.path = store.filesystem(self.url)
+    url: str
+    store: Store
+    patience_s: float = PATIENCE_S
+    """How long reading outlasts a store that is away, in seconds."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    def __reduce__(self) -> tuple[type["RunFolder"], tuple[str, Store, float]]:
+        return RunFolder, (self.url, self.store, self.patience_s)
+
+    @cached_property
+    def _place(self) -> tuple[AbstractFileSystem, str]:
+        return self.store.filesystem(self.url, attempts=3 if self.patience_s else 1)
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The file system that the folder is in."""
+        return self._place[0]
+
+    @property
+    def path(self) -> str:
+        """The folder's path in it."""
+        return self._place[1]
 
     @property
     def parts(self) -> str:
         """Path of the folder of parts."""
         return f"{self.path}/parts"
 
+    def part(self, shard: int) -> str:
+        """Path of a shard's part."""
+        return f"{self.parts}/{part_name(shard)}"
+
     def load(self) -> RunFile | None:
         """The run's file, or None where no run has been started."""
         try:
-            return RunFile.model_validate_json(read_bytes(self.fs, f"{self.path}/run.json"))
+            return RunFile.model_validate_json(self._read("run.json"))
         except FileNotFoundError:
             return None
         except ValidationError:
@@ -155,54 +92,72 @@ class RunFolder:
         """Write run.json."""
         put_atomic(self.fs, f"{self.path}/run.json", run.model_dump_json(indent=2).encode())
 
+    def manifest(self) -> ManifestReader:
+        """A reader of the run's manifest."""
+        return ManifestReader(f"{self.url}/manifest", self.store)
 
-def new_run(
-    identity: Identity,
-    model: str,
-    warning: str | None,
-    *,
-    fingerprint: str,
-    rows: int,
-    population: int,
-    shard_rows: int,
-) -> RunFile:
-    """A new run's file."""
-    return RunFile(
-        run_id=uuid.uuid4().hex,
-        created_at=datetime.now(UTC),
-        fakescan_version=fakevlm.__version__,
-        model=model,
-        warning=warning,
-        identity=identity,
-        manifest_fingerprint=fingerprint,
-        rows=rows,
-        population=population,
-        shard_rows=shard_rows,
-    )
+    def part_names(self) -> list[str]:
+        """Names of everything in the folder of parts, by one fresh listing."""
+        return [name for name, _ in list_names(self.fs, self.parts, patience_s=self.patience_s)]
 
+    def shards(self) -> list[int]:
+        """Shards whose part exists, ascending, by one fresh listing."""
+        return [shard for name in self.part_names() if (shard := part_shard(name)) is not None]
 
-def refuse_change(url: str, run: RunFile, wanted: Identity, shard_rows: int | None) -> None:
-    """Raise UserError unless the run was made with exactly the wanted settings."""
-    before, now = run.identity.model_dump(mode="json"), wanted.model_dump(mode="json")
-    changed = sorted(_differences(before, now))
-    if shard_rows is not None and shard_rows != run.shard_rows:
-        changed.append(f"shard_rows was {run.shard_rows}, now {shard_rows}")
-    if changed:
-        raise UserError(
-            f"output: {redact(url)} holds a run with other settings ({'; '.join(changed)}); "
-            "use another --output, or the run's own settings"
-        )
+    def missing(self, sharding: Sharding) -> NDArray[np.int64]:
+        """Shards without a part, ascending, by one fresh listing; one byte of memory per shard while it counts."""
+        absent = np.ones(sharding.count, dtype=bool)
+        absent[[shard for shard in self.shards() if shard < sharding.count]] = False
+        return np.flatnonzero(absent)
 
+    def read_part(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """A shard's rows, or None where it has no part. Raises pyarrow's ArrowInvalid for a damaged one."""
+        try:
+            data = self._read(f"parts/{part_name(shard)}")
+        except FileNotFoundError:
+            return None
+        # On this thread alone: a pool of Arrow's that lets go of Python's buffer while the interpreter ends aborts it.
+        return pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
 
-def _differences(before: Any, now: Any, name: str = "") -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        found = []
-        for key in before.keys() | now.keys():
-            found += _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
-        return found
-    return [] if before == now else [f"{name} was {_short(before)}, now {_short(now)}"]
+    def write_part(self, shard: int, data: bytes) -> None:
+        """Write a shard's part, which `fakescan.run.parts.part_bytes` makes, by one atomic PUT."""
+        put_atomic(self.fs, self.part(shard), data)
 
+    def counts_of(self, shard: int) -> Counts:
+        """A part's counts, from its footer. Raises UserError for a part that is damaged."""
+        try:
+            with self.fs.open(self.part(shard), "rb", block_size=_FOOTER_BYTES) as file:
+                metadata = pq.read_metadata(file).metadata or {}
+            return Counts.from_json(metadata[COUNTS_KEY])
+        except (pa.ArrowInvalid, KeyError, FileNotFoundError):
+            raise UserError(
+                f"run: parts/{part_name(shard)} of {redact(self.url)} is damaged; delete it and scan again "
+                "(see fakescan verify)"
+            ) from None
 
-def _short(value: Any) -> str:
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:12]}…"
+    def counts(self, shards: Sequence[int]) -> Iterator[Counts]:
+        """The counts of parts, in the order of the shards; several footers are read at once."""
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="fakescan-footers") as pool:
+            try:
+                yield from pool.map(self.counts_of, shards)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait until a million footers are read
+                raise
+
+    def rows(self, run: RunFile, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of a finished run in order. Raises UserError for a part that is missing or damaged."""
+        return pa.concat_tables(table for _, table in self.tables(range(run.sharding.count), columns))
+
+    def tables(self, shards: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
+        """Each shard with its rows. Raises UserError for a part that is missing or damaged."""
+        for shard in shards:
+            try:
+                table = self.read_part(shard, columns)
+            except pa.ArrowInvalid as error:
+                raise UserError(f"run: {part_name(shard)} of {redact(self.url)} is damaged: {error}") from None
+            if table is None:
+                raise UserError(f"run: {part_name(shard)} of {redact(self.url)} is missing; scan again to complete it")
+            yield shard, table
+
+    def _read(self, name: str) -> bytes:
+        return read_bytes(self.fs, f"{self.path}/{name}", patience_s=self.patience_s)

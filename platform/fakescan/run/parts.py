@@ -1,14 +1,16 @@
-"""Shards and their parts: which row belongs where, what is done, and what is left."""
+"""Shards and their parts: which row belongs where, what a part is called, and the bytes of one."""
 
+import io
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from fsspec import AbstractFileSystem
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from fakescan.storage.objects import list_names
+from fakescan.run.counts import COUNTS_KEY, Counts
+from fakescan.run.schema import RESULT_SCHEMA
 
 DEFAULT_SHARD_ROWS = 256
 SHARD_BYTES = 64 * 2**20
@@ -36,12 +38,16 @@ class Sharding:
         """The number of rows of a shard."""
         return min(self.shard_rows, self.rows - self.first(shard))
 
+    def of(self, row_id: int) -> int:
+        """The shard that a row belongs to."""
+        return row_id // self.shard_rows
+
 
 def shard_rows_for(rows: int, known_bytes: int) -> int:
     """Rows per shard for a manifest of `rows` whose objects hold `known_bytes`: 256 where nothing speaks against it.
 
     Small sources get at least 32 parts, so that the first results come early; large images get fewer rows, since a
-    shard's files stand in memory together. Never fewer than 16.
+    shard's files are in memory together. Never fewer than 16.
     """
     by_bytes = SHARD_BYTES * rows // known_bytes if known_bytes else DEFAULT_SHARD_ROWS
     return max(16, min(DEFAULT_SHARD_ROWS, rows // 32, by_bytes))
@@ -58,16 +64,21 @@ def part_shard(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def missing(sharding: Sharding, names: Iterable[str]) -> NDArray[np.int64]:
-    """Shards without a part, ascending; one bit of memory per shard while it counts."""
-    absent = np.ones(sharding.count, dtype=bool)
-    for name in names:
-        shard = part_shard(name)
-        if shard is not None and shard < sharding.count:
-            absent[shard] = False
-    return np.flatnonzero(absent)
+def merged(part: pa.Table | None, fresh: pa.Table) -> pa.Table:
+    """The rows of a part with those in `fresh` replaced, by row id."""
+    if part is None:
+        return fresh
+    kept = part.filter(pc.invert(pc.is_in(part["row_id"], fresh["row_id"])))
+    return pa.concat_tables([kept.select(RESULT_SCHEMA.names).cast(RESULT_SCHEMA), fresh.cast(RESULT_SCHEMA)])
 
 
-def part_names(fs: AbstractFileSystem, parts: str) -> list[str]:
-    """Names of everything in the folder of parts, by one fresh listing."""
-    return [name for name, _ in list_names(fs, parts)]
+def part_bytes(results: pa.Table, sharding: Sharding, shard: int) -> bytes:
+    """A part as a Parquet file: the shard's rows in order. A shard that is not whole is a bug, never a part."""
+    results = results.sort_by("row_id").cast(RESULT_SCHEMA)
+    counts = Counts.of(results).to_json()
+    results = results.replace_schema_metadata({**(RESULT_SCHEMA.metadata or {}), COUNTS_KEY: counts})
+    expected = np.arange(sharding.first(shard), sharding.first(shard) + sharding.size(shard))
+    assert np.array_equal(results["row_id"].to_numpy(), expected), f"shard {shard} has wrong rows"
+    sink = io.BytesIO()
+    pq.write_table(results, sink, compression="zstd")
+    return sink.getvalue()

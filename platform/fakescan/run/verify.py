@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fakescan.run.folder import RunFile, RunFolder
-from fakescan.run.parts import part_name, part_names, part_shard
-from fakescan.run.schema import RESULT_SCHEMA, Counts, count_rows
-from fakescan.scan.stages import RunPlace
+from fakescan.run.counts import Counts
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_name, part_shard
+from fakescan.run.run_file import RunFile
+from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.url import redact, redact_text
 from fakevlm.errors import ErrorCode, UserError
@@ -33,16 +34,15 @@ def verify(folder: RunFolder) -> Verification:
     """Read the manifest and every part. Raises UserError where there is no run."""
     run = folder.open()
     found = Verification()
-    reader = ManifestReader(f"{folder.url}/manifest", folder.store)
+    reader = folder.manifest()
     info = reader.info
     if (info.fingerprint, info.rows) != (run.manifest_fingerprint, run.rows):
         found.problems.append("the manifest is not the one that the run was started with")
         return found
     shards = list(_named_shards(folder, run, found))
-    place = RunPlace(run.run_id, folder.url, folder.store, run.sharding)
     with ThreadPoolExecutor(_READERS) as pool:
         try:
-            for problem, counts in pool.map(lambda shard: _check_part(place, reader, run, shard), shards):
+            for problem, counts in pool.map(lambda shard: _check_part(folder, reader, run, shard), shards):
                 if problem is not None:
                     found.problems.append(problem)
                 if counts is not None:
@@ -60,7 +60,7 @@ class _LostManifestError(Exception):
 def _named_shards(folder: RunFolder, run: RunFile, found: Verification) -> Iterator[int]:
     """Shards whose part is there; what is missing or does not belong becomes a problem."""
     present: Counter[int] = Counter()
-    for name in part_names(folder.fs, folder.parts):
+    for name in folder.part_names():
         shard = part_shard(name)
         if shard is None:
             if not (name.startswith(".") and name.endswith(".tmp")):
@@ -76,17 +76,19 @@ def _named_shards(folder: RunFolder, run: RunFile, found: Verification) -> Itera
             found.problems.append(f"parts/{part_name(shard)} is missing: {run.sharding.size(shard)} rows are not done")
 
 
-def _check_part(place: RunPlace, reader: ManifestReader, run: RunFile, shard: int) -> tuple[str | None, Counts | None]:
+def _check_part(
+    folder: RunFolder, reader: ManifestReader, run: RunFile, shard: int
+) -> tuple[str | None, Counts | None]:
     name = f"parts/{part_name(shard)}"
     try:
-        part = place.read_part(shard)
+        part = folder.read_part(shard)
     except (pa.ArrowInvalid, OSError) as error:
         return f"{name} cannot be read: {str(error).splitlines()[0]}", None
     if part is None:
         return f"{name} is missing", None
     if not part.schema.equals(RESULT_SCHEMA):
         return f"{name} has other columns than this version's results", None
-    sharding = place.sharding
+    sharding = run.sharding
     try:
         rows = reader.rows(sharding.first(shard), sharding.size(shard))
     except (pa.ArrowInvalid, OSError) as error:
@@ -106,4 +108,4 @@ def _check_part(place: RunPlace, reader: ManifestReader, run: RunFile, shard: in
     unknown = set(part["error_code"].unique().to_pylist()) - {None} - {str(code) for code in ErrorCode}
     if unknown:
         return f"{name} has unknown error codes: {', '.join(sorted(unknown))}", None
-    return None, count_rows(part)
+    return None, Counts.of(part)

@@ -8,26 +8,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fakescan.cluster import connect
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.errors import JobFailedError
-from fakescan.run.folder import Identity, RunFile, RunFolder, refuse_change
-from fakescan.run.parts import missing, part_name, part_names
-from fakescan.run.schema import COUNTS_KEY, Counts, PartSummary
+from fakescan.run.counts import Counts
+from fakescan.run.folder import RunFolder
+from fakescan.run.run_file import RunFile, refuse_change
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline
-from fakescan.scan.prepare import check, start_run
+from fakescan.scan.prepare import check, identity_of, start_run
 from fakescan.scan.progress import Display
-from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
+from fakescan.scan.stages import Decode, Fetch, Write
+from fakescan.scan.tables import PartSummary
 from fakescan.storage.lease import Lease
-from fakescan.storage.url import redact, scheme_of
+from fakescan.storage.url import scheme_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
@@ -75,16 +74,16 @@ def run_scan(
     ray_address: str | None = None,
     verbose: bool = False,
     observe: Observer | None = None,
-    listed: ExplicitImages | None = None,
+    images: ExplicitImages | None = None,
 ) -> ScanOutcome:
     """Scan, or resume what an earlier scan left. Raises UserError before any engine starts when a setting is wrong.
 
-    With `listed`, the images are those, and `config.source` is only what the run says it is of.
+    With `images`, those are judged, and `config.source` is only what the run says it is of.
     """
     started = time.monotonic()
     checkpoint = check(config)
     options = config.options(checkpoint, config.explain, config.output_store)
-    identity = Identity.of(config, checkpoint, options, listed)
+    identity = identity_of(config, checkpoint, options, images)
     folder = RunFolder(config.output, config.output_store)
     run = folder.load()
     if run is not None:
@@ -92,7 +91,7 @@ def run_scan(
     lease = Lease(folder.fs, f"{folder.path}/lease.json")
     lease.acquire(force=config.break_lease)
     try:
-        run = folder.load() or start_run(config, folder, identity, checkpoint, listed)
+        run = folder.load() or start_run(config, folder, identity, checkpoint, images)
         if run.warning:
             logger.warning("%s", run.warning)
         outcome = ScanOutcome(run, folder.url)
@@ -100,15 +99,15 @@ def run_scan(
         with ThreadPoolExecutor(2, thread_name_prefix="count") as pool:
             # What earlier scans did is counted while the engines start.
             kept = np.setdiff1d(done, todo)
-            before = pool.map(lambda shard: count_part(folder, shard), kept.tolist())
+            before = pool.map(folder.counts_of, kept.tolist())
             try:
                 if len(todo):
                     connect(ray_address, verbose=verbose)
                     pipeline = build_pipeline(config, folder, run, options, checkpoint)
                     rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
                     _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
-                for tally in before:
-                    outcome.whole.add(tally)
+                for counts in before:
+                    outcome.whole.add(counts)
             except BaseException:
                 # Ctrl-C does not wait until a million footers are read.
                 pool.shutdown(cancel_futures=True)
@@ -121,27 +120,12 @@ def run_scan(
 
 def plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The shards to do, and those that earlier scans have done: one listing."""
-    names = part_names(folder.fs, folder.parts)
-    todo = missing(run.sharding, names)
+    todo = folder.missing(run.sharding)
     done = np.setdiff1d(np.arange(run.sharding.count), todo)
     if retry_errors and len(done):
-        with ThreadPoolExecutor(16) as pool:
-            failed = [tally.failed > 0 for tally in pool.map(lambda shard: count_part(folder, shard), done.tolist())]
+        failed = [counts.failed > 0 for counts in folder.counts(done.tolist())]
         todo = np.union1d(todo, done[np.array(failed)])
     return todo, done
-
-
-def count_part(folder: RunFolder, shard: int) -> Counts:
-    """A part's counts, from its footer. Raises UserError for a part that is damaged."""
-    name = part_name(shard)
-    try:
-        with folder.fs.open(f"{folder.parts}/{name}", "rb", block_size=65536) as file:
-            metadata = pq.read_metadata(file).metadata or {}
-        return Counts.from_json(metadata[COUNTS_KEY.encode()])
-    except (pa.ArrowInvalid, KeyError, FileNotFoundError):
-        raise UserError(
-            f"run: parts/{name} of {redact(folder.url)} is damaged; delete it and scan again (see fakescan verify)"
-        ) from None
 
 
 def _execute(
@@ -156,11 +140,11 @@ def _execute(
     with Display(outcome.run.rows, rows_before) as display:
         for part in _guarded(pipeline.run(todo, remote_ledger())):
             lease.check()
-            if part.rows == 0:
+            if part.counts.rows == 0:
                 continue
             outcome.seconds = time.monotonic() - started
             outcome.startup_s = outcome.startup_s or outcome.seconds
-            outcome.scanned.add(part)
+            outcome.scanned.add(part.counts)
             for code, example in part.examples.items():
                 outcome.examples.setdefault(code, example)
             display.add(part)
@@ -170,27 +154,27 @@ def _execute(
 
 def _account(folder: RunFolder, run: RunFile, retried: NDArray[np.int64], outcome: ScanOutcome) -> None:
     """Count the whole run, and make sure that no part is missing."""
-    left = missing(run.sharding, part_names(folder.fs, folder.parts))
+    left = folder.missing(run.sharding)
     if len(left):
         raise ScanFailedError(f"{len(left)} parts are missing at the end; run the same command again to resume")
     outcome.whole.add(outcome.scanned)
     if len(retried):
-        # Retried parts kept their good rows, which were not scanned again: count what stands.
+        # Retried parts kept their good rows, which were not scanned again: count what is there.
         outcome.whole = Counts()
-        with ThreadPoolExecutor(16) as pool:
-            for tally in pool.map(lambda shard: count_part(folder, shard), range(run.sharding.count)):
-                outcome.whole.add(tally)
+        for counts in folder.counts(range(run.sharding.count)):
+            outcome.whole.add(counts)
 
 
 def build_pipeline(
     config: ScanConfig, folder: RunFolder, run: RunFile, options: JudgingOptions, checkpoint: Checkpoint
 ) -> Pipeline:
     """The stages for a run on the connected cluster."""
-    place = RunPlace(run.run_id, folder.url, config.output_store.resolved(), run.sharding)
+    folder = RunFolder(folder.url, config.output_store.resolved())
     gpus = _gpus_per_replica(config)
     return Pipeline(
         fetch=Fetch(
-            place,
+            folder,
+            run,
             config.input_store.resolved(),
             config.max_bytes,
             config.fetch_concurrency,
@@ -209,7 +193,7 @@ def build_pipeline(
             run_id=run.run_id,
             shard_rows=run.shard_rows,
         ),
-        write=Write(place),
+        write=Write(folder, run),
         replicas=config.replicas,
         gpus_per_replica=gpus,
         shard_rows=run.shard_rows,

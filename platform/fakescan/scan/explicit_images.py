@@ -8,7 +8,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class ExplicitImages:
-    """Images that a caller of the scan has listed itself, each to be judged once under every condition."""
+    """Images that a caller of the scan names, each to be judged once under every condition."""
 
     entries: pa.Table
     """Columns of `ENTRY_SCHEMA`, no URI twice; all but `uri` may be missing."""
@@ -17,5 +17,5 @@ class ExplicitImages:
 
     @property
     def sha256(self) -> str:
-        """Over the URIs in their order."""
+        """Hash of the URIs in their order."""
         return hashlib.sha256("\0".join(self.entries["uri"].to_pylist()).encode(errors="surrogateescape")).hexdigest()

@@ -20,9 +20,9 @@ from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import open_engine
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import open_model
-from fakescan.run.schema import JUDGED_SCHEMA
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
-from fakescan.scan.priority import CPU_ENGINE, yield_to
+from fakescan.scan.small_machine import engine_is_loaded
+from fakescan.scan.tables import JUDGED_SCHEMA
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
 from fakevlm.verdict import decide, score_tokens
@@ -58,9 +58,9 @@ class Judge:
         self._ledger = ledger
         self._engine = _open(settings)
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
-            yield_to(CPU_ENGINE)
+            engine_is_loaded()
         self._id = uuid.uuid4().hex
-        self._gate = _ExclusiveLock()
+        self._lock = _ExclusiveLock()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to `JUDGED_SCHEMA`."""
@@ -77,16 +77,16 @@ class Judge:
                 # Leave at once and without clean-up: Ray then starts this actor anew and retries its shards, which it
                 # does not do after exit_actor(); and the poison ledger counts the death.
                 os._exit(1)
-        self._ledger.open_gate.remote()
+        self._ledger.report_judged.remote()
         return self._rows(table, dict(zip(good.tolist(), judgements, strict=True)))
 
     def _judge(self, shard: int, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         orders: Orders = _get(self._ledger.inquire.remote(shard, self._id))
         if orders.alone:
-            with self._gate.alone():
+            with self._lock.alone():
                 judgements = self._judge_alone(shard, pixels, orders, (0, len(pixels)))
         else:
-            with self._gate.shared():
+            with self._lock.shared():
                 _get(self._ledger.begin.remote(shard, self._id))
                 judgements = self._engine.judge(pixels)
         _get(self._ledger.end.remote(shard))

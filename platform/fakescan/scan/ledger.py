@@ -1,13 +1,13 @@
-"""The actor that a scan's driver owns and its stages ask."""
+"""The actor that a scan's driver owns and its stages call."""
 
 from typing import Any
 
-from fakescan.scan.head_start import FirstPart
 from fakescan.scan.poison import PoisonLedger
+from fakescan.scan.small_machine import FirstPart
 
 
 class Ledger(PoisonLedger, FirstPart):
-    """Suspected images, and whether the engines have begun. Without CPUs, so that it outlives every engine."""
+    """Suspected images, and whether a shard has been judged. Without CPUs, so that it outlives every engine."""
 
     def __init__(self) -> None:
         PoisonLedger.__init__(self)

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.run.schema import PartSummary
-from fakescan.scan.head_start import HeadStart
 from fakescan.scan.judge import Judge, JudgeSettings
+from fakescan.scan.small_machine import QUEUED, HeadStart
 from fakescan.scan.stages import Decode, Fetch, Write
+from fakescan.scan.tables import PartSummary
 from fakescan.settings.replicas import Replicas
 
 FETCH_CPUS = 0.125
@@ -34,10 +34,6 @@ def decode_cpus(cpus: float) -> float:
 def fetchers(cpus: float) -> int:
     """Fetching processes: each waits for many objects at once and fills four decoders, and costs a start-up."""
     return math.ceil(cpus / 4)
-
-
-QUEUED = 0.5
-"""Work that may wait between two stages, as a multiple of what the second one has in hand."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,6 @@ def _configure(context: Any) -> None:
     # A null among the pixels must be an error, not a column of pickled objects.
     context.enable_fallback_to_arrow_object_ext_type = False
     context.enable_progress_bars = False
-    # A stage stops when as much waits behind it as the next one has in hand: see `connect`.
     context.downstream_capacity_backpressure_ratio = QUEUED
     # Waiting for GPUs may take hours.
     context.execution_options.preserve_order = False

@@ -1,9 +1,12 @@
 """Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
 
 from fakescan.engine.factory import check_installed
+from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import model_name, open_model
-from fakescan.run.folder import Identity, RunFile, RunFolder, new_run
-from fakescan.run.parts import part_names, part_shard, shard_rows_for
+from fakescan.run.folder import RunFolder
+from fakescan.run.identity import Identity, Selection
+from fakescan.run.parts import shard_rows_for
+from fakescan.run.run_file import RunFile, new_run
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.selection import write_run_manifest
@@ -23,18 +26,44 @@ def check(config: ScanConfig) -> Checkpoint:
     return checkpoint
 
 
+def identity_of(
+    config: ScanConfig, checkpoint: Checkpoint, options: JudgingOptions, images: ExplicitImages | None = None
+) -> Identity:
+    """The identity of the run that a configuration describes."""
+    return Identity(
+        selection=Selection(
+            source=redact(config.source),
+            globs=config.globs,
+            extensions=config.extensions,
+            limit=config.limit,
+            sample=config.sample,
+            new_since=None if config.new_since is None else redact(config.new_since),
+        ),
+        engine=config.engine.kind,
+        dtype=config.engine.dtype,
+        weights_sha256=checkpoint.weights_sha256,
+        trained=checkpoint.trained,
+        prompt=checkpoint.prompt,
+        image=checkpoint.image,
+        ask=options,
+        max_bytes=config.max_bytes,
+        max_pixels=config.max_pixels,
+        conditions=images.conditions if images else ("none",),
+        listed_sha256=images.sha256 if images else None,
+    )
+
+
 def start_run(
     config: ScanConfig,
     folder: RunFolder,
     identity: Identity,
     checkpoint: Checkpoint,
-    listed: ExplicitImages | None = None,
+    images: ExplicitImages | None = None,
 ) -> RunFile:
     """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
-    leftovers = part_names(folder.fs, folder.parts)
-    if any(part_shard(name) is not None for name in leftovers):
+    if folder.shards():
         raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
-    info, population = write_run_manifest(config, folder, listed)
+    info, population = write_run_manifest(config, folder, images)
     name, warning = model_name(config.model, config.engine, checkpoint)
     run = new_run(
         identity,

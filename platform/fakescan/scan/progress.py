@@ -4,7 +4,8 @@ import time
 from collections import deque
 from typing import TextIO
 
-from fakescan.run.schema import Counts, PartSummary
+from fakescan.run.counts import Counts
+from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
 from fakescan.terminal.live_display import LiveDisplay
 
@@ -40,7 +41,7 @@ class Display(LiveDisplay):
     def __init__(self, total: int, done_before: int, stream: TextIO | None = None) -> None:
         self._total = total
         self._before = done_before
-        self._tally = Counts()
+        self._counts = Counts()
         self._pace = Pace()
         self._note = "starting engines"
         super().__init__(total, done=done_before, stream=stream)
@@ -48,25 +49,25 @@ class Display(LiveDisplay):
     def add(self, part: PartSummary) -> None:
         """Count a written part in."""
         self._note = ""
-        self._tally.add(part)
-        self._pace.add(part.written_at, part.rows)
-        self._show(self._before + self._tally.rows)
+        self._counts.add(part.counts)
+        self._pace.add(part.written_at, part.counts.rows)
+        self._show(self._before + self._counts.rows)
 
     def _line(self) -> str:
-        return f"{self._before + self._tally.rows:,}/{self._total:,}  {self._text()}"
+        return f"{self._before + self._counts.rows:,}/{self._total:,}  {self._text()}"
 
     def _text(self) -> str:
-        return f"{self._pace_text()}  {self._counts()}"
+        return f"{self._pace_text()}  {self._counts_text()}"
 
     def _pace_text(self) -> str:
         rate = self._pace.rate(time.time())
         if rate is None:
             return self._note or "measuring the pace"
-        left = (self._total - self._before - self._tally.rows) / max(rate, 1e-9)
+        left = (self._total - self._before - self._counts.rows) / max(rate, 1e-9)
         return f"{rate:.1f} img/s  ETA {duration(left)}"
 
-    def _counts(self) -> str:
-        tally = self._tally
-        text = f"real {tally.real:,}  fake {tally.fake:,}  uncertain {tally.uncertain:,}  errors {tally.failed:,}"
-        by_code = ", ".join(f"{code} {count:,}" for code, count in tally.most_common())
+    def _counts_text(self) -> str:
+        counts = self._counts
+        text = f"real {counts.real:,}  fake {counts.fake:,}  uncertain {counts.uncertain:,}  errors {counts.failed:,}"
+        by_code = ", ".join(f"{code} {count:,}" for code, count in counts.most_common())
         return f"{text} ({by_code})" if by_code else text

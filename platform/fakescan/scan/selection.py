@@ -10,22 +10,22 @@ from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.sources.allowed_prefixes import within_prefixes
-from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, ManifestReader, conform, write_manifest
+from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, conform, write_manifest
 from fakescan.sources.source import new_since, open_source
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 
 def write_run_manifest(
-    config: ScanConfig, folder: RunFolder, listed: ExplicitImages | None = None
+    config: ScanConfig, folder: RunFolder, images: ExplicitImages | None = None
 ) -> tuple[ManifestInfo, int]:
     """List the source into the run's manifest; returns it with the number of images the source holds.
 
     Raises UserError when there is nothing to scan.
     """
-    if listed is not None:
+    if images is not None:
         _remove_unfinished(folder)
-        tables = [listed.entries] * len(listed.conditions)
+        tables = [images.entries] * len(images.conditions)
         info = write_manifest(tables, folder.fs, f"{folder.path}/manifest", source=config.source, unique=True)
         return info, info.rows
     source = open_source(
@@ -35,7 +35,7 @@ def write_run_manifest(
     if config.new_since is not None:
         earlier = RunFolder(config.new_since, config.output_store)
         earlier.open()
-        entries = new_since(entries, ManifestReader(f"{earlier.url}/manifest", config.output_store))
+        entries = new_since(entries, earlier.manifest())
     counted = _Counted(entries)
     chosen: Iterator[pa.Table] = iter(counted)
     if config.limit is not None:
@@ -53,7 +53,7 @@ def write_run_manifest(
 
 
 def _remove_unfinished(folder: RunFolder) -> None:
-    """The manifest of a start that ended before its run.json stood: nothing refers to it."""
+    """The manifest of a start that ended before its run.json was written: nothing refers to it."""
     with contextlib.suppress(FileNotFoundError):
         folder.fs.rm_file(f"{folder.path}/manifest/{INFO_NAME}")
 

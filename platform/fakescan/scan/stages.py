@@ -1,34 +1,25 @@
 """The task stages of the pipeline: fetch, decode and write, each a plain callable over one shard's table."""
 
-import io
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from fsspec import AbstractFileSystem
 from PIL import Image
 
-from fakescan.run.parts import Sharding, part_name
-from fakescan.run.schema import (
-    COUNTS_KEY,
-    FETCHED_SCHEMA,
-    RESULT_SCHEMA,
-    PartSummary,
-    count_rows,
-    decoded_schema,
-    examples,
-)
-from fakescan.scan.head_start import HeadStart
-from fakescan.scan.priority import FEED, yield_to
+from fakescan.run.counts import Counts
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import merged, part_bytes
+from fakescan.run.run_file import RunFile
+from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.scan.small_machine import HeadStart, feed
+from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, examples
 from fakescan.sources.fetch import Fetcher
 from fakescan.sources.manifest import ManifestReader
-from fakescan.storage.objects import put_atomic, read_bytes
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
 from fakevlm.errors import ImageError
@@ -40,41 +31,19 @@ _fetchers: dict[str, Fetcher] = {}
 _manifests: dict[str, ManifestReader] = {}
 
 
-@dataclass(frozen=True)
-class RunPlace:
-    """Where a run stands and how it is cut; every stage gets it."""
-
-    run_id: str
-    url: str
-    store: Store
-    sharding: Sharding
-
-    def manifest(self) -> ManifestReader:
-        """This process's reader of the run's manifest."""
-        if self.run_id not in _manifests:
-            _manifests[self.run_id] = ManifestReader(f"{self.url}/manifest", self.store)
-        return _manifests[self.run_id]
-
-    def part(self, shard: int) -> tuple[AbstractFileSystem, str]:
-        """File system and path of a shard's part."""
-        return self.store.filesystem(f"{self.url}/parts/{part_name(shard)}")
-
-    def read_part(self, shard: int) -> pa.Table | None:
-        """A shard's part, or None if there is none."""
-        fs, path = self.part(shard)
-        try:
-            data = read_bytes(fs, path)
-        except FileNotFoundError:
-            return None
-        # On this thread alone: a pool of Arrow's that lets go of Python's buffer while the interpreter ends aborts it.
-        return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+def _manifest(folder: RunFolder, run: RunFile) -> ManifestReader:
+    """This process's reader of a run's manifest."""
+    if run.run_id not in _manifests:
+        _manifests[run.run_id] = folder.manifest()
+    return _manifests[run.run_id]
 
 
 @dataclass(frozen=True)
 class Fetch:
     """A shard's number to its objects' bytes. With `retry_errors`, only the rows that its part calls errors."""
 
-    place: RunPlace
+    folder: RunFolder
+    run: RunFile
     store: Store
     max_bytes: int
     concurrency: int
@@ -84,10 +53,8 @@ class Fetch:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From one row with `shard` to `FETCHED_SCHEMA`."""
-        yield_to(FEED)
         shard: int = table["shard"][0].as_py()
-        if self.head_start is not None:
-            self.head_start.wait(shard)
+        feed(self.head_start, shard)
         started = time.process_time()
         rows = self._rows(shard)
         fetched = self._fetcher().fetch(rows)
@@ -104,19 +71,19 @@ class Fetch:
         return pa.table(columns, schema=FETCHED_SCHEMA)
 
     def _rows(self, shard: int) -> pa.Table:
-        sharding = self.place.sharding
-        rows = self.place.manifest().rows(sharding.first(shard), sharding.size(shard))
-        part = self.place.read_part(shard) if self.retry_errors else None
+        sharding = self.run.sharding
+        rows = _manifest(self.folder, self.run).rows(sharding.first(shard), sharding.size(shard))
+        part = self.folder.read_part(shard) if self.retry_errors else None
         if part is None:
             return rows
         return rows.filter(pc.is_in(rows["row_id"], part.filter(pc.is_valid(part["error_code"]))["row_id"]))
 
     def _fetcher(self) -> Fetcher:
-        if self.place.run_id not in _fetchers:
-            _fetchers[self.place.run_id] = Fetcher(
+        if self.run.run_id not in _fetchers:
+            _fetchers[self.run.run_id] = Fetcher(
                 self.store, max_bytes=self.max_bytes, concurrency=self.concurrency, timeout_s=self.timeout_s
             )
-        return _fetchers[self.place.run_id]
+        return _fetchers[self.run.run_id]
 
 
 @dataclass(frozen=True)
@@ -126,13 +93,13 @@ class Decode:
     spec: ImageSpec
     max_pixels: int
     conditions: tuple[str, ...] = ("none",)
-    """Distortions; each is for as many rows in a row as the others."""
+    """Distortions; each is for as many consecutive rows as the others."""
     rows: int = 0
-    """Of the run."""
+    """Rows in the run."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
-        yield_to(FEED)
+        feed()
         started = time.process_time()
         height, width = self.spec.height, self.spec.width
         pixels = np.zeros((table.num_rows, height, width, 3), dtype=np.uint8)
@@ -173,29 +140,29 @@ class Decode:
 class Write:
     """A shard's result rows to its part, by one atomic PUT; a summary row for the driver."""
 
-    place: RunPlace
+    folder: RunFolder
+    run: RunFile
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `JUDGED_SCHEMA` to the columns of `PartSummary`, one row."""
-        yield_to(FEED)
+        feed()
         started = time.process_time()
         if table.num_rows == 0:
-            # Every error of this part was mended meanwhile: there is nothing to write.
+            # Every error of this part was resolved meanwhile: there is nothing to write.
             return PartSummary(-1).to_table()
-        sharding = self.place.sharding
-        shard = table["row_id"][0].as_py() // sharding.shard_rows
-        results = table.select(RESULT_SCHEMA.names)
-        fresh, samples = count_rows(results), examples(results)
-        if results.num_rows < sharding.size(shard):
-            results = merge(self.place.read_part(shard), results)
+        sharding = self.run.sharding
+        shard = sharding.of(table["row_id"][0].as_py())
+        fresh = table.select(RESULT_SCHEMA.names)
+        results = fresh
+        if fresh.num_rows < sharding.size(shard):
+            results = merged(self.folder.read_part(shard), fresh)
         data = part_bytes(results, sharding, shard)
-        fs, path = self.place.part(shard)
-        put_atomic(fs, path, data)
+        self.folder.write_part(shard, data)
         engine = table["engine"][0].as_py()
-        summary = PartSummary(shard, fresh.rows, fresh.real, fresh.fake, fresh.uncertain, fresh.errors)
-        summary = replace(
-            summary,
-            examples=samples,
+        return PartSummary(
+            shard,
+            Counts.of(fresh),
+            examples(fresh),
             image_bytes=pc.sum(results["num_bytes"], min_count=0).as_py(),
             part_bytes=len(data),
             fetch_cpu_s=table["fetch_cpu_s"][0].as_py(),
@@ -203,29 +170,7 @@ class Write:
             engine=json.loads(engine),
             written_at=time.time(),
             write_cpu_s=time.process_time() - started,
-        )
-        return summary.to_table()
-
-
-def merge(part: pa.Table | None, fresh: pa.Table) -> pa.Table:
-    """The rows of a part with those in `fresh` replaced, by row id."""
-    if part is None:
-        return fresh
-    kept = part.filter(pc.invert(pc.is_in(part["row_id"], fresh["row_id"])))
-    return pa.concat_tables([kept.select(RESULT_SCHEMA.names).cast(RESULT_SCHEMA), fresh.cast(RESULT_SCHEMA)])
-
-
-def part_bytes(results: pa.Table, sharding: Sharding, shard: int) -> bytes:
-    """A part as a Parquet file: the shard's rows in order. A shard that is not whole is a bug, never a part."""
-    results = results.sort_by("row_id").cast(RESULT_SCHEMA)
-    results = results.replace_schema_metadata(
-        {**(RESULT_SCHEMA.metadata or {}), COUNTS_KEY: count_rows(results).to_json()}
-    )
-    expected = np.arange(sharding.first(shard), sharding.first(shard) + sharding.size(shard))
-    assert np.array_equal(results["row_id"].to_numpy(), expected), f"shard {shard} has wrong rows"
-    sink = io.BytesIO()
-    pq.write_table(results, sink, compression="zstd")
-    return sink.getvalue()
+        ).to_table()
 
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:

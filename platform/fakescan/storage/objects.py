@@ -47,11 +47,11 @@ def patiently(action: Callable[[], T], what: str, *, patience_s: float = PATIENC
         pause = min(2 * pause, 10.0)
 
 
-def read_bytes(fs: AbstractFileSystem, path: str) -> bytes:
+def read_bytes(fs: AbstractFileSystem, path: str, *, patience_s: float = PATIENCE_S) -> bytes:
     """A whole object. `FileNotFoundError` if there is none."""
     if is_local(fs):
         return Path(path).read_bytes()
-    data = patiently(lambda: fs.cat_file(path), f"reading {redact(path)}")
+    data = patiently(lambda: fs.cat_file(path), f"reading {redact(path)}", patience_s=patience_s)
     return bytes(data)
 
 
@@ -85,14 +85,14 @@ def put_atomic(fs: AbstractFileSystem, path: str, data: bytes, *, exclusive: boo
     patiently(put, f"writing {redact(path)}")
 
 
-def list_names(fs: AbstractFileSystem, folder: str) -> list[tuple[str, int]]:
+def list_names(fs: AbstractFileSystem, folder: str, *, patience_s: float = PATIENCE_S) -> list[tuple[str, int]]:
     """Name and size in bytes of every object directly in `folder`, freshly listed and sorted; may be empty."""
     if is_local(fs):
         return _list_local(folder)
     if is_s3(fs):
-        return patiently(lambda: _list_s3(fs, folder), f"listing {redact(folder)}")
+        return patiently(lambda: _list_s3(fs, folder), f"listing {redact(folder)}", patience_s=patience_s)
     try:
-        found = patiently(lambda: fs.ls(folder, detail=True), f"listing {redact(folder)}")
+        found = patiently(lambda: fs.ls(folder, detail=True), f"listing {redact(folder)}", patience_s=patience_s)
     except FileNotFoundError:
         return []
     files = (item for item in found if item["type"] == "file")

@@ -1,23 +1,41 @@
 """A run folder on disk, complete and made without Ray, for what reads or damages runs."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.run.folder import Identity, RunFile, RunFolder, Selection, new_run
-from fakescan.run.parts import part_name
+from fakescan.run.folder import RunFolder
+from fakescan.run.identity import Identity, Selection
+from fakescan.run.parts import part_bytes
+from fakescan.run.run_file import RunFile, new_run
 from fakescan.run.schema import RESULT_SCHEMA
-from fakescan.scan.stages import part_bytes
-from fakescan.sources.manifest import ManifestReader, write_manifest
-from fakescan.storage.objects import put_atomic
+from fakescan.sources.manifest import write_manifest
 from fakescan.storage.store import Store
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec
 
 ROWS, SHARD_ROWS = 50, 16
+
+
+def results(*rows: Mapping[str, Any]) -> pa.Table:
+    full = {"uri": "s3://b/x.jpg", "model": "m", "run_id": "r", "scanned_at": 0}
+    return pa.Table.from_pylist([{"row_id": index, **full, **row} for index, row in enumerate(rows)], RESULT_SCHEMA)
+
+
+MIXED = results(
+    {"verdict": "real"},
+    {"verdict": "fake"},
+    {"verdict": "fake"},
+    {"verdict": "uncertain"},
+    {"error_code": "denied", "error_message": "forbidden", "uri": "s3://b/1"},
+    {"error_code": "empty", "error_message": "no bytes", "uri": "s3://b/2"},
+    {"error_code": "denied", "error_message": "other words", "uri": "s3://b/3"},
+)
 
 
 def identity(source: str = "/images") -> Identity:
@@ -57,11 +75,11 @@ def make_run(folder: RunFolder, *, rows: int = ROWS, shard_rows: int = SHARD_ROW
         identity(), "m", None, fingerprint=info.fingerprint, rows=info.rows, population=info.rows, shard_rows=shard_rows
     )
     folder.save(run)
-    reader = ManifestReader(f"{folder.url}/manifest", folder.store)
+    reader = folder.manifest()
     for shard in range(run.sharding.count):
         manifest = reader.rows(run.sharding.first(shard), run.sharding.size(shard))
         data = part_bytes(result_rows(run, manifest), run.sharding, shard)
-        put_atomic(folder.fs, f"{folder.parts}/{part_name(shard)}", data)
+        folder.write_part(shard, data)
     return run
 
 

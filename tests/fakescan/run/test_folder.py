@@ -1,163 +1,20 @@
-"""Run: run.json is written once and only a scan with the same settings goes on with it."""
+"""The run folder: run.json is written once, and what is missing is found by one listing of names."""
 
+import pickle
 from pathlib import Path
-from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from fakescan.engine.config import SimulatedConfig, VllmConfig
-from fakescan.engine.judging_options import JudgingOptions
-from fakescan.run.folder import Identity, RunFolder, new_run, refuse_change
-from fakescan.scan.config import ScanConfig
+from fakescan.run.counts import Counts
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import Sharding, part_name
+from fakescan.run.run_file import new_run
 from fakescan.storage.store import Store
-from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
-from fakevlm.preprocess import ImageSpec
-from fakevlm.prompt import PromptSpec
-from fakevlm.verdict import Calibration
-from tests.fakescan.run.conftest import identity
+from tests.fakescan.run.conftest import ROWS, SHARD_ROWS, identity
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    """What the identity reads of a checkpoint."""
-    return Checkpoint(
-        location="owner/model",
-        path=Path("/nowhere"),
-        prompt=PromptSpec(),
-        calibration=Calibration(),
-        image=ImageSpec(shortest_edge=84, crop=(84, 84)),
-        image_tokens=36,
-        prompt_tokens=50,
-        max_model_len=4096,
-        fake_token_id=7,
-        real_token_id=8,
-        trained=False,
-        notice="",
-        weights_sha256="0123456789abcdef" * 4,
-        dtype="float32",
-        legacy_processor=False,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-    )
-
-
-def of(checkpoint: Checkpoint, *, ask: JudgingOptions | None = None, **settings: Any) -> Identity:
-    config = ScanConfig.model_validate({"source": "s3://b/images", "output": "/out", **settings})
-    return Identity.of(config, checkpoint, ask or JudgingOptions())
-
-
-def refused(before: Identity, now: Identity, shard_rows: int | None = None) -> str:
-    run = new_run(before, "m", None, fingerprint="f", rows=100, population=100, shard_rows=16)
-    with pytest.raises(UserError) as caught:
-        refuse_change("s3://b/run", run, now, shard_rows)
-    message = str(caught.value)
-    assert message.startswith("output: s3://b/run holds a run with other settings (")
-    assert "\n" not in message
-    return message.partition("(")[2]
-
-
-def test_the_same_settings_may_go_on(checkpoint: Checkpoint) -> None:
-    run = new_run(of(checkpoint), "m", None, fingerprint="f", rows=100, population=100, shard_rows=16)
-    refuse_change("s3://b/run", run, of(checkpoint), None)
-    refuse_change("s3://b/run", run, of(checkpoint), 16)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"replicas": "1-4"},
-        {"gpus_per_replica": 0.5},
-        {"output": "/other"},
-        {"retry_errors": True},
-        {"break_lease": True},
-        {"max_error_rate": 0.1},
-        {"fetch_concurrency": 3},
-        {"fetch_timeout_s": 1},
-        {"engine": {"kind": "vllm", "max_num_seqs": 4, "cpu_threads": 1, "gpu_memory_utilization": 0.5}},
-        {"input_store": {"endpoint_url": "http://elsewhere:1", "options": {"key": "other"}}},
-    ],
-    ids=lambda settings: next(iter(settings)),
-)
-def test_settings_that_change_no_row_may_change(checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
-    run = new_run(of(checkpoint), "m", None, fingerprint="f", rows=100, population=100, shard_rows=16)
-    refuse_change("s3://b/run", run, of(checkpoint, **settings), None)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"source": "s3://b/others"}, "selection.source was s3://b/images, now s3://b/others"),
-        ({"globs": ["*.jpg"]}, "selection.globs"),
-        ({"extensions": ["jpg"]}, "selection.extensions was not set"),
-        ({"limit": 5}, "selection.limit was not set, now 5"),
-        ({"sample": 5}, "selection.sample was not set, now 5"),
-        ({"new_since": "s3://b/earlier"}, "selection.new_since"),
-        ({"engine": {"kind": "fake"}}, "engine was vllm, now fake"),
-        ({"engine": {"kind": "vllm", "dtype": "bfloat16"}}, "dtype was auto, now bfloat16"),
-        ({"max_bytes": 5}, "max_bytes was 67108864, now 5"),
-        ({"max_pixels": 5}, "max_pixels was 100000000, now 5"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
-)
-def test_settings_that_change_rows_are_refused(checkpoint: Checkpoint, settings: dict[str, Any], words: str) -> None:
-    assert words in refused(of(checkpoint), of(checkpoint, **settings))
-
-
-@pytest.mark.parametrize(
-    ("ask", "words"),
-    [
-        (JudgingOptions(explain="all"), "ask.explain was fakes, now all"),
-        (JudgingOptions(max_new_tokens=7), "ask.max_new_tokens was 256, now 7"),
-        (JudgingOptions(calibration=Calibration(threshold=0.9)), "ask.calibration.threshold was 0.5, now 0.9"),
-        (
-            JudgingOptions(calibration=Calibration(temperature=2.0, bias=1.0)),
-            "ask.calibration.temperature was 1.0, now 2.0",
-        ),
-    ],
-)
-def test_another_question_is_refused(checkpoint: Checkpoint, ask: JudgingOptions, words: str) -> None:
-    assert words in refused(of(checkpoint), of(checkpoint, ask=ask))
-
-
-def test_another_model_is_refused_by_its_weights_and_not_by_its_name(checkpoint: Checkpoint) -> None:
-    other = of(checkpoint).model_copy(update={"weights_sha256": "f" * 64})
-    assert f"weights_sha256 was {checkpoint.weights_sha256[:12]}…, now ffffffffffff…" in refused(of(checkpoint), other)
-    run = new_run(of(checkpoint), "m", None, fingerprint="f", rows=100, population=100, shard_rows=16)
-    refuse_change("s3://b/run", run, of(checkpoint, model="/a/copy/elsewhere"), None)
-
-
-def test_another_cut_is_refused(checkpoint: Checkpoint) -> None:
-    assert "shard_rows was 16, now 32" in refused(of(checkpoint), of(checkpoint), shard_rows=32)
-
-
-def test_every_difference_is_named(checkpoint: Checkpoint) -> None:
-    message = refused(
-        of(checkpoint), of(checkpoint, limit=5, max_bytes=5, ask=JudgingOptions(explain="all")), shard_rows=32
-    )
-    for name in ("selection.limit", "max_bytes", "ask.explain", "shard_rows"):
-        assert name in message
-
-
-def test_an_identity_holds_no_secrets(checkpoint: Checkpoint) -> None:
-    one = of(
-        checkpoint,
-        source="https://user:hidden@host/list.csv?X-Amz-Signature=hidden",
-        new_since="https://user:hidden@host/run?sig=hidden",
-        input_store={"options": {"secret": "hidden"}},
-    )
-    assert "hidden" not in one.model_dump_json()
-    assert one.selection.source == "https://host/list.csv"
-
-
-@pytest.mark.parametrize("config", [VllmConfig(), SimulatedConfig(step_s=1)])
-def test_the_engine_is_part_of_the_identity(checkpoint: Checkpoint, config: VllmConfig | SimulatedConfig) -> None:
-    one = of(checkpoint, engine=config)
-    assert (one.engine, one.dtype) == (("vllm", "auto") if config.kind == "vllm" else ("fake", None))
-    assert one.weights_sha256 == checkpoint.weights_sha256
-    assert one.trained is False
 
 
 def test_a_run_file_survives_the_disk(tmp_path: Path) -> None:
@@ -179,3 +36,52 @@ def test_a_strange_run_file_is_one_clear_error(tmp_path: Path, content: str) -> 
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(UserError, match=r"run\.json is not a run of this version of fakescan; use another --output"):
         RunFolder(str(tmp_path), Store()).load()
+
+
+def test_missing_shards_are_those_without_a_part(tmp_path: Path) -> None:
+    folder, sharding = RunFolder(str(tmp_path), Store()), Sharding(1000, 100)
+    assert folder.missing(sharding).tolist() == list(range(10)), "without a folder of parts, too"
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    strangers = [part_name(10), part_name(12345), ".part-00000001.parquet.ab.tmp", "_SUCCESS", "part-1.parquet"]
+    for name in (*strangers, *map(part_name, (0, 3, 9))):
+        (parts / name).touch()
+    assert folder.missing(sharding).tolist() == [1, 2, 4, 5, 6, 7, 8], "and each listing is a fresh one"
+    assert folder.shards() == [0, 3, 9, 10, 12345]
+    for shard in range(10):
+        (parts / part_name(shard)).touch()
+    assert folder.missing(sharding).tolist() == []
+
+
+def test_counts_and_rows_of_a_run(run_folder: RunFolder) -> None:
+    run = run_folder.open()
+    whole = Counts()
+    for counts in run_folder.counts(run_folder.shards()):
+        whole.add(counts)
+    assert whole == Counts(ROWS, 22, 21, 0, {"not_found": 7})
+    assert run_folder.counts_of(3) == Counts(2, 1, 1)
+    rows = run_folder.rows(run, ["row_id", "error_code"])
+    assert rows.column_names == ["row_id", "error_code"]
+    assert rows["row_id"].to_pylist() == list(range(ROWS))
+
+
+def test_what_is_missing_or_damaged_is_named(run_folder: RunFolder) -> None:
+    run = run_folder.open()
+    Path(run_folder.part(1)).write_bytes(b"PAR1")
+    Path(run_folder.part(2)).unlink()
+    with pytest.raises(UserError, match="part-00000001"):
+        run_folder.counts_of(1)
+    with pytest.raises(UserError, match=r"part-00000001\.parquet of .* is damaged"):
+        run_folder.rows(run)
+    with pytest.raises(UserError, match=r"part-00000002\.parquet of .* is missing; scan again"):
+        list(run_folder.tables([2]))
+    assert run_folder.read_part(2) is None
+
+
+def test_a_folder_pickles_as_its_address_and_its_store(run_folder: RunFolder) -> None:
+    copy = pickle.loads(pickle.dumps(run_folder))
+    assert (copy.url, copy.path) == (run_folder.url, run_folder.path)
+    part = copy.read_part(0)
+    assert part is not None
+    assert part.equals(pq.read_table(run_folder.part(0)))
+    assert part.num_rows == SHARD_ROWS

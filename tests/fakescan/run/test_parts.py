@@ -1,11 +1,8 @@
-"""Shards: the cut of a run is fixed, and what is missing is found by names alone."""
-
-from pathlib import Path
+"""Shards: the cut of a run is fixed, and a part is named after its shard alone."""
 
 import pytest
-from fsspec.implementations.local import LocalFileSystem
 
-from fakescan.run.parts import Sharding, missing, part_name, part_names, part_shard, shard_rows_for
+from fakescan.run.parts import Sharding, part_name, part_shard, shard_rows_for
 
 pytestmark = pytest.mark.unit
 
@@ -53,21 +50,3 @@ def test_a_part_is_named_after_its_shard_alone(shard: int) -> None:
 )
 def test_other_names_are_no_parts(name: str) -> None:
     assert part_shard(name) is None
-
-
-def test_missing_shards_are_those_without_a_part() -> None:
-    sharding = Sharding(1000, 100)
-    names = [part_name(shard) for shard in (0, 3, 9)]
-    strangers = [part_name(10), part_name(12345), ".part-00000001.parquet.ab.tmp", "_SUCCESS", "part-1.parquet"]
-    assert missing(sharding, [*names, *strangers, part_name(3)]).tolist() == [1, 2, 4, 5, 6, 7, 8]
-    assert missing(sharding, []).tolist() == list(range(10))
-    assert missing(sharding, map(part_name, range(10))).tolist() == []
-
-
-def test_part_names_are_listed_afresh(tmp_path: Path) -> None:
-    filesystem = LocalFileSystem()
-    assert part_names(filesystem, str(tmp_path / "parts")) == []
-    (tmp_path / "parts").mkdir()
-    for shard in (2, 1):
-        (tmp_path / "parts" / part_name(shard)).touch()
-        assert part_name(shard) in part_names(filesystem, str(tmp_path / "parts"))

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
-from fakescan.run.schema import RESULT_SCHEMA, Counts
+from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError

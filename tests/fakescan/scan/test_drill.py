@@ -16,7 +16,7 @@ from fakescan.sources.manifest import ManifestReader
 from fakevlm.errors import ErrorCode
 from tests.conftest import Bucket, new_bucket
 from tests.drill_images import MAX_BYTES, MAX_PIXELS, POISON_RGB, DrillImage, Fate, drill_images
-from tests.scan_process import ScanProcess, fakescan, part_names, read_rows, running
+from tests.scan_process import ScanProcess, fakescan, read_rows, running
 from tests.storage_server import SeaweedServer
 from tests.web_server import Answer, WebServer
 
@@ -209,7 +209,7 @@ def test_the_driver_is_killed_and_the_scan_started_again(drill: Drill, undisturb
         scan.wait_for_parts(drill.run(name), moment)
         scan.kill()
         scan.wait_until_no_worker_is_left()
-    done = len(part_names(drill.run(name)))
+    done = len(drill.run(name).part_names())
     again = fakescan(*drill.command(name, FAKE), environment=drill.environment)
     scanned = int(again.out.partition("scanned now: ")[2].split()[0].replace(",", ""))
     assert scanned <= 2000 - SHARD_ROWS * done, "what stood was not scanned again"

@@ -20,7 +20,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from fakevlm.forge import family_of
 from tests.drill_images import POISON_RGB
-from tests.scan_process import part_names, read_rows
+from tests.scan_process import read_rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
@@ -101,7 +101,7 @@ def test_a_scan_from_the_command_to_its_results(fakescan: Command, images: Path,
         assert row["verdict"] == ("fake" if row["score"] >= 0.5 else "real")
         assert (row["explanation"] is not None) == (row["verdict"] == "fake")
         assert row["off_script"] == pytest.approx(0.0, abs=1e-6)
-    assert part_names(run) == [f"part-{shard:08}.parquet" for shard in range(4)]
+    assert run.part_names() == [f"part-{shard:08}.parquet" for shard in range(4)]
     fakes = sum(row["verdict"] == "fake" for row in rows)
     lines = ended.out.splitlines()
     assert lines[0].startswith(f"results: {run.url}/parts/*.parquet")
@@ -139,11 +139,11 @@ def test_a_changed_setting_is_refused_and_changes_nothing(fakescan: Command, ima
     fakescan("scan", images, "-o", run.url)
     before = read_rows(run)
     for flags, words in (
-        (["--explain", "none"], "ask.explain was fakes, now none"),
-        (["--threshold", "0.9"], "ask.calibration.threshold was 0.5, now 0.9"),
+        (["--explain", "none"], "explain was fakes, now none"),
+        (["--threshold", "0.9"], "calibration.threshold was 0.5, now 0.9"),
         (["--engine", "vllm"], "engine was fake, now vllm"),
         (["--shard-rows", "9"], "shard_rows was 16, now 9"),
-        (["--limit", "5"], "selection.limit was not set, now 5"),
+        (["--limit", "5"], "limit was not set, now 5"),
     ):
         ended = fakescan("scan", images, "-o", run.url, *flags, status=2)
         assert words in error_line(ended)

@@ -16,7 +16,7 @@ import pytest
 from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from tests.conftest import Bucket, new_bucket
-from tests.scan_process import ScanProcess, fakescan, part_names, read_rows, running
+from tests.scan_process import ScanProcess, fakescan, read_rows, running
 from tests.storage_server import SeaweedServer
 from tests.web_server import Answer, WebServer
 
@@ -84,7 +84,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(
         assert scan.end(60) == 130
     assert error_of(scan) == ("fakescan: error: interrupted; what is done stays: run the same command again to resume")
     assert not run.fs.exists(f"{run.path}/lease.json")
-    done = len(part_names(run))
+    done = len(run.part_names())
     assert 2 <= done < 8
     again = fakescan(*command(tmp_path, tiny_model, **settings))
     assert "rows: 30 of 30" in again.out
@@ -103,7 +103,7 @@ def test_sigterm_and_kill_on_a_lasting_cluster(
         assert scan.end(60) == 130
     assert "interrupted" in error_of(scan)
     assert not run.fs.exists(f"{run.path}/lease.json")
-    stopped = len(part_names(run))
+    stopped = len(run.part_names())
     assert stopped < 8
     with running(*slow) as scan:
         scan.wait_for_parts(run, stopped + 1)
@@ -252,7 +252,7 @@ def test_a_full_disk_stops_the_scan_and_room_lets_it_go_on(
     full = fakescan(*arguments, status=1)
     assert "No space left on device" in error_of(full)
     folder = RunFolder(str(small_disk / "run"), Store())
-    done = {name: folder.fs.cat_file(f"{folder.parts}/{name}") for name in part_names(folder) if name[0] != "."}
+    done = {name: folder.fs.cat_file(f"{folder.parts}/{name}") for name in folder.part_names() if name[0] != "."}
     assert 0 < len(done) < 30
     subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)
     fakescan(*arguments)

@@ -15,10 +15,10 @@ from fakescan.engine.config import SimulatedConfig
 from fakescan.engine.contract import Judgement
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.simulated import pretend
-from fakescan.run.schema import JUDGED_SCHEMA, decoded_schema
 from fakescan.scan.judge import POISON, Judge, JudgeSettings, _ExclusiveLock
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.poison import SHARD_DEATHS, SPLIT
+from fakescan.scan.tables import JUDGED_SCHEMA, decoded_schema
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError

@@ -8,17 +8,19 @@ import pytest
 
 from fakescan.engine.config import SimulatedConfig, VllmConfig
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.run.parts import Sharding
-from fakescan.run.schema import PartSummary
+from fakescan.run.folder import RunFolder
+from fakescan.run.run_file import new_run
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import Pipeline
-from fakescan.scan.stages import Decode, Fetch, RunPlace, Write
+from fakescan.scan.stages import Decode, Fetch, Write
+from fakescan.scan.tables import PartSummary
 from fakescan.settings.replicas import Replicas
 from fakescan.sources.manifest import write_manifest
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tests.fakescan.run.conftest import identity
 
 SHARD_ROWS = 4
 
@@ -36,9 +38,12 @@ def pipeline(
     shard_rows: int = SHARD_ROWS,
     gpus: float = 0.0,
 ) -> Pipeline:
-    place = RunPlace("pipeline-test", str(folder), Store(), Sharding(30, shard_rows))
+    started = (
+        RunFolder(str(folder), Store()),
+        new_run(identity(), "m", None, fingerprint="f", rows=30, population=30, shard_rows=shard_rows),
+    )
     return Pipeline(
-        fetch=Fetch(place, Store(), 2**20, 4, 10.0, False),
+        fetch=Fetch(*started, Store(), 2**20, 4, 10.0, False),
         decode=Decode(checkpoint.image, 10**7),
         judge=JudgeSettings(
             engine=engine,
@@ -51,7 +56,7 @@ def pipeline(
             run_id="pipeline-test",
             shard_rows=shard_rows,
         ),
-        write=Write(place),
+        write=Write(*started),
         replicas=Replicas(),
         gpus_per_replica=gpus,
         shard_rows=shard_rows,
@@ -68,7 +73,7 @@ def test_the_executed_plan_keeps_the_stages_apart(
     stages = pipeline(tmp_path, checkpoint, SimulatedConfig())
     dataset = stages.dataset(np.array([0, 3, 7]), remote_ledger())
     summaries = [PartSummary.from_row(row) for row in dataset.iter_rows()]
-    assert sorted((part.shard, part.rows) for part in summaries) == [(0, 4), (3, 4), (7, 2)]
+    assert sorted((part.shard, part.counts.rows) for part in summaries) == [(0, 4), (3, 4), (7, 2)]
     executed = [
         line.split(":")[0].split(" ", 2)[2].strip()
         for line in dataset.stats().splitlines()

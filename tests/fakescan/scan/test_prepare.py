@@ -8,9 +8,9 @@ import pytest
 
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import model_name
-from fakescan.run.folder import Identity, RunFolder
+from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.prepare import check, start_run
+from fakescan.scan.prepare import check, identity_of, start_run
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
@@ -124,7 +124,7 @@ def test_every_result_says_when_its_verdict_means_nothing(checkpoint: Checkpoint
 def begin(images: Path, output: Path, checkpoint: Checkpoint, **settings: Any) -> tuple[RunFolder, Any]:
     wanted = config(source=str(images), output=str(output), **settings)
     folder = RunFolder(str(output), Store())
-    identity = Identity.of(wanted, checkpoint, judging_options(wanted, checkpoint))
+    identity = identity_of(wanted, checkpoint, judging_options(wanted, checkpoint))
     return folder, start_run(wanted, folder, identity, checkpoint)
 
 

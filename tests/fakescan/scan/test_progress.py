@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from fakescan.run.schema import PartSummary
+from fakescan.run.counts import Counts
 from fakescan.scan.progress import Display, Pace
+from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
 
 pytestmark = pytest.mark.unit
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.unit
 
 def part(rows: int, at: float, **errors: int) -> PartSummary:
     good = rows - sum(errors.values())
-    return PartSummary(0, rows, real=good // 2, fake=good - good // 2, errors=errors, written_at=at)
+    return PartSummary(0, Counts(rows, good // 2, good - good // 2, errors=errors), written_at=at)
 
 
 def test_the_pace_is_that_of_the_last_minute() -> None:
@@ -69,7 +70,8 @@ def test_lines_without_a_terminal() -> None:
 def test_a_long_line_is_not_broken() -> None:
     stream = io.StringIO()
     with Display(10, 0, stream) as display:
-        display.add(PartSummary(0, 10, errors={f"code_number_{number}": 1 for number in range(10)}, written_at=1.0))
+        errors = {f"code_number_{number}": 1 for number in range(10)}
+        display.add(PartSummary(0, Counts(10, errors=errors), written_at=1.0))
     assert all(line.startswith(("0/10", "10/10")) for line in stream.getvalue().splitlines())
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fakescan.run.folder import RunFolder, new_run
+from fakescan.run.folder import RunFolder
+from fakescan.run.run_file import new_run
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.selection import write_run_manifest
 from fakescan.sources.manifest import ManifestInfo, ManifestReader

@@ -1,13 +1,13 @@
 """Stages: a shard's number becomes its part, and a failure becomes a row; without Ray, called as Ray calls them."""
 
 import hashlib
-import io
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fakescan.run.parts import Sharding
-from fakescan.run.schema import COUNTS_KEY, FETCHED_SCHEMA, JUDGED_SCHEMA, Counts, PartSummary, decoded_schema
-from fakescan.scan.stages import Decode, Fetch, RunPlace, Write, part_bytes
+from fakescan.run.counts import COUNTS_KEY, Counts
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_bytes
+from fakescan.run.run_file import RunFile, new_run
+from fakescan.scan.stages import Decode, Fetch, Write
+from fakescan.scan.tables import FETCHED_SCHEMA, JUDGED_SCHEMA, PartSummary, decoded_schema
 from fakescan.sources.manifest import write_manifest
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
 from fakevlm.preprocess import ImageSpec, decode
+from tests.fakescan.run.conftest import identity
 
 pytestmark = pytest.mark.unit
 
@@ -42,17 +46,28 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+class Started(NamedTuple):
+    """A run with nothing done yet."""
+
+    folder: RunFolder
+    run: RunFile
+
+
 @pytest.fixture
-def place(images: Path, tmp_path: Path) -> RunPlace:
-    """A run over the ten files, with nothing done yet."""
-    run = tmp_path / "run"
-    filesystem, path = Store().filesystem(str(run / "manifest"))
-    write_manifest(open_source(str(images), Store()), filesystem, path)
-    return RunPlace(hashlib.md5(str(run).encode()).hexdigest(), str(run), Store(), Sharding(ROWS, SHARD_ROWS))
+def started(images: Path, tmp_path: Path) -> Started:
+    """A run over the ten files."""
+    return start(tmp_path / "run", open_source(str(images), Store()), ROWS)
 
 
-def fetch(place: RunPlace, shard: int, **settings: Any) -> pa.Table:
-    stage = Fetch(place, Store(), max_bytes=2**20, concurrency=2, timeout_s=5.0, retry_errors=False)
+def start(folder: Path, tables: Iterable[pa.Table], rows: int) -> Started:
+    filesystem, path = Store().filesystem(str(folder / "manifest"))
+    write_manifest(tables, filesystem, path)
+    run = new_run(identity(), "m", None, fingerprint="f", rows=rows, population=rows, shard_rows=SHARD_ROWS)
+    return Started(RunFolder(str(folder), Store()), run)
+
+
+def fetch(started: Started, shard: int, **settings: Any) -> pa.Table:
+    stage = Fetch(*started, Store(), max_bytes=2**20, concurrency=2, timeout_s=5.0, retry_errors=False)
     return replace(stage, **settings)(pa.table({"shard": [shard]}))
 
 
@@ -67,20 +82,20 @@ def judged(decoded: pa.Table, score: float = 0.75) -> pa.Table:
     return pa.Table.from_pylist(rows, JUDGED_SCHEMA)
 
 
-def scan(place: RunPlace, shard: int, *, score: float = 0.75, **settings: Any) -> PartSummary:
-    table = Decode(SPEC, 10**6)(fetch(place, shard, **settings))
-    (row,) = Write(place)(judged(table, score)).to_pylist()
+def scan(started: Started, shard: int, *, score: float = 0.75, **settings: Any) -> PartSummary:
+    table = Decode(SPEC, 10**6)(fetch(started, shard, **settings))
+    (row,) = Write(*started)(judged(table, score)).to_pylist()
     return PartSummary.from_row(row)
 
 
-def part(place: RunPlace, shard: int) -> pa.Table:
-    table = place.read_part(shard)
+def part(started: Started, shard: int) -> pa.Table:
+    table = started.folder.read_part(shard)
     assert table is not None
     return table
 
 
-def test_fetch_gives_the_bytes_or_the_reason(place: RunPlace, images: Path) -> None:
-    table = fetch(place, 1)
+def test_fetch_gives_the_bytes_or_the_reason(started: Started, images: Path) -> None:
+    table = fetch(started, 1)
     assert table.schema.equals(FETCHED_SCHEMA)
     assert table["row_id"].to_pylist() == [4, 5, 6, 7]
     assert table["error_code"].to_pylist() == ["empty", None, None, None]
@@ -91,22 +106,19 @@ def test_fetch_gives_the_bytes_or_the_reason(place: RunPlace, images: Path) -> N
     assert len(table["fetch_cpu_s"].unique()) == 1
 
 
-def test_fetch_of_the_short_last_shard(place: RunPlace) -> None:
-    assert fetch(place, 2)["row_id"].to_pylist() == [8, 9]
+def test_fetch_of_the_short_last_shard(started: Started) -> None:
+    assert fetch(started, 2)["row_id"].to_pylist() == [8, 9]
 
 
 def test_fetch_shows_no_signature(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    filesystem, path = Store().filesystem(str(run / "manifest"))
-    write_manifest([pa.table({"uri": ["http://127.0.0.1:9/a.png?X-Amz-Signature=hidden"]})], filesystem, path)
-    table = fetch(RunPlace("signed", str(run), Store(), Sharding(1, 1)), 0)
+    table = fetch(start(tmp_path, [pa.table({"uri": ["http://127.0.0.1:9/a.png?X-Amz-Signature=hidden"]})], 1), 0)
     assert table["uri"].to_pylist() == ["http://127.0.0.1:9/a.png"]
     assert "hidden" not in str(table["error_message"].to_pylist())
     assert table["error_code"].to_pylist() == ["fetch_failed"]
 
 
-def test_decode_gives_pixels_and_facts_or_the_reason(place: RunPlace, images: Path) -> None:
-    table = Decode(SPEC, 10**6)(fetch(place, 1))
+def test_decode_gives_pixels_and_facts_or_the_reason(started: Started, images: Path) -> None:
+    table = Decode(SPEC, 10**6)(fetch(started, 1))
     assert table.schema.equals(decoded_schema(28, 28))
     assert table["error_code"].to_pylist() == ["empty", None, "not_an_image", None]
     assert table["width"].to_pylist() == [None, 35, None, 37]
@@ -122,26 +134,26 @@ def test_decode_gives_pixels_and_facts_or_the_reason(place: RunPlace, images: Pa
     assert not pixels[2].any()
 
 
-def test_decode_of_a_shard_without_one_image(place: RunPlace, images: Path) -> None:
+def test_decode_of_a_shard_without_one_image(started: Started, images: Path) -> None:
     shutil.rmtree(images)
-    table = Decode(SPEC, 10**6)(fetch(place, 0))
+    table = Decode(SPEC, 10**6)(fetch(started, 0))
     assert table["error_code"].to_pylist() == ["not_found"] * 4
     assert table.schema.equals(decoded_schema(28, 28))
 
 
-def test_decode_keeps_to_the_pixel_limit(place: RunPlace) -> None:
-    table = Decode(SPEC, 32 * 40)(fetch(place, 0))
+def test_decode_keeps_to_the_pixel_limit(started: Started) -> None:
+    table = Decode(SPEC, 32 * 40)(fetch(started, 0))
     assert table["error_code"].to_pylist() == [None, None, None, "too_many_pixels"]
 
 
-def test_write_puts_the_part_and_says_what_is_in_it(place: RunPlace) -> None:
-    summary = scan(place, 1)
-    assert (summary.shard, summary.rows, summary.fake, summary.errors) == (1, 4, 2, {"empty": 1, "not_an_image": 1})
+def test_write_puts_the_part_and_says_what_is_in_it(started: Started) -> None:
+    summary = scan(started, 1)
+    assert (summary.shard, summary.counts) == (1, Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1}))
     assert summary.examples.keys() == {"empty", "not_an_image"}
     assert summary.engine == {"id": "e"}
-    filesystem, path = place.part(1)
+    filesystem, path = started.folder.fs, started.folder.part(1)
     assert summary.part_bytes == filesystem.size(path)
-    table = part(place, 1)
+    table = part(started, 1)
     assert table["row_id"].to_pylist() == [4, 5, 6, 7]
     assert table["verdict"].to_pylist() == [None, "fake", None, "fake"]
     footer = pq.read_metadata(path).metadata
@@ -150,49 +162,48 @@ def test_write_puts_the_part_and_says_what_is_in_it(place: RunPlace) -> None:
     assert Counts.from_json(footer[COUNTS_KEY.encode()]) == Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
 
 
-def test_writing_a_part_again_replaces_it(place: RunPlace) -> None:
-    scan(place, 1)
-    scan(place, 1, score=0.25)
-    assert part(place, 1)["score"].to_pylist() == [None, 0.25, None, 0.25]
-    assert [path.name for path in Path(place.url, "parts").iterdir()] == ["part-00000001.parquet"]
+def test_writing_a_part_again_replaces_it(started: Started) -> None:
+    scan(started, 1)
+    scan(started, 1, score=0.25)
+    assert part(started, 1)["score"].to_pylist() == [None, 0.25, None, 0.25]
+    assert [path.name for path in Path(started.folder.parts).iterdir()] == ["part-00000001.parquet"]
 
 
-def test_a_retry_scans_errors_only_and_keeps_the_other_rows(place: RunPlace, images: Path) -> None:
-    scan(place, 1)
-    before = part(place, 1).to_pylist()
+def test_a_retry_scans_errors_only_and_keeps_the_other_rows(started: Started, images: Path) -> None:
+    scan(started, 1)
+    before = part(started, 1).to_pylist()
     Image.new("RGB", (50, 60)).save(images / "06.png")
     # The manifest knows the old version; a text that became an image has changed, so only row 6 gets another code.
-    summary = scan(place, 1, score=0.25, retry_errors=True)
-    assert (summary.rows, summary.errors) == (2, {"changed": 1, "empty": 1})
-    after = part(place, 1).to_pylist()
+    summary = scan(started, 1, score=0.25, retry_errors=True)
+    assert summary.counts == Counts(2, errors={"changed": 1, "empty": 1})
+    after = part(started, 1).to_pylist()
     assert [after[index] for index in (1, 3)] == [before[index] for index in (1, 3)]
     assert [row["error_code"] for row in after] == ["empty", None, "changed", None]
 
 
-def test_a_retry_of_a_part_that_was_mended_meanwhile_writes_nothing(place: RunPlace) -> None:
-    scan(place, 0)
-    _, path = place.part(0)
-    before = Path(path).read_bytes()
-    summary = scan(place, 0, retry_errors=True)
-    assert (summary.shard, summary.rows) == (-1, 0)
-    assert Path(path).read_bytes() == before
+def test_a_retry_of_a_part_that_was_resolved_meanwhile_writes_nothing(started: Started) -> None:
+    scan(started, 0)
+    before = Path(started.folder.part(0)).read_bytes()
+    summary = scan(started, 0, retry_errors=True)
+    assert (summary.shard, summary.counts.rows) == (-1, 0)
+    assert Path(started.folder.part(0)).read_bytes() == before
 
 
-def test_a_retry_of_a_part_that_is_not_there_scans_the_shard(place: RunPlace) -> None:
-    assert scan(place, 1, retry_errors=True).rows == 4
+def test_a_retry_of_a_part_that_is_not_there_scans_the_shard(started: Started) -> None:
+    assert scan(started, 1, retry_errors=True).counts.rows == 4
 
 
-def test_a_shard_that_is_not_whole_is_never_written(place: RunPlace) -> None:
-    results = judged(Decode(SPEC, 10**6)(fetch(place, 0)))
+def test_a_shard_that_is_not_whole_is_never_written(started: Started) -> None:
+    results = judged(Decode(SPEC, 10**6)(fetch(started, 0)))
     for wrong in (results.slice(1), pa.concat_tables([results, results.slice(0, 1)])):
         with pytest.raises(AssertionError, match="shard 0 has wrong rows"):
-            part_bytes(wrong.select(part_columns()), place.sharding, 0)
+            part_bytes(wrong.select(part_columns()), started.run.sharding, 0)
 
 
-def test_rows_in_any_order_make_the_same_part(place: RunPlace) -> None:
-    results = judged(Decode(SPEC, 10**6)(fetch(place, 0))).select(part_columns())
+def test_rows_in_any_order_make_the_same_part(started: Started) -> None:
+    results = judged(Decode(SPEC, 10**6)(fetch(started, 0))).select(part_columns())
     shuffled = results.take([2, 0, 3, 1])
-    assert part_bytes(shuffled, place.sharding, 0) == part_bytes(results, place.sharding, 0)
+    assert part_bytes(shuffled, started.run.sharding, 0) == part_bytes(results, started.run.sharding, 0)
 
 
 def part_columns() -> list[str]:
@@ -201,17 +212,16 @@ def part_columns() -> list[str]:
     return list(RESULT_SCHEMA.names)
 
 
-def test_stages_travel_to_workers_with_their_secrets_and_show_none(place: RunPlace) -> None:
+def test_stages_travel_to_workers_with_their_secrets_and_show_none(started: Started) -> None:
     import pickle
 
     store = Store.model_validate({"options": {"secret": "hidden"}})
-    stage = Fetch(replace(place, store=store), store, 2**20, 2, 5.0, False)
+    stage = Fetch(replace(started.folder, store=store), started.run, store, 2**20, 2, 5.0, False)
     assert pickle.loads(pickle.dumps(stage)) == stage
     assert "hidden" not in repr(stage)
 
 
-def test_a_part_is_read_back_as_it_was_written(place: RunPlace) -> None:
-    scan(place, 2)
-    filesystem, path = place.part(2)
-    assert pq.read_table(io.BytesIO(filesystem.cat_file(path))).equals(part(place, 2))
-    assert place.read_part(0) is None
+def test_a_part_is_read_back_as_it_was_written(started: Started) -> None:
+    scan(started, 2)
+    assert pq.read_table(started.folder.part(2)).equals(part(started, 2))
+    assert started.folder.read_part(0) is None

@@ -1,0 +1,60 @@
+"""Rows by what became of them, of a part or of a whole run."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+import pyarrow as pa
+
+COUNTS_KEY = b"fakescan.counts"
+"""Key in a part's Parquet metadata under which its `Counts` are, as JSON: counting a run reads footers only."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Rows by verdict, and by error code."""
+
+    rows: int = 0
+    real: int = 0
+    fake: int = 0
+    uncertain: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, results: pa.Table) -> Self:
+        """Counts of result rows."""
+        verdicts = Counter(results["verdict"].to_pylist())
+        errors = Counter(results["error_code"].to_pylist())
+        del errors[None]
+        return cls(results.num_rows, verdicts["real"], verdicts["fake"], verdicts["uncertain"], dict(errors))
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Self:
+        """The inverse of `to_json`."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """The counts as a part's footer has them."""
+        return json.dumps(asdict(self))
+
+    @property
+    def failed(self) -> int:
+        """Rows that ended in an error."""
+        return sum(self.errors.values())
+
+    def add(self, other: "Counts") -> None:
+        """Count the rows of another part in."""
+        self.rows += other.rows
+        self.real += other.real
+        self.fake += other.fake
+        self.uncertain += other.uncertain
+        for code, count in other.errors.items():
+            self.errors[code] = self.errors.get(code, 0) + count
+
+    def most_common(self) -> list[tuple[str, int]]:
+        """Error codes and their rows, most first."""
+        return sorted(self.errors.items(), key=lambda item: (-item[1], item[0]))
+
+    def __str__(self) -> str:
+        return f"real {self.real:,}   fake {self.fake:,}   uncertain {self.uncertain:,}   errors {self.failed:,}"

@@ -1,0 +1,50 @@
+"""What a run is: everything that its rows depend on. A run is resumed only as what it is."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from fakescan.engine.judging_options import JudgingOptions
+from fakevlm.preprocess import ImageSpec
+from fakevlm.prompt import PromptSpec
+
+
+class Selection(BaseModel):
+    """Which images of the source the run covers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    """The source, without secrets."""
+    globs: tuple[str, ...] = ()
+    extensions: tuple[str, ...] | None = None
+    limit: int | None = None
+    sample: int | None = None
+    new_since: str | None = None
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether the run covers only a part of its source."""
+        return self.limit is not None or self.sample is not None
+
+
+class Identity(BaseModel):
+    """Everything that the rows of a run depend on. Two scans with the same identity may share one run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    selection: Selection
+    engine: Literal["vllm", "fake"]
+    dtype: str | None
+    weights_sha256: str
+    trained: bool
+    prompt: PromptSpec
+    image: ImageSpec
+    ask: JudgingOptions
+    """Called so in every run.json."""
+    max_bytes: int
+    max_pixels: int
+    conditions: tuple[str, ...] = ("none",)
+    """Distortions under which every image is judged, one after the other."""
+    listed_sha256: str | None = None
+    """Hash of the URIs, where the scan's caller named the images."""

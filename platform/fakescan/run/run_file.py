@@ -1,0 +1,79 @@
+"""run.json: what a run is, written once when its manifest is complete."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+import fakevlm
+from fakescan.run.identity import Identity
+from fakescan.run.parts import Sharding
+from fakescan.run.schema import SCHEMA_VERSION
+from fakescan.storage.bound_settings import changes, refuse_changes
+
+
+class RunFile(BaseModel):
+    """The contents of run.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: str = SCHEMA_VERSION
+    run_id: str
+    created_at: datetime
+    fakescan_version: str
+    model: str
+    """What the result rows call the model."""
+    warning: str | None
+    """Set when the verdicts mean nothing: an untrained model or the simulated engine."""
+    identity: Identity
+    manifest_fingerprint: str
+    rows: int
+    """Rows of the run's manifest."""
+    population: int
+    """Images of the source; more than `rows` in a dry run."""
+    shard_rows: int
+    """Rows per part; never changes for a run."""
+
+    @property
+    def sharding(self) -> Sharding:
+        """How the run's rows are cut into parts."""
+        return Sharding(self.rows, self.shard_rows)
+
+
+def new_run(
+    identity: Identity,
+    model: str,
+    warning: str | None,
+    *,
+    fingerprint: str,
+    rows: int,
+    population: int,
+    shard_rows: int,
+) -> RunFile:
+    """A new run's file."""
+    return RunFile(
+        run_id=uuid.uuid4().hex,
+        created_at=datetime.now(UTC),
+        fakescan_version=fakevlm.__version__,
+        model=model,
+        warning=warning,
+        identity=identity,
+        manifest_fingerprint=fingerprint,
+        rows=rows,
+        population=population,
+        shard_rows=shard_rows,
+    )
+
+
+def refuse_change(url: str, run: RunFile, wanted: Identity, shard_rows: int | None) -> None:
+    """Raise UserError unless the run was made with exactly the wanted settings."""
+    before = {**_settings(run.identity), "shard_rows": run.shard_rows}
+    now = {**_settings(wanted), "shard_rows": shard_rows or run.shard_rows}
+    refuse_changes("output", url, changes(before, now), "--output")
+
+
+def _settings(identity: Identity) -> dict[str, Any]:
+    """The identity by the names that a user has for its settings, which know no `ask.` and no `selection.`."""
+    settings = identity.model_dump(mode="json")
+    return {**settings.pop("ask"), **settings.pop("selection"), **settings}

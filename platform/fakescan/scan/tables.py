@@ -1,0 +1,92 @@
+"""The tables that travel between the stages of a scan: one schema each."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fakescan.run.counts import Counts
+from fakescan.run.schema import RESULT_SCHEMA
+
+FETCHED_SCHEMA = pa.schema(
+    [
+        ("row_id", pa.int64()),
+        ("uri", pa.string()),
+        ("data", pa.large_binary()),
+        ("sha256", pa.string()),
+        ("num_bytes", pa.int64()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("fetch_cpu_s", pa.float64()),
+    ]
+)
+"""What fetch hands to decode: `data` is the file's bytes, null on error; `fetch_cpu_s` the shard's CPU seconds."""
+
+_JUDGEABLE = [
+    pa.field("row_id", pa.int64()),
+    pa.field("uri", pa.string()),
+    pa.field("sha256", pa.string()),
+    pa.field("num_bytes", pa.int64()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("format", pa.string()),
+    pa.field("error_code", pa.string()),
+    pa.field("error_message", pa.string()),
+    pa.field("fetch_cpu_s", pa.float64()),
+    pa.field("decode_cpu_s", pa.float64()),
+]
+
+
+def decoded_schema(height: int, width: int) -> pa.Schema:
+    """What decode hands to judge: the image's facts and its pixels, uint8 [height, width, 3], zero on error."""
+    return pa.schema([*_JUDGEABLE, pa.field("pixels", pa.fixed_shape_tensor(pa.uint8(), [height, width, 3]))])
+
+
+JUDGED_SCHEMA = pa.schema(
+    [*RESULT_SCHEMA, ("fetch_cpu_s", pa.float64()), ("decode_cpu_s", pa.float64()), ("engine", pa.string())]
+)
+"""What judge hands to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON."""
+
+
+@dataclass(slots=True)
+class PartSummary:
+    """What the driver learns of one written part; all it ever holds of the shard's rows."""
+
+    shard: int
+    counts: Counts = field(default_factory=Counts)
+    """Rows that were done now, which for a retry are not all of the part's."""
+    examples: dict[str, str] = field(default_factory=dict)
+    """For each error code in `counts`, one row: its URI and message."""
+    image_bytes: int = 0
+    """Bytes of the images fetched."""
+    part_bytes: int = 0
+    fetch_cpu_s: float = 0.0
+    decode_cpu_s: float = 0.0
+    write_cpu_s: float = 0.0
+    written_at: float = 0.0
+    """Unix time of the PUT, in seconds."""
+    engine: dict[str, Any] = field(default_factory=dict)
+    """Counters of the engine that judged the shard, when it had done so: see `EngineStats`, and its id."""
+
+    def to_table(self) -> pa.Table:
+        """One row; counters travel as JSON."""
+        values = asdict(self)
+        return pa.table({name: [json.dumps(v) if isinstance(v, dict) else v] for name, v in values.items()})
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "PartSummary":
+        """The inverse of `to_table`, from one row as a dictionary."""
+        values = {f.name: row[f.name] for f in fields(cls)}
+        decoded = {name: json.loads(row[name]) for name in ("examples", "engine")}
+        return cls(**{**values, **decoded, "counts": Counts.from_json(row["counts"])})
+
+
+def examples(results: pa.Table) -> dict[str, str]:
+    """For each error code among the rows, the URI and message of its first row."""
+    found: dict[str, str] = {}
+    failed = results.filter(pc.is_valid(results["error_code"]))
+    for row in failed.select(["uri", "error_code", "error_message"]).to_pylist():
+        found.setdefault(row["error_code"], f"{row['uri']}: {row['error_message']}")
+    return found
