@@ -160,7 +160,7 @@ def _run_folder() -> dict[str, Any]:
         "parts": [f"parts/{part_name(7)}"],
         "results": [f"{field.name}: {field.type}{'' if field.nullable else ', never null'}" for field in RESULT_SCHEMA],
         "metadata of a part": {key.decode(): value.decode() for key, value in RESULT_SCHEMA.metadata.items()},
-        "counts of a part": {COUNTS_KEY: json.loads(Counts().to_json())},
+        "counts of a part": {COUNTS_KEY.decode(): json.loads(Counts().to_json())},
         "manifest": [f"{field.name}: {field.type}" for field in MANIFEST_SCHEMA],
         "manifest.json": _keys(ManifestInfo),
         "run.json": _keys(RunFile),

@@ -21,7 +21,7 @@ _LOCAL_CLUSTER = {
     # and a worker that comes back costs a second of CPU time for its imports.
     "num_workers_soft_limit": 64,
     "idle_worker_killing_time_threshold_ms": 600_000,
-    # Ray gives every worker the niceness 15, which leaves no room to let some go first.
+    # Ray gives every worker the niceness 15, which leaves no room to give some priority.
     "worker_niceness": 0,
 }
 """Settings of Ray for a cluster of this process's own."""

@@ -100,7 +100,7 @@ def stats(location: str, split: str | None, record_format: str, **flags: Any) ->
 def split_command(
     location: str, split: str | None, record_format: str, shares: str, seed: int, output: str, **flags: Any
 ) -> None:
-    """Divide DATA into FOLDER/data_json/NAME.json so that no photograph or video stands in two of them.
+    """Divide DATA into FOLDER/data_json/NAME.json so that no photograph or video is in two of them.
 
     Images stay where they are; FOLDER must be in the same store as DATA.
     """

@@ -1,4 +1,4 @@
-"""What a person sees of `fakescan data`: problems by kind, and tables."""
+"""Prints the results of `fakescan data`: problems by kind, and tables."""
 
 import json
 from collections import defaultdict

@@ -110,7 +110,7 @@ def calibrate_config(flags: dict[str, Any]) -> "CalibrateConfig":
 
 
 def _derived(flags: dict[str, Any]) -> dict[str, Any]:
-    """What --robustness and --no-explain mean as settings."""
+    """The settings that --robustness and --no-explain stand for."""
     from fakevlm.errors import UserError
     from fakevlm.metrics.distortion import parse_conditions
 

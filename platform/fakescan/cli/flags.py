@@ -106,7 +106,7 @@ def split_extensions(text: str | None) -> tuple[str, ...] | None:
 
 
 def store_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
-    """What the flags `--NAME-…` say, by the names that `Store` has for it."""
+    """The settings of a `Store` that the flags `--NAME-…` give."""
     found = {field: flags.get(f"{name}_{flag}") for flag, field in _STORE_FIELDS.items()}
     settings: dict[str, Any] = {field: value for field, value in found.items() if value}
     options = {}

@@ -9,6 +9,7 @@ from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
     from fakescan.train.config import TrainConfig
+    from fakescan.train.driver import TrainOutcome
 
 
 @click.command()
@@ -58,18 +59,18 @@ def _put(settings: dict[str, Any], path: list[str], value: Any, change: str) -> 
     place[path[-1]] = value
 
 
-def _report(done: Any) -> None:
+def _report(outcome: "TrainOutcome") -> None:
     from fakescan.train.folder import PLOT, TENSORBOARD
     from fakescan.train.metrics_actor import LOG
 
-    notes = done.notes
-    if not notes:
-        raise UserError(f"name: the run {done.url} has nothing left to do; use another name to train again")
-    losses = [note.loss for note in notes if note.loss is not None]
-    print(f"model: {done.model}")
-    print(f"log: {done.url}/{LOG}, {PLOT}, {TENSORBOARD}/")
-    print(f"steps: {notes[-1].step:,}   loss {losses[0]:.4f} at first, {losses[-1]:.4f} at the end")
-    last = next((note.metrics for note in reversed(notes) if note.metrics), None)
+    log = outcome.log
+    if not log:
+        raise UserError(f"name: the run {outcome.url} has nothing left to do; use another name to train again")
+    losses = [entry.loss for entry in log if entry.loss is not None]
+    print(f"model: {outcome.model}")
+    print(f"log: {outcome.url}/{LOG}, {PLOT}, {TENSORBOARD}/")
+    print(f"steps: {log[-1].step:,}   loss {losses[0]:.4f} at first, {losses[-1]:.4f} at the end")
+    last = next((entry.metrics for entry in reversed(log) if entry.metrics), None)
     if last is not None:
         words = [f"{name.removeprefix('eval_')} {value:.3f}" for name, value in last.items() if name != "eval_samples"]
         print(f"held out: {int(last['eval_samples']):,} samples   {'   '.join(words)}")

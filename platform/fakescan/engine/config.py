@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Device = Literal["cpu", "cuda"]
 
 _GPU_SEQS = 1024
-"""What vLLM runs at once on a large GPU, to size the work in flight before an engine has told."""
+"""Requests that vLLM runs at once on a large GPU, to size the work in flight before an engine has started."""
 
 
 class VllmConfig(BaseModel):
@@ -33,11 +33,11 @@ class VllmConfig(BaseModel):
 
     is_simulated: ClassVar[bool] = False
     package: ClassVar[str | None] = "vllm"
-    """What must be installed."""
+    """Package that must be installed."""
     reserved_cpus: ClassVar[float] = 0.5
-    """What Ray sets aside for an engine. On a CPU its threads use all that the feed leaves: see `small_machine`."""
+    """CPUs that Ray sets aside. On a CPU the engine's threads use all that the feed leaves: see `small_machine`."""
     default_gpus: ClassVar[float] = 1.0
-    """GPUs of an engine where the cluster has some and nobody says how many."""
+    """GPUs of an engine where the cluster has some and the settings name no number."""
 
     def computes_on(self, device: Device) -> bool:
         """Whether the engine is at work on the device itself."""

@@ -13,7 +13,7 @@ from fakescan.engine.judging_options import JudgingOptions
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the engine says of one image: two natural log-probabilities, or an error."""
+    """An engine's answer about one image: two natural log-probabilities, or an error."""
 
     logprob_fake: float = float("nan")
     logprob_real: float = float("nan")

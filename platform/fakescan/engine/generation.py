@@ -11,7 +11,7 @@ from fakevlm.verdict import Verdict, decide, score_tokens
 
 
 class Next(enum.Enum):
-    """What the engine loop does with a request after an output."""
+    """The engine loop's next step with a request, after an output."""
 
     MORE = "more"
     """Let it go on."""

@@ -1,4 +1,4 @@
-"""What an engine does with every image: the calibration, chosen and with the user's threshold, and the explanations."""
+"""Options with which an engine judges: the calibration, with the user's threshold, and which images are explained."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ Explain = Literal["fakes", "all", "none"]
 
 
 class JudgingOptions(BaseModel):
-    """What an engine does with every image."""
+    """Options with which an engine judges every image."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +42,7 @@ def chosen_calibration(checkpoint: Checkpoint, given: str | Calibration | None, 
 
 
 def _read_calibration(url: str, store: Store) -> Calibration:
-    """What `fakescan calibrate` wrote to a file or to an object."""
+    """The calibration that `fakescan calibrate` wrote to a file or to an object."""
     try:
         check_readable(url, store)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What scan, evaluate and serve are told alike: the checkpoint, how its logits become verdicts, and the engines."""
+"""Settings that scan, evaluate and serve share: the checkpoint, how its logits become verdicts, and the engines."""
 
 from typing import Annotated
 
@@ -42,7 +42,7 @@ class JudgingSettings(BaseModel):
         return self.engine.default_gpus if cluster_gpus else 0.0
 
     def options(self, checkpoint: Checkpoint, explain: Explain, store: Store) -> JudgingOptions:
-        """What an engine is told; `store` reads the calibration where it is a URL. Raises UserError."""
+        """The options for an engine; `store` reads the calibration where it is a URL. Raises UserError."""
         stored = chosen_calibration(checkpoint, self.calibration, store)
         calibration = with_threshold(stored, self.threshold)
         return JudgingOptions(explain=explain, calibration=calibration, max_new_tokens=self.max_new_tokens)

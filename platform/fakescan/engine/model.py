@@ -15,7 +15,7 @@ def open_model(model: str | None, store: Store) -> Checkpoint:
 
 
 def model_name(model: str | None, engine: EngineConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
-    """What results call the model, and a warning when its verdicts mean nothing or less than one would think."""
+    """Name of the model in results, and a warning when its verdicts mean nothing or less than one would think."""
     if engine.is_simulated:
         return "fake-engine", "the engine is simulated: these verdicts mean nothing"
     name = "builtin-small" if model is None else redact(model)

@@ -1,4 +1,4 @@
-"""What both vLLM engines share: the environment, the engine arguments, and requests made from ready pixels."""
+"""The parts that both vLLM engines share: environment, engine arguments, and requests made from ready pixels."""
 
 import itertools
 import os
@@ -105,7 +105,7 @@ class Requests:
                 f"model: the checkpoint's processor makes images of shape {tuple(rendered.shape)}, "
                 f"not (3, {height}, {width}); check its preprocessor_config.json"
             )
-        # A channel's value for byte b stands wherever the ramp holds b; its first 256 pixels hold each byte once.
+        # A channel's value for byte b is wherever the ramp holds b; its first 256 pixels hold each byte once.
         self._table = rendered.reshape(3, -1)[:, :256].contiguous()
         noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         expected = self._pixel_values(self._render(noise, checkpoint.prompt.text()))
@@ -116,7 +116,7 @@ class Requests:
             )
 
     def answer(self, options: JudgingOptions | None = None) -> Generation:
-        """The state of a new image, asked as here or as the engine was opened with."""
+        """The state of a new image, with these options or those that the engine was opened with."""
         checkpoint = self._checkpoint
         return Generation(
             options or self._options, checkpoint.prompt, checkpoint.fake_token_id, checkpoint.real_token_id

@@ -28,7 +28,7 @@ from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 _FOOTER_BYTES = 65536
-"""What is read at once from the end of a part: its footer, in one request."""
+"""Bytes read at once from the end of a part: its footer, in one request."""
 _READERS = 16
 
 

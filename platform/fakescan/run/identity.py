@@ -1,4 +1,4 @@
-"""What a run is: everything that its rows depend on. A run is resumed only as what it is."""
+"""The identity of a run: everything that its rows depend on. A run is resumed only with the same one."""
 
 from typing import Literal
 

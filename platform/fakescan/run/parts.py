@@ -14,7 +14,7 @@ from fakescan.run.schema import RESULT_SCHEMA
 
 DEFAULT_SHARD_ROWS = 256
 SHARD_BYTES = 64 * 2**20
-"""What a shard's files should hold at most, in bytes."""
+"""Bytes that a shard's files should hold at most."""
 _PART = re.compile(r"part-(\d{8})\.parquet")
 
 

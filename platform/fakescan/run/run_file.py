@@ -1,4 +1,4 @@
-"""run.json: what a run is, written once when its manifest is complete."""
+"""run.json: written once, when the manifest is complete."""
 
 import uuid
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ class RunFile(BaseModel):
     created_at: datetime
     fakescan_version: str
     model: str
-    """What the result rows call the model."""
+    """Name of the model in the result rows."""
     warning: str | None
     """Set when the verdicts mean nothing: an untrained model or the simulated engine."""
     identity: Identity

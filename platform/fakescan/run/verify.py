@@ -23,7 +23,7 @@ _READERS = 8
 
 @dataclass
 class Verification:
-    """What was found in a run folder."""
+    """Result of a check of a run folder."""
 
     counts: Counts = field(default_factory=Counts)
     problems: list[str] = field(default_factory=list)

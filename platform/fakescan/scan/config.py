@@ -1,4 +1,4 @@
-"""What a scan is told: the one model behind the command line, the YAML file and the job."""
+"""Settings of a scan: the one model behind the command line, the YAML file and the job."""
 
 from typing import Annotated, Self
 

@@ -246,7 +246,7 @@ _RAISED = re.compile(r"^\s*(?:[\w.]+\.)?(?P<kind>\w*(?:Error|Exception))(?:: (?P
 def _explain(error: Exception) -> Exception:
     """The user's mistake inside a remote failure, or what a stage raised first; the traceback goes to the log."""
     logger.info("the pipeline failed", exc_info=error)
-    # Ray hands on a remote exception as text: the traceback of the first one stands first.
+    # Ray hands on a remote exception as text: the traceback of the first one comes first.
     found = _RAISED.search(str(error))
     if found is None:
         return ScanFailedError(f"the scan stopped: {type(error).__name__} (--verbose shows the logs)")

@@ -34,7 +34,7 @@ POISON = Judgement(error="the engine's process died twice while it judged this i
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """What a judge needs to open its engine and to label its rows."""
+    """All that a judge needs to open its engine and to label its rows."""
 
     engine: EngineConfig
     device: Device
@@ -42,7 +42,7 @@ class JudgeSettings:
     """Location of the checkpoint, opened again (from the cache) on the node that judges; None is the built-in one."""
     model_store: Store
     model_name: str
-    """What the result rows call the model."""
+    """Name of the model in the result rows."""
     weights_sha256: str
     """The weights that the run was started with; another checkpoint on this node is refused."""
     options: JudgingOptions

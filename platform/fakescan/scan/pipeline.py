@@ -19,11 +19,11 @@ from fakescan.settings.replicas import Replicas
 FETCH_CPUS = 0.125
 WRITE_CPUS = 0.0625
 FEED_CPUS = 1.0
-"""What the feed needs at least, beside the engines."""
+"""CPUs that the feed needs at least, beside the engines."""
 
 
 def decode_cpus(cpus: float) -> float:
-    """What Ray sets aside for one decoder: a core, and on a small machine so much that two fit beside an engine.
+    """CPUs that Ray sets aside for one decoder: one, and on a small machine so much that two fit beside an engine.
 
     It differs from the engines' share on purpose: Ray Data fuses neighbours with the same resources, and decode must
     not run inside the judge.

@@ -18,7 +18,7 @@ class _Case:
     holder: str | None = None
     """The engine that is judging the shard."""
     span: Span | None = None
-    """What it is judging alone."""
+    """The span that it is judging alone."""
     deaths: int = 0
     alone: dict[Span, int] = field(default_factory=dict)
     """Deaths by span judged alone."""

@@ -1,4 +1,4 @@
-"""What a person sees of a running scan."""
+"""Shows the progress of a running scan."""
 
 import time
 from collections import deque

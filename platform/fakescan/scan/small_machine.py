@@ -1,4 +1,4 @@
-"""What exists only because an engine and the stages that feed it may share two cores; on a GPU nothing of it is felt.
+"""Tuning for machines on which an engine shares two cores with the stages that feed it; on a GPU none of it is felt.
 
 Two calls: `feed` at the start of every stage that feeds the engine, `engine_is_loaded` in the judge. MEASURED
 """
@@ -70,8 +70,8 @@ class HeadStart:
 def feed(head_start: HeadStart | None = None, shard: int = 0) -> None:
     """Called as a stage of the feed begins with a shard.
 
-    A feed stops by itself when enough is waiting, while an engine that goes first starves itself of work: so the feed
-    goes before an engine that is at work, and after one that loads.
+    A feed stops by itself when enough is waiting, while an engine with the higher priority starves itself of work: so
+    the feed comes before an engine that is at work, and after one that loads.
     """
     _yield_to(FEED_NICENESS)
     if head_start is not None:

@@ -129,7 +129,7 @@ class Decode:
         return pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
 
     def _distortion(self, row_id: int) -> Callable[[Image.Image], Image.Image] | None:
-        """What is done to the row's image before it is brought to the model's size."""
+        """The change made to the row's image before it is brought to the model's size."""
         if self.conditions == ("none",):
             return None
         condition, number = divmod(row_id, self.rows // len(self.conditions))

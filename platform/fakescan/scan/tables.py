@@ -22,7 +22,7 @@ FETCHED_SCHEMA = pa.schema(
         ("fetch_cpu_s", pa.float64()),
     ]
 )
-"""What fetch hands to decode: `data` is the file's bytes, null on error; `fetch_cpu_s` the shard's CPU seconds."""
+"""From fetch to decode: `data` is the file's bytes, null on error; `fetch_cpu_s` the shard's CPU seconds."""
 
 _JUDGEABLE = [
     pa.field("row_id", pa.int64()),
@@ -40,19 +40,19 @@ _JUDGEABLE = [
 
 
 def decoded_schema(height: int, width: int) -> pa.Schema:
-    """What decode hands to judge: the image's facts and its pixels, uint8 [height, width, 3], zero on error."""
+    """From decode to judge: the image's facts and its pixels, uint8 [height, width, 3], zero on error."""
     return pa.schema([*_JUDGEABLE, pa.field("pixels", pa.fixed_shape_tensor(pa.uint8(), [height, width, 3]))])
 
 
 JUDGED_SCHEMA = pa.schema(
     [*RESULT_SCHEMA, ("fetch_cpu_s", pa.float64()), ("decode_cpu_s", pa.float64()), ("engine", pa.string())]
 )
-"""What judge hands to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON."""
+"""From judge to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON."""
 
 
 @dataclass(slots=True)
 class PartSummary:
-    """What the driver learns of one written part; all it ever holds of the shard's rows."""
+    """One written part as the driver learns of it; all that it ever holds of the shard's rows."""
 
     shard: int
     counts: Counts = field(default_factory=Counts)

@@ -8,10 +8,10 @@ class Flag:
     """Stands in a field's annotation. The field's docstring is the flag's help, unless `help` says it shorter."""
 
     metavar: str | None = None
-    """What stands for the value in --help; none for a switch."""
+    """Placeholder of the value in --help; none for a switch."""
     name: str | None = None
     """The flag's spelling, such as `-o/--output`. Default: the field's name."""
     help: str | None = None
-    """What --help says in place of the field's docstring."""
+    """Help text, in place of the field's docstring."""
     multiple: bool = False
     """Whether the flag may be repeated."""

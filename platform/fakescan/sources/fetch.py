@@ -60,7 +60,7 @@ _Results = Iterator[tuple[int, Fetched]]
 class Fetcher:
     """Fetches blocks of manifest rows; the connections are kept for the life of the process.
 
-    `max_bytes`: no larger image is read. `attempts`: requests per object before a transient error stands.
+    `max_bytes`: no larger image is read. `attempts`: requests per object before a transient error is final.
     `concurrency`: requests at once within one `fetch`. `timeout_s`: for one attempt, in seconds. Pickles without its
     connections; several threads may use one.
     """

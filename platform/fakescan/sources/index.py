@@ -26,9 +26,9 @@ def build_index(
     """Write the manifest of `source` into the folder `manifest_url`.
 
     `store` reaches the source, `manifest_store` (the same by default) the manifest; `glob` and `extensions` are those
-    of `open_source`. With `earlier` only what is new or changed since that manifest goes in. The addresses stand in
+    of `open_source`. With `earlier` only what is new or changed since that manifest goes in. The addresses are in
     the manifest in full, with the signatures of presigned ones: keep it as private as the images. Raises `UserError`
-    for anything the user can mend, a source without images included.
+    for anything the user can fix, a source without images included.
     """
     store = store or Store()
     manifest_store = manifest_store or store

@@ -86,7 +86,7 @@ def _list_local(path: str) -> Iterator[pa.Table]:
             with os.scandir(folder) as found:
                 items = sorted(found, key=lambda item: item.name)
         except OSError as error:
-            raise UserError(f"cannot list the folder {folder}: {error.strerror}; mend it or move it away") from None
+            raise UserError(f"cannot list the folder {folder}: {error.strerror}; fix it or move it away") from None
         folders += [item.path for item in reversed(items) if item.is_dir()]
         for item in items:
             if item.is_dir():
@@ -236,7 +236,7 @@ def _in_parallel(
                     changed.notify_all()
 
         def next_pages(turn: _Leaf) -> list[pa.Table] | None:
-            """What to hand out while it is the turn of this leaf; None while there is nothing."""
+            """Tables to hand out while it is the turn of this leaf; None while there are none."""
             full = [leaf for leaf in leaves if len(leaf.pages) >= _PAGES_AHEAD]
             for leaf in [turn] if turn.pages else full:
                 pages = list(leaf.pages)

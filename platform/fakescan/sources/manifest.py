@@ -52,7 +52,7 @@ _BATCH_ROWS = 8 * ROW_GROUP_ROWS
 
 
 class ManifestInfo(BaseModel):
-    """What `manifest.json` says; it is written last, so a manifest that has one is complete."""
+    """The contents of `manifest.json`, which is written last: a manifest that has one is complete."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -62,7 +62,7 @@ class NameFilter:
 
     @property
     def name_start(self) -> str:
-        """What every matching name begins with, so that a store need not list the others."""
+        """Prefix of every matching name, so that a store need not list the others."""
         magic = _MAGIC.search(self.anchor)
         return self.anchor[: magic.start()] if magic else self.anchor
 
@@ -81,7 +81,7 @@ class NameFilter:
     def apply_split(
         self, table: pa.Table, root: str, containers: str, skipped: Counter[str]
     ) -> tuple[pa.Table, pa.Table]:
-        """What to keep, and apart from it the matching entries whose URI the regular expression `containers` matches.
+        """Entries to keep, and apart from them those whose URI the regular expression `containers` matches.
 
         A container is kept as an image only if its extension was asked for.
         """

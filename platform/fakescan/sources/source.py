@@ -60,7 +60,7 @@ class Source:
 def open_source(
     source: str, store: Store, *, glob: list[str] | None = None, extensions: tuple[str, ...] | None = None
 ) -> Source:
-    """What `source` names, recognised in this order:
+    """Opens what `source` names, recognised in this order:
 
     - several sources at once, from `{000..123}` or `{a,b}`;
     - a list of images: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.txt`, a `.parquet` with a column of addresses, or a web

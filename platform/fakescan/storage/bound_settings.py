@@ -1,7 +1,7 @@
 """An output is bound to the settings that it was started with: it is resumed with the same ones, and with no others."""
 
 import json
-import os
+from itertools import takewhile
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -34,7 +34,7 @@ def _changes(before: Any, now: Any, name: str) -> list[str]:
     if before == now:
         return []
     old, new = _text(before), _text(now)
-    same = len(os.path.commonprefix([old, new]))
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
     return [f"{name} was {_shown(old, same)}, now {_shown(new, same)}"]
 
 

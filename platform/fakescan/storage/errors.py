@@ -1,4 +1,4 @@
-"""What a storage error means: its place in the list of error codes, whether a retry may help, one line to show."""
+"""The meaning of a storage error: its code in the results, whether a retry may help, and one line to show."""
 
 import asyncio
 import errno
@@ -44,7 +44,7 @@ _REASONS = {
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """What reading or writing a store may raise. The libraries share no base class, and some are optional."""
+    """Exceptions of reading and writing stores. The libraries share no base class, and some are optional."""
     kinds: list[type[Exception]] = [OSError, EOFError, ValueError]  # ValueError: an address that is none
     for module, name in _ERROR_BASES:
         if module in sys.modules:

@@ -27,11 +27,11 @@ class LeaseLostError(JobFailedError):
 
 
 class LeasedJob(NamedTuple):
-    """What is said of a run that somebody else writes."""
+    """The kind of job that holds a lease, for its messages."""
 
     setting: str
-    """That names the run."""
-    job: str
+    """The setting that names the run."""
+    name: str
     way_out: str
 
 
@@ -46,10 +46,10 @@ class Lease:
     machine whose process has ended is gone at once.
     """
 
-    def __init__(self, fs: AbstractFileSystem, path: str, held: LeasedJob = SCAN, *, lease_s: float = LEASE_S) -> None:
+    def __init__(self, fs: AbstractFileSystem, path: str, job: LeasedJob = SCAN, *, lease_s: float = LEASE_S) -> None:
         self._fs = fs
         self._path = path
-        self._held = held
+        self._job = job
         self._lease_s = lease_s
         self._owner = uuid.uuid4().hex
         self._beat = 0
@@ -69,7 +69,7 @@ class Lease:
     def check(self) -> None:
         """Raise LeaseLostError once somebody else holds the lease."""
         if self._lost.is_set():
-            raise LeaseLostError(f"another {self._held.job} has taken this run over; this one stops")
+            raise LeaseLostError(f"another {self._job.name} has taken this run over; this one stops")
 
     def release(self) -> None:
         """Stop the heartbeat and remove the lease if it is still ours."""
@@ -107,8 +107,8 @@ class Lease:
                     break
                 if (seen.get("owner"), seen.get("beat")) != (holder.get("owner"), holder.get("beat")):
                     raise UserError(
-                        f"{self._held.setting}: another {self._held.job} is writing this run ({_name(seen)}); "
-                        f"{self._held.way_out}"
+                        f"{self._job.setting}: another {self._job.name} is writing this run ({_name(seen)}); "
+                        f"{self._job.way_out}"
                     )
         put_atomic(self._fs, self._path, self._content())
 

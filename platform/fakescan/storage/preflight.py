@@ -1,4 +1,4 @@
-"""Checks of a source and an output before any engine starts: each failure is one line that says what to mend."""
+"""Checks of a source and an output before any engine starts: each failure is one line that says what to fix."""
 
 import contextlib
 import os

@@ -76,7 +76,7 @@ class Store(BaseModel):
         """The fsspec file system for `url` and the path in it. Instances are shared by the threads of a process.
 
         Listings are never cached. `attempts` bounds how often one request is sent before its error is raised. Raises
-        `UserError` for a scheme nobody knows or whose package is not installed.
+        `UserError` for an unknown scheme or one whose package is not installed.
         """
         scheme = scheme_of(url)
         key = (os.getpid(), scheme, attempts, self.identity)

@@ -1,1 +1,1 @@
-"""What a person sees: tables, durations, and a live display."""
+"""Output for people: tables, durations, and a live display."""

@@ -1,4 +1,4 @@
-"""What a person sees of something long: one live display on a terminal, a line every few seconds elsewhere."""
+"""Shows the progress of something long: a live display on a terminal, a line every few seconds elsewhere."""
 
 import sys
 import time
@@ -62,5 +62,5 @@ class LiveDisplay:
         raise NotImplementedError
 
     def _text(self) -> str:
-        """What stands below the bar."""
+        """The text below the bar."""
         raise NotImplementedError

@@ -6,7 +6,7 @@ from rich.table import Table
 
 
 def wide_console() -> Console:
-    """Of standard output; wide enough that nothing is wrapped or cut where no person's window limits it."""
+    """A console on standard output, so wide that nothing is wrapped or cut where no window limits it."""
     console = Console(highlight=False, markup=False, emoji=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=240)
 

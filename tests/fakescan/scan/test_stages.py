@@ -159,7 +159,7 @@ def test_write_puts_the_part_and_says_what_is_in_it(started: Started) -> None:
     footer = pq.read_metadata(path).metadata
     assert footer is not None
     assert footer[b"fakescan.schema_version"] == b"1"
-    assert Counts.from_json(footer[COUNTS_KEY.encode()]) == Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
+    assert Counts.from_json(footer[COUNTS_KEY]) == Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
 
 
 def test_writing_a_part_again_replaces_it(started: Started) -> None:

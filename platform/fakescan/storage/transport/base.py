@@ -1,4 +1,4 @@
-"""What every transport is asked, what it checks of an answer, and how entity tags are written."""
+"""The request that every transport takes, its checks of an answer, and the form of entity tags."""
 
 import zlib
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Transport(Protocol):
     """Reads objects of one kind of store. Used on one event loop."""
 
     async def read(self, request: Request) -> bytes:
-        """The bytes. `ImageError` for what a retry cannot mend; else the store's own exceptions, for `classify`."""
+        """The bytes. `ImageError` for what a retry cannot fix; else the store's own exceptions, for `classify`."""
 
     async def close(self) -> None:
         """Close the connections."""

@@ -23,7 +23,7 @@ _REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})
 
 
 class WebTransport:
-    """GET from any web server: redirects followed, signed queries sent exactly as they stand in the manifest.
+    """GET from any web server: redirects followed, signed queries sent exactly as the manifest has them.
 
     Headers from the store's options go to the server that is named, not to where it redirects.
     """
