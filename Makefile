@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports check bench-scan bench-scale bench-train bench-serve clean
+.PHONY: help setup demo test drills lint types imports check docs bench-scan bench-scale bench-train bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,11 @@ demo: setup ## scan the sample images with the built-in model
 	$(BIN)/python tools/show_results.py "$$run" && \
 	printf '\nThe results are in %s\n' "$$run"
 
-test: setup ## run all tests; PYTEST_ARGS="-m unit" for the fast ones
+test: setup ## what every change must pass; PYTEST_ARGS="-m unit" for the fast ones
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+drills: setup ## the long rest, before a release: kills on thousands of images, malformed requests, the workshop
+	@$(BIN)/pytest tests/drills $(PYTEST_ARGS)
 
 lint: setup ## ruff: rules and formatting
 	@$(BIN)/ruff check
@@ -32,6 +35,9 @@ imports: setup ## the import contracts of pyproject.toml
 	@$(BIN)/lint-imports
 
 check: lint types imports ## everything but the tests
+
+docs: setup ## write the tables of settings in docs/ from the code
+	@$(BIN)/python tools/settings_tables.py
 
 bench-scan: setup ## throughput of scan against a plain script and ray.data.llm
 	@$(BIN)/python benchmarks/scan.py

@@ -16,6 +16,7 @@ class VllmConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["vllm"] = "vllm"
+    """The engine: `vllm`, or `fake` for a simulated one."""
     dtype: str = "auto"
     """Number type of the weights in the engine: auto (as stored), float32, bfloat16 or float16."""
     max_num_seqs: Annotated[int, Field(ge=1)] | None = None
@@ -58,6 +59,7 @@ class SimulatedConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["fake"] = "fake"
+    """The engine: `fake`."""
     max_num_seqs: Annotated[int, Field(ge=1)] = 32
     """Requests that run at once."""
     step_s: Annotated[float, Field(ge=0)] = 0.0

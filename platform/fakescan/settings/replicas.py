@@ -9,12 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Replicas(BaseModel):
     """How many engines judge at once: a fixed number, or a range that follows the load."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     low: Annotated[int, Field(ge=1)] = 1
     """Engines at the start, and the least."""
     high: Annotated[int, Field(ge=1)] = 1
     """The most engines."""
+
+    def __str__(self) -> str:
+        return f"{self.low}" if self.low == self.high else f"{self.low}-{self.high}"
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
