@@ -30,7 +30,6 @@ from fakescan.run.parts import part_name
 from fakescan.run.verify import verify
 from fakescan.sources.manifest import write_manifest
 from fakescan.storage.store import Store
-from fakevlm.testing.tiny import build_tiny
 
 SLOPE_MB, DRIVER_MB, RESTART_S, PLAN_S = 50.0, 1500.0, 20.0, 120.0
 
@@ -46,7 +45,6 @@ def main() -> None:
     print(f"simulated engine, images from memory (16 x 16 PNG)\nmachine: {report.machine}\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="fakescan-scale-") as name:
         folder = Path(name)
-        build_tiny(folder / "model")
         whole = RunFolder(str(folder / "run"), Store())
         write_manifest(entries(settings.rows), whole.fs, str(folder / "manifest"), source="memory://bucket")
         scan_all(report, folder)

@@ -133,7 +133,6 @@ def scan(folder: Path) -> dict[str, Any]:
         {
             "source": str(folder / "manifest"),
             "output": str(folder / "run"),
-            "model": str(folder / "model"),
             "engine": {"kind": "fake"},
         }
     )

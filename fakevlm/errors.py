@@ -1,10 +1,11 @@
-"""The two ways things go wrong: a setting the user can mend, and one image that cannot be judged."""
+"""The two ways things go wrong: a setting the user can fix, and one image that cannot be judged."""
 
+import sys
 from enum import StrEnum
 
 
 class UserError(ValueError):
-    """A setting, file or service that the user can mend.
+    """A setting, file or service that the user can fix.
 
     The message is one line that names the setting and the fix. The command line prints it without a traceback.
     """
@@ -37,3 +38,17 @@ class ImageError(Exception):
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[ErrorCode, str]]:
         return ImageError, (self.code, self.message)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line; its type's name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def remote_errors() -> tuple[type[Exception], ...]:
+    """What a storage client raises. The clients' own exceptions count only where the client is loaded."""
+    errors: list[type[Exception]] = [OSError, ValueError]
+    for module, name in (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError")):
+        if module in sys.modules:
+            errors.append(getattr(sys.modules[module], name))
+    return tuple(errors)

@@ -21,7 +21,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from fakevlm.errors import ErrorCode, ImageError
+from fakevlm.errors import ErrorCode, ImageError, one_line
 
 
 class ImageFileContent(NamedTuple):
@@ -106,10 +106,10 @@ def read_image(data: bytes, *, max_pixels: int) -> ImageFileContent:
             image.load()
             return ImageFileContent(_to_rgb(_turn(image)), kind)
     except Image.DecompressionBombError as error:
-        raise ImageError(ErrorCode.TOO_MANY_PIXELS, _one_line(error)) from None
+        raise ImageError(ErrorCode.TOO_MANY_PIXELS, one_line(error)) from None
     except _DAMAGED as error:
         code = ErrorCode.UNSUPPORTED_FORMAT if _NOT_SUPPORTED.search(str(error)) else ErrorCode.TRUNCATED
-        raise ImageError(code, f"{kind}: {_one_line(error)}") from None
+        raise ImageError(code, f"{kind}: {one_line(error)}") from None
 
 
 def _identify(data: bytes) -> str:
@@ -165,7 +165,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ValueError(f"samples of 32 bits (mode {image.mode}) are not supported")
     return image.convert("RGB")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -13,13 +13,17 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fakevlm.errors import UserError
+from fakevlm.errors import UserError, one_line
 from fakevlm.image_file import ImageFileContent, read_image
 
 Pixels = npt.NDArray[np.uint8]
 
 MAX_RESIZED_PIXELS = 1 << 24
 """A resized image of more pixels than this is computed only where the crop keeps it."""
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Mean and standard deviation per channel that CLIP was trained with."""
 
 CLIP_PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor")
 
@@ -94,11 +98,11 @@ class ImageSpec(BaseModel):
                 crop=(crop["height"], crop["width"]) if config.get("do_center_crop", True) else None,
                 resample=config.get("resample", 3),
                 rescale_factor=config.get("rescale_factor", 1 / 255) if rescales else None,
-                image_mean=config.get("image_mean", (0.48145466, 0.4578275, 0.40821073)) if normalises else None,
-                image_std=config.get("image_std", (0.26862954, 0.26130258, 0.27577711)) if normalises else None,
+                image_mean=config.get("image_mean", CLIP_MEAN) if normalises else None,
+                image_std=config.get("image_std", CLIP_STD) if normalises else None,
             )
         except (KeyError, TypeError, ValueError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+            reason = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)
             raise UserError(f"image processor settings cannot be used: {reason}") from None
 
     def resized(self, height: int, width: int) -> tuple[int, int]:

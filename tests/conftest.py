@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -106,10 +107,14 @@ def unprivileged() -> Callable[[], AbstractContextManager[None]]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The untrained tiny LLaVA: 84-pixel images, 36 image tokens."""
-    from fakevlm.testing.tiny import build_tiny
+    """A copy of the checkpoint that ships, with a card that says untrained: 112-pixel images, 64 image tokens."""
+    from fakevlm.builtin import BUILT_IN
+    from fakevlm.checkpoint.card import Card, write_card
 
-    return build_tiny(tmp_path_factory.mktemp("tiny") / "model")
+    skipped = shutil.ignore_patterns("README.md", "metrics.json")
+    folder = Path(shutil.copytree(BUILT_IN, tmp_path_factory.mktemp("tiny") / "model", ignore=skipped))
+    write_card(folder, Card(trained=False))
+    return folder
 
 
 @pytest.fixture(scope="session")

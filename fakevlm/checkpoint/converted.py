@@ -1,20 +1,19 @@
-"""Checkpoints as vLLM and transformers load them, and the hash that names their weights; both kept in the cache."""
+"""Copies of checkpoints that vLLM and transformers load where they would refuse the original; kept in the cache."""
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fakevlm.checkpoint.layout import INDEX, Weights, read_json, rename_file, rename_index
+from fakevlm.checkpoint.card import CARD
+from fakevlm.checkpoint.config_files import read_processor_config
+from fakevlm.checkpoint.layout import INDEX, Weights, rename_file, rename_index
 from fakevlm.checkpoint.location import build_once
-from fakevlm.errors import UserError
+from fakevlm.checkpoint.weights_hash import file_states
 
 _VERSION = 1
 """Part of the key of every view: raise it when views are made differently."""
-_CARD = "fakevlm.json"
-"""Read from the original folder, so that a new calibration does not cost a new view."""
 
 
 def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cache: Path) -> Path:
@@ -25,9 +24,10 @@ def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cac
     """
     if weights.hub_layout and not additions:
         return folder
+    # The card is read from the original folder, so that a new calibration does not cost a new view.
     shards = {path.name for path in weights.files}
-    others = [path for path in _files(folder) if path.name not in shards and path.name != _CARD]
-    key = hashlib.sha256(json.dumps([_VERSION, additions, _states([*others, *weights.files])]).encode()).hexdigest()
+    others = [path for path in _files(folder) if path.name not in shards and path.name != CARD]
+    key = hashlib.sha256(json.dumps([_VERSION, additions, file_states([*others, *weights.files])]).encode()).hexdigest()
 
     def build(partial: Path) -> None:
         for shard in weights.files:
@@ -43,9 +43,9 @@ def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cac
             elif path.suffix != ".safetensors":
                 (partial / path.name).write_bytes(path.read_bytes())
         if additions:
-            file = folder / "processor_config.json"
-            content = {**(read_json(file) if file.exists() else {}), **additions}
-            (partial / file.name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            content = {**read_processor_config(folder), **additions}
+            file = partial / "processor_config.json"
+            file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     return build_once(cache / "views" / f"{folder.name}-{key[:16]}", build)
 
@@ -55,30 +55,3 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in (".json", ".jinja", ".txt", ".model", ".safetensors"):
             yield path
-
-
-def _states(paths: list[Path]) -> list[list[str | int]]:
-    """Return for each file what changes when its content does: path, size in bytes, time in nanoseconds."""
-    return [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-
-
-def weights_sha256(weights: Weights, cache: Path) -> str:
-    """Return the hash over the weight files. It is remembered, so that 14 GB are read once and not at every start."""
-    key = hashlib.sha256(json.dumps(_states(list(weights.files))).encode()).hexdigest()
-    memory = cache / "sha256" / key
-    if memory.exists():
-        return memory.read_text(encoding="ascii")
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(1 << 22))
-    for path in weights.files:
-        with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(buffer[:count])
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        partial = memory.with_name(f"{key}.{os.getpid()}")
-        partial.write_text(digest.hexdigest(), encoding="ascii")
-        partial.replace(memory)
-    except OSError as error:
-        raise UserError(f"cannot write to the cache folder {cache}: {error}; set FAKEVLM_CACHE") from None
-    return digest.hexdigest()

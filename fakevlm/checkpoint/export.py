@@ -11,10 +11,10 @@ SHARD_BYTES = 5 * 10**9
 """Most bytes of one file."""
 
 
-def write_weights(folder: Path, weights: Iterable[tuple[str, Any]]) -> str:
-    """Write named torch tensors, in any known naming, into `folder`; returns their number type, such as float32.
+def write_weights(folder: Path, weights: Iterable[tuple[str, Any]], *, shard_bytes: int = SHARD_BYTES) -> str:
+    """Writes named torch tensors, in any known naming, into `folder`; returns their number type, such as float32.
 
-    Tensors are consumed one by one; at most one shard of 5 GB is held. Several shards get an index.
+    Tensors are consumed one by one; at most one shard is held. Several shards get an index.
     """
     from safetensors.torch import save_file
 
@@ -36,7 +36,7 @@ def write_weights(folder: Path, weights: Iterable[tuple[str, Any]]) -> str:
 
     for name, tensor in weights:
         size = tensor.numel() * tensor.element_size()
-        if part and held + size > SHARD_BYTES:
+        if part and held + size > shard_bytes:
             flush()
         part[hub_name(name)] = tensor.contiguous()
         held += size

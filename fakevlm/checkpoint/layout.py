@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fakevlm.checkpoint.config_files import read_json, text_config, vision_config
 from fakevlm.errors import UserError
 
 INDEX = "model.safetensors.index.json"
@@ -23,24 +24,6 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^(model\.)?vision_tower\.(vision_model\.)?"), "vision_tower.vision_model."),
 )
 
-# What a published config.json leaves out has the defaults of transformers' LlamaConfig and CLIPVisionConfig.
-_TEXT_DEFAULTS = {
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "vocab_size": 32000,
-    "max_position_embeddings": 2048,
-}
-_VISION_DEFAULTS = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "image_size": 224,
-    "patch_size": 32,
-}
-
 
 def hub_name(name: str) -> str:
     """Return the name in the layout of llava-1.5-7b-hf of the tensor called `name` in any known layout."""
@@ -49,16 +32,6 @@ def hub_name(name: str) -> str:
         if count:
             return renamed
     return name
-
-
-def text_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the `text_config` of a LLaVA's config.json with the defaults of what it leaves out."""
-    return {**_TEXT_DEFAULTS, **config.get("text_config", {})}
-
-
-def vision_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the `vision_config` of a LLaVA's config.json with the defaults of what it leaves out."""
-    return {**_VISION_DEFAULTS, **config.get("vision_config", {})}
 
 
 @dataclass(frozen=True)
@@ -131,19 +104,6 @@ def rename_index(source: Path, target: Path) -> None:
     index = read_json(source)
     index["weight_map"] = {hub_name(name): file for name, file in index["weight_map"].items()}
     target.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raises UserError naming the file when it holds none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"model {path.parent} lacks {path.name}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return content
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:

@@ -5,13 +5,12 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fakevlm.errors import UserError
+from fakevlm.errors import UserError, one_line, remote_errors
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?:@[\w./-]+)?")
 _WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
@@ -44,7 +43,7 @@ def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
                 partial.rename(folder)
     except OSError as error:
         raise UserError(
-            f"cannot write to the cache folder {folder.parent}: {_one_line(error)}; set FAKEVLM_CACHE"
+            f"cannot write to the cache folder {folder.parent}: {one_line(error)}; set FAKEVLM_CACHE"
         ) from None
     return folder
 
@@ -117,7 +116,7 @@ def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
     shown, _, query = url.partition("?")
 
     def reason(error: Exception) -> str:
-        return _one_line(error).replace(query, "...") if query else _one_line(error)  # it may be a signature
+        return one_line(error).replace(query, "...") if query else one_line(error)  # it may be a signature
 
     try:
         filesystem, root = fsspec.core.url_to_fs(url, **storage_options)
@@ -158,16 +157,3 @@ def _version(entry: dict[str, Any]) -> str:
     """Return what tells two versions of an object apart in a listing, across fsspec's filesystems."""
     fields = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime", "updated", "created")
     return next((str(entry[field]) for field in fields if entry.get(field) is not None), "")
-
-
-def remote_errors() -> tuple[type[Exception], ...]:
-    """Return what a storage client raises. The clients' own exceptions count only where the client is loaded."""
-    errors: list[type[Exception]] = [OSError, ValueError]
-    for module, name in (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError")):
-        if module in sys.modules:
-            errors.append(getattr(sys.modules[module], name))
-    return tuple(errors)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fakevlm.errors import UserError
+from fakevlm.errors import UserError, one_line
 
 
 class PromptTokens:
@@ -21,7 +21,7 @@ class PromptTokens:
         try:
             self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # noqa: BLE001 - the tokenizers package raises no narrower one
-            raise UserError(f"{file} is not a tokenizer: {' '.join(str(error).split())}") from None
+            raise UserError(f"{file} is not a tokenizer: {one_line(error)}") from None
         self._file = file
 
     @property

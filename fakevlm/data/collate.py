@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fakevlm.checkpoint.layout import read_json
+from fakevlm.checkpoint.config_files import image_token_id, read_config
 from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.data.record import Record
 from fakevlm.errors import UserError
@@ -52,8 +52,8 @@ class Collator:
 
     def __init__(self, folder: Path, prompt: PromptSpec, image_tokens: int) -> None:
         self._tokens = PromptTokens(folder)
-        config = read_json(folder / "config.json")
-        self._image_token: int = config.get("image_token_index", config.get("image_token_id", 32000))
+        config = read_config(folder)
+        self._image_token = image_token_id(config)
         text = config.get("text_config", {})
         self._end: int = config.get("eos_token_id", text.get("eos_token_id", 2)) or 2
         self.pad: int = config.get("pad_token_id") or self._end

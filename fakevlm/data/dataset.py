@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from fsspec import AbstractFileSystem
 from pydantic import ValidationError
 
-from fakevlm.checkpoint.location import remote_errors
 from fakevlm.data.benchmarks import LOKI_CATEGORIES, dd_vqa_record, loki_record
 from fakevlm.data.paths import (
     extension,
@@ -26,10 +25,10 @@ from fakevlm.data.paths import (
 from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.readers import READERS, Fault
 from fakevlm.data.record import CATEGORIES, Record
-from fakevlm.errors import ErrorCode, ImageError, UserError
+from fakevlm.errors import ErrorCode, ImageError, UserError, one_line, remote_errors
 
 
-class Format(NamedTuple):
+class RecordFormat(NamedTuple):
     """How records of one origin become FakeClue's."""
 
     convert: Callable[[dict[str, Any]], dict[str, Any]]
@@ -38,10 +37,10 @@ class Format(NamedTuple):
     """The categories that its records may have."""
 
 
-FORMATS = {
-    "fakeclue": Format(lambda item: item, CATEGORIES),
-    "loki": Format(loki_record, LOKI_CATEGORIES),
-    "dd-vqa": Format(dd_vqa_record, CATEGORIES),
+RECORD_FORMATS = {
+    "fakeclue": RecordFormat(lambda item: item, CATEGORIES),
+    "loki": RecordFormat(loki_record, LOKI_CATEGORIES),
+    "dd-vqa": RecordFormat(dd_vqa_record, CATEGORIES),
 }
 
 
@@ -90,7 +89,7 @@ class Dataset:
         except PermissionError:
             raise ImageError(ErrorCode.DENIED, f"{path} may not be read") from None
         except remote_errors() as error:
-            raise ImageError(ErrorCode.FETCH_FAILED, f"{path}: {_one_line(error)}") from None
+            raise ImageError(ErrorCode.FETCH_FAILED, f"{path}: {one_line(error)}") from None
 
 
 def open_dataset(
@@ -109,9 +108,9 @@ def open_dataset(
     """
     fs, path = open_place(location, fs)
     path = records_file(fs, path, split)
-    chosen = FORMATS.get(record_format)
+    chosen = RECORD_FORMATS.get(record_format)
     if chosen is None:
-        raise UserError(f"format: {record_format!r} is not one of {', '.join(FORMATS)}")
+        raise UserError(f"format: {record_format!r} is not one of {', '.join(RECORD_FORMATS)}")
     records: list[Record] = []
     numbers: list[int] = []
     faults: list[DatasetProblem] = []
@@ -149,7 +148,7 @@ def _without_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _read(data: bytes, path: str, chosen: Format) -> Iterator[tuple[int | None, Record | DatasetProblem]]:
+def _read(data: bytes, path: str, chosen: RecordFormat) -> Iterator[tuple[int | None, Record | DatasetProblem]]:
     """Each record, or why it is none."""
     name = posixpath.basename(path)
     for number, item in READERS[extension(path)](data):
@@ -163,7 +162,7 @@ def _read(data: bytes, path: str, chosen: Format) -> Iterator[tuple[int | None, 
             yield number, _record(item, name, number, chosen)
 
 
-def _record(item: dict[str, Any], name: str, number: int | None, chosen: Format) -> Record | DatasetProblem:
+def _record(item: dict[str, Any], name: str, number: int | None, chosen: RecordFormat) -> Record | DatasetProblem:
     image = item["image"] if isinstance(item.get("image"), str) else None
     try:
         return Record.model_validate(chosen.convert(item))
@@ -173,7 +172,7 @@ def _record(item: dict[str, Any], name: str, number: int | None, chosen: Format)
         kind = ProblemKind.CONVERSATION if talk else ProblemKind.RECORD
         return DatasetProblem(kind, "; ".join(_describe(dict(found)) for found in errors[:4]), name, number, image)
     except ValueError as error:
-        return DatasetProblem(ProblemKind.RECORD, _one_line(error), name, number, image)
+        return DatasetProblem(ProblemKind.RECORD, one_line(error), name, number, image)
 
 
 def _describe(error: dict[str, Any]) -> str:
@@ -181,7 +180,3 @@ def _describe(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{where} is missing"
     return f"{where}: {error['msg']} (got {repr(error['input'])[:60]})"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
 
-from fakevlm.checkpoint.location import remote_errors
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.paths import is_local, path_fault
 from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import Record
-from fakevlm.errors import ErrorCode, ImageError, UserError
+from fakevlm.errors import ErrorCode, ImageError, UserError, one_line, remote_errors
 from fakevlm.image_file import read_image
 
 _IN_FLIGHT = 8
@@ -193,5 +192,5 @@ def _listed(fs: AbstractFileSystem, folder: str, *, deep: bool) -> dict[str, int
     except FileNotFoundError:
         return {}
     except remote_errors() as error:
-        raise UserError(f"data: {folder} cannot be listed: {' '.join(str(error).split())}") from None
+        raise UserError(f"data: {folder} cannot be listed: {one_line(error)}") from None
     return {str(entry["name"]): int(entry["size"] or 0) for entry in found if entry["type"] == "file"}

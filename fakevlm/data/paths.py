@@ -6,9 +6,8 @@ from pathlib import Path
 
 from fsspec import AbstractFileSystem
 
-from fakevlm.checkpoint.location import remote_errors
 from fakevlm.data.readers import READERS
-from fakevlm.errors import UserError
+from fakevlm.errors import UserError, one_line, remote_errors
 
 LIST_FOLDER = "data_json"
 """The folder of a dataset that holds one file of records per split; image paths count from the folder around it."""
@@ -53,7 +52,7 @@ def open_place(location: str | Path, fs: AbstractFileSystem | None) -> tuple[Abs
         try:
             fs, place = fsspec.core.url_to_fs(place)
         except (ImportError, ValueError) as error:
-            raise UserError(f"data: {location} cannot be opened: {_one_line(error)}") from None
+            raise UserError(f"data: {location} cannot be opened: {one_line(error)}") from None
     return fs, place.rstrip("/") or "/"
 
 
@@ -104,7 +103,7 @@ def file_names(fs: AbstractFileSystem, folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except remote_errors() as error:
-        raise UserError(f"data: {folder} cannot be listed: {_one_line(error)}") from None
+        raise UserError(f"data: {folder} cannot be listed: {one_line(error)}") from None
     return sorted(posixpath.basename(str(entry["name"])) for entry in entries if entry["type"] == "file")
 
 
@@ -112,7 +111,7 @@ def _exists(fs: AbstractFileSystem, path: str) -> bool:
     try:
         return bool(fs.exists(path))
     except remote_errors() as error:
-        raise UserError(f"data: {path} cannot be read: {_one_line(error)}") from None
+        raise UserError(f"data: {path} cannot be read: {one_line(error)}") from None
 
 
 def read_records_file(fs: AbstractFileSystem, path: str) -> bytes:
@@ -122,7 +121,7 @@ def read_records_file(fs: AbstractFileSystem, path: str) -> bytes:
     except FileNotFoundError:
         raise UserError(f"data: {path} does not exist") from None
     except remote_errors() as error:
-        raise UserError(f"data: {path} cannot be read: {_one_line(error)}") from None
+        raise UserError(f"data: {path} cannot be read: {one_line(error)}") from None
 
 
 def image_root(fs: AbstractFileSystem, path: str) -> str:
@@ -138,11 +137,7 @@ def image_root(fs: AbstractFileSystem, path: str) -> str:
     except FileNotFoundError:
         return posixpath.dirname(folder)
     except remote_errors() as error:  # a ValueError too, for what is no UTF-8
-        raise UserError(f"data: {folder}/{ROOT_FILE} cannot be read: {_one_line(error)}") from None
+        raise UserError(f"data: {folder}/{ROOT_FILE} cannot be read: {one_line(error)}") from None
     if not pointer or "\n" in pointer:
         raise UserError(f"data: {folder}/{ROOT_FILE} must hold one line, the path of the folder with the images")
     return pointer.rstrip("/") or "/"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

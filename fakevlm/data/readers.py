@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
+from fakevlm.errors import one_line
+
 
 class Fault(NamedTuple):
     """Why a file, or the item of that number, cannot be read."""
@@ -72,7 +74,7 @@ def parquet_items(data: bytes) -> Items:
                 number += 1
                 yield number, {name: value for name, value in row.items() if value is not None}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        yield number + 1 if number else None, Fault(f"cannot be read as Parquet: {' '.join(str(error).split())}")
+        yield number + 1 if number else None, Fault(f"cannot be read as Parquet: {one_line(error)}")
 
 
 READERS: dict[str, Callable[[bytes], Items]] = {

@@ -43,9 +43,6 @@ ROWS = (
 TEST_SETS = {"FakeClue": (5_000, 3_192), "LOKI": (2_217, 1_317)}
 """Images and fakes among them of the sets that the rows are of, where they are known."""
 
-BENCHMARKS = tuple(dict.fromkeys(row.benchmark for row in ROWS))
-"""Names of the benchmarks, in the paper's order."""
-
 
 def published(benchmark: str) -> tuple[PublishedRow, ...]:
     """Return the rows of a benchmark by its name in any case; empty for a set that the paper does not report on."""

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from tools.small_checkpoint import fractals, photo_filter, rendered_pages, rendered_scenes, typesetting
+from tools.small_checkpoint import photo_filter, rendered_pages, rendered_scenes, typesetting
 from tools.small_checkpoint.photo_filter import Kept, NotAPhotographError
 from tools.small_checkpoint.photo_sources import Member, Package, Take, members
 
@@ -151,7 +151,7 @@ RENDERERS: dict[str, tuple[str, int]] = {
 def rendered(kind: str, fonts: Sequence[bytes], texts: Sequence[str], cache: Path) -> Batch:
     """The rendered pictures of one kind, from `cache` or rendered into it; no pages without fonts and texts."""
     content = hashlib.sha256(b"".join(fonts) + "".join(texts).encode()).hexdigest() if kind == "page" else ""
-    key = _key(f"{RENDERERS[kind]}{content}", fractals, typesetting, rendered_pages, rendered_scenes)
+    key = _key(f"{RENDERERS[kind]}{content}", typesetting, rendered_pages, rendered_scenes)
     folder = cache / f"rendered-{kind}-{key}"
     return _cached(folder, lambda partial_folder: _render_all(kind, fonts, texts, partial_folder))
 

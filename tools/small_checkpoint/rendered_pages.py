@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from tools.small_checkpoint.fractals import Field, expose, fractal, ramp, unit
+from tools.small_checkpoint.rendered_scenes import Field, expose, fractal, ramp, unit
 from tools.small_checkpoint.typesetting import HEIGHT, WIDTH, Sheet
 
 

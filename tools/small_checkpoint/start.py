@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fakevlm.checkpoint.checkpoint import Card, write_card
+from fakevlm.checkpoint.card import Card, write_card
 from fakevlm.checkpoint.export import write_weights
-from fakevlm.testing import llava_files, tiny_tokenizer
-from fakevlm.testing.llava_sizes import LlavaSizes
-from tools.small_checkpoint import tokenizer as small_tokenizer
+from tools.small_checkpoint import llava_files, tokenizer
+from tools.small_checkpoint.llava_files import LlavaSizes
 
 SMALL = LlavaSizes(
     hidden=192, layers=3, heads=3, mlp=384, text_tokens=1022, vocab=1024, image_size=112,
@@ -32,8 +31,8 @@ def build_small(path: Path, answers: Iterable[str], *, seed: int = 0) -> Path:
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
     path.mkdir(parents=True, exist_ok=True)
-    vocabulary, merges = small_tokenizer.learn(answers, size=SMALL.text_tokens)
-    tiny_tokenizer.write_files(path, vocabulary, merges, legacy=False)
+    vocabulary, merges = tokenizer.learn(answers, size=SMALL.text_tokens)
+    tokenizer.write_files(path, vocabulary, merges, legacy=False)
     config = llava_files.write_configuration(path, SMALL, "float32")
     llava_files.write_json(path / "processor_config.json", llava_files.processor_config(SMALL))
     with torch.random.fork_rng(devices=[]), torch.no_grad():

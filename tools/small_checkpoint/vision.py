@@ -22,7 +22,7 @@ from PIL import Image
 
 from fakevlm.forge import FAMILIES
 from fakevlm.metrics.classification import auroc
-from fakevlm.testing.llava_files import CLIP_MEAN, CLIP_STD
+from fakevlm.preprocess import CLIP_MEAN, CLIP_STD
 
 BATCH = 32
 """Pictures of a step, half of them real: the originals of the forged ones."""

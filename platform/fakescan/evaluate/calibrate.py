@@ -18,7 +18,7 @@ from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.terminal.tables import number_table, wide_console
-from fakevlm.checkpoint.checkpoint import read_card, write_card
+from fakevlm.checkpoint.card import CARD, read_card, write_card
 from fakevlm.errors import UserError
 from fakevlm.metrics.calibration import fit, threshold_for, uncertain_band, worth
 from fakevlm.metrics.classification import Interval, wilson
@@ -176,7 +176,7 @@ def _store(model: str | None, calibration: Calibration) -> str | None:
     except OSError as error:
         logger.warning("model: %s cannot be written: %s", folder, error.strerror)
         return None
-    return str(folder / "fakevlm.json")
+    return str(folder / CARD)
 
 
 def print_calibrated(stored: Stored) -> None:

@@ -13,10 +13,9 @@ from fakescan.storage.bound_settings import changes, put_settings, read_settings
 from fakescan.storage.objects import list_names, put_atomic, read_bytes
 from fakescan.storage.preflight import check_writable
 from fakescan.storage.url import redact
+from fakevlm.data.paths import LIST_FOLDER
 from fakevlm.data.record import SEVERITIES
 from fakevlm.errors import UserError
-
-LIST_FOLDER = "data_json"
 
 
 class PhotographPart(BaseModel):

@@ -12,7 +12,8 @@ from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.selection import write_run_manifest
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import redact
-from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError
 
 

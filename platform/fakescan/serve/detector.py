@@ -20,7 +20,7 @@ from fakescan.engine.judging_options import Explain, JudgingOptions, with_thresh
 from fakescan.engine.model import model_name, open_model
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.problem import Problem
-from fakevlm.checkpoint.checkpoint import self_test
+from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.preprocess import DecodedImage, decode
 from fakevlm.verdict import Verdict, decide, score_tokens

@@ -26,7 +26,8 @@ from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import APP_NAME, REPLICA
 from fakescan.serve.keys import read_keys
 from fakescan.serve.serve_file import PROXY_ENVIRONMENT, Server
-from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError
 
 _SCAN_CPUS = 2

@@ -12,8 +12,9 @@ from fakescan.train.config import TrainConfig
 from fakescan.train.loop import open_samples, with_prompt
 from fakescan.train.model import PARTS, part_of
 from fakescan.train.plan import Plan
-from fakevlm.checkpoint.checkpoint import Checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.layout import read_weights
+from fakevlm.checkpoint.self_test import self_test
 from fakevlm.data.checks import check_records
 from fakevlm.data.collate import lengths
 from fakevlm.data.dataset import Dataset, split_names

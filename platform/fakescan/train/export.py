@@ -10,7 +10,8 @@ from typing import Any
 from fakescan.storage.url import redact
 from fakescan.train.config import TrainConfig
 from fakescan.train.stepper import Stepper
-from fakevlm.checkpoint.checkpoint import CARD, Card, Checkpoint, write_card
+from fakevlm.checkpoint.card import CARD, Card, write_card
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.export import write_weights
 
 FOLDER = "model"

@@ -24,11 +24,11 @@ Images = list[NDArray[np.uint8]]
 def images() -> Images:
     """60 pictures at the model's input size: gradients of all colours with noise."""
     random = np.random.default_rng(0)
-    ramp = np.linspace(-1, 1, 84)
+    ramp = np.linspace(-1, 1, 112)
     made = []
     for _ in range(60):
         across, down = (random.normal(0, 60, 3) * ramp[:, None] for _ in range(2))
-        noise = random.normal(0, 20, (84, 84, 3))
+        noise = random.normal(0, 20, (112, 112, 3))
         picture = random.integers(0, 256, 3) + across[:, None, :] + down[None, :, :] + noise
         made.append(picture.clip(0, 255).astype(np.uint8))
     return made

@@ -155,7 +155,7 @@ def test_after_close_there_are_no_answers(checkpoint: Checkpoint, images: Images
     ("prompt", "words"),
     [
         ({"answer_prefix": "The image is"}, "'The image is'"),
-        ({"question": "<image>An image of what?"}, "'raw'"),
+        ({"prompt_format": "chat"}, "'chat'"),
     ],
 )
 def test_a_prompt_that_the_model_was_not_trained_with_is_refused(

@@ -18,7 +18,7 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
 from fakescan.storage.store import Store
 from fakevlm.builtin import BUILT_IN
-from fakevlm.checkpoint.checkpoint import read_card
+from fakevlm.checkpoint.card import read_card
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
 

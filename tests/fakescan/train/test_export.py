@@ -22,7 +22,7 @@ TOKENS = 12
 def test_transformers_and_vllm_say_the_same(kind: str, trained: Callable[[str], Any]) -> None:
     checkpoint = open_checkpoint(trained(kind).model)
     draw = np.random.default_rng(0)
-    images = [draw.integers(0, 256, (84, 84, 3), dtype=np.uint8) for _ in range(4)]
+    images = [draw.integers(0, 256, (112, 112, 3), dtype=np.uint8) for _ in range(4)]
     engine = InProcessEngine(
         VllmConfig(max_num_seqs=4), checkpoint, JudgingOptions(explain="all", max_new_tokens=TOKENS)
     )

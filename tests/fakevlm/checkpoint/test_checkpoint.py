@@ -14,13 +14,15 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from safetensors import safe_open
 
-from fakevlm.checkpoint.checkpoint import Card, Checkpoint, open_checkpoint, read_card, self_test, write_card
+from fakevlm.checkpoint.card import Card, read_card, write_card
+from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.checkpoint.layout import hub_name
 from fakevlm.checkpoint.location import build_once
+from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError
 from fakevlm.prompt import PromptSpec
-from fakevlm.testing.tiny import build_twin
 from fakevlm.verdict import Calibration
+from tests.fakevlm.checkpoint.twin import build_twin
 
 pytestmark = pytest.mark.unit
 
@@ -101,9 +103,8 @@ def test_the_tiny_model_opens_where_it_lies(tiny_model: Path, cache: Path) -> No
     self_test(checkpoint)
     assert checkpoint.path == tiny_model
     assert not checkpoint.trained
-    assert not checkpoint.legacy_processor
-    assert (checkpoint.image.height, checkpoint.image.width) == (84, 84)
-    assert (checkpoint.image_tokens, checkpoint.patch_size) == (36, 14)
+    assert (checkpoint.image.height, checkpoint.image.width) == (112, 112)
+    assert checkpoint.image_tokens == 64
     assert checkpoint.dtype == "float32"
     assert checkpoint.weights_sha256 == hashlib.sha256((tiny_model / WEIGHTS).read_bytes()).hexdigest()
 
@@ -111,7 +112,6 @@ def test_the_tiny_model_opens_where_it_lies(tiny_model: Path, cache: Path) -> No
 def test_the_twin_of_the_released_model_opens_through_a_view(twin_model: Path, cache: Path) -> None:
     checkpoint = open_checkpoint(str(twin_model), cache_dir=cache)
     self_test(checkpoint)
-    assert checkpoint.legacy_processor
     assert checkpoint.trained
     assert checkpoint.prompt == PromptSpec()
     assert (checkpoint.image.height, checkpoint.image_tokens, checkpoint.dtype) == (336, 576, "float16")
@@ -178,7 +178,7 @@ def test_other_layouts_become_the_published_one(
         placed = json.loads((checkpoint.path / index.name).read_text())["weight_map"]
         assert sorted(placed) == sorted(published)
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "np") as before, safe_open(checkpoint.path / file.name, "np") as after:
+        with safe_open(file, "pt") as before, safe_open(checkpoint.path / file.name, "pt") as after:
             for name in before.keys():  # noqa: SIM118 - it is no dict
                 assert (before.get_tensor(name) == after.get_tensor(hub_name(name))).all()
 
@@ -305,17 +305,17 @@ BAD_TINY: dict[str, tuple[Callable[[Path], Any], str]] = {
     "weights cut off": (cut(WEIGHTS, 100_000), "has 100000 bytes, its header says"),
     "a tensor missing": (lose_a_tensor, "lacks the tensor language_model.model.layers.1.mlp.up_proj.weight"),
     "more layers in config": (
-        change(CONFIG, text_config__num_hidden_layers=3),
-        "layers.2.input_layernorm.weight (and 8",
+        change(CONFIG, text_config__num_hidden_layers=4),
+        "layers.3.input_layernorm.weight (and 8",
     ),
-    "vocabulary mismatch": (change(CONFIG, text_config__vocab_size=2048), "[1152, 128], config.json says [2048, 128]"),
+    "vocabulary mismatch": (change(CONFIG, text_config__vocab_size=2048), "[1024, 192], config.json says [2048, 192]"),
     "patch mismatch": (
         change(CONFIG, vision_config__patch_size=12),
-        "patch_embedding.weight has the shape [96, 3, 14, 14]",
+        "patch_embedding.weight has the shape [192, 3, 14, 14]",
     ),
     "image size mismatch": (
         change(CONFIG, vision_config__image_size=98),
-        "position_embedding.weight has the shape [37",
+        "position_embedding.weight has the shape [65",
     ),
     "no tokenizer": (drop(TOKENIZER), "lacks tokenizer.json"),
     "sentencepiece only": (only_sentencepiece, "lacks tokenizer.json, only tokenizer.model"),
@@ -324,25 +324,25 @@ BAD_TINY: dict[str, tuple[Callable[[Path], Any], str]] = {
     "foreign image processor": (change(IMAGES, image_processor_type="SiglipImageProcessor"), "SiglipImageProcessor"),
     "two-token word": (
         card(prompt=PromptSpec(real_word="authentic")),
-        "'authentic' is 9 tokens after the answer prefix",
+        "'authentic' is 5 tokens after the answer prefix",
     ),
     "card misspelt": (write("fakevlm.json", b'{"calibratoin": {}}'), "fakevlm.json: calibratoin: Extra inputs"),
     "card out of range": (write("fakevlm.json", b'{"calibration": {"threshold": 2}}'), "calibration.threshold: "),
     "crop mismatch": (
         change(IMAGES, crop_size={"height": 98, "width": 98}),
-        "98 x 98 pixels, the vision tower takes 84 x 84",
+        "98 x 98 pixels, the vision tower takes 112 x 112",
     ),
     "processor patch": (change(PROCESSOR, patch_size=12), "patch_size is 12 in the processor, 14 in the model"),
-    "processor count": (change(PROCESSOR, num_additional_image_tokens=0), "35 image tokens into the prompt"),
-    "strategy mismatch": (change(PROCESSOR, vision_feature_select_strategy="full"), "37 image tokens into the prompt"),
-    "tokenizer too big": (add_token, "the tokenizer has 5001 tokens, the embedding only 1152"),
+    "processor count": (change(PROCESSOR, num_additional_image_tokens=0), "63 image tokens into the prompt"),
+    "strategy mismatch": (change(PROCESSOR, vision_feature_select_strategy="full"), "65 image tokens into the prompt"),
+    "tokenizer too big": (add_token, "the tokenizer has 5001 tokens, the embedding only 1024"),
     "image token mismatch": (
         change(CONFIG, image_token_index=7),
-        "<image> is token 1150 in the tokenizer, 7 in config.json",
+        "<image> is token 1022 in the tokenizer, 7 in config.json",
     ),
     "pad out of range": (change(CONFIG, pad_token_id=32001), "pad_token_id 32001"),
-    "pad is the image": (change(CONFIG, pad_token_id=1150), "pad_token_id 1150"),
-    "short context": (change(CONFIG, text_config__max_position_embeddings=48), "takes 48 of 48 positions"),
+    "pad is the image": (change(CONFIG, pad_token_id=1022), "pad_token_id 1022"),
+    "short context": (change(CONFIG, text_config__max_position_embeddings=81), "takes 81 of 81 positions"),
 }
 
 

@@ -49,10 +49,10 @@ def test_the_answer_follows_the_prompt_as_a_scan_asks_it(checkpoint: Checkpoint,
 def test_labels_stand_on_the_answer_and_its_end_alone(checkpoint: Checkpoint, text: Collator) -> None:
     long = text.encode(record("This is a fake image. Several regions look unnaturally smooth."))
     short = text.encode(record("This is a real image.", label=1))
-    pixels = np.zeros((84, 84, 3), dtype=np.uint8)
+    pixels = np.zeros((112, 112, 3), dtype=np.uint8)
     batch = text.batch([long, short], [pixels, pixels], checkpoint.image, rows=3)
     assert batch.input_ids.shape == (3, len(long.ids))
-    assert batch.pixel_values.shape == (3, 3, 84, 84)
+    assert batch.pixel_values.shape == (3, 3, 112, 112)
     for row, sample in enumerate((long, short)):
         labelled = np.flatnonzero(batch.labels[row] != IGNORED)
         assert labelled.tolist() == list(range(sample.answer, len(sample.ids)))
@@ -71,7 +71,7 @@ def test_a_batch_of_padding_alone_can_be_computed(checkpoint: Checkpoint, text: 
 def test_pixels_are_normalised_as_the_processor_does(checkpoint: Checkpoint) -> None:
     from transformers import CLIPImageProcessor
 
-    draw = np.random.default_rng(0).integers(0, 256, (84, 84, 3), dtype=np.uint8)
+    draw = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     processor = CLIPImageProcessor.from_pretrained(str(checkpoint.path))
     expected = processor(draw, return_tensors="np")["pixel_values"]
     assert np.abs(normalise(draw[None], checkpoint.image) - expected).max() < 1e-5

@@ -3,13 +3,14 @@
 import pytest
 
 from fakevlm.metrics.distortion import NONE, PAPER_ROWS
-from fakevlm.metrics.published import BENCHMARKS, ROWS, SOURCE, published
+from fakevlm.metrics.published import ROWS, SOURCE, published
 
 pytestmark = pytest.mark.unit
 
+BENCHMARKS = ("FakeClue", "LOKI", "DD-VQA", "DMimage")
+
 
 def test_every_benchmark_has_fakevlm_first_and_four_models() -> None:
-    assert BENCHMARKS == ("FakeClue", "LOKI", "DD-VQA", "DMimage")
     for benchmark in BENCHMARKS:
         rows = published(benchmark)
         assert len(rows) == 4

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tools.small_checkpoint.__main__ import measure, model_card
+from tools.small_checkpoint.evaluation import measure, model_card
 from tools.small_checkpoint.vision import IGNORED, patch_labels
 
 pytestmark = pytest.mark.unit

@@ -18,9 +18,18 @@ from pydantic import ValidationError
 
 from tools.small_checkpoint import photo_cache, photo_filter, photographs, rendered_pages, rendered_scenes
 from tools.small_checkpoint.photo_cache import Batch, Picture
-from tools.small_checkpoint.photo_sources import FetchError, Lock, Member, Package, Take, fetch, members, read_lock
+from tools.small_checkpoint.photo_sources import (
+    FetchError,
+    Lock,
+    Member,
+    Package,
+    Take,
+    fetch,
+    members,
+    read_lock,
+    resource_files,
+)
 from tools.small_checkpoint.photo_split import TEST_SHARE, Look, bit_distances, place, side
-from tools.small_checkpoint.qt_resources import resource_files
 from tools.small_checkpoint.typesetting import covers_alphabet, paragraphs
 
 pytestmark = pytest.mark.unit

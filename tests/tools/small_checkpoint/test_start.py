@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fakevlm.builtin import BUILT_IN
-from fakevlm.checkpoint.checkpoint import open_checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import open_checkpoint
+from fakevlm.checkpoint.self_test import self_test
 from tools.small_checkpoint.start import SMALL, dct_patches
 
 pytestmark = pytest.mark.unit

@@ -1,9 +1,10 @@
-"""The stand-in models speak their script, the same in vLLM and in transformers, in every layout."""
+"""Checkpoints of every layout: the same tokens, scores and answers in vLLM and in transformers."""
 
+import functools
 import json
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +13,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint, self_test
+from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.checkpoint.self_test import self_test
 from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.preprocess import fit
 from fakevlm.prompt import PromptSpec
-from fakevlm.testing.tiny import build_tiny, build_twin
-from fakevlm.testing.tiny_tokenizer import EXPLANATIONS, script_words
 from fakevlm.verdict import Calibration, Verdict, parse_answer, score_tokens
+from tests.fakevlm.checkpoint.twin import build_twin
 
 IMAGES = 8
 
@@ -41,9 +42,9 @@ class Model(NamedTuple):
 
 @pytest.fixture(scope="module")
 def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    """The tiny model, the same as transformers 5 saves it, and the twin, each with its input pixels."""
+    """The small model, the same as transformers 5 saves it, and the twin, each with its input pixels."""
     folder = tmp_path_factory.mktemp("models")
-    places = {"tiny": tiny_model, "saved": folder / "saved", "twin": build_twin(folder / "twin")}
+    places = {"small": tiny_model, "saved": folder / "saved", "twin": build_twin(folder / "twin")}
     save_anew(tiny_model, places["saved"])
     result = {}
     for name, place in places.items():
@@ -72,8 +73,9 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def by_transformers(models: dict[str, Model]) -> dict[str, list[Answer]]:
-    return {name: ask_transformers(model) for name, model in models.items()}
+def by_transformers(models: dict[str, Model]) -> Callable[[str], list[Answer]]:
+    """What each model answers; it is asked when its answers are first wanted."""
+    return functools.cache(lambda name: ask_transformers(models[name]))
 
 
 def ask_transformers(model: Model) -> list[Answer]:
@@ -81,6 +83,8 @@ def ask_transformers(model: Model) -> list[Answer]:
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
     checkpoint = model.checkpoint
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the models are tiny, and threads that spin for each other stall on a busy machine
     llava: Any = LlavaForConditionalGeneration.from_pretrained(checkpoint.path, dtype=torch.float32).eval()
     processor: Any = AutoProcessor.from_pretrained(checkpoint.path, backend="pil")
     words = [checkpoint.fake_token_id, checkpoint.real_token_id]
@@ -91,9 +95,10 @@ def ask_transformers(model: Model) -> list[Answer]:
         free = processor(images=image, text=checkpoint.prompt.text(answer_prefix=False), return_tensors="pt")
         with torch.no_grad():
             logprobs = llava(**scored).logits[0, -1].log_softmax(-1)[words].tolist()
-            written = llava.generate(**free, max_new_tokens=80, do_sample=False)[0, free["input_ids"].shape[1] :]
+            written = llava.generate(**free, max_new_tokens=20, do_sample=False)[0, free["input_ids"].shape[1] :]
         text = processor.decode(written, skip_special_tokens=True)
         answers.append(Answer(scored["input_ids"].shape[1], (logprobs[0], logprobs[1]), text))
+    torch.set_num_threads(threads)
     return answers
 
 
@@ -122,54 +127,45 @@ def by_vllm(models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) 
     }
 
 
-def sentences(text: str) -> list[str]:
-    return [f"{sentence}." for sentence in text.strip().removesuffix(".").split(". ")]
-
-
-NAMES = ["tiny", "saved", "twin"]
+NAMES = ["small", "saved", "twin"]
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("name", NAMES)
 def test_vllm_and_transformers_give_equal_scores_and_answers(
-    name: str, by_vllm: dict[str, list[Answer]], by_transformers: dict[str, list[Answer]], models: dict[str, Model]
+    name: str,
+    by_vllm: dict[str, list[Answer]],
+    by_transformers: Callable[[str], list[Answer]],
+    models: dict[str, Model],
 ) -> None:
-    for one, other in zip(by_vllm[name], by_transformers[name], strict=True):
+    scores = []
+    for one, other in zip(by_vllm[name], by_transformers(name), strict=True):
         assert one.prompt_tokens == other.prompt_tokens == models[name].checkpoint.prompt_tokens
         a, b = (score_tokens(*answer.logprobs, Calibration()) for answer in (one, other))
         assert a == pytest.approx(b, abs=1e-3)
         assert one.text.strip() == other.text.strip()
+        scores.append(a.logit)
+    assert np.std(scores) > 0.1, "the image makes no difference"
 
 
 @pytest.mark.engine
 def test_saving_anew_changes_no_score(by_vllm: dict[str, list[Answer]], models: dict[str, Model]) -> None:
     assert models["saved"].checkpoint.path != Path(models["saved"].checkpoint.location), "a converted view"
-    for one, other in zip(by_vllm["tiny"], by_vllm["saved"], strict=True):
+    for one, other in zip(by_vllm["small"], by_vllm["saved"], strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
         assert one.text == other.text
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("name", NAMES)
-def test_every_answer_follows_the_script(name: str, by_transformers: dict[str, list[Answer]]) -> None:
-    for answer in by_transformers[name]:
-        first, *explanation = sentences(answer.text)
+def test_an_answer_begins_with_the_verdict_that_its_score_gives(
+    by_transformers: Callable[[str], list[Answer]],
+) -> None:
+    for answer in by_transformers("small"):
         fake, real = answer.logprobs
         verdict = Verdict.FAKE if fake > real else Verdict.REAL
-        assert first == f"This is a {verdict} image."
+        assert answer.text.strip().startswith(f"This is a {verdict} image. ")
         assert parse_answer(answer.text) is verdict
-        assert explanation == list(EXPLANATIONS[verdict][: len(explanation)])
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize("name", NAMES)
-def test_verdicts_and_lengths_vary_with_the_image(name: str, by_transformers: dict[str, list[Answer]]) -> None:
-    answers = by_transformers[name]
-    assert {parse_answer(answer.text) for answer in answers} == {Verdict.REAL, Verdict.FAKE}
-    assert len({len(answer.text.split()) for answer in answers}) >= 3
-    scores = [score_tokens(*answer.logprobs, Calibration()) for answer in answers]
-    assert np.std([score.logit for score in scores]) > 0.5
-    assert all(0 < score.off_script < 0.3 for score in scores)
+        assert score_tokens(fake, real, Calibration()).off_script < 0.1
 
 
 @pytest.mark.unit
@@ -183,20 +179,3 @@ def test_our_tokens_are_those_of_transformers(name: str, prompt_format: str, mod
     prompt = PromptSpec(prompt_format=prompt_format)
     for text in (prompt.text(), prompt.text(answer_prefix=False), f"{prompt.text()} fake image.", "Größe 漢字 <image>"):
         assert PromptTokens(path).encode(text) == tokenizer.encode(text)
-
-
-@pytest.mark.unit
-def test_building_is_quick_and_repeatable(tiny_model: Path, tmp_path: Path) -> None:
-    started = time.process_time()
-    again = build_tiny(tmp_path / "again")
-    assert time.process_time() - started < 10
-    for file in tiny_model.iterdir():
-        assert (again / file.name).read_bytes() == file.read_bytes(), file.name
-    other = build_tiny(tmp_path / "other", seed=1)
-    assert (other / "model.safetensors").read_bytes() != (tiny_model / "model.safetensors").read_bytes()
-
-
-@pytest.mark.unit
-def test_the_script_uses_each_word_once() -> None:
-    words = script_words()
-    assert len(words) == len(set(words))

@@ -1,4 +1,4 @@
-"""Asks checkpoints about images with a real vLLM engine, in a process of its own; run by test_tiny.py.
+"""Asks checkpoints about images with a real vLLM engine, in a process of its own; run by test_layouts.py.
 
 `python vllm_answers.py FOLDER` reads `ask.json` and the pixels beside it and writes `answers.json`.
 """
@@ -44,7 +44,7 @@ def answers(question: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
         )
         for prompt, sampling in (
             ("prompt", SamplingParams(temperature=0, max_tokens=1, logprob_token_ids=words)),
-            ("free_prompt", SamplingParams(temperature=0, max_tokens=80)),
+            ("free_prompt", SamplingParams(temperature=0, max_tokens=20)),
         )
     )
     result = [

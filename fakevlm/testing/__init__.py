@@ -1,1 +1,0 @@
-"""Models that tests and benchmarks build for themselves."""
