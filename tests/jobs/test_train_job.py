@@ -37,8 +37,8 @@ def test_a_stopped_job_is_resumed_by_the_same_job(
     job = jobs.submit(f"jobs/train.py {file}")
     assert jobs.finish(job) == "SUCCEEDED", jobs.log(job)
     fs.invalidate_cache()
-    notes = [json.loads(line) for line in fs.cat(f"{path}/metrics.jsonl").splitlines()]
-    assert [note["step"] for note in notes] == list(range(1, 21))
+    log = [json.loads(line) for line in fs.cat(f"{path}/metrics.jsonl").splitlines()]
+    assert [entry["step"] for entry in log] == list(range(1, 21))
     assert f"model: {s3_bucket.url}/runs/train/model" in jobs.log(job)
     for secret in store["options"].values():
         assert secret not in jobs.log(job)

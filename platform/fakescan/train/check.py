@@ -1,6 +1,7 @@
-"""Everything that can be found wrong before a worker starts, and what a run will need."""
+"""The checks before a worker starts, and the memory and disk space that a run will need."""
 
 import importlib.util
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,8 @@ from fakevlm.errors import UserError
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A run that has been checked."""
+class Preflight:
+    """What the checks before a run have opened and found out."""
 
     checkpoint: Checkpoint
     split: str | None
@@ -36,8 +37,8 @@ class Ready:
     """Weights of each part."""
 
 
-def check(config: TrainConfig) -> Ready:
-    """Open and check all that a run needs. Raises UserError, one line that names the setting."""
+def check(config: TrainConfig) -> Preflight:
+    """Open and check everything that a run needs. Raises UserError, one line that names the setting."""
     if config.zero and importlib.util.find_spec("deepspeed") is None:
         raise UserError("zero: deepspeed is not installed; install fakescan[train], or set zero to 0")
     lora = "lora" in (config.llm.mode, config.vision.mode, config.projector.mode)
@@ -59,12 +60,9 @@ def check(config: TrainConfig) -> Ready:
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
     parameters = dict.fromkeys(PARTS, 0)
     for name, shape in read_weights(checkpoint.path).shapes.items():
-        size = 1
-        for side in shape:
-            size *= side
-        parameters[part_of(name)] += size
+        parameters[part_of(name)] += math.prod(shape)
     _check_disk(config, parameters)
-    return Ready(checkpoint, split, eval_split, plan, longest, parameters)
+    return Preflight(checkpoint, split, eval_split, plan, longest, parameters)
 
 
 def _splits(config: TrainConfig) -> tuple[str | None, str | None]:
@@ -72,10 +70,10 @@ def _splits(config: TrainConfig) -> tuple[str | None, str | None]:
     fs, path = config.data_store.filesystem(config.data)
     names = split_names(path, fs)
     split = config.split or ("train" if "train" in names and len(names) > 1 else None)
-    only = names[0] if len(names) == 1 else None
-    there = (name for name in ("val", "test") if name in names and name not in (split, only))
-    held_out = config.eval_split or next(there, None)
-    if held_out is not None and held_out == (split or (names[0] if names else None)):
+    trained_on = split or (names[0] if names else None)
+    usual = (name for name in ("val", "test") if name in names and name != trained_on)
+    held_out = config.eval_split or next(usual, None)
+    if held_out is not None and held_out == trained_on:
         raise UserError(f"eval_split: {held_out} is what is trained on; name another file of records")
     return split, held_out
 
@@ -89,7 +87,7 @@ def _refuse_faults(datasets: list[Dataset]) -> None:
         raise UserError(f"data: {problems[0]}{more}")
 
 
-def trained(config: TrainConfig, parameters: dict[str, int]) -> int:
+def trained_weights(config: TrainConfig, parameters: dict[str, int]) -> int:
     """About how many weights have a gradient."""
     count = 0
     for part, size in parameters.items():
@@ -104,7 +102,7 @@ def memory_per_worker(config: TrainConfig, parameters: dict[str, int], *, bf16: 
 
     AdamW holds two float32 numbers for each trained weight, mixed precision a float32 copy besides.
     """
-    total, moving = sum(parameters.values()), trained(config, parameters)
+    total, moving = sum(parameters.values()), trained_weights(config, parameters)
     wide = 2 if bf16 and config.zero else 4
     shards = config.workers
     weights = total * (0.5 if config.quantize else wide)
@@ -118,7 +116,7 @@ def memory_per_worker(config: TrainConfig, parameters: dict[str, int], *, bf16: 
 
 def checkpoint_bytes(config: TrainConfig, parameters: dict[str, int]) -> int:
     """Bytes of one checkpoint: trained weights and optimizer states, with float32 copies."""
-    return trained(config, parameters) * 16
+    return trained_weights(config, parameters) * 16
 
 
 def _check_disk(config: TrainConfig, parameters: dict[str, int]) -> None:
@@ -126,14 +124,13 @@ def _check_disk(config: TrainConfig, parameters: dict[str, int]) -> None:
     if scheme_of(config.storage_path) != "file":
         return
     needed = checkpoint_bytes(config, parameters) * (config.keep + 1) + 4 * sum(parameters.values())
-    place = Path(file_path(config.storage_path)).absolute()
-    run = place / config.name
-    needed -= sum(file.stat().st_size for file in run.rglob("*") if file.is_file()) if run.exists() else 0
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    folder = Path(file_path(config.storage_path)).absolute()
+    needed -= sum(file.stat().st_size for file in (folder / config.name).rglob("*") if file.is_file())
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
             f"storage_path: {config.keep + 1} checkpoints and the result need about {needed / 1e9:.1f} GB, "
-            f"{place} has {free / 1e9:.1f} GB free; lower keep or name another place"
+            f"{folder} has {free / 1e9:.1f} GB free; lower keep or name another folder"
         )

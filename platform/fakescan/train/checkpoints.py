@@ -12,8 +12,8 @@ def report(folder: Path, metrics: dict[str, Any]) -> None:
     """Hand this worker's files to Ray Train, which puts those of all workers into one folder of the run."""
     import ray.train
 
-    mine = any(path.is_file() for path in folder.rglob("*"))
-    checkpoint = ray.train.Checkpoint.from_directory(str(folder)) if mine else None
+    has_files = any(path.is_file() for path in folder.rglob("*"))
+    checkpoint = ray.train.Checkpoint.from_directory(str(folder)) if has_files else None
     ray.train.report(metrics, checkpoint=checkpoint)
 
 
@@ -25,21 +25,15 @@ def fetch(folder: Path, wanted: Callable[[str], bool]) -> bool:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return False
-    store, root = checkpoint.filesystem, checkpoint.path
-    for entry in store.get_file_info(pyarrow.fs.FileSelector(root, recursive=True)):
+    fs, root, local = checkpoint.filesystem, checkpoint.path, pyarrow.fs.LocalFileSystem()
+    for entry in fs.get_file_info(pyarrow.fs.FileSelector(root, recursive=True)):
         name = posixpath.relpath(entry.path, root)
         if entry.type != pyarrow.fs.FileType.File or not wanted(posixpath.basename(name)):
             continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        pyarrow.fs.copy_files(entry.path, str(target), source_filesystem=store, destination_filesystem=_local())
+        pyarrow.fs.copy_files(entry.path, str(target), source_filesystem=fs, destination_filesystem=local)
     return True
-
-
-def _local() -> Any:
-    import pyarrow.fs
-
-    return pyarrow.fs.LocalFileSystem()
 
 
 def arrow_filesystem(store: Store, url: str) -> Any:
@@ -47,7 +41,7 @@ def arrow_filesystem(store: Store, url: str) -> Any:
     import pyarrow.fs
 
     class Handler(pyarrow.fs.FSSpecHandler):  # type: ignore[misc]
-        """Of Arrow's, but for how it pickles."""
+        """Arrow's handler, but for how it pickles."""
 
         def __reduce__(self) -> Any:
             return _handler, (store, url)

@@ -1,4 +1,4 @@
-"""What a training run is told: the one model behind the YAML file, the command line and the job."""
+"""The settings of a training: the one model behind the YAML file, the command line and the job."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,113 +11,117 @@ from fakevlm.prompt import PromptSpec
 class ModuleConfig(BaseModel):
     """How one part of the model is trained."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     mode: Literal["full", "lora", "frozen"] = "full"
-    """Train all weights, low-rank additions to its linear layers, or nothing."""
+    """Weights that are trained: all (full), low-rank additions to the linear layers (lora), or none (frozen)."""
     lr: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate of this part. Default: `lr` of the run."""
+    """Peak learning rate of this part. Default: the run's `lr`."""
 
 
 class LoraSettings(BaseModel):
     """Low-rank additions, for the parts whose mode is lora."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     rank: Annotated[int, Field(ge=1)] = 16
     """Inner dimension of the additions."""
     alpha: Annotated[int, Field(ge=1)] = 32
     """The additions are multiplied by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the inputs of the additions that is dropped."""
+    """Share of the additions' inputs that is set to zero at random while training."""
 
 
 class TrainConfig(BaseModel):
     """One training run. The defaults are FakeVLM's published recipe, but for the batch of its eight GPUs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str
     """Checkpoint to start from: local path, hub id or object-storage URL of a LLaVA."""
     data: str
-    """Dataset folder in FakeClue's layout, or a .json, .jsonl or .parquet file of records."""
+    """Dataset folder in FakeClue's layout, or a .json, .jsonl or .parquet file of records; a path or a URL."""
     split: str | None = None
-    """File of records below the folder's data_json. Default: train where there are several."""
+    """File of records of a dataset folder to train on. Default: train where there are several, else the only one."""
     eval_split: str | None = None
-    """File of records to evaluate on while training. Default: val or test where the folder has one, else none."""
+    """File of records to evaluate on while training. Default: val, else test, where the folder has one; else none."""
     storage_path: str
-    """Folder or URL under which the run's folder is made."""
+    """Folder or URL prefix in which the run's folder is made."""
     name: str = "train"
     """Name of the run's folder. The same name and settings resume."""
     prompt: PromptSpec | None = None
-    """Prompt to train with, stored with the result. Default: the checkpoint's."""
+    """Prompt to train with (`prompt_format` and `question`), stored with the result. Default: the checkpoint's."""
 
     workers: Annotated[int, Field(ge=1)] = 1
     """Processes that train together."""
     gpus_per_worker: Annotated[float, Field(ge=0)] | None = None
-    """Default: 1 where the cluster has GPUs, else 0."""
+    """GPUs of each worker. Default: 1 where the cluster has GPUs, else 0."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
-    """CPUs that Ray sets aside for a worker."""
+    """CPUs that Ray sets aside for each worker."""
     zero: Literal[0, 2, 3] = 2
     """DeepSpeed's ZeRO stage: 2 shards gradients and optimizer states, 3 the weights too; 0 is plain torch."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Number type of the computation. auto: bf16 on GPUs, fp32 on CPUs."""
+    """Number type of the computation; auto is bf16 on GPUs and fp32 on CPUs. A CPU gains by bf16 with AVX512-BF16."""
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them."""
+    """Compute activations twice instead of keeping them: less memory, more time."""
     quantize: Literal["nf4"] | None = None
-    """QLoRA: hold frozen weights in 4 bits. GPUs only; every part must be lora or frozen."""
+    """`nf4` holds frozen weights in 4 bits (QLoRA), on GPUs only; every part must be lora or frozen. Default: no."""
 
     epochs: Annotated[int, Field(ge=1)] = 2
-    """How often every sample is seen."""
+    """Times that every sample is seen."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
-    """End after this many optimizer steps; the schedule ends with them."""
+    """Optimizer steps after which the run and its schedule end. Default: as many as the epochs take."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Samples of one optimizer step, over all workers."""
     micro_batch: Annotated[int, Field(ge=1)] = 4
     """Samples that a worker computes at once; gradients are accumulated up to batch_size."""
     lr: Annotated[float, Field(gt=0)] = 2e-5
-    """Peak learning rate."""
+    """Peak learning rate of AdamW."""
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
     """Share of the steps in which the learning rate rises linearly; a half cosine to zero follows."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Of AdamW, on matrices only."""
+    """Weight decay of AdamW, on matrices only."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
     seed: int = 0
-    """Of the order of the data and of everything random."""
+    """Seed of the data's order and of everything random."""
     max_length: Annotated[int, Field(ge=16)] = 1024
-    """Most tokens of a sample, image tokens included; a longer sample is an error."""
+    """Longest sample in tokens, image tokens included; a longer one is an error before anything starts."""
     llm: ModuleConfig = ModuleConfig()
-    """The language model."""
+    """How the language model is trained."""
     vision: ModuleConfig = ModuleConfig()
-    """The vision tower."""
+    """How the vision tower is trained."""
     projector: ModuleConfig = ModuleConfig()
-    """The two layers between them."""
+    """How the two layers between them are trained."""
     lora: LoraSettings = LoraSettings()
-    """Settings of the parts whose mode is lora."""
+    """Low-rank additions, for the parts whose mode is lora."""
 
     checkpoint_every: Annotated[int, Field(ge=1)] = 500
     """Steps between two checkpoints; one is made at the end in any case."""
     keep: Annotated[int, Field(ge=1)] = 2
-    """Checkpoints that are kept."""
+    """Checkpoints to keep; older ones are deleted."""
     eval_every: Annotated[int, Field(ge=1)] | None = None
-    """Steps between two evaluations. Default: checkpoint_every."""
+    """Steps between two evaluations. Default: as `checkpoint_every`."""
     eval_limit: Annotated[int, Field(ge=1)] | None = None
-    """Evaluate on at most this many samples, drawn by the seed."""
+    """Evaluate on at most this many samples, drawn by the seed. Default: all of them."""
     max_failures: Annotated[int, Field(ge=-1)] = 3
-    """How often a run starts again from its last checkpoint after a worker died; -1: always."""
+    """Times that a run starts again from its last checkpoint after a worker died; -1 is without limit."""
 
     data_store: Store = Field(default_factory=Store)
-    """Endpoint and credentials of the data."""
+    """Credentials and endpoint of the data."""
     model_store: Store = Field(default_factory=Store)
-    """Endpoint and credentials of the checkpoint to start from."""
+    """Credentials and endpoint of the checkpoint to start from."""
     storage_store: Store = Field(default_factory=Store)
-    """Endpoint and credentials of storage_path."""
+    """Credentials and endpoint of the run's folder."""
 
     @property
     def accumulate(self) -> int:
         """Micro-batches of one worker in one optimizer step."""
         return self.batch_size // (self.workers * self.micro_batch)
+
+    def uses_bf16(self, *, gpu: bool) -> bool:
+        """Whether the computation is in bf16, on GPUs or on CPUs."""
+        return self.precision == "bf16" or (self.precision == "auto" and gpu)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -12,12 +12,13 @@ from typing import Any
 
 from fakescan.cluster import connect
 from fakescan.errors import JobFailedError
+from fakescan.storage.lease import Lease, LeaseLostError
 from fakescan.storage.url import file_path, scheme_of
-from fakescan.train.check import Ready, check, checkpoint_bytes, memory_per_worker
+from fakescan.train.check import Preflight, check, checkpoint_bytes, memory_per_worker
 from fakescan.train.checkpoints import arrow_filesystem
 from fakescan.train.config import TrainConfig
 from fakescan.train.export import FOLDER
-from fakescan.train.folder import TrainFolder, joined
+from fakescan.train.folder import TrainFolder, continue_log
 from fakescan.train.loop import Job, train_worker
 from fakescan.train.metrics_actor import StepMetrics, start_metrics_actor
 from fakescan.train.progress import TrainDisplay
@@ -26,7 +27,7 @@ from fakevlm.errors import UserError
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
-"""Seconds between two looks at the board."""
+"""Seconds between two looks at the metrics actor and at the lease."""
 SAVE_S = 30.0
 """Seconds between two writes of the log."""
 
@@ -36,38 +37,42 @@ class TrainFailedError(JobFailedError):
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a training left."""
+class TrainOutcome:
+    """How a training ended."""
 
     url: str
-    """Of the run's folder."""
+    """Address of the run's folder."""
     model: str
-    """URL of the result."""
-    notes: list[StepMetrics]
-    """The log, one note for each step."""
-    ready: Ready
+    """Address of the resulting checkpoint."""
+    log: list[StepMetrics]
+    """One entry for each step, those of earlier starts included."""
 
 
-def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: bool = False) -> Trained:
+def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: bool = False) -> TrainOutcome:
     """Train, or go on where an earlier start of the same run stopped. Raises UserError before any worker starts."""
     config = absolute(config)
-    ready = check(config)
+    preflight = check(config)
     folder = TrainFolder(config)
-    with folder.lease():
-        return _train(config, ready, folder, ray_address, verbose=verbose)
+    with folder.lease() as lease:
+        return _train(config, preflight, folder, lease, ray_address, verbose=verbose)
 
 
 def _train(
-    config: TrainConfig, ready: Ready, folder: TrainFolder, ray_address: str | None, *, verbose: bool
-) -> Trained:
+    config: TrainConfig,
+    preflight: Preflight,
+    folder: TrainFolder,
+    lease: Lease,
+    ray_address: str | None,
+    *,
+    verbose: bool,
+) -> TrainOutcome:
     connect(ray_address, verbose=verbose)
     gpus = _gpus(config)
-    precision = "bf16" if config.precision == "auto" and gpus else config.precision
-    precision = "fp32" if precision == "auto" else precision
-    facts = {"weights_sha256": ready.checkpoint.weights_sha256, "samples": ready.plan.samples, "precision": precision}
-    folder.claim(facts)
-    _say_needs(config, ready, gpu=gpus > 0)
-    board = start_metrics_actor()
+    bf16 = config.uses_bf16(gpu=gpus > 0)
+    weights, samples = preflight.checkpoint.weights_sha256, preflight.plan.samples
+    folder.claim({"weights_sha256": weights, "samples": samples, "precision": "bf16" if bf16 else "fp32"})
+    _say_needs(config, preflight, bf16=bf16, gpu=gpus > 0)
+    metrics_actor = start_metrics_actor()
     job = Job(
         config.model_copy(
             update={
@@ -77,28 +82,28 @@ def _train(
             }
         ),
         gpus > 0,
-        board,
-        ready.split,
-        ready.eval_split,
+        metrics_actor,
+        preflight.split,
+        preflight.eval_split,
     )
-    log = _Log(board, folder, folder.notes())
-    with TrainDisplay(ready.plan.steps) as display, log.followed(display):
-        _fit(config, job, folder, gpus, verbose=verbose)
-    return Trained(folder.url, f"{folder.url}/{FOLDER}", log.notes, ready)
+    follower = _Follower(metrics_actor, folder, lease)
+    with TrainDisplay(preflight.plan.steps) as display, follower.following(display):
+        _fit(config, job, lease, gpus, verbose=verbose)
+    return TrainOutcome(folder.url, f"{folder.url}/{FOLDER}", follower.log)
 
 
 def absolute(config: TrainConfig) -> TrainConfig:
     """The same with full local paths: Ray Train's workers run in a folder of their own."""
-    places: dict[str, Any] = {
+    paths: dict[str, Any] = {
         name: str(Path(file_path(getattr(config, name))).absolute())
         for name in ("data", "storage_path")
         if scheme_of(getattr(config, name)) == "file"
     }
     model = Path(config.model).expanduser()
-    return config.model_copy(update={**places, **({"model": str(model.absolute())} if model.exists() else {})})
+    return config.model_copy(update={**paths, **({"model": str(model.absolute())} if model.exists() else {})})
 
 
-def _fit(config: TrainConfig, job: Job, folder: TrainFolder, gpus: float, *, verbose: bool) -> None:
+def _fit(config: TrainConfig, job: Job, lease: Lease, gpus: float, *, verbose: bool) -> None:
     import ray
     from ray.exceptions import RayError
     from ray.train import TrainingFailedError
@@ -132,8 +137,9 @@ def _fit(config: TrainConfig, job: Job, folder: TrainFolder, gpus: float, *, ver
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)
+    lease.check()
     with suppress(RayError):
-        fault = ray.get(job.board.fault.remote())
+        fault = ray.get(job.metrics_actor.fault.remote())
         if fault is not None:
             raise UserError(fault) from failure
     if failure is not None:
@@ -154,8 +160,8 @@ def _gpus(config: TrainConfig) -> float:
     """GPUs for one worker, after checking that the cluster has room for all workers."""
     import ray
 
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     wanted = config.gpus_per_worker if config.gpus_per_worker is not None else (1.0 if gpus else 0.0)
     for name, each, has in (("CPUs", config.cpus_per_worker, cpus), ("GPUs", wanted, gpus)):
         if each * config.workers > has:
@@ -168,39 +174,39 @@ def _gpus(config: TrainConfig) -> float:
     return wanted
 
 
-def _say_needs(config: TrainConfig, ready: Ready, *, gpu: bool) -> None:
+def _say_needs(config: TrainConfig, preflight: Preflight, *, bf16: bool, gpu: bool) -> None:
     """Print what the run is and what it will take; warn where the machine has less memory than the states need."""
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and gpu)
-    memory = memory_per_worker(config, ready.parameters, bf16=bf16)
-    plan = ready.plan
+    plan, parameters = preflight.plan, preflight.parameters
+    memory = memory_per_worker(config, parameters, bf16=bf16)
     print(
-        f"{plan.samples:,} samples, {plan.steps:,} steps of {config.batch_size}; at most {ready.longest} tokens; "
-        f"{sum(ready.parameters.values()) / 1e6:,.1f} M weights; about {memory / 1e9:.2f} GB of weights, gradients and "
+        f"{plan.samples:,} samples, {plan.steps:,} steps of {config.batch_size}; at most {preflight.longest} tokens; "
+        f"{sum(parameters.values()) / 1e6:,.1f} M weights; about {memory / 1e9:.2f} GB of weights, gradients and "
         f"states per worker, besides activations; a checkpoint takes about "
-        f"{checkpoint_bytes(config, ready.parameters) / 1e9:.2f} GB"
+        f"{checkpoint_bytes(config, parameters) / 1e9:.2f} GB"
     )
     if not gpu:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if memory * config.workers > there:
+        needed, available = memory * config.workers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > available:
             logger.warning(
                 "workers: %d workers need about %.1f GB, this machine has %.1f GB",
-                config.workers, memory * config.workers / 1e9, there / 1e9,
+                config.workers, needed / 1e9, available / 1e9,
             )  # fmt: skip
 
 
-class _Log:
-    """Moves the workers' notes from the board to the display and into the run's folder."""
+class _Follower:
+    """Moves the workers' metrics to the display and into the run's folder, and stops the run if its lease is lost."""
 
-    def __init__(self, board: Any, folder: TrainFolder, before: list[StepMetrics]) -> None:
-        self._board = board
+    def __init__(self, metrics_actor: Any, folder: TrainFolder, lease: Lease) -> None:
+        self._metrics_actor = metrics_actor
         self._folder = folder
-        self.notes = before
+        self._lease = lease
+        self.log = folder.log()
 
     @contextmanager
-    def followed(self, display: TrainDisplay) -> Iterator[None]:
-        """Follow the board on a thread; at the end everything is written, whatever ended it."""
+    def following(self, display: TrainDisplay) -> Iterator[None]:
+        """Follow the run on a thread; at the end everything is written, whatever ended it."""
         ended = threading.Event()
-        thread = threading.Thread(target=self._follow, args=(display, ended), name="board", daemon=True)
+        thread = threading.Thread(target=self._follow, args=(display, ended), name="follower", daemon=True)
         thread.start()
         try:
             yield
@@ -213,11 +219,16 @@ class _Log:
         changed = False
         while True:
             last = ended.wait(POLL_S)
+            try:
+                self._lease.check()
+            except LeaseLostError:  # the folder is another's now
+                self._metrics_actor.stop.remote()
+                return
             changed |= self._move(display)
             waited += POLL_S
             if last or (changed and waited >= SAVE_S):
                 try:
-                    self._folder.save(self.notes, final=last)
+                    self._folder.save(self.log, final=last)
                 except OSError as error:  # the store, after all retries; the training itself goes on
                     logger.warning("the log could not be written: %s", error)
                 waited, changed = 0.0, False
@@ -229,13 +240,13 @@ class _Log:
         from ray.exceptions import RayError
 
         try:
-            fresh: list[StepMetrics] = ray.get(self._board.take.remote(), timeout=30)
+            fresh: list[StepMetrics] = ray.get(self._metrics_actor.take.remote(), timeout=30)
         except RayError:
             return False
-        for note in fresh:
-            display.add(note)
+        for entry in fresh:
+            display.add(entry)
         if fresh:
-            self.notes = joined(self.notes, fresh)
+            self.log = continue_log(self.log, fresh)
         return bool(fresh)
 
 

@@ -1,4 +1,4 @@
-"""How good the model is in the middle of its training: the verdict logits of held-out samples."""
+"""How good the model is during its training, by the verdict logits of held-out samples."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +16,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Accuracy, F1 of both classes and AUROC on these samples, as far as defined; all workers get the same.
 
-    The image is asked with the answer's first words, as a scan does, and judged by fake over real at the next token.
+    As in a scan the prompt ends with the answer's first words, and the next token, fake over real, is the verdict.
     """
     import torch
 
@@ -26,7 +26,7 @@ def evaluate(
     fake, real = samples.checkpoint.fake_token_id, samples.checkpoint.real_token_id
     rounds = -(-len(indices) // (workers * rows))
     own = [indices[start : start + rows] for start in range(rank * rows, len(indices), workers * rows)]
-    found: list[tuple[int, float]] = []
+    gaps: list[tuple[int, float]] = []
     stepper.base.eval()
     try:
         with torch.no_grad(), ThreadPoolExecutor(threads) as pool:
@@ -43,19 +43,17 @@ def evaluate(
                     logits_to_keep=1,
                 )
                 gap = (output.logits[:, -1, fake] - output.logits[:, -1, real]).float().cpu().numpy()
-                found += list(zip(chosen, gap.tolist(), strict=False))
+                gaps += zip(chosen, gap.tolist(), strict=False)
     finally:
         stepper.base.train()
-    together: list[Any] = [None] * workers
+    by_worker: list[Any] = [gaps] * workers
     if workers > 1:
-        torch.distributed.all_gather_object(together, found)
-    else:
-        together = [found]
-    pairs = [pair for part in together for pair in part]
+        torch.distributed.all_gather_object(by_worker, gaps)
+    pairs = [pair for part in by_worker for pair in part]
     truth = np.array([samples.dataset.records[index].is_fake for index, _ in pairs], dtype=np.bool_)
     logit = np.array([value for _, value in pairs])
     said = logit > 0
-    found_metrics = {
+    metrics = {
         "eval_samples": float(len(pairs)),
         "eval_accuracy": accuracy(truth, said),
         "eval_f1_fake": f1(truth, said),
@@ -63,4 +61,4 @@ def evaluate(
         "eval_auroc": auroc(truth, logit),
     }
     # A split with one class has no AUROC, and one of its F1 is not defined.
-    return {name: value for name, value in found_metrics.items() if np.isfinite(value)}
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}

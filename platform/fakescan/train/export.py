@@ -15,9 +15,9 @@ from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.export import write_weights
 
 FOLDER = "model"
-"""Of the run: where the result lies."""
+"""Folder of the result in the run's folder."""
 ADAPTER = "adapter"
-"""Of the run: LoRA's own weights, where no part was trained in full."""
+"""Folder of LoRA's own weights in the run's folder, where no part was trained in full."""
 
 
 def export(stepper: Stepper, config: TrainConfig, checkpoint: Checkpoint, rank: int) -> None:
@@ -66,7 +66,7 @@ def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Che
 
 
 def model_card(config: TrainConfig) -> str:
-    """The model card: what it was made from, and how."""
+    """The model card: what the model was made from, and how."""
     parts = ", ".join(f"{name} {getattr(config, name).mode}" for name in ("llm", "vision", "projector"))
     return f"""---
 tags: [fakevlm, synthetic-image-detection]
@@ -94,7 +94,7 @@ def _whole(stepper: Stepper) -> Any:
 
 
 def _merged(stepper: Stepper, config: TrainConfig) -> Any:
-    """The same with LoRA's additions added to the weights they belong to."""
+    """Name and value of each weight, with LoRA's additions added to those that they belong to."""
     from peft.tuners.lora import LoraLayer
 
     layers = {name: module for name, module in stepper.base.named_modules() if isinstance(module, LoraLayer)}

@@ -31,7 +31,7 @@ class Samples:
     text: Collator
 
     def pixels(self, record: Record) -> Pixels:
-        """A record's image at the model's input size. Raises UserError naming it when it cannot be had."""
+        """A record's image at the model's input size. Raises UserError naming it when it cannot be read."""
         try:
             return decode(self.dataset.read_image(record), self.checkpoint.image, max_pixels=MAX_PIXELS).pixels
         except ImageError as error:

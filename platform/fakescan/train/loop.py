@@ -30,27 +30,27 @@ from fakevlm.errors import UserError
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is sent."""
+    """All that a worker is sent."""
 
     config: TrainConfig
     gpu: bool
-    board: Any
+    metrics_actor: Any
     split: str | None
     eval_split: str | None
 
 
 def train_worker(settings: dict[str, Any]) -> None:
-    """Ray Train calls it in every worker. Mistakes of the user are told to the driver, which no restart would mend."""
+    """Ray Train calls it in every worker. Mistakes of the user, which no restart fixes, are reported to the driver."""
     import ray
 
     job: Job = settings["job"]
-    if ray.get(job.board.fault.remote()) is not None:
+    if ray.get(job.metrics_actor.fault.remote()) is not None:
         return  # Ray starts the workers again after any error, but a mistake of the user stays one
     prepare_environment(job.gpu)
     try:
         _train(job)
     except UserError as error:
-        ray.get(job.board.give_up.remote(str(error)))
+        ray.get(job.metrics_actor.report_fault.remote(str(error)))
         raise
 
 
@@ -63,7 +63,7 @@ def _train(job: Job) -> None:
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     device = get_device()
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and job.gpu)
+    bf16 = config.uses_bf16(gpu=job.gpu)
     seed_everything(config.seed + rank)
     threads = max(1, (os.cpu_count() or 1) // max(1, context.get_local_world_size()))
     if not job.gpu:
@@ -77,12 +77,14 @@ def _train(job: Job) -> None:
     stepper: Stepper = kind(model, config, device, bf16=bf16)
     del keep_alive
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
-    first, notes = _resume(stepper, rank)
-    begun = first
+    first, log = _resume(stepper, rank)
     for step, batches in enumerate(
         steps(samples, plan, first, rank=rank, workers=workers, micro_batch=config.micro_batch, threads=threads), first
     ):
-        loss, norm = _step(stepper, batches, learning_rate(step, plan.steps, config.warmup_ratio), check=step == begun)
+        if _is_stopped(job, rank, device):
+            return
+        factor = learning_rate(step, plan.steps, config.warmup_ratio)
+        loss, norm = _step(stepper, batches, factor, check=step == first)
         done = step + 1
         metrics: dict[str, float] = {}
         last = done == plan.steps
@@ -91,21 +93,33 @@ def _train(job: Job) -> None:
             rows = max(config.micro_batch, 16)
             metrics = evaluate(stepper, others, indices, rank=rank, workers=workers, rows=rows, threads=threads)
         if rank == 0:
-            seen = int((plan.batch(step) != PADDING).sum())
-            rate = config.lr * learning_rate(step, plan.steps, config.warmup_ratio)
-            note = StepMetrics(
-                step=done, at=time.time(), loss=loss, lr=rate, grad_norm=norm, samples=seen, metrics=metrics
+            entry = StepMetrics(
+                step=done,
+                at=time.time(),
+                loss=loss,
+                lr=config.lr * factor,
+                grad_norm=norm,
+                samples=int((plan.batch(step) != PADDING).sum()),
+                metrics=metrics,
             )
-            notes.append(note)
-            job.board.add.remote(note)
+            log.append(entry)
+            job.metrics_actor.add.remote(entry)
         if last or done % config.checkpoint_every == 0:
             with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
                 stepper.save(Path(folder), {"step": done})
                 torch.save(random_states(), Path(folder) / _random_file(rank))
                 if rank == 0:
-                    (Path(folder) / LOG).write_bytes(log_lines(notes))
+                    (Path(folder) / LOG).write_bytes(log_lines(log))
                 report(Path(folder), {"step": done, "loss": loss, **metrics})
-    export(stepper, config, checkpoint, rank)
+    if not _is_stopped(job, rank, device):
+        export(stepper, config, checkpoint, rank)
+
+
+def _is_stopped(job: Job, rank: int, device: Any) -> bool:
+    """Whether the driver has stopped the run. All workers hear the same, so that none is left waiting for another."""
+    import ray
+
+    return _sum_over_workers(float(rank == 0 and ray.get(job.metrics_actor.is_stopped.remote())), device) > 0
 
 
 def _step(stepper: Stepper, batches: list[Batch], factor: float, *, check: bool) -> tuple[float, float]:
@@ -158,7 +172,7 @@ def open_samples(config: TrainConfig, checkpoint: Checkpoint, split: str | None)
 
 
 def with_prompt(checkpoint: Checkpoint, config: TrainConfig) -> Checkpoint:
-    """The checkpoint with the prompt that it is to be trained with."""
+    """The checkpoint with the prompt that it is trained with."""
     if config.prompt is None:
         return checkpoint
     tokens, text = PromptTokens(checkpoint.path), config.prompt.text()
@@ -181,7 +195,7 @@ def _held_out(job: Job, checkpoint: Checkpoint) -> tuple[Samples, list[int]] | N
 
 
 def _resume(stepper: Stepper, rank: int) -> tuple[int, list[StepMetrics]]:
-    """Load the run's last checkpoint, if there is one; the step to go on with, and the first worker's notes so far."""
+    """Load the run's last checkpoint, if there is one; the step to go on with, and for the first worker the log."""
     import torch
 
     mine = {_random_file(rank), *([LOG] if rank == 0 else [])}
@@ -189,9 +203,9 @@ def _resume(stepper: Stepper, rank: int) -> tuple[int, list[StepMetrics]]:
         if not fetch(Path(folder), lambda name: name in mine or stepper.wanted(name, rank)):
             return 0, []
         state = stepper.load(Path(folder))
-        drawn, log = Path(folder) / _random_file(rank), Path(folder) / LOG
-        if drawn.exists():  # there was no such worker if the number of workers has grown
-            restore_random_states(torch.load(drawn, weights_only=False))
+        random_file, log = Path(folder) / _random_file(rank), Path(folder) / LOG
+        if random_file.exists():  # there was no such worker if the number of workers has grown
+            restore_random_states(torch.load(random_file, weights_only=False))
         return int(state["step"]), read_log(log.read_bytes()) if log.exists() else []
 
 
@@ -200,7 +214,7 @@ def _random_file(rank: int) -> str:
 
 
 def seed_everything(seed: int) -> None:
-    """Of Python, numpy and torch."""
+    """Seed the generators of Python, numpy and torch."""
     import torch
 
     random.seed(seed)
@@ -209,7 +223,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_states() -> dict[str, Any]:
-    """What `restore_random_states` takes."""
+    """The states of all random generators, for `restore_random_states`."""
     import torch
 
     states = {"python": random.getstate(), "torch": torch.get_rng_state()}

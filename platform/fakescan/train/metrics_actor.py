@@ -1,4 +1,4 @@
-"""What the workers tell the driver: an actor that keeps their words until the driver asks for them."""
+"""The actor between the workers and the driver: step metrics and faults one way, the word to stop the other."""
 
 from typing import Any
 
@@ -22,20 +22,20 @@ class StepMetrics(BaseModel):
     lr: float | None = None
     """Learning rate of the run's first group."""
     grad_norm: float | None = None
-    """Before clipping."""
+    """Norm of the gradient before clipping."""
     samples: int | None = None
     """Samples of the step, without padding."""
     metrics: dict[str, float] = {}
-    """Of an evaluation."""
+    """Results of the evaluation after this step, where there was one."""
 
 
-def log_lines(notes: list[StepMetrics]) -> bytes:
-    """The notes as JSONL, without what is empty."""
-    return "".join(note.model_dump_json(exclude_defaults=True) + "\n" for note in notes).encode()
+def log_lines(log: list[StepMetrics]) -> bytes:
+    """The log as JSONL, without empty fields."""
+    return "".join(entry.model_dump_json(exclude_defaults=True) + "\n" for entry in log).encode()
 
 
 def read_log(lines: bytes) -> list[StepMetrics]:
-    """What `log_lines` wrote. Raises pydantic's ValidationError."""
+    """The log that `log_lines` wrote. Raises pydantic's ValidationError."""
     return [StepMetrics.model_validate_json(line) for line in lines.splitlines() if line]
 
 
@@ -43,29 +43,38 @@ class MetricsActor:
     """Lives in an actor without CPUs that the driver owns, so that it outlives the workers."""
 
     def __init__(self) -> None:
-        self._notes: list[StepMetrics] = []
+        self._log: list[StepMetrics] = []
         self._fault: str | None = None
+        self._stopped = False
 
-    def add(self, note: StepMetrics) -> None:
+    def add(self, entry: StepMetrics) -> None:
         """Called by the first worker after a step."""
-        self._notes.append(note)
+        self._log.append(entry)
+
+    def take(self) -> list[StepMetrics]:
+        """The entries added since the last call."""
+        log, self._log = self._log, []
+        return log
 
     def report_fault(self, message: str) -> None:
-        """A mistake of the user that no restart mends, in one line."""
-        self._fault = message
+        """Called by a worker: a mistake of the user, in one line, that no restart fixes."""
+        self._fault = self._fault or message
 
     def fault(self) -> str | None:
         """The first such mistake, or None."""
         return self._fault
 
-    def take(self) -> list[StepMetrics]:
-        """What was added since the last call."""
-        notes, self._notes = self._notes, []
-        return notes
+    def stop(self) -> None:
+        """Called by the driver: the workers end before their next step."""
+        self._stopped = True
+
+    def is_stopped(self) -> bool:
+        """Whether the workers are to end."""
+        return self._stopped
 
 
 def start_metrics_actor() -> Any:
-    """Start the board as an actor owned by this driver."""
+    """Start the actor, owned by this driver."""
     import ray
 
     return ray.remote(num_cpus=0)(MetricsActor).remote()

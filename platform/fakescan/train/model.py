@@ -1,4 +1,4 @@
-"""The LLaVA that is trained: which of its weights move, at what rate, and how LoRA is laid over them."""
+"""The LLaVA that is trained: which of its weights change, at what rate, and where LoRA adds to them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ def part_of(name: str) -> str:
 
 
 def load(config: TrainConfig, checkpoint: Checkpoint, *, bf16: bool, gpu: bool) -> Any:
-    """The model in training form, its weights marked as trained or not. Weights that nothing reads stay frozen."""
+    """The model ready for training, its weights marked as trained or not. Weights without effect stay frozen."""
     import torch
     from transformers import LlavaForConditionalGeneration
 
@@ -56,20 +56,20 @@ def load(config: TrainConfig, checkpoint: Checkpoint, *, bf16: bool, gpu: bool) 
     modes = {part: getattr(config, part).mode for part in PARTS}
     if "lora" in modes.values():
         model = _with_lora(model, config, [part for part, mode in modes.items() if mode == "lora"])
-    unread = _unread(model)
+    unused = _unused(model)
     for name, parameter in model.named_parameters():
         mode = modes[part_of(name)]
         trained = mode == "full" or (mode == "lora" and "lora_" in name)
-        parameter.requires_grad_(trained and not any(part in name for part in unread))
+        parameter.requires_grad_(trained and not any(part in name for part in unused))
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     return model
 
 
-def groups(model: Any, config: TrainConfig) -> list[Group]:
-    """What the optimizer is given. Weight decay is for matrices: not for norms, biases and embeddings of a position."""
-    found: dict[tuple[float, float], list[Any]] = {}
+def parameter_groups(model: Any, config: TrainConfig) -> list[Group]:
+    """The optimizer's groups. Weight decay is for matrices: not for norms, biases and embeddings of a position."""
+    by_rate: dict[tuple[float, float], list[Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -77,8 +77,8 @@ def groups(model: Any, config: TrainConfig) -> list[Group]:
         # ZeRO-3 shows weights as empty until they are gathered; their shape is kept beside them.
         shape = getattr(parameter, "ds_shape", parameter.shape)
         decay = config.weight_decay if len(shape) > 1 and "embedding" not in name else 0.0
-        found.setdefault((module.lr or config.lr, decay), []).append(parameter)
-    return [Group(parameters, lr, decay) for (lr, decay), parameters in found.items()]
+        by_rate.setdefault((module.lr or config.lr, decay), []).append(parameter)
+    return [Group(parameters, lr, decay) for (lr, decay), parameters in by_rate.items()]
 
 
 def _with_lora(model: Any, config: TrainConfig, parts: list[str]) -> Any:
@@ -116,7 +116,7 @@ def _four_bits() -> Any:
     )
 
 
-def _unread(model: Any) -> list[str]:
+def _unused(model: Any) -> list[str]:
     """Parts of the names of weights behind the layer whose features LLaVA reads; they never get a gradient."""
     vision = model.config.vision_config
     used = used_vision_layers(model.config.vision_feature_layer, vision.num_hidden_layers)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PADDING = -1
-"""Stands for a sample in the last batch of an epoch where there is none left."""
+"""Fills the last batch of an epoch where no sample is left."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Plan:
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def batch(self, step: int) -> NDArray[np.int64]:
-        """The samples of a step, int64[batch_size], PADDING in the places that the epoch's last batch leaves empty."""
+        """The samples of a step, int64[batch_size]; the epoch's last batch is filled up with PADDING."""
         epoch, at = divmod(step, self.steps_per_epoch)
         chosen = _order(self.samples, self.seed, epoch)[at * self.batch_size : (at + 1) * self.batch_size]
         return np.concatenate([chosen, np.full(self.batch_size - len(chosen), PADDING)])

@@ -1,4 +1,4 @@
-"""What a person sees of a running training."""
+"""The line on the terminal that follows a running training."""
 
 from collections import deque
 from typing import TextIO
@@ -20,14 +20,14 @@ class TrainDisplay(LiveDisplay):
         self._metrics: dict[str, float] = {}
         super().__init__(steps, unit="steps", stream=stream)
 
-    def add(self, note: StepMetrics) -> None:
+    def add(self, entry: StepMetrics) -> None:
         """Count a step in."""
-        if self._recent and note.step <= self._recent[-1].step:
+        if self._recent and entry.step <= self._recent[-1].step:
             self._recent.clear()  # a worker died; the run went back to its last checkpoint
-        self._recent.append(note)
-        if note.metrics:
-            self._metrics = note.metrics
-        self._show(note.step, at_once=bool(note.metrics))
+        self._recent.append(entry)
+        if entry.metrics:
+            self._metrics = entry.metrics
+        self._show(entry.step, at_once=bool(entry.metrics))
 
     def _line(self) -> str:
         step = self._recent[-1].step if self._recent else 0
@@ -40,11 +40,10 @@ class TrainDisplay(LiveDisplay):
         words = [f"loss {last.loss:.4f}", f"lr {last.lr:.2e}"]
         seconds = last.at - first.at
         if seconds > 0:
-            done = sum(note.samples or 0 for note in list(self._recent)[1:])
+            done = sum(entry.samples or 0 for entry in list(self._recent)[1:])
             left = (self._steps - last.step) * seconds / (len(self._recent) - 1)
             words += [f"{done / seconds:.1f} samples/s", f"ETA {duration(left)}"]
-        if self._metrics:
-            for name in ("eval_accuracy", "eval_f1_fake", "eval_f1_real", "eval_auroc"):
-                if name in self._metrics:
-                    words.append(f"{name.removeprefix('eval_')} {self._metrics[name]:.3f}")
+        for name in ("eval_accuracy", "eval_f1_fake", "eval_f1_real", "eval_auroc"):
+            if name in self._metrics:
+                words.append(f"{name.removeprefix('eval_')} {self._metrics[name]:.3f}")
         return "  ".join(words)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fakescan.train.config import TrainConfig
-from fakescan.train.model import Group, groups
+from fakescan.train.model import Group, parameter_groups
 
 _SMALL_BUCKETS = {"reduce_bucket_size": 20_000_000, "allgather_bucket_size": 20_000_000}
-"""Elements; DeepSpeed's own default takes 2 GB for each buffer, which a CPU has no use for."""
+"""Sizes in elements; DeepSpeed's own default takes 2 GB for each buffer, which a CPU has no use for."""
 
 
 class Stepper(Protocol):
@@ -42,14 +42,14 @@ class Stepper(Protocol):
         """Whether the worker of this rank needs the file of a checkpoint to load it."""
 
     def whole(self, parameters: list[Any]) -> Any:
-        """A context in which all of the given weights stand in memory."""
+        """A context in which all of these weights are in memory."""
 
 
-def _optimizer(found: list[Group]) -> Any:
+def _optimizer(groups: list[Group]) -> Any:
     import torch
 
     return torch.optim.AdamW(
-        [{"params": group.parameters, "lr": group.lr, "weight_decay": group.weight_decay} for group in found],
+        [{"params": group.parameters, "lr": group.lr, "weight_decay": group.weight_decay} for group in groups],
         betas=(0.9, 0.999),
         eps=1e-8,
     )
@@ -64,7 +64,7 @@ class TorchStepper:
         self.base = model.to(device)
         self.device = device
         self._clip = config.clip
-        self._groups = groups(self.base, config)
+        self._groups = parameter_groups(self.base, config)
         self._optimizer = _optimizer(self._groups)
         self._autocast = bf16
         self._workers = config.workers
@@ -141,7 +141,7 @@ class DeepSpeedStepper:
         self.base = model
         self._zero = config.zero
         self._workers = config.workers
-        self._groups = groups(model, config)
+        self._groups = parameter_groups(model, config)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=model,
             optimizer=_optimizer(self._groups),
@@ -156,7 +156,7 @@ class DeepSpeedStepper:
     def backward(self, loss: Any, *, last: bool) -> None:
         """See Stepper."""
         # DeepSpeed averages over the workers. It would also divide by the micro-batches, at every output of the model:
-        # LLaVA gives its image features out beside the logits, whose gradients would be divided twice.
+        # LLaVA returns its image features beside the logits, and their gradients would be divided twice.
         self._engine.backward(loss * self._workers, scale_wrt_gas=False)
         if not last:
             self._engine.step()  # only counts the micro-batch
@@ -181,7 +181,7 @@ class DeepSpeedStepper:
         return dict(state)
 
     def wanted(self, name: str, rank: int) -> bool:
-        """See Stepper. Shards of other workers are left where they are; those of the weights everyone may need."""
+        """See Stepper. Shards of other workers are not needed, except those of the weights."""
         if name.startswith("random_"):
             return False
         if "optim_states" in name or (self._zero == 3 and "model_states" in name):
@@ -209,7 +209,7 @@ def deepspeed_config(config: TrainConfig, *, bf16: bool, gpu: bool) -> dict[str,
 
 
 def prepare_environment(gpu: bool) -> None:
-    """What must be set before the first import of deepspeed."""
+    """Set what deepspeed reads when it is first imported."""
     if not gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import psutil
 import pytest
 
+from fakescan.storage.lease import TRAINING, Lease
 from fakescan.train.config import TrainConfig
 from fakescan.train.driver import run_train
 from fakescan.train.folder import TrainFolder
@@ -39,15 +42,15 @@ def plain(trained: Callable[[str], Any]) -> Any:
 
 def test_a_run_learns_and_leaves_log_plot_tensorboard_and_model(plain: Any) -> None:
     folder = Path(plain.url)
-    assert [note.step for note in plain.notes] == list(range(1, 11))
+    assert [entry.step for entry in plain.log] == list(range(1, 11))
     assert losses(folder)[-1] < losses(folder)[0]
-    assert plain.notes[-1].metrics["eval_samples"] == 16
-    assert {note.samples for note in plain.notes} == {8}
+    assert plain.log[-1].metrics["eval_samples"] == 16
+    assert {entry.samples for entry in plain.log} == {8}
     assert (folder / "metrics.png").read_bytes().startswith(b"\x89PNG")
     assert any((folder / "tensorboard").iterdir())
     opened = open_checkpoint(plain.model)
     assert opened.trained
-    assert opened.path == Path(plain.model)  # the hub's layout needs no converted view
+    assert opened.path == Path(plain.model)  # the hub's layout needs no converted copy
 
 
 @pytest.mark.parametrize("kind", ["zero 0", "zero 2", "zero 3"])
@@ -112,8 +115,8 @@ def test_a_second_training_of_a_running_one_is_refused(tiny_model: Path, labelle
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"workers": 1}, r"^workers: the run \S+ was started with 2, not 1; ZeRO's optimizer states are cut for"),
-        ({"lr": 0.5}, r"^lr: the run \S+ was started with 0.001, not 0.5; resume with that, or use another name$"),
+        ({"workers": 1}, r"\(workers was 2, now 1 \(ZeRO's optimizer states are cut for that many\)\)"),
+        ({"lr": 0.5}, r"\(lr was 0.001, now 0.5\); use another name, or the earlier settings$"),
     ],
 )
 def test_a_run_is_not_resumed_with_what_would_change_it(
@@ -126,7 +129,37 @@ def test_a_run_is_not_resumed_with_what_would_change_it(
 ) -> None:
     storage = Path(trained("zero 2").url).parent
     config = TrainConfig.model_validate(settings(tiny_model, labelled, storage, zero=2, **change))
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=rf"^name: \S+ was started with different settings {message}"):
+        run_train(config, ray_address=ray_cluster)
+
+
+def test_a_training_stops_when_another_has_taken_its_run_over(tiny_model: Path, labelled: Path, tmp_path: Path) -> None:
+    command = train_command(tmp_path, settings(tiny_model, labelled, tmp_path, zero=0, epochs=500, checkpoint_every=5))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run_folder = tmp_path / "train"
+    until(lambda: checkpoints(run_folder), process, "the first checkpoint")
+    other = Lease(fsspec.filesystem("file"), str(run_folder / "lease.json"), TRAINING)
+    other.acquire(force=True)
+    try:
+        output, _ = process.communicate(timeout=100)
+        assert json.loads((run_folder / "lease.json").read_text())["pid"] == os.getpid(), "the other one keeps it"
+    finally:
+        other.release()
+    assert process.returncode == 1, output
+    assert output.splitlines()[-1] == "fakescan: error: another training has taken this run over; this one stops"
+    assert not (run_folder / "model").exists()
+    assert not (run_folder / "tensorboard").exists(), "nothing more is written into a folder of somebody else"
+
+
+def test_a_mistake_that_only_a_worker_meets_is_one_line(
+    tiny_model: Path, labelled: Path, tmp_path: Path, ray_cluster: str
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(labelled, data)
+    broken = data / "object" / "real" / "train-1.png"
+    broken.write_bytes(b"no image")
+    config = TrainConfig.model_validate(settings(tiny_model, data, tmp_path, zero=0))
+    with pytest.raises(UserError, match=r"^data: image object/real/train-1.png: not_an_image: "):
         run_train(config, ray_address=ray_cluster)
 
 
