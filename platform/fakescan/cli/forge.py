@@ -4,59 +4,44 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.store_flags import with_store
-from fakevlm.errors import UserError
+from fakescan.cli.command import SettingsCommand
 
 if TYPE_CHECKING:
     from fakescan.forge.config import ForgeConfig
     from fakescan.forge.driver import ForgeOutcome
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings="fakescan.forge.config:ForgeConfig")
 @click.argument("photographs", metavar="REAL_FOLDER")
-@click.option("-o", "--output", required=True, metavar="OUT", help="Folder of the dataset; resumed if it holds one.")
-@click.option("--per-photo", type=int, metavar="N", help="Pairs from each photograph (default: 4).")
-@click.option("--edge", type=int, metavar="PX", help="Width and height of the images (default: 336).")
-@click.option("--seed", type=int, metavar="N", help="Another seed, other crops and artifacts (default: 0).")
-@click.option("--families", metavar="A,B", help="Only these artifacts (default: all that suit the category).")
-@click.option("--severity", metavar="subtle,visible,strong", help="Only these severities (default: all).")
-@click.option("--category", metavar="NAME", help="Of photographs outside folders named after one (default: scene).")
-@click.option("--split-shares", metavar="NAME=SHARE,…", help="Such as train=0.8,val=0.1,test=0.1 (default: all train).")
-@click.option("--workers", type=int, metavar="N", help="Photographs at once (default: the cluster's CPUs).")
+@click.option(
+    "--split-shares",
+    "shares",
+    metavar="NAME=SHARE,…",
+    help="Splits and their shares of the photographs, such as train=0.8,val=0.1,test=0.1. Default: all train.",
+)
 @click.option("--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one).")
-@with_store("input", "the photographs")
-@with_store("output", "the dataset")
-@click.pass_context
-def forge(context: click.Context, /, ray_address: str | None, **flags: Any) -> None:
+@click.pass_obj
+def forge(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
     """Make a labelled training set of REAL_FOLDER: crops of its photographs, and each once more with one artifact.
 
     Subfolders named animal, human, object, scene, satellite, doc or deepfake say what the photographs show. The
     explanations are true by construction. The same command again resumes.
     """
-    config = _config(flags)
+    config = forge_config(flags)
     from fakescan.forge.driver import run_forge
 
-    outcome = run_forge(config, ray_address=ray_address, verbose=bool(context.obj))
-    _report(config, outcome)
+    _report(config, run_forge(config, ray_address=ray_address, verbose=verbose))
 
 
-def _config(flags: dict[str, Any]) -> "ForgeConfig":
-    from pydantic import ValidationError
-
-    from fakescan.cli.flags import store_from_flags
+def forge_config(flags: dict[str, Any]) -> "ForgeConfig":
+    """The dataset that the flags describe. Raises UserError."""
+    from fakescan.cli.flags import settings_of
     from fakescan.forge.config import ForgeConfig
-    from fakescan.settings.yaml_file import one_line
     from fakevlm.data.split import parse_shares
 
-    settings = {name: value for name, value in flags.items() if name in ForgeConfig.model_fields}
-    settings |= {"input_store": store_from_flags("input", flags), "output_store": store_from_flags("output", flags)}
-    settings |= {"families": _names(flags["families"]), "severities": _names(flags["severity"])}
-    if flags["split_shares"]:
-        settings["shares"] = parse_shares(flags["split_shares"])
-    try:
-        return ForgeConfig.model_validate({name: value for name, value in settings.items() if value is not None})
-    except ValidationError as error:
-        raise UserError(one_line(error)) from None
+    flags |= {name: _names(flags[name]) for name in ("families", "severities")}
+    flags["shares"] = parse_shares(flags["shares"]) if flags["shares"] else None
+    return settings_of(ForgeConfig, flags, command="data forge", required={"output": "--output"})
 
 
 def _names(text: str | None) -> list[str] | None:

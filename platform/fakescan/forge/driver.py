@@ -1,4 +1,4 @@
-"""Runs a forge from its configuration to its dataset: list, claim the folder, forge what is left, write the records."""
+"""A forge from its settings to its dataset: list, claim the folder, forge what is left, write the records."""
 
 import logging
 from collections import Counter
@@ -22,17 +22,17 @@ class ForgeOutcome:
     """How a forge ended."""
 
     photographs: Counter[str]
-    """By what became of them: `forged`, `too_small`, `unsuitable`, `unreadable`."""
+    """Photographs by status: `forged`, `too_small`, `unsuitable`, `unreadable`."""
     done_now: int
     """Photographs that this run did; the others were finished before."""
     unreadable: dict[str, str]
-    """What is wrong, by path."""
+    """What is wrong with the unreadable ones, by path."""
     families: Counter[str]
     """Pairs by family."""
     flat: int
     """Pairs that were left out because no artifact would have shown."""
     records: dict[str, int]
-    """By split."""
+    """Records by split."""
 
 
 def run_forge(config: ForgeConfig, *, ray_address: str | None = None, verbose: bool = False) -> ForgeOutcome:
@@ -65,7 +65,7 @@ def run_forge(config: ForgeConfig, *, ray_address: str | None = None, verbose: b
 
 
 def _forged(work: Work, todo: list[int], folder: ForgeFolder) -> Iterator[None]:
-    """Forge photographs on the cluster, one item for each that is finished."""
+    """Forge photographs on the cluster; yields once for each that is finished."""
     import ray
     from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
@@ -87,7 +87,7 @@ def _forged(work: Work, todo: list[int], folder: ForgeFolder) -> Iterator[None]:
             try:
                 ray.get(reference)
             except (WorkerCrashedError, OutOfMemoryError) as error:
-                # The photograph may be what killed it, three times over: it is named, and the others go on.
+                # The photograph may be what killed it, three times over: it is reported, and the others go on.
                 logger.warning("%s ended its process: %s", work.photographs[number].path, error)
                 item = work.photographs[number]
                 message = f"its process ended three times ({type(error).__name__})"
@@ -99,12 +99,12 @@ def _forged(work: Work, todo: list[int], folder: ForgeFolder) -> Iterator[None]:
 
 
 def _forge_photograph(work: Work, number: int) -> None:
-    """The Ray task. Its result is what it leaves in the folder: records would pass through the driver for nothing."""
+    """The Ray task. It returns nothing: its records are in the folder, and need not pass through the driver."""
     forge_photograph(work, number)
 
 
 def _refuse_nothing(config: ForgeConfig, folder: ForgeFolder, parts: list[PhotographPart]) -> None:
-    """Raise UserError when no photograph gave a pair; the folder is left free for other settings."""
+    """Raise UserError when no photograph gave a pair; the folder is freed for other settings."""
     if any(part.records for part in parts):
         return
     folder.forget()

@@ -19,7 +19,7 @@ from fakevlm.errors import UserError
 
 
 class PhotographPart(BaseModel):
-    """What became of one photograph. It is finished when, and only when, its part stands in the ledger."""
+    """What became of one photograph. It is finished when, and only when, its part exists in the ledger."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,13 +30,13 @@ class PhotographPart(BaseModel):
     message: str | None = None
     """What is wrong with an unreadable one."""
     records: tuple[dict[str, Any], ...] = ()
-    """As they stand in the dataset: each real one is followed by its forged twin."""
+    """Its records as the dataset has them: each real one is followed by its forged twin."""
     flat: int = 0
     """Pairs that were left out because no artifact would have shown."""
 
 
 class ForgeFolder:
-    """Reads and writes the output."""
+    """The output: the dataset, and the ledger in it."""
 
     def __init__(self, config: ForgeConfig) -> None:
         self.fs: AbstractFileSystem
@@ -82,24 +82,24 @@ class ForgeFolder:
                 ) from None
 
     def finish(self, parts: list[PhotographPart]) -> dict[str, int]:
-        """Write the records of every split and forge.json; the number of records by split."""
-        written = {}
+        """Write the records of every split and forge.json; returns the number of records by split."""
+        counts = {}
         for split in self._config.shares:
             records = [record for part in parts if part.split == split for record in part.records]
             lines = ",\n".join(json.dumps(record) for record in records)
             put_atomic(self.fs, f"{self.path}/{LIST_FOLDER}/{split}.json", f"[\n{lines}\n]\n".encode())
-            written[split] = len(records)
-        put_settings(self.fs, f"{self.path}/forge.json", self._summary(parts, written))
-        return written
+            counts[split] = len(records)
+        put_settings(self.fs, f"{self.path}/forge.json", self._summary(parts, counts))
+        return counts
 
     def forget(self) -> None:
-        """Remove the ledger of a run that made nothing, so that other settings can be tried in its place."""
+        """Remove the ledger of a run that made nothing, so that the folder can be used with other settings."""
         self.fs.rm(self._ledger, recursive=True)
 
-    def _summary(self, parts: list[PhotographPart], written: dict[str, int]) -> dict[str, Any]:
-        counts: dict[str, dict[str, dict[str, int]]] = {}
+    def _summary(self, parts: list[PhotographPart], records: dict[str, int]) -> dict[str, Any]:
+        pairs: dict[str, dict[str, dict[str, int]]] = {}
         for record in (record for part in parts for record in part.records if record["label"] == 0):
-            family = counts.setdefault(record["cate"], {}).setdefault(record["family"], dict.fromkeys(SEVERITIES, 0))
+            family = pairs.setdefault(record["cate"], {}).setdefault(record["family"], dict.fromkeys(SEVERITIES, 0))
             family[record["severity"]] += 1
         by_status = Counter(part.status for part in parts)
         return {
@@ -107,9 +107,9 @@ class ForgeFolder:
             "photographs": {"all": len(parts), **{status: by_status[status] for status in sorted(by_status)}},
             "unreadable": {part.photograph: part.message for part in parts if part.status == "unreadable"},
             "flat_pairs_left_out": sum(part.flat for part in parts),
-            "records": written,
+            "records": records,
             "pairs": {
-                category: {family: counts[category][family] for family in sorted(counts[category])}
-                for category in sorted(counts)
+                category: {family: pairs[category][family] for family in sorted(pairs[category])}
+                for category in sorted(pairs)
             },
         }

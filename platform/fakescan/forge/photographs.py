@@ -26,7 +26,7 @@ class Photograph(NamedTuple):
     split: str
 
     def generator(self, seed: int, *numbers: int) -> np.random.Generator:
-        """A random generator of this photograph's own, whatever else is in the folder and whoever forges it."""
+        """A random generator of this photograph's own, whatever else is in the folder and whichever worker asks."""
         key = np.frombuffer(_digest(seed, self.path), np.uint32)
         return np.random.default_rng([*(int(word) for word in key), *numbers])
 
@@ -51,7 +51,7 @@ def find_photographs(config: ForgeConfig) -> Photographs:
         if not path.isprintable():
             raise UserError(f"photographs: the name {path!r} cannot be stored in a dataset; rename the file")
         if "fake" in path.lower().split("/")[:-1]:
-            raise UserError(f"photographs: {path} of {shown} lies in a folder named fake; name a folder of real ones")
+            raise UserError(f"photographs: {path} of {shown} is in a folder named fake; name a folder of real ones")
     paths = sorted(files)
     categories = {path: _category(path, config.category) for path in paths}
     splits = _splits(categories, config)
@@ -66,9 +66,9 @@ def _files(config: ForgeConfig) -> dict[str, int]:
     check_readable(config.photographs, config.input_store)
     fs, root = config.input_store.filesystem(config.photographs)
     _, output = config.output_store.filesystem(config.output)
-    found = patiently(lambda: fs.find(root, detail=True), f"listing {redact(config.photographs)}")
+    entries = patiently(lambda: fs.find(root, detail=True), f"listing {redact(config.photographs)}")
     files = {}
-    for path, info in found.items():
+    for path, info in entries.items():
         name = posixpath.relpath(path, root)
         hidden = any(part.startswith(".") for part in name.split("/"))
         if not hidden and not path.startswith(f"{output}/") and name.lower().endswith(IMAGE_EXTENSIONS):

@@ -1,4 +1,4 @@
-"""What one photograph becomes: pairs of images in the dataset folder, and the part that says so."""
+"""The forging of one photograph: pairs of images in the dataset folder, and the part that lists them."""
 
 import hashlib
 import posixpath
@@ -34,7 +34,7 @@ class Work:
 def forge_photograph(work: Work, number: int) -> PhotographPart:
     """Write the pairs of one photograph, then its part. The result depends on nothing but the settings and the files.
 
-    Files of an earlier, unfinished attempt are written over with the same bytes.
+    Files of an earlier, unfinished attempt are overwritten with the same bytes.
     """
     folder = ForgeFolder(work.config)
     part = _forge(work, number, folder)
