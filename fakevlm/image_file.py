@@ -25,7 +25,7 @@ from fakevlm.errors import ErrorCode, ImageError, one_line
 
 
 class ImageFileContent(NamedTuple):
-    """What a file holds."""
+    """An image and the format of its file."""
 
     rgb: Image.Image
     format: str
@@ -93,7 +93,7 @@ _TURNS = {
 
 
 def read_image(data: bytes, *, max_pixels: int) -> ImageFileContent:
-    """Return the first frame in `data` as an RGB image, as displayed. Raises ImageError, and nothing else."""
+    """The first frame in `data` as an RGB image, as displayed. Raises ImageError, and nothing else."""
     kind = _identify(data)
     if kind == "WEBP":  # its reader allocates the canvas on opening
         _check_size(_webp_size(data), max_pixels)
@@ -113,7 +113,7 @@ def read_image(data: bytes, *, max_pixels: int) -> ImageFileContent:
 
 
 def _identify(data: bytes) -> str:
-    """Return the format of `data` by its first bytes."""
+    """The format of `data` by its first bytes."""
     if not data:
         raise ImageError(ErrorCode.EMPTY, "the file has no bytes")
     head = data[:1024]
@@ -132,7 +132,7 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) from a WebP header (RFC 9649); (0, 0) when there is none."""
+    """(width, height) from a WebP header (RFC 9649); (0, 0) when there is none."""
     chunk, head = data[12:16], data[16:30].ljust(14, b"\0")
     if chunk == b"VP8X":
         return int.from_bytes(head[8:11], "little") + 1, int.from_bytes(head[11:14], "little") + 1
@@ -145,18 +145,18 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _turn(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF or XMP orientation says. TIFF has been turned by Pillow on loading."""
+    """Turns the image as its EXIF or XMP orientation says. TIFF has been turned by Pillow on loading."""
     if not image.info.keys() & {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}:
         return image
     try:
         turn = _TURNS.get(image.getexif().get(0x0112, 1))
     except _DAMAGED:
-        return image  # like viewers: broken metadata is no reason not to show an image
+        return image  # like viewers: broken metadata does not keep an image from being shown
     return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert to RGB as `Image.convert` does, except 16-bit greyscale, which that one clips to white."""
+    """Converts to RGB as `Image.convert` does, except 16-bit greyscale, which `convert` clips to white."""
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16"):

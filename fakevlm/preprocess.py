@@ -29,7 +29,7 @@ CLIP_PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImagePro
 
 
 class ImageSpec(BaseModel):
-    """What a checkpoint's image processor does to an RGB image."""
+    """The steps of a checkpoint's image processor on an RGB image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,7 +74,7 @@ class ImageSpec(BaseModel):
 
     @classmethod
     def from_preprocessor_config(cls, config: dict[str, Any]) -> "ImageSpec":
-        """Return the spec of a CLIP image processor's `preprocessor_config.json`, old or new.
+        """The spec of a CLIP image processor's `preprocessor_config.json`, old or new.
 
         Keys that are absent have the defaults of transformers. Raises UserError for what cannot be reproduced exactly.
         """
@@ -106,7 +106,7 @@ class ImageSpec(BaseModel):
             raise UserError(f"image processor settings cannot be used: {reason}") from None
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """Return the (height, width) that an image of this size has after resizing and before the crop."""
+        """The (height, width) that an image of this size has after resizing and before the crop."""
         if self.resize is not None:
             return self.resize
         if self.shortest_edge is None:
@@ -122,9 +122,9 @@ class DecodedImage(NamedTuple):
     pixels: Pixels
     """uint8[height, width, 3] of the spec, RGB, before rescaling and normalising. Read-only."""
     width: int
-    """Of the original in pixels, as displayed."""
+    """Width of the original in pixels, as displayed."""
     height: int
-    """Of the original in pixels, as displayed."""
+    """Height of the original in pixels, as displayed."""
     format: str
     """JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF."""
 
@@ -132,7 +132,7 @@ class DecodedImage(NamedTuple):
 def decode(
     data: bytes, spec: ImageSpec, *, max_pixels: int, change: Callable[[Image.Image], Image.Image] | None = None
 ) -> DecodedImage:
-    """Decode the bytes of an image file; the first frame of an animation. `change` is done to the whole RGB image.
+    """Decodes the bytes of an image file; the first frame of an animation. `change` is done to the whole RGB image.
 
     Sixteen-bit greyscale keeps its upper eight bits, as Pillow's decoders do with sixteen-bit colour. Raises ImageError
     with `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the
@@ -145,7 +145,7 @@ def decode(
 
 
 def fit(image: Image.Image, spec: ImageSpec) -> Pixels:
-    """Return the spec's uint8[height, width, 3] for a Pillow image of mode RGB."""
+    """The spec's uint8[height, width, 3] for a Pillow image of mode RGB."""
     height, width = spec.resized(image.height, image.width)
     if height * width > MAX_RESIZED_PIXELS and (image.height, image.width) != (height, width):
         return _fit_long(image, height, width, spec)
@@ -160,7 +160,7 @@ def fit(image: Image.Image, spec: ImageSpec) -> Pixels:
 
 
 def _pad(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Crop the centre, padding with black as transformers' center_crop does (its rounding for odd differences)."""
+    """Crops the centre, padding with black as transformers' center_crop does (its rounding for odd differences)."""
     rows, columns = pixels.shape[:2]
     padded = np.zeros((max(rows, height), max(columns, width), 3), np.uint8)
     down, right = math.ceil((padded.shape[0] - rows) / 2), math.ceil((padded.shape[1] - columns) / 2)
@@ -170,7 +170,7 @@ def _pad(pixels: Pixels, height: int, width: int) -> Pixels:
 
 
 def _fit_long(image: Image.Image, height: int, width: int, spec: ImageSpec) -> Pixels:
-    """Resize a very long image to (height, width) and crop it, computing only the stretch that the crop keeps.
+    """Resizes a very long image to (height, width) and crops it, computing only the stretch that the crop keeps.
 
     Pillow resizes one direction after the other and rounds to uint8 in between. The long direction is computed here, in
     the same arithmetic; the short one is left to Pillow, in the same order, so that the result is the same.
@@ -198,7 +198,7 @@ _PRECISION_BITS = 32 - 8 - 2
 
 
 def _kernel(resample: int, x: float) -> float:
-    """Return the value at `x` of Pillow's bilinear (2) or bicubic (3, a = -0.5) kernel."""
+    """The value at `x` of Pillow's bilinear (2) or bicubic (3, a = -0.5) kernel."""
     x = abs(x)
     if resample == 2:
         return 1.0 - x if x < 1.0 else 0.0
@@ -211,7 +211,7 @@ def _kernel(resample: int, x: float) -> float:
 
 
 def _weights(source: int, length: int, first: int, count: int, resample: int) -> tuple[int, npt.NDArray[np.float64]]:
-    """Return the weights of `count` outputs from `first` on, when `source` pixels are resized to `length`.
+    """The weights of `count` outputs from `first` on, when `source` pixels are resized to `length`.
 
     The result is the first input pixel that matters and float64[count, inputs], whole numbers in fixed point.
     """
@@ -237,7 +237,7 @@ def _weights(source: int, length: int, first: int, count: int, resample: int) ->
 
 
 def _resample(pixels: Pixels, weights: npt.NDArray[np.float64], *, axis: int) -> Pixels:
-    """Apply fixed-point weights [outputs, inputs] to axis 0 or 1 of uint8[rows, columns, 3].
+    """Applies fixed-point weights [outputs, inputs] to axis 0 or 1 of uint8[rows, columns, 3].
 
     Sums stay below 2^53, so that float64 adds them exactly in any order.
     """

@@ -1,4 +1,4 @@
-"""What the model is asked, and in which form: the prompt belongs to the checkpoint and is stored with it."""
+"""The question to the model and its form: the prompt belongs to the checkpoint and is stored with it."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ class PromptSpec(BaseModel):
     question: str = "<image>Does the image looks real/fake?"
     """The question, with `<image>` exactly once."""
     prompt_format: Literal["raw", "chat"] = "raw"
-    """`raw` sends the question as it stands; `chat` wraps it in the Vicuna template of llava-1.5."""
+    """`raw` sends the bare question; `chat` wraps it in the Vicuna template of llava-1.5."""
     answer_prefix: str = Field(default="This is a", min_length=1)
     """How every answer begins; the next token is the verdict word."""
     real_word: str = Field(default="real", min_length=1)
@@ -40,7 +40,7 @@ class PromptSpec(BaseModel):
         return self
 
     def text(self, answer_prefix: bool = True) -> str:
-        """Return the whole prompt, without the beginning-of-sequence token and without a trailing space.
+        """The whole prompt, without the beginning-of-sequence token and without a trailing space.
 
         With `answer_prefix` the prompt ends where the verdict word follows; without it the model answers freely.
         """

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Verdict(StrEnum):
-    """What an image is judged to be."""
+    """The judgement of an image."""
 
     REAL = "real"
     FAKE = "fake"
@@ -32,7 +32,7 @@ class Calibration(BaseModel):
     uncertain_low: float | None = Field(default=None, ge=0, le=1)
     """Scores from here on ..."""
     uncertain_high: float | None = Field(default=None, ge=0, le=1)
-    """... to below here are `uncertain`, so that a band may end at the threshold. None for both: no such band."""
+    """... to just under this one are `uncertain`: a band may end at the threshold. None for both: no such band."""
 
     @model_validator(mode="after")
     def _check(self) -> "Calibration":
@@ -50,7 +50,7 @@ class Calibration(BaseModel):
 
 
 class Score(NamedTuple):
-    """What one image scored."""
+    """The score of one image, and what it was computed from."""
 
     logit: float
     """z_fake - z_real, before calibration; unbounded."""
@@ -61,7 +61,7 @@ class Score(NamedTuple):
 
 
 def score_tokens(logprob_fake: float, logprob_real: float, calibration: Calibration) -> Score:
-    """Return the score from the natural log-probabilities of the two verdict words as the next token.
+    """The score from the natural log-probabilities of the two verdict words as the next token.
 
     The difference of two log-probabilities of one distribution is the difference of their logits. Raises ValueError for
     NaN, or when both words are impossible (-inf), which no sound model says.
@@ -74,20 +74,20 @@ def score_tokens(logprob_fake: float, logprob_real: float, calibration: Calibrat
 
 
 def calibrated(logit: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
-    """Return the scores of logits, both float64[n]; what `score_tokens` gives one at a time."""
+    """The scores of logits, both float64[n]; what `score_tokens` gives one at a time."""
     # tanh does not overflow.
     return (1 + np.tanh((logit / calibration.temperature + calibration.bias) / 2)) / 2
 
 
 def _sigmoid(x: float) -> float:
-    """Return 1 / (1 + exp(-x)) without overflow."""
+    """1 / (1 + exp(-x)) without overflow."""
     if x >= 0:
         return 1.0 / (1.0 + math.exp(-x))
     return math.exp(x) / (1.0 + math.exp(x))
 
 
 def decide(score: float, calibration: Calibration) -> Verdict:
-    """Return the verdict for a calibrated score, 0 to 1."""
+    """The verdict for a calibrated score, 0 to 1."""
     low, high = calibration.uncertain_low, calibration.uncertain_high
     if low is not None and high is not None and low <= score < high:
         return Verdict.UNCERTAIN
@@ -108,7 +108,7 @@ _DENIED = re.compile(
 
 
 def parse_answer(text: str) -> Verdict:
-    """Return the verdict that an answer in free text states; the same text always gives the same verdict.
+    """The verdict that an answer in free text states; the same text always gives the same verdict.
 
     The first sentence with the whole word `real` or `fake` decides. If it holds both words or denies the one it holds,
     or if no sentence holds either, the answer is uncertain.

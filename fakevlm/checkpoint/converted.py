@@ -17,7 +17,7 @@ _VERSION = 1
 
 
 def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cache: Path) -> Path:
-    """Return a folder with the same checkpoint that vLLM and transformers load; `folder` itself where it does.
+    """A folder with the same checkpoint that vLLM and transformers load; `folder` itself where it does.
 
     vLLM 0.32 refuses the tensor names that transformers 5 saves, so a view has its weights renamed, or linked where
     only the processor's settings are completed.
@@ -51,7 +51,7 @@ def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cac
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a checkpoint that loading may need, in the order of their names."""
+    """Yields the files of a checkpoint that loading may need, in the order of their names."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in (".json", ".jinja", ".txt", ".model", ".safetensors"):
             yield path

@@ -26,7 +26,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def hub_name(name: str) -> str:
-    """Return the name in the layout of llava-1.5-7b-hf of the tensor called `name` in any known layout."""
+    """The name in the layout of llava-1.5-7b-hf of the tensor called `name` in any known layout."""
     for pattern, replacement in _RULES:
         renamed, count = pattern.subn(replacement, name)
         if count:
@@ -50,7 +50,7 @@ class Weights:
 
 
 def read_weights(folder: Path) -> Weights:
-    """Read the headers of the weights in `folder`. Raises UserError naming the file or the tensor that is missing."""
+    """Reads the headers of the weights in `folder`. Raises UserError naming the file or the tensor that is missing."""
     index_file = folder / INDEX
     if index_file.exists():
         placed = read_json(index_file).get("weight_map")
@@ -76,7 +76,7 @@ def read_weights(folder: Path) -> Weights:
 
 
 def check_shapes(weights: Weights, config: dict[str, Any], folder: Path) -> None:
-    """Raise UserError naming the tensor that the model of `config` needs and that is missing or of another shape."""
+    """Raises UserError naming the tensor that the model of `config` needs and that is missing or of another shape."""
     shapes = {hub_name(name): shape for name, shape in weights.shapes.items()}
     needed = dict(_needed_tensors(config))
     if missing := [name for name in needed if name not in shapes]:
@@ -89,7 +89,7 @@ def check_shapes(weights: Weights, config: dict[str, Any], folder: Path) -> None
 
 
 def rename_file(source: Path, target: Path) -> None:
-    """Write a copy of the safetensors file `source` with the tensor names of llava-1.5-7b-hf and the same data."""
+    """Writes a copy of the safetensors file `source` with the tensor names of llava-1.5-7b-hf and the same data."""
     header, start = _read_header(source)
     renamed = json.dumps({hub_name(name): entry for name, entry in header.items()}, separators=(",", ":")).encode()
     renamed += b" " * (-len(renamed) % 8)
@@ -100,14 +100,14 @@ def rename_file(source: Path, target: Path) -> None:
 
 
 def rename_index(source: Path, target: Path) -> None:
-    """Write a copy of a safetensors index with the tensor names of llava-1.5-7b-hf."""
+    """Writes a copy of a safetensors index with the tensor names of llava-1.5-7b-hf."""
     index = read_json(source)
     index["weight_map"] = {hub_name(name): file for name, file in index["weight_map"].items()}
     target.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file and the offset of its data, after checking that the file is whole."""
+    """The header of a safetensors file and the offset of its data, after checking that the file is whole."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
@@ -126,7 +126,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _needed_tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield the tensors that inference reads, by their hub names, with their shapes."""
+    """Yields the tensors that inference reads, by their hub names, with their shapes."""
     text, vision = text_config(config), vision_config(config)
     hidden, mlp, vocab = text["hidden_size"], text["intermediate_size"], text["vocab_size"]
     head = text.get("head_dim") or hidden // text["num_attention_heads"]
@@ -175,7 +175,7 @@ def _needed_tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ..
 
 
 def used_vision_layers(feature_layer: int | list[int], layers: int) -> int:
-    """Return how many layers of the vision tower the features need; hidden state 0 is the embedding."""
+    """How many layers of the vision tower the features need; hidden state 0 is the embedding."""
     chosen = feature_layer if isinstance(feature_layer, list) else [feature_layer]
     return max(layer if layer >= 0 else layers + 1 + layer for layer in chosen)
 

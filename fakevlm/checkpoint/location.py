@@ -17,7 +17,7 @@ _WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 
 
 def cache_folder(cache_dir: Path | None = None) -> Path:
-    """Return the folder for what can be made again: `cache_dir`, else FAKEVLM_CACHE, else the user's cache folder."""
+    """The folder for what can be made again: `cache_dir`, else FAKEVLM_CACHE, else the user's cache folder."""
     if cache_dir is not None:
         return Path(cache_dir)
     if own := os.environ.get("FAKEVLM_CACHE"):
@@ -26,7 +26,7 @@ def cache_folder(cache_dir: Path | None = None) -> Path:
 
 
 def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
-    """Return `folder`, after `build(partial folder)` has filled it if it did not exist.
+    """`folder`, after `build(partial folder)` has filled it if it did not exist.
 
     The folder appears under its name only when it is complete, so that a killed build is not mistaken for a finished
     one. Processes that want the same folder wait for the first. What a killed build left is handed to the next.
@@ -50,14 +50,14 @@ def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the system frees it when the process dies."""
+    """Holds an exclusive lock on a file; the system frees it when the process dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def resolve(location: str, *, storage_options: dict[str, Any] | None, cache_dir: Path | None) -> Path:
-    """Return the local folder of the model at `location`, downloaded if need be. Raises UserError."""
+    """The local folder of the model at `location`, downloaded if necessary. Raises UserError."""
     if location.startswith("file://"):
         location = location.removeprefix("file://")
     if "://" in location:
@@ -73,7 +73,7 @@ def resolve(location: str, *, storage_options: dict[str, Any] | None, cache_dir:
 
 
 def _from_hub(location: str) -> Path:
-    """Return the snapshot of a hub id, `owner/name` or `owner/name@revision`, in the hub's own cache."""
+    """The snapshot of a hub id, `owner/name` or `owner/name@revision`, in the hub's own cache."""
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -110,7 +110,7 @@ def _from_hub(location: str) -> Path:
 
 
 def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
-    """Return the local copy of the model folder at an fsspec URL; a changed object makes a new copy."""
+    """The local copy of the model folder at an fsspec URL; a changed object makes a new copy."""
     import fsspec
 
     shown, _, query = url.partition("?")
@@ -154,6 +154,6 @@ def _download(url: str, storage_options: dict[str, Any], cache: Path) -> Path:
 
 
 def _version(entry: dict[str, Any]) -> str:
-    """Return what tells two versions of an object apart in a listing, across fsspec's filesystems."""
+    """What tells two versions of an object apart in a listing, across fsspec's filesystems."""
     fields = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime", "updated", "created")
     return next((str(entry[field]) for field in fields if entry.get(field) is not None), "")

@@ -9,7 +9,7 @@ class PromptTokens:
     """The tokens of prompts, the same as vLLM and transformers make them."""
 
     def __init__(self, folder: Path) -> None:
-        """Load `tokenizer.json` from `folder`. Raises UserError when it is missing or damaged."""
+        """Loads `tokenizer.json` from `folder`. Raises UserError when it is missing or damaged."""
         from tokenizers import Tokenizer
 
         file = folder / "tokenizer.json"
@@ -30,17 +30,17 @@ class PromptTokens:
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
     def id_of(self, token: str) -> int | None:
-        """Return the id of a token by its exact content."""
+        """The id of a token by its exact content."""
         number: int | None = self._tokenizer.token_to_id(token)
         return number
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of `text`, with the beginning-of-sequence token if the tokenizer adds one."""
+        """The token ids of `text`, with the beginning-of-sequence token if the tokenizer adds one."""
         ids: list[int] = self._tokenizer.encode(text).ids
         return ids
 
     def next_token(self, prompt: str, word: str) -> int:
-        """Return the one token by which `word` continues `prompt`. Raises UserError when it is not exactly one."""
+        """The one token by which `word` continues `prompt`. Raises UserError when it is not exactly one."""
         before, after = self.encode(prompt), self.encode(f"{prompt} {word}")
         if after[: len(before)] != before or len(after) != len(before) + 1:
             raise UserError(

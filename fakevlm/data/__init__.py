@@ -1,1 +1,1 @@
-"""Labelled images: records in FakeClue's format, read, checked, counted, divided, and made into training batches."""
+"""Labelled images: records in FakeClue's format, read, checked, counted, split, and made into training batches."""

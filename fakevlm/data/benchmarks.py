@@ -1,4 +1,4 @@
-"""Records of the benchmarks LOKI and DD-VQA as FakeClue's; what is assumed about their files stands in docs/data.md."""
+"""Records of the benchmarks LOKI and DD-VQA as FakeClue's; what is assumed about their files is in docs/data.md."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def loki_record(item: dict[str, Any]) -> dict[str, Any]:
     label = _label(item, image)
     if label is None:
         raise ValueError("has no label: neither a field label nor a folder real or fake in the image's path")
-    # The true answer to a multiple-choice question may be only its label: that is no explanation.
+    # The true answer to a multiple-choice question may be only its label, which explains nothing.
     text = next((str(item[key]) for key in reversed(_TEXT_KEYS) if isinstance(item.get(key), str)), "")
     if isinstance(category, str):
         category = _LOKI_NAMES.get(category, category)

@@ -58,7 +58,7 @@ def _size_fault(width: int | None, height: int | None) -> str | None:
 
 
 def _conversation_fault(record: Record) -> str | None:
-    """What is wrong with the turns. The image belongs to the first question and stands nowhere else."""
+    """What is wrong with the turns. The image belongs to the first question and is nowhere else."""
     turns = record.conversations
     if not turns:
         return "conversations is empty"
@@ -69,7 +69,7 @@ def _conversation_fault(record: Record) -> str | None:
         return "a turn is empty"
     images = [turn.value.count(IMAGE_TOKEN) for turn in turns]
     if images[0] != 1 or sum(images) != 1:
-        return f"{IMAGE_TOKEN} stands {sum(images)} times; it must stand once, in the first question"
+        return f"{IMAGE_TOKEN} occurs {sum(images)} times; it must occur once, in the first question"
     return None
 
 
@@ -89,7 +89,7 @@ def _conflicts(splits: Sequence[Dataset]) -> Iterator[DatasetProblem]:
 
 
 def _leaks(splits: Sequence[Dataset]) -> Iterator[DatasetProblem]:
-    """Images, and sources that records name, which stand in several splits: once for each split after the first."""
+    """Images, and sources that records name, that are in several splits: once for each split after the first."""
     seen: dict[tuple[str, str, str], tuple[str, int]] = {}
     told: set[tuple[str, str, str, str]] = set()
     for dataset in splits if len(splits) > 1 else ():
@@ -102,7 +102,7 @@ def _leaks(splits: Sequence[Dataset]) -> Iterator[DatasetProblem]:
                 file, first = seen.setdefault(key, (name, number))
                 if file != name and (*key, name) not in told:
                     told.add((*key, name))
-                    message = f"{key[0]} {key[2]!r} stands in {file} record {first} too"
+                    message = f"{key[0]} {key[2]!r} is in {file} record {first} too"
                     yield DatasetProblem(ProblemKind.LEAK, message, name, number, record.image)
 
 

@@ -1,9 +1,9 @@
-"""From a labelled record to what the model is trained on: token ids, and labels on the answer alone."""
+"""Makes labelled records into what the model is trained on: token ids, and labels on the answer alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ IGNORED = -100
 
 
 class TokenizedSample(NamedTuple):
-    """One sample's tokens."""
+    """The tokens of one record."""
 
     ids: NDArray[np.int64]
-    """Of prompt and answer, int64[length], with all image tokens."""
+    """Tokens of prompt and answer, int64[length], with all image tokens."""
     answer: int
     """Position of the answer's first token; the loss counts from here to the end-of-sequence token."""
 
@@ -48,7 +48,7 @@ class Batch:
 
 
 class Collator:
-    """Makes samples for a checkpoint."""
+    """Makes samples and batches for a checkpoint."""
 
     def __init__(self, folder: Path, prompt: PromptSpec, image_tokens: int) -> None:
         self._tokens = PromptTokens(folder)
@@ -73,37 +73,48 @@ class Collator:
         ids = self._tokens.encode(f"{self._prompt} {answer}")
         if ids[: len(self._before)] != self._before:
             raise UserError(f"data: the answer of {record.image} changes the tokens of the prompt before it")
-        at = ids.index(self._image_token)
-        image = [self._image_token] * self._image_tokens
-        whole = [*ids[:at], *image, *ids[at + 1 :], self._end]
+        whole = [*self._with_image(ids), self._end]
         return TokenizedSample(np.array(whole, dtype=np.int64), len(self._before) - 1 + self._image_tokens)
+
+    def lengths(self, records: Sequence[Record], max_length: int) -> NDArray[np.int64]:
+        """Tokens of every record, int64[records]. Raises UserError for the longest where one is over `max_length`."""
+        counts = np.array([len(self.encode(record).ids) for record in records], dtype=np.int64)
+        over = np.flatnonzero(counts > max_length)
+        if len(over):
+            longest = int(over[np.argmax(counts[over])])
+            raise UserError(
+                f"max_length: {records[longest].image} has {counts[longest]} tokens, above {max_length}, and "
+                f"{len(over) - 1} more are too long; raise max_length to {counts.max()} or shorten the answers"
+            )
+        return counts
 
     def prompt_ids(self, text: str) -> NDArray[np.int64]:
         """The tokens of a prompt with its image tokens, int64[length]."""
-        ids = self._tokens.encode(text)
-        at = ids.index(self._image_token)
-        image = [self._image_token] * self._image_tokens
-        return np.array([*ids[:at], *image, *ids[at + 1 :]], dtype=np.int64)
+        return np.array(self._with_image(self._tokens.encode(text)), dtype=np.int64)
 
-    def batch(self, texts: Sequence[TokenizedSample], pixels: Sequence[Pixels], spec: ImageSpec, *, rows: int) -> Batch:
+    def _with_image(self, ids: list[int]) -> list[int]:
+        """Tokens with as many image tokens as an image takes in place of the one."""
+        at = ids.index(self._image_token)
+        return [*ids[:at], *[self._image_token] * self._image_tokens, *ids[at + 1 :]]
+
+    def batch(
+        self, samples: Sequence[TokenizedSample], pixels: Sequence[Pixels], spec: ImageSpec, *, rows: int
+    ) -> Batch:
         """A batch of `rows` rows. Where there are fewer samples, rows without labels fill it up.
 
         With no sample at all the filling is the bare prompt, because every worker has to compute something.
         """
-        real = len(texts)
-        filling = (
-            texts[0] if texts else TokenizedSample(np.array([*self.prompt_ids(f"{self._prompt} {self._prefix}")]), 0)
-        )
-        chosen = [*texts, *[filling] * (rows - real)]
-        length = max(len(text.ids) for text in chosen)
+        filling = samples[0] if samples else TokenizedSample(self.prompt_ids(f"{self._prompt} {self._prefix}"), 0)
+        filled = [*samples, *[filling] * (rows - len(samples))]
+        length = max(len(sample.ids) for sample in filled)
         input_ids = np.full((rows, length), self.pad, dtype=np.int64)
         mask = np.zeros((rows, length), dtype=np.int64)
         labels = np.full((rows, length), IGNORED, dtype=np.int64)
-        for row, text in enumerate(chosen):
-            input_ids[row, : len(text.ids)] = text.ids
-            mask[row, : len(text.ids)] = 1
-            if row < real:
-                labels[row, text.answer : len(text.ids)] = text.ids[text.answer :]
+        for row, sample in enumerate(filled):
+            input_ids[row, : len(sample.ids)] = sample.ids
+            mask[row, : len(sample.ids)] = 1
+            if row < len(samples):
+                labels[row, sample.answer : len(sample.ids)] = sample.ids[sample.answer :]
         images = np.zeros((rows, spec.height, spec.width, 3), dtype=np.uint8)
         for row, image in enumerate(pixels):
             images[row] = image
@@ -119,16 +130,3 @@ def normalise(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]
         values -= np.array(spec.image_mean, dtype=np.float32)
         values /= np.array(spec.image_std, dtype=np.float32)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
-
-
-def lengths(encoder: Collator, records: Sequence[Record], max_length: int) -> Any:
-    """Tokens of every record, int64[records]. Raises UserError for the longest where one is over `max_length`."""
-    found = np.array([len(encoder.encode(record).ids) for record in records], dtype=np.int64)
-    over = np.flatnonzero(found > max_length)
-    if len(over):
-        worst = int(over[np.argmax(found[over])])
-        raise UserError(
-            f"max_length: {records[worst].image} has {found[worst]} tokens, above {max_length}, and {len(over) - 1} "
-            f"more are too long; raise max_length to {int(found.max())} or shorten the answers"
-        )
-    return found

@@ -49,18 +49,18 @@ class Dataset:
     """The records of one file and the place of their images."""
 
     path: str
-    """Of the file in `fs`."""
+    """Path of the file in `fs`."""
     records: tuple[Record, ...]
     """All that can be read, in the order of the file."""
     numbers: tuple[int, ...]
     """Position of each record in the file, from 1; the line in JSONL."""
     faults: tuple[DatasetProblem, ...]
-    """What cannot be read; empty unless the dataset was opened for checking."""
+    """Problems of what cannot be read; empty unless the dataset was opened for checking."""
     fs: AbstractFileSystem
     root: str
     """The path in `fs` from which image paths count."""
     categories: tuple[str, ...]
-    """What `cate` may say."""
+    """Values that `cate` may have."""
 
     @property
     def name(self) -> str:
@@ -100,7 +100,7 @@ def open_dataset(
     record_format: str = "fakeclue",
     strict: bool = True,
 ) -> Dataset:
-    """Read the records at `location`: a .json, .jsonl or .parquet file, or a dataset folder together with a split.
+    """Reads the records at `location`: a .json, .jsonl or .parquet file, or a dataset folder together with a split.
 
     `location` is a path in `fs`; without `fs` a local path or any URL that fsspec opens without options. Every record
     is held in memory, about 3 KB each; no image is touched. Raises UserError when the place cannot be read, or a record
@@ -115,12 +115,12 @@ def open_dataset(
     numbers: list[int] = []
     faults: list[DatasetProblem] = []
     with _without_gc():
-        for number, found in _read(read_records_file(fs, path), path, chosen):
-            if isinstance(found, Record):
-                records.append(found)
+        for number, result in _read(read_records_file(fs, path), path, chosen):
+            if isinstance(result, Record):
+                records.append(result)
                 numbers.append(number or 0)
             else:
-                faults.append(found)
+                faults.append(result)
     if not records and not faults:
         faults.append(DatasetProblem(ProblemKind.FILE, "holds no records", posixpath.basename(path)))
     if strict and faults:
@@ -149,7 +149,7 @@ def _without_gc() -> Iterator[None]:
 
 
 def _read(data: bytes, path: str, chosen: RecordFormat) -> Iterator[tuple[int | None, Record | DatasetProblem]]:
-    """Each record, or why it is none."""
+    """Each record, or why it is not one."""
     name = posixpath.basename(path)
     for number, item in READERS[extension(path)](data):
         if isinstance(item, Fault):
@@ -168,9 +168,9 @@ def _record(item: dict[str, Any], name: str, number: int | None, chosen: RecordF
         return Record.model_validate(chosen.convert(item))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        talk = all(found["loc"][:1] == ("conversations",) for found in errors)
+        talk = all(field["loc"][:1] == ("conversations",) for field in errors)
         kind = ProblemKind.CONVERSATION if talk else ProblemKind.RECORD
-        return DatasetProblem(kind, "; ".join(_describe(dict(found)) for found in errors[:4]), name, number, image)
+        return DatasetProblem(kind, "; ".join(_describe(dict(field)) for field in errors[:4]), name, number, image)
     except ValueError as error:
         return DatasetProblem(ProblemKind.RECORD, one_line(error), name, number, image)
 

@@ -1,4 +1,4 @@
-"""Which photograph or video an image was made from, as far as its record and its path tell."""
+"""Groups of images that belong together: those made from one photograph or video, by their records and paths."""
 
 import posixpath
 import re
@@ -22,7 +22,7 @@ def sources(record: Record) -> tuple[str, ...]:
     """Ids of what a record's image was made from, one or two; images that share any of them belong together.
 
     `source` if the record has it. Else for a frame of a video the video, and for one that shows the face of another
-    video both. Else the first folder that is no label, and the file's name without extension, label, crop or index.
+    video both. Else the first folder that is not a label, and the file's name without extension, label, crop or index.
     """
     if record.source is not None:
         return (f"source:{record.source}",)
@@ -48,7 +48,7 @@ def photograph_stem(stem: str) -> str:
 
 
 def _videos(folders: list[str], stem: str, category: str) -> tuple[str, ...] | None:
-    """Ids of the videos behind a frame; None for a path that is no frame of a video."""
+    """Ids of the videos behind a frame; None for a path that is not a frame of a video."""
     lower = [folder.lower() for folder in folders]
     if "ff++" in lower:
         in_folder = next((match for part in reversed(folders) if (match := _VIDEO.fullmatch(part))), None)

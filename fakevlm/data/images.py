@@ -21,21 +21,21 @@ from fakevlm.errors import ErrorCode, ImageError, UserError, one_line, remote_er
 from fakevlm.image_file import read_image
 
 _IN_FLIGHT = 8
-"""Images per decoding process that are fetched or decoded at the same time; they stand in memory together."""
+"""Images per decoding process that are fetched or decoded at the same time; they are in memory together."""
 
 
-class Absent(NamedTuple):
-    """What a look at the folders found."""
+class MissingImages(NamedTuple):
+    """Images of a dataset that are not there or hold no bytes."""
 
     problems: list[DatasetProblem]
     paths: frozenset[str]
-    """Paths of the images that are not there or hold no bytes."""
+    """Their paths."""
 
 
-def check_presence(dataset: Dataset) -> Absent:
-    """Find images that are missing or empty. One listing per folder, not a request per image.
+def check_presence(dataset: Dataset) -> MissingImages:
+    """Finds images that are missing or empty. One listing per folder, not a request per image.
 
-    Image paths that leave the dataset are passed over. Raises UserError when a folder cannot be listed.
+    Image paths that leave the dataset are skipped. Raises UserError when a folder cannot be listed.
     """
     paths = {record.image: dataset.image_path(record) for record in dataset.records if path_fault(record.image) is None}
     sizes = _local_sizes(paths.values()) if is_local(dataset.fs) else _remote_sizes(dataset, paths.values())
@@ -48,7 +48,7 @@ def check_presence(dataset: Dataset) -> Absent:
         kind = ProblemKind.EMPTY if path in sizes else ProblemKind.MISSING
         message = f"{path} has no bytes" if path in sizes else f"there is no file {path}"
         problems.append(DatasetProblem(kind, message, dataset.name, number, record.image))
-    return Absent(problems, frozenset(absent))
+    return MissingImages(problems, frozenset(absent))
 
 
 def check_decoding(
@@ -59,7 +59,7 @@ def check_decoding(
     processes: int,
     done: Callable[[], None] = lambda: None,
 ) -> Iterator[DatasetProblem]:
-    """Decode each image once, but for those in `absent`, in `processes` processes; `done` is called after each.
+    """Decodes each image once, but for those in `absent`, in `processes` processes; `done` is called after each.
 
     Also reports a width and height in the record that are not those of the file, in either order: some tools write
     them as stored, some as displayed.
@@ -133,12 +133,12 @@ class _Decoders:
 
 
 def _block_interrupts() -> None:
-    """Keep Ctrl-C, which reaches the whole process group, from the processes that this thread will start."""
+    """Keeps Ctrl-C, which reaches the whole process group, from the processes that this thread will start."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _follow_parent() -> None:
-    """End this process when its parent is gone: a killed one could not tell it to."""
+    """Ends this process when its parent is gone: a killed one could not tell it to."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -176,17 +176,17 @@ def _remote_sizes(dataset: Dataset, paths: Collection[str]) -> dict[str, int]:
     A store lists a thousand keys per request whatever their folders are, and FF++ has thousands of folders: so each
     folder directly below the root is listed with all that is in it.
     """
-    below: defaultdict[str, list[str]] = defaultdict(list)
+    folders: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
         first, slash, _ = path[len(dataset.root) :].lstrip("/").partition("/")
-        below[first if slash else ""].append(posixpath.dirname(path))
+        folders[first if slash else ""].append(posixpath.dirname(path))
     sizes: dict[str, int] = {}
-    for first, folders in below.items():
-        sizes |= _listed(dataset.fs, posixpath.commonpath(folders), deep=bool(first))
+    for first, paths_in in folders.items():
+        sizes |= _sizes_in(dataset.fs, posixpath.commonpath(paths_in), deep=bool(first))
     return sizes
 
 
-def _listed(fs: AbstractFileSystem, folder: str, *, deep: bool) -> dict[str, int]:
+def _sizes_in(fs: AbstractFileSystem, folder: str, *, deep: bool) -> dict[str, int]:
     try:
         found: Any = fs.find(folder, detail=True).values() if deep else fs.ls(folder, detail=True)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where the files of a dataset stand: the splits of a folder, and the root from which image paths count."""
+"""Where the files of a dataset are: the splits of a folder, and the root from which image paths count."""
 
 import os
 import posixpath
@@ -57,7 +57,7 @@ def open_place(location: str | Path, fs: AbstractFileSystem | None) -> tuple[Abs
 
 
 def extension(path: str) -> str:
-    """Of a file's name, with the dot, in lower case."""
+    """The extension of a file's name, with the dot, in lower case."""
     return posixpath.splitext(path)[1].lower()
 
 
@@ -136,7 +136,7 @@ def image_root(fs: AbstractFileSystem, path: str) -> str:
         pointer = bytes(fs.cat_file(posixpath.join(folder, ROOT_FILE))).decode("utf-8").strip()
     except FileNotFoundError:
         return posixpath.dirname(folder)
-    except remote_errors() as error:  # a ValueError too, for what is no UTF-8
+    except remote_errors() as error:  # a ValueError too, for what is not UTF-8
         raise UserError(f"data: {folder}/{ROOT_FILE} cannot be read: {one_line(error)}") from None
     if not pointer or "\n" in pointer:
         raise UserError(f"data: {folder}/{ROOT_FILE} must hold one line, the path of the folder with the images")

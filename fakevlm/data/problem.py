@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset: a closed list of kinds, and one finding with the place where it stands."""
+"""What can be wrong with a dataset: a closed list of kinds, and one finding with its place."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,7 +32,7 @@ class DatasetProblem:
     file: str
     """Name of the file that holds the record."""
     number: int | None = None
-    """Of the record, from 1; in JSONL that of the line. None where the whole file is meant."""
+    """Number of the record, from 1; in JSONL that of the line. None where the whole file is meant."""
     image: str | None = None
     """The record's image path as far as it is known."""
 

@@ -92,7 +92,7 @@ def _is_binary(kind: Any) -> bool:
 
 
 def _text(data: bytes) -> Generator[tuple[int | None, Any], None, str]:
-    """Yield a fault for bytes that are no UTF-8 and return the text, so that the rest of the file is checked too."""
+    """Yields a fault for bytes that are not UTF-8 and returns the text, so that the rest of the file is checked too."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

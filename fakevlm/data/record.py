@@ -1,19 +1,20 @@
 """One labelled image of a training or evaluation set, in the format in which FakeClue is published."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 CATEGORIES = ("animal", "human", "object", "scene", "satellite", "doc", "deepfake")
-"""What FakeClue's images show."""
+"""Subjects of FakeClue's images."""
 
 FAKE, REAL = 0, 1
 """Values of `Record.label`; note that fake is 0."""
 
-SEVERITIES = ("subtle", "visible", "strong")
-"""Values of `Record.severity`, from the one that is seen least."""
+Severity = Literal["subtle", "visible", "strong"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""Hard to find; seen at once at 128 pixels when told where to look; obvious."""
 
-_OURS = ("source", "family", "severity")
+_ADDED = ("source", "family", "severity")
 
 
 class Turn(BaseModel):
@@ -39,16 +40,16 @@ class Record(BaseModel):
     cate: str
     """What the image shows; in FakeClue one of CATEGORIES."""
     width: int | None = None
-    """Of the image file in pixels."""
+    """Pixels of the image file."""
     height: int | None = None
-    """Of the image file in pixels."""
+    """Pixels of the image file."""
     conversations: tuple[Turn, ...]
     """A question and its answer; possibly more such pairs."""
     source: str | None = None
-    """Id of the photograph or video that the image was made from. Images of one source never stand in two splits."""
+    """Id of the photograph or video that the image was made from. Images of one source are never in two splits."""
     family: str | None = None
     """Which kind of artifact a forged image carries; None for a real one and where nobody knows."""
-    severity: Literal["subtle", "visible", "strong"] | None = None
+    severity: Severity | None = None
     """How easily the artifact is seen; None for a real image and where nobody knows."""
 
     @field_validator("label", mode="before")
@@ -74,6 +75,6 @@ class Record(BaseModel):
         return self.label == FAKE
 
     def to_json(self) -> dict[str, Any]:
-        """The record as it stands in a file: FakeClue's fields, and of the optional ones those that are set."""
+        """The record as a file has it: FakeClue's fields, and of the optional ones those that are set."""
         fields = self.model_dump(mode="json")
-        return {name: value for name, value in fields.items() if value is not None or name not in _OURS}
+        return {name: value for name, value in fields.items() if value is not None or name not in _ADDED}

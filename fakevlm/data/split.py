@@ -1,4 +1,4 @@
-"""Divides a dataset into splits by source, so that no photograph and no video stands in two of them."""
+"""Divides a dataset into splits by source, so that no photograph and no video is in two of them."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from fakevlm.data.record import Record
 from fakevlm.errors import UserError
 
 Stratum = tuple[str | None, int | None]
-"""Category and label of records; None stands for all."""
+"""Category and label of records; None means all."""
 
 _LABEL_WEIGHT = 4
 """How much the shares of a label, and of all records, count against those of one category."""
@@ -30,7 +30,7 @@ class Split:
 
     name: str
     share: float
-    """Of the records, as asked for."""
+    """Share of the records, as asked for."""
     indices: tuple[int, ...]
     """Positions of its records among all, ascending."""
     sources: int
@@ -58,7 +58,7 @@ def parse_shares(text: str) -> dict[str, float]:
         try:
             shares[name] = float(number)
         except ValueError:
-            raise UserError(f"shares: the share of {name} is no number: {number!r}") from None
+            raise UserError(f"shares: the share of {name} is not a number: {number!r}") from None
         if not 0 < shares[name] < 1:
             raise UserError(f"shares: the share of {name} must be above 0 and below 1, got {number}")
     if not math.isclose(total := math.fsum(shares.values()), 1.0, abs_tol=1e-6):
@@ -67,7 +67,7 @@ def parse_shares(text: str) -> dict[str, float]:
 
 
 def split_records(records: Sequence[Record], shares: dict[str, float], *, seed: int) -> list[Split]:
-    """Divide the records by `shares` of each label, and of each category in it, as nearly as their sources allow.
+    """Divides the records by `shares` of each label, and of each category in it, as nearly as their sources allow.
 
     The result depends on the records and the seed, not on the records' order. Raises UserError when a split would be
     empty because the sources are too few.
@@ -170,6 +170,6 @@ class _Joined:
         return item
 
     def join(self, one: str, other: str) -> None:
-        """Make one set of two."""
+        """Makes one set of two."""
         low, high = sorted((self.root(one), self.root(other)))
         self._parents[high] = low

@@ -1,4 +1,4 @@
-"""What is in a dataset: counts per category and label, image sizes, lengths of answers, share of boilerplate."""
+"""Statistics of a dataset: counts per category and label, image sizes, lengths of answers, share of boilerplate."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -78,7 +78,7 @@ class DatasetStats:
 
 
 def dataset_stats(records: Iterable[Record]) -> DatasetStats:
-    """Count over all records once."""
+    """Counts over all records once."""
     categories: defaultdict[str, Counter[str]] = defaultdict(Counter)
     families: defaultdict[str, Counter[str]] = defaultdict(Counter)
     sizes: dict[str, list[tuple[int, int]]] = {label: [] for label in _LABELS}

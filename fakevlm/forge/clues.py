@@ -5,7 +5,8 @@ from itertools import product
 
 import numpy as np
 
-from fakevlm.forge.forged import Box, Severity
+from fakevlm.data.record import Severity
+from fakevlm.forge.forged import Box
 from fakevlm.forge.sentences import DEGREES, FAKE, PLACES, REAL, Sentences
 from fakevlm.verdict import Verdict, parse_answer
 
@@ -80,9 +81,9 @@ def family_of(text: str) -> str | None:
     """
     if parse_answer(text) is Verdict.REAL:
         return None
-    found: dict[str, set[str]] = {}
+    keywords: dict[str, set[str]] = {}
     for word in _WORD.findall(text.lower()):
         family = _FAMILY_OF_KEYWORD.get(word)
         if family is not None:
-            found.setdefault(family, set()).add(word)
-    return max(found, key=lambda family: len(found[family]), default=None)
+            keywords.setdefault(family, set()).add(word)
+    return max(keywords, key=lambda family: len(keywords[family]), default=None)

@@ -26,7 +26,7 @@ class Encoding:
     quality: int | None = None
     """1 to 100; None where nothing is lost."""
     subsampling: Literal["4:4:4", "4:2:0"] | None = None
-    """Of JPEG's colour."""
+    """Subsampling of JPEG's colour."""
 
     @property
     def extension(self) -> str:

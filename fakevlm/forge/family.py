@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fakevlm.data.record import CATEGORIES
+from fakevlm.data.record import CATEGORIES, SEVERITIES, Severity
 from fakevlm.forge.artifacts.composite import inpainting, self_blend, splice
 from fakevlm.forge.artifacts.geometry import warp
 from fakevlm.forge.artifacts.glyphs import garbled_text
 from fakevlm.forge.artifacts.spectrum import frequency, halo
 from fakevlm.forge.artifacts.texture import checkerboard, repetition, smoothing
 from fakevlm.forge.artifacts.tone import banding, colour_bleeding, lighting
-from fakevlm.forge.forged import SEVERITIES, Forged, NotApplicableError, Pixels, Severity
+from fakevlm.forge.forged import Forged, NotApplicableError, Pixels
 
 Make = Callable[[Pixels, Severity, np.random.Generator, Pixels | None], Forged]
 
@@ -75,7 +75,7 @@ def forge(
     rng: np.random.Generator,
     donor: Pixels | None = None,
 ) -> Forged:
-    """Put one artifact into a picture uint8[height, width, 3]; the same generator state gives the same result.
+    """Puts one artifact into a picture uint8[height, width, 3]; the same generator state gives the same result.
 
     Where it lies and its parameters are drawn again until the mean change inside its box reaches the severity's floor.
     `donor` is another photograph, uint8[any, any, 3], from which `splice` takes its region. Raises NotApplicableError

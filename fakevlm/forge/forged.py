@@ -1,14 +1,10 @@
-"""What forging a picture gives: the changed pixels, where they are, and how strong the change is."""
+"""A forged picture: the changed pixels, where they are, and how strong the change is."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-Severity = Literal["subtle", "visible", "strong"]
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""Hard to find; seen at once at 128 pixels when told where to look; obvious."""
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -47,7 +43,7 @@ class NotApplicableError(Exception):
 
 
 def blend(rgb: Pixels, art: Floats, mask: Floats, **facts: float) -> Forged:
-    """Lay `art` over `rgb` where `mask` is above 0.
+    """Lays `art` over `rgb` where `mask` is above 0.
 
     `art` float32[height, width, 3] may leave 0 to 255, `mask` is float32[height, width], 0 to 1. Outside the box around
     the mask the result is the original to the bit.

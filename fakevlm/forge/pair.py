@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from fakevlm.data.record import Severity
 from fakevlm.forge.clues import fake_answer, real_answer
 from fakevlm.forge.encoding import Encoding, draw_encoding, encode_pair
 from fakevlm.forge.family import forge
-from fakevlm.forge.forged import Box, NotApplicableError, Pixels, Severity
+from fakevlm.forge.forged import Box, NotApplicableError, Pixels
 from fakevlm.forge.photo import CROP_SHARES, crop
 
 
@@ -49,7 +50,7 @@ def make_pair(
     donor: Image.Image | None = None,
     shares: tuple[float, float] = CROP_SHARES,
 ) -> Pair:
-    """Crop an RGB photograph to `edge` x `edge` pixels, forge the crop, and encode both alike.
+    """Crops an RGB photograph to `edge` x `edge` pixels, forges the crop, and encodes both alike.
 
     The forged picture is made from the very pixels of the real one, and each is encoded once. `donor` is another
     photograph, for `splice`. The same generator state gives the same pair. Raises NotApplicableError when the crop does

@@ -1,7 +1,7 @@
 """The words of the clues: for each family what can be seen and why it betrays synthesis; and what is true of real ones.
 
 `{where}` is a phrase such as `in the upper left`, `{degree}` an adjective such as `faint` or `strong`; with a capital
-letter they begin a sentence. Any `what` goes with any `why` of its family. A family's keywords stand in each of its
+letter they begin a sentence. Any `what` goes with any `why` of its family. A family's keywords are in each of its
 `what` sentences and in no sentence of another family, so that an explanation can be traced back to the family it names.
 """
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Sentences(NamedTuple):
-    """What is said of one family."""
+    """The sentences about one family."""
 
     keywords: tuple[str, ...]
     """Whole words in lower case that name this family and no other."""

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fakevlm.data.record import SEVERITIES
 from fakevlm.forge.family import FAMILIES, forge
-from fakevlm.forge.forged import SEVERITIES, NotApplicableError, Pixels
+from fakevlm.forge.forged import NotApplicableError, Pixels
 from fakevlm.forge.photo import crop, shrink
 from fakevlm.image_file import read_image
 
@@ -50,10 +51,10 @@ def _main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--edge", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    photos = [read_image(path.read_bytes(), max_pixels=10**8).rgb for path in given.photographs]
-    sheet = contact_sheet([shrink(photo, given.edge) for photo in photos], edge=given.edge, seed=given.seed)
-    sheet.save(given.output)
+    arguments = parser.parse_args()
+    photos = [read_image(path.read_bytes(), max_pixels=10**8).rgb for path in arguments.photographs]
+    sheet = contact_sheet([shrink(photo, arguments.edge) for photo in photos], edge=arguments.edge, seed=arguments.seed)
+    sheet.save(arguments.output)
 
 
 if __name__ == "__main__":

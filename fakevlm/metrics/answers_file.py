@@ -21,7 +21,7 @@ TEXT_KEYS = ("answer", "response", "output", "prediction", "text", "explanation"
 
 
 class ModelAnswer(BaseModel):
-    """What a model said of one image."""
+    """A model's answer about one image."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +34,7 @@ class ModelAnswer(BaseModel):
     logit: float | None = Field(default=None, allow_inf_nan=False)
     """z_fake - z_real, unbounded."""
     label: int | None = Field(default=None, ge=0, le=1)
-    """What the image is: 1 real, 0 fake."""
+    """Label of the image: 1 real, 0 fake."""
 
     @field_validator("image", mode="before")
     @classmethod
@@ -59,7 +59,7 @@ class ModelAnswer(BaseModel):
 
 
 def read_answers(path: Path) -> tuple[ModelAnswer, ...]:
-    """Return the answers in a .csv, .json, .jsonl or .parquet file, in its order; fields not listed above are dropped.
+    """The answers in a .csv, .json, .jsonl or .parquet file, in its order; other fields are dropped.
 
     A JSON file holds a list of records, or one object with the answers by image. The first line of a CSV file names
     the fields, commas separate them, and an empty cell is a missing value, or an empty answer. Raises UserError for a
@@ -72,15 +72,15 @@ def read_answers(path: Path) -> tuple[ModelAnswer, ...]:
     numbers: dict[str, int | None] = {}
     problems: list[DatasetProblem] = []
     for number, item in read(_bytes(path)):
-        found = _answer(item)
-        if isinstance(found, ModelAnswer) and found.image in numbers:
-            found = Fault(f"is answered in record {numbers[found.image]} already")
-        if isinstance(found, Fault):
+        answer = _answer(item)
+        if isinstance(answer, ModelAnswer) and answer.image in numbers:
+            answer = Fault(f"is answered in record {numbers[answer.image]} already")
+        if isinstance(answer, Fault):
             kind = ProblemKind.FILE if number is None else ProblemKind.RECORD
-            problems.append(DatasetProblem(kind, found.message, path.name, number, _image(item)))
+            problems.append(DatasetProblem(kind, answer.message, path.name, number, _image(item)))
         else:
-            answers.append(found)
-            numbers[found.image] = number
+            answers.append(answer)
+            numbers[answer.image] = number
     if problems:
         more = f"; and {len(problems) - 1:,} more" if len(problems) > 1 else ""
         raise UserError(f"answers: {problems[0]}{more}")
@@ -116,7 +116,7 @@ def _answer(item: Any) -> ModelAnswer | Fault:
         return ModelAnswer.model_validate({**fields, "image": fields[images[0]], "text": fields[texts[0]]})
     except ValidationError as error:
         names = {"image": images[0], "text": texts[0]}
-        return Fault("; ".join(_describe(dict(found), names) for found in error.errors(include_url=False)))
+        return Fault("; ".join(_describe(dict(field), names) for field in error.errors(include_url=False)))
 
 
 def _describe(error: dict[str, Any], names: dict[str, str]) -> str:
@@ -180,6 +180,6 @@ def _csv_items(data: bytes) -> Items:
 
 
 _EXTRA = "\0"
-"""What the CSV reader files surplus cells under; no name of a field."""
+"""Key of surplus cells in the CSV reader; not a name that a field can have."""
 
 _READERS: dict[str, Callable[[bytes], Items]] = {**READERS, ".json": _json_items, ".csv": _csv_items}

@@ -32,13 +32,13 @@ def paired_bootstrap(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Difference:
-    """Compare two runs by drawing their images anew, with replacement (Efron and Tibshirani 1993, percentile interval).
+    """Compares two runs by drawing their images anew, with replacement (Efron and Tibshirani 1993, percentiles).
 
     Labels are bool[n] with True for fake; `first` and `second` are [n] of what the metric takes. Both runs get the same
     images in each draw, as many fake and real ones as there are, so that no draw lacks a class. All but the difference
     is NaN where the metric is NaN in some draw. 10,000 draws of 5,000 images take 1 s for accuracy, 5 s for AUROC.
     Raises TypeError for labels that are not bool; ValueError for unequal lengths, resamples below 1 and a confidence
-    that is no share; and what the metric raises.
+    that is not a share; and what the metric raises.
     """
     truth: NDArray[Any] = np.asarray(is_fake)
     one, other = np.asarray(first), np.asarray(second)
@@ -50,14 +50,14 @@ def paired_bootstrap(
         raise ValueError(f"resamples must be 1 or more, got {resamples}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be above 0 and below 1, got {confidence}")
-    found = metric(truth, one) - metric(truth, other)
+    difference = metric(truth, one) - metric(truth, other)
     drawn = _drawn_differences(metric, truth, one, other, resamples, np.random.default_rng(seed))
     if np.isnan(drawn).any():
-        return Difference(found, float("nan"), float("nan"), float("nan"))
+        return Difference(difference, float("nan"), float("nan"), float("nan"))
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     # The data themselves count as one more draw, so that p is never 0 (Davison and Hinkley 1997, section 4.2).
     tail = (1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))) / (resamples + 1)
-    return Difference(found, float(low), float(high), min(1.0, 2 * tail))
+    return Difference(difference, float(low), float(high), min(1.0, 2 * tail))
 
 
 def _drawn_differences(

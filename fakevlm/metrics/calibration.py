@@ -15,7 +15,7 @@ from fakevlm.errors import UserError
 from fakevlm.metrics.classification import labelled_scores
 
 MIN_IMAGES = 20
-"""Of each class, to fit two numbers to; below it a few odd images would decide."""
+"""Images of each class to fit two numbers to; with fewer, some odd ones would decide."""
 
 
 class Fit(NamedTuple):
@@ -30,7 +30,7 @@ class Fit(NamedTuple):
 
 
 def fit(is_fake: ArrayLike, logit: ArrayLike) -> Fit:
-    """Fit temperature and bias by maximum likelihood to labels, bool[n] with True for fake, and logits, float[n].
+    """Fits temperature and bias by maximum likelihood to labels, bool[n] with True for fake, and logits, float[n].
 
     Platt's targets (1999), just short of 0 and 1, keep both finite on data that a threshold divides. The share of fakes
     among these images becomes the score's prior. Raises UserError for fewer than 20 images of a class and where logits
@@ -61,7 +61,7 @@ def threshold_for(real_scores: ArrayLike, fpr: float) -> float:
     `real_scores`, float[n] from 0 to 1, are of real images like those to come; the probability is over their choice,
     too. It is just above the ceil((n + 1)(1 - fpr))-th lowest of them (split conformal prediction, Vovk et al. 2005),
     so that images which tie with that one stay real. Raises UserError when n is below 1 / fpr - 1, when the score to be
-    above of is 1, and for an fpr that is no share; ValueError for scores that are none.
+    above of is 1, and for an fpr that is not a share; ValueError for values that are not scores.
     """
     values = _sorted_scores(real_scores)
     above = _rank(len(values), fpr, "fpr", "real")
@@ -81,7 +81,7 @@ def uncertain_band(
     A new fake image scores below the low end, and passes as real, with a probability of at most `missed`. The low end
     is the floor((n + 1) missed)-th lowest of `fake_scores`, float[n] from 0 to 1; the high end is the threshold. Both
     are None where so few fakes lie below the threshold that no band is needed. Raises UserError when n is below
-    1 / missed - 1 and for one that is no share; ValueError for scores that are none.
+    1 / missed - 1 and for one that is not a share; ValueError for values that are not scores.
     """
     values = _sorted_scores(fake_scores)
     low = float(values[_rank(len(values), missed, "missed", "fake") - 1])

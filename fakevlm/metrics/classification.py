@@ -129,7 +129,7 @@ def tpr_at_fpr(is_fake: ArrayLike, score: ArrayLike, fpr: float) -> OperatingPoi
 
 
 def confusion(is_fake: ArrayLike, verdicts: Sequence[Verdict]) -> Confusion:
-    """Count n images by label, bool[n], and verdict."""
+    """Counts n images by label, bool[n], and verdict."""
     truth = _flags(is_fake)
     if truth.shape != (len(verdicts),):
         raise ValueError(f"labels of shape {truth.shape} and {len(verdicts)} verdicts")

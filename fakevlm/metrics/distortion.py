@@ -21,17 +21,17 @@ class Condition(NamedTuple):
 
     name: str
     meaning: str
-    """What is done, in words for a report."""
+    """Description for a report."""
     apply: Callable[[Image.Image, np.random.Generator], Image.Image]
     """From RGB to RGB; only noise draws from the generator."""
 
 
 class PaperRow(NamedTuple):
-    """What the paper reports under a condition, in percent."""
+    """The paper's results under a condition, in percent."""
 
     accuracy: float
     f1: float
-    """Of the class real."""
+    """F1 of the class real."""
 
 
 NONE = "none"
@@ -42,7 +42,7 @@ LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
 
 
 def distort(image: Image.Image, name: str, seed: int) -> Image.Image:
-    """Return an RGB picture under the condition `name`, or as it is under `none`; the same seed gives the same pixels.
+    """An RGB picture under the condition `name`, or as it is under `none`; the same seed gives the same pixels.
 
     One seed gives the same noise under every condition, scaled, so that conditions are compared on equal draws. Raises
     UserError for an unknown name, ImageError `too_many_pixels` when the condition's file format cannot hold so long a
@@ -56,7 +56,7 @@ def distort(image: Image.Image, name: str, seed: int) -> Image.Image:
 
 
 def parse_conditions(text: str) -> tuple[str, ...]:
-    """Return the conditions in a comma list of names and of `paper`, `wide` and `none`: each once, in the order given.
+    """The conditions in a comma list of names and of `paper`, `wide` and `none`: each once, in the order given.
 
     `none` adds nothing. Raises UserError for an unknown name.
     """

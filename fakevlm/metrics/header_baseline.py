@@ -23,11 +23,11 @@ with thirty images of each class it is 3.3 standard errors of 0.075 away (Mann a
 
 FOLDS = 5
 MIN_PER_CLASS = 2 * FOLDS
-"""Images of either class below which nothing is said."""
+"""Images of either class under which nothing is said."""
 
 
 class Features(NamedTuple):
-    """What a reader that looks at no pixel knows of an image."""
+    """Facts about an image that can be read without looking at a pixel."""
 
     format: str
     """JPEG, PNG and so on."""
@@ -43,7 +43,7 @@ class Features(NamedTuple):
 
 
 def features(format: str, width: int, height: int) -> Features:
-    """Return the features of an image. The number of bytes is none of them: it depends on the pixels."""
+    """The features of an image. The number of bytes is not among them: it depends on the pixels."""
     short, long = sorted((width, height))
     return Features(format, width, height, width / height, width * height / 1e6, short / long)
 
@@ -56,11 +56,11 @@ def headers_auroc(
     groups: Sequence[Hashable] | None = None,
     seed: int = 0,
 ) -> float:
-    """Return the AUROC of gradient boosting on the features, each image scored by a model that has not seen it.
+    """The AUROC of gradient boosting on the features, each image scored by a model that has not seen it.
 
     bool[n] and n of each other. Images of one group, such as a source, are never both learned from and scored; None
-    stands alone. Images are compared with those of their own fold: scores of two models are on two scales. NaN when a
-    class has fewer than `MIN_PER_CLASS` images or stands in a single group. Raises UserError without scikit-learn.
+    is a group of its own. Images are compared with those of their own fold: scores of two models are on two scales. NaN
+    when a class has fewer than `MIN_PER_CLASS` images or is in a single group. Raises UserError without scikit-learn.
     """
     truth = np.asarray(is_fake)
     units = _units(groups, len(truth))

@@ -18,7 +18,7 @@ LIMIT = 31
 """Bits of 256 in which two hashes of one picture may differ (ThreatExchange's PDQ_CONFIDENT_MATCH_THRESHOLD)."""
 
 MIN_QUALITY = 50
-"""Quality below which a hash says too little to be compared, as ThreatExchange advises: blank and smooth pictures."""
+"""Quality under which a hash says too little to be compared, as ThreatExchange advises: blank and smooth pictures."""
 
 _SIDE = 512
 """Pixels that a picture is resized to before it is hashed, as in ThreatExchange's C++ for large ones.
@@ -27,7 +27,7 @@ Small ones as well: under 256 pixels PDQ hardly smooths before it samples. Of co
 at 0.3 to 3.3 times their size, one in twelve was not found; with this, one in eighty.
 """
 _ROWS, _COLUMNS = 64, 2048
-"""Of the tile of distances that is computed at once; it stays in the processor's cache."""
+"""Size of the tile of distances that is computed at once; it stays in the processor's cache."""
 
 
 class Hash(NamedTuple):
@@ -51,7 +51,7 @@ class NearDuplicate(NamedTuple):
 
 
 def hash_image(image: Image.Image) -> Hash:
-    """Return the hash of an RGB picture. Raises UserError without pdqhash."""
+    """The hash of an RGB picture. Raises UserError without pdqhash."""
     try:
         import pdqhash
     except ModuleNotFoundError:
@@ -62,13 +62,13 @@ def hash_image(image: Image.Image) -> Hash:
 
 
 def near_duplicates(first: Bits, second: Bits, limit: int = LIMIT) -> list[NearDuplicate]:
-    """Return for each of the first hashes the nearest of the second, if at most `limit` bits differ, in order.
+    """For each of the first hashes the nearest of the second, if at most `limit` bits differ, in order.
 
     uint8[n, 32] and uint8[m, 32]; of several equally near the one that comes first. Leave hashes under `MIN_QUALITY`
     out: those of blank pictures are all alike.
     """
     rows, columns = _words(first), _words(second)
-    found: list[NearDuplicate] = []
+    duplicates: list[NearDuplicate] = []
     for top in range(0, len(rows), _ROWS):
         tile = rows[top : top + _ROWS]
         distance = np.full(len(tile), limit + 1)
@@ -80,8 +80,8 @@ def near_duplicates(first: Bits, second: Bits, limit: int = LIMIT) -> list[NearD
             nearer = least < distance
             distance[nearer], nearest[nearer] = least[nearer], left + place[nearer]
         for row in np.flatnonzero(distance <= limit):
-            found.append(NearDuplicate(top + int(row), int(nearest[row]), int(distance[row])))
-    return found
+            duplicates.append(NearDuplicate(top + int(row), int(nearest[row]), int(distance[row])))
+    return duplicates
 
 
 def _words(hashes: Bits) -> npt.NDArray[np.uint64]:

@@ -33,7 +33,7 @@ class Disagreement:
     """One answer that is read in two ways."""
 
     index: int
-    """Of the text, from 0."""
+    """Position of the text, from 0."""
     text: str
     ours: Verdict
     upstream: Verdict | None
@@ -45,7 +45,7 @@ _WORD = re.compile(r"(?<![\w'’-])(?:real|fake)(?![\w'’-])", re.IGNORECASE)  
 
 
 def upstream_verdict(text: str) -> Verdict | None:
-    """Return `real` or `fake` as upstream's evaluation counts the answer, None where it tosses a coin.
+    """`real` or `fake` as upstream's evaluation counts the answer, None where it tosses a coin.
 
     The first sentence decides, or the second where the first holds neither word: real if the letters `real` occur
     anywhere in it, `unreal` and `realistic` included, else fake if `fake` does. Two things are assumed: sentences are
@@ -57,13 +57,13 @@ def upstream_verdict(text: str) -> Verdict | None:
 
 def disagreements(texts: Iterable[str]) -> list[Disagreement]:
     """The answers to which `parse_answer` and upstream's evaluation give different verdicts, in their order."""
-    found = []
+    differing = []
     for index, text in enumerate(texts):
         ours = parse_answer(text)
         upstream, sentence = _read(text)
         if ours is not upstream:
-            found.append(Disagreement(index, text, ours, upstream, _reason(text, upstream, sentence)))
-    return found
+            differing.append(Disagreement(index, text, ours, upstream, _reason(text, upstream, sentence)))
+    return differing
 
 
 def _read(text: str) -> tuple[Verdict | None, str]:

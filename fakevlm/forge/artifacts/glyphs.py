@@ -3,8 +3,9 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fakevlm.data.record import Severity
 from fakevlm.forge.artifacts.region import size_of
-from fakevlm.forge.forged import Floats, Forged, Pixels, Severity, blend
+from fakevlm.forge.forged import Floats, Forged, Pixels, blend
 
 _LINE = {"subtle": 0.055, "visible": 0.095, "strong": 0.13}
 """Distance of two lines as a share of the shorter side."""

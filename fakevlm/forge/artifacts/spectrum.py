@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from fakevlm.data.record import Severity
 from fakevlm.forge.artifacts.filters import blur, luma
 from fakevlm.forge.artifacts.region import frame_or_panel, size_of
-from fakevlm.forge.forged import Forged, Pixels, Severity, blend
+from fakevlm.forge.forged import Forged, Pixels, blend
 
 _CUT = {"subtle": 34.0, "visible": 19.0, "strong": 13.0}
 """Cycles per shorter side beyond which nothing is left."""

@@ -3,9 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from fakevlm.data.record import Severity
 from fakevlm.forge.artifacts.filters import local_contrast
 from fakevlm.forge.artifacts.region import frame_or_panel, size_of
-from fakevlm.forge.forged import Floats, Forged, Pixels, Severity, blend
+from fakevlm.forge.forged import Floats, Forged, Pixels, blend
 
 _BOARD_LEVELS = {"subtle": 4.0, "visible": 13.0, "strong": 26.0}
 """Amplitude of the board on a flat surface, in levels of 255."""

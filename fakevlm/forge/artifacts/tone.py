@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from fakevlm.data.record import Severity
 from fakevlm.forge.artifacts.filters import box_blur, luma
 from fakevlm.forge.artifacts.region import frame_or_panel, oval, size_of
-from fakevlm.forge.forged import Floats, Forged, Pixels, Severity, blend
+from fakevlm.forge.forged import Floats, Forged, Pixels, blend
 
 _LAMP = {"subtle": 0.2, "visible": 0.6, "strong": 0.85}
 """How far the ramp's ends go toward white and black."""

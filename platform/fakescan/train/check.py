@@ -17,7 +17,6 @@ from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.layout import read_weights
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.data.checks import check_records
-from fakevlm.data.collate import lengths
 from fakevlm.data.dataset import Dataset, split_names
 from fakevlm.data.images import check_presence
 from fakevlm.errors import UserError
@@ -56,7 +55,7 @@ def check(config: TrainConfig) -> Preflight:
     if eval_split is not None:
         datasets.append(open_samples(config, checkpoint, eval_split).dataset)
     _refuse_faults(datasets)
-    longest = int(lengths(samples.text, samples.dataset.records, config.max_length).max())
+    longest = int(samples.text.lengths(samples.dataset.records, config.max_length).max())
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
     parameters = dict.fromkeys(PARTS, 0)
     for name, shape in read_weights(checkpoint.path).shapes.items():

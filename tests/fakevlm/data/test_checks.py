@@ -51,7 +51,7 @@ def test_sound_records_have_no_problems(tmp_path: Path) -> None:
         ({"conversations": [HUMAN, GPT, GPT, HUMAN]}, ProblemKind.CONVERSATION, "gpt, gpt, human"),
         ({"answer": " "}, ProblemKind.CONVERSATION, "a turn is empty"),
         ({"conversations": [{**HUMAN, "value": "<image>"}, GPT]}, ProblemKind.CONVERSATION, "a turn is empty"),
-        ({"conversations": [{**HUMAN, "value": "Real?"}, GPT]}, ProblemKind.CONVERSATION, "stands 0 times"),
+        ({"conversations": [{**HUMAN, "value": "Real?"}, GPT]}, ProblemKind.CONVERSATION, "occurs 0 times"),
         ({"conversations": [{**HUMAN, "value": "<image><image>?"}, GPT]}, ProblemKind.CONVERSATION, "2 times"),
         ({"answer": "<image>This is a real image."}, ProblemKind.CONVERSATION, "2 times"),
         ({"conversations": [{**HUMAN, "value": "Well?"}, GPT, HUMAN, GPT]}, ProblemKind.CONVERSATION, "1 times"),
@@ -92,8 +92,8 @@ def test_what_stands_in_two_splits_is_told(tmp_path: Path) -> None:
     write_dataset(tmp_path, both, split="val", images=False)
     found = check_records([open_dataset(tmp_path, split=name) for name in ("train", "val")])
     assert [(problem.kind, problem.file, problem.number, problem.message) for problem in found] == [
-        (ProblemKind.LEAK, "val.json", 1, "image 'a.png' stands in train.json record 1 too"),
-        (ProblemKind.LEAK, "val.json", 2, "source 'photo-1' stands in train.json record 2 too"),
+        (ProblemKind.LEAK, "val.json", 1, "image 'a.png' is in train.json record 1 too"),
+        (ProblemKind.LEAK, "val.json", 2, "source 'photo-1' is in train.json record 2 too"),
     ]
 
 

@@ -144,7 +144,7 @@ def test_sources_that_cannot_be_divided() -> None:
         ("train=1.0,val=0", "above 0 and below 1"),
         ("train=0.5,val=-0.5,test=1.0", "above 0 and below 1"),
         ("train=nan,val=1", "above 0 and below 1"),
-        ("train=half,val=0.5", "no number: 'half'"),
+        ("train=half,val=0.5", "not a number: 'half'"),
         ("train=0.5,train=0.5", "train is named twice"),
         ("train,val", "'train' is not NAME=SHARE"),
         ("a/b=0.5,c=0.5", "'a/b=0.5' is not NAME=SHARE"),
