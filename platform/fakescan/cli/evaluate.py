@@ -51,7 +51,7 @@ def evaluate(
     if answers is not None:
         from fakescan.evaluate.answers import print_answers, run_answers
 
-        print_answers(run_answers(answers, answers_config(flags)))
+        print_answers(run_answers(answers, answers_config(flags), flags["threshold"]))
         return
     config = evaluate_config(flags)
     from fakescan.evaluate.driver import run_evaluation
@@ -77,9 +77,9 @@ def calibrate(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
     A checkpoint in a local folder gets the calibration; `scan --calibration` uses it with any other.
     """
     config = calibrate_config(flags)
-    from fakescan.evaluate.calibrate import print_calibrated, run_calibration
+    from fakescan.evaluate.calibrate import print_calibration, run_calibration
 
-    print_calibrated(run_calibration(config, ray_address=ray_address, verbose=verbose))
+    print_calibration(run_calibration(config, ray_address=ray_address, verbose=verbose))
 
 
 def evaluate_config(flags: dict[str, Any]) -> "EvaluateConfig":

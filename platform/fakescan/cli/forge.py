@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fakescan.forge.driver import ForgeOutcome
 
 
-@click.command(cls=SettingsCommand, settings="fakescan.forge.config:ForgeConfig")
+@click.command(cls=SettingsCommand, settings="fakescan.forge.config:ForgeConfig", without=("shares",))
 @click.argument("photographs", metavar="REAL_FOLDER")
 @click.option(
     "--split-shares",

@@ -1,4 +1,4 @@
-"""What a file of generated answers is worth, without a model; also as upstream's evaluation would count them."""
+"""Accuracy of a file of generated answers, without a model; by our reading of them and by upstream's."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fakescan.evaluate.benchmark import Labelled, read_images
+from fakescan.evaluate.benchmark import LabelledImage, read_images
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.measure import measure_texts
 from fakescan.evaluate.results import METRICS, Scores, Texts, scores
-from fakescan.evaluate.table import named, percent, span, text_remarks
+from fakescan.evaluate.table import percent, print_scores, span, text_remarks
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_writable
 from fakescan.terminal.tables import number_table, wide_console
@@ -23,11 +23,11 @@ from fakevlm.metrics.classification import accuracy, f1, wilson
 from fakevlm.metrics.paper_parser import Disagreement, disagreements, upstream_verdict
 from fakevlm.verdict import Calibration, Verdict, calibrated, parse_answer
 
-SHOWN = 20
+MAX_SHOWN = 20
 """Disagreements that are printed; all of them are counted."""
 
 
-class Counted(BaseModel):
+class VerdictCounts(BaseModel):
     """Accuracy and F1 of verdicts that were read from the answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,14 +37,14 @@ class Counted(BaseModel):
     """95 % Wilson interval."""
     accuracy_high: float
     f1_fake: float | None
-    """Null where the class is absent, and where a coin would have a part in it."""
+    """Null where the class is absent, and where a coin decides some of the answers."""
     f1_real: float | None
     """The paper's F1."""
     undecided: int
     """Answers without a verdict: by our rule they are wrong, upstream's tosses a coin and is right for half of them."""
 
 
-class Differing(BaseModel):
+class AnswerDisagreement(BaseModel):
     """One answer that both rules read differently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,36 +65,45 @@ class AnswersResults(BaseModel):
     answers: int
     fakes: int
     unanswered: int
-    """Labelled images without an answer; they are in no number."""
-    ours: Counted
-    upstream: Counted
+    """Labelled images without an answer; they are counted in no other number."""
+    ours: VerdictCounts
+    upstream: VerdictCounts
     disagreements: dict[str, int]
     """Answers that both rules read differently, by the reason."""
-    differing: list[Differing]
+    differing: list[AnswerDisagreement]
     """All of them."""
     texts: Texts | None
+    threshold: float
+    """Score from which an image counts as fake."""
     scored: Scores | None
-    """From the scores, where every answer has one."""
+    """Numbers from the scores, where every answer has one."""
 
 
-def run_answers(file: Path, config: EvaluateConfig | None) -> AnswersResults:
-    """Count the answers of a file. The labels are in it, or `config` says where. Raises UserError."""
+def run_answers(file: Path, config: EvaluateConfig | None, threshold: float | None = None) -> AnswersResults:
+    """Count the answers of a file, by the scores with this threshold (default: 0.5). Raises UserError.
+
+    The labels are in the file, or in the data that `config` names.
+    """
+    threshold = 0.5 if threshold is None else threshold
+    if not 0 < threshold < 1:
+        raise UserError(f"threshold: {threshold:g} is not between 0 and 1")
     answers = read_answers(file)
     known = () if config is None else read_images(config, usual_split="test").images
     images = _labelled(answers, config, known)
     texts = [answer.text for answer in answers]
     truth = np.array([image.is_fake for image in images], dtype=np.bool_)
-    differ = disagreements(texts)
+    different = disagreements(texts)
     results = AnswersResults(
         answers=len(answers),
         fakes=int(truth.sum()),
         unanswered=len(known) - len(answers) if known else 0,
         ours=_counted(truth, [parse_answer(text) for text in texts], coin=0.0),
         upstream=_counted(truth, [upstream_verdict(text) for text in texts], coin=0.5),
-        disagreements=dict(Counter(str(one.reason) for one in differ).most_common()),
-        differing=[_differing(answers[one.index].image, one) for one in differ],
+        disagreements=dict(Counter(str(one.reason) for one in different).most_common()),
+        differing=[_disagreement(answers[one.index].image, one) for one in different],
         texts=measure_texts([image.reference for image in images], texts),
-        scored=_scored(truth, answers),
+        threshold=threshold,
+        scored=_scored(truth, answers, threshold),
     )
     if config is not None and config.output:
         check_writable(config.output, config.output_store)
@@ -103,14 +112,16 @@ def run_answers(file: Path, config: EvaluateConfig | None) -> AnswersResults:
     return results
 
 
-def _differing(image: str, one: Disagreement) -> Differing:
+def _disagreement(image: str, one: Disagreement) -> AnswerDisagreement:
     upstream = one.upstream.value if one.upstream else None
-    return Differing(image=image, ours=one.ours.value, upstream=upstream, reason=str(one.reason), text=one.text)
+    return AnswerDisagreement(
+        image=image, ours=one.ours.value, upstream=upstream, reason=str(one.reason), text=one.text
+    )
 
 
 def _labelled(
-    answers: Sequence[ModelAnswer], config: EvaluateConfig | None, known: Sequence[Labelled]
-) -> list[Labelled]:
+    answers: Sequence[ModelAnswer], config: EvaluateConfig | None, known: Sequence[LabelledImage]
+) -> list[LabelledImage]:
     """The image of each answer."""
     if config is None:
         unlabelled = [answer.image for answer in answers if answer.label is None]
@@ -118,15 +129,15 @@ def _labelled(
             raise UserError(
                 f"answers: {len(unlabelled):,} have no label, such as {unlabelled[0]!r}; name the dataset with --data"
             )
-        return [Labelled(one.image, one.label == FAKE, "", "", one.image, "") for one in answers]
+        return [LabelledImage(one.image, one.label == FAKE, "", "", one.image, "") for one in answers]
     names = _names(known)
-    found = [names.get(answer.image) for answer in answers]
-    unknown = [answer.image for answer, image in zip(answers, found, strict=True) if image is None]
+    by_name = [names.get(answer.image) for answer in answers]
+    unknown = [answer.image for answer, image in zip(answers, by_name, strict=True) if image is None]
     if unknown:
         raise UserError(
             f"answers: {len(unknown):,} are of images that {config.data} does not have, such as {unknown[0]!r}"
         )
-    images = [image for image in found if image is not None]
+    images = [image for image in by_name if image is not None]
     seen: set[str] = set()
     for answer, image in zip(answers, images, strict=True):
         if answer.label is not None and (answer.label == FAKE) != image.is_fake:
@@ -137,26 +148,26 @@ def _labelled(
     return images
 
 
-def _names(images: Sequence[Labelled]) -> dict[str, Labelled]:
-    """Each image by its path in the dataset, its URI, and the last part of its path where that is its alone."""
+def _names(images: Sequence[LabelledImage]) -> dict[str, LabelledImage]:
+    """Each image by its path in the dataset, its URI, and the last part of its path where no other image has it."""
     last = Counter(image.name.rpartition("/")[2] for image in images)
     short = {name: image for image in images if last[name := image.name.rpartition("/")[2]] == 1}
     return {**short, **{image.uri: image for image in images}, **{image.name: image for image in images}}
 
 
-def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, coin: float) -> Counted:
-    """Count verdicts; those that are none are right with the probability `coin`."""
+def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, coin: float) -> VerdictCounts:
+    """Count verdicts; those that decide nothing are right with the probability `coin`."""
     decided = np.array([verdict in (Verdict.REAL, Verdict.FAKE) for verdict in verdicts], dtype=np.bool_)
     fake = np.array([verdict is Verdict.FAKE for verdict in verdicts], dtype=np.bool_)
-    # Whoever does not decide is on the wrong side.
+    # An answer without a verdict is wrong.
     said = np.where(decided, fake, ~truth)
     undecided = int((~decided).sum())
     right = accuracy(truth, said) + coin * undecided / len(truth)
     interval = wilson(round(right * len(truth)), len(truth))
-    # An F1 of coins is no number.
+    # Coins leave F1 without a value.
     tossed = coin and undecided
     values = {"f1_fake": np.nan if tossed else f1(truth, said), "f1_real": np.nan if tossed else f1(~truth, ~said)}
-    return Counted(
+    return VerdictCounts(
         accuracy=right,
         accuracy_low=interval.low,
         accuracy_high=interval.high,
@@ -165,7 +176,7 @@ def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, co
     )
 
 
-def _scored(truth: NDArray[np.bool_], answers: Sequence[ModelAnswer]) -> Scores | None:
+def _scored(truth: NDArray[np.bool_], answers: Sequence[ModelAnswer], threshold: float) -> Scores | None:
     """All numbers of the answers' scores, or of their logits without a calibration; None unless all have the same."""
     score = _column([answer.score for answer in answers])
     logit = _column([answer.logit for answer in answers])
@@ -173,8 +184,8 @@ def _scored(truth: NDArray[np.bool_], answers: Sequence[ModelAnswer]) -> Scores 
         score = calibrated(logit, Calibration())
     if score is None:
         return None
-    verdicts = np.where(score >= 0.5, "fake", "real").tolist()
-    return scores(truth, score, score if logit is None else logit, verdicts, 0.5)
+    verdicts = np.where(score >= threshold, "fake", "real").tolist()
+    return scores(truth, score, score if logit is None else logit, verdicts, threshold)
 
 
 def _column(values: Sequence[float | None]) -> NDArray[np.float64] | None:
@@ -195,10 +206,7 @@ def print_answers(results: AnswersResults) -> None:
     if results.upstream.undecided:
         print("upstream tosses a coin where it finds no verdict: half of those count as right, and F1 is left out")
     if results.scored is not None:
-        table = number_table(console, "from the scores, %", "metric", "value")
-        for name, value in named(results.scored):
-            table.add_row(name, value)
-        console.print(table)
+        print_scores(console, f"from the scores, at the threshold {results.threshold:g}, %", results.scored)
     for line in text_remarks(results.texts):
         console.print(line, soft_wrap=True)
     if results.unanswered:
@@ -206,8 +214,8 @@ def print_answers(results: AnswersResults) -> None:
     print(f"read differently: {len(results.differing):,} answers")
     for reason, count in results.disagreements.items():
         print(f"  {reason:<16} {count:>8,}")
-    for one in results.differing[:SHOWN]:
+    for one in results.differing[:MAX_SHOWN]:
         text = " ".join(one.text.split())
         print(f"  {one.image}: ours {one.ours}, upstream {one.upstream or 'a coin toss'}: {text[:100]!r}")
-    if len(results.differing) > SHOWN:
-        print(f"  … and {len(results.differing) - SHOWN:,} more (all are in {METRICS} of --output)")
+    if len(results.differing) > MAX_SHOWN:
+        print(f"  … and {len(results.differing) - MAX_SHOWN:,} more (all are in {METRICS} of --output)")

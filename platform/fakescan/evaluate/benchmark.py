@@ -4,14 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 
 from fakescan.evaluate.config import EvaluateConfig
+from fakescan.scan.config import ScanConfig
 from fakescan.sources.source import open_source
+from fakescan.storage.errors import store_errors
+from fakescan.storage.store import Store
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakevlm.data.dataset import open_dataset, split_names
 from fakevlm.data.record import Record
-from fakevlm.errors import UserError
+from fakevlm.errors import ImageError, UserError
+from fakevlm.image_file import read_image
 
+_MAX_PIXELS: int = ScanConfig.model_fields["max_pixels"].default
 _LABELS = {"real": False, "fake": True}
 """Whether an image is fake, by the name of a folder above it."""
 _ABOVE_GENERATORS = ("fake", "manipulated_sequences")
@@ -19,17 +25,17 @@ _ABOVE_GENERATORS = ("fake", "manipulated_sequences")
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledImage:
     """One image whose truth is known."""
 
     uri: str
     is_fake: bool
     category: str
-    """What it shows; empty where nobody says."""
+    """What it shows; empty where unknown."""
     generator: str
-    """What made it; empty for a real image and where nobody says."""
+    """What made it; empty for a real image and where unknown."""
     source: str
-    """Photograph or video that it was made from; its URI where nobody says."""
+    """Photograph or video that it was made from; its own URI where unknown."""
     reference: str
     """What a good explanation says; empty where there is none."""
     name: str = ""
@@ -43,7 +49,7 @@ class Labelled:
 class Benchmark:
     """The images of an evaluation, each once."""
 
-    images: tuple[Labelled, ...]
+    images: tuple[LabelledImage, ...]
     repeated: int
     """Records left out because their image had come before."""
     split: str | None
@@ -53,15 +59,15 @@ class Benchmark:
 def read_benchmark(config: EvaluateConfig) -> Benchmark:
     """All images with their labels, in the order of the benchmark. Raises UserError when there are none."""
     whole = read_images(config, usual_split="test")
-    return replace(whole, images=_drawn(whole.images, config.sample))
+    return replace(whole, images=_sample(whole.images, config.sample))
 
 
 def read_images(config: EvaluateConfig, *, usual_split: str) -> Benchmark:
     """All images of `config.data`, whatever `config.sample` says. Raises UserError when there are none."""
-    split, found = (None, _tree(config)) if config.benchmark == "folder" else _records(config, usual_split)
-    unique: dict[str, Labelled] = {}
+    split, images = (None, _tree(config)) if config.benchmark == "folder" else _records(config, usual_split)
+    unique: dict[str, LabelledImage] = {}
     repeated = 0
-    for image in found:
+    for image in images:
         before = unique.setdefault(image.uri, image)
         if before is image:
             continue
@@ -73,8 +79,19 @@ def read_images(config: EvaluateConfig, *, usual_split: str) -> Benchmark:
     return Benchmark(tuple(unique.values()), repeated, split)
 
 
-def _drawn(images: tuple[Labelled, ...], sample: int | None) -> tuple[Labelled, ...]:
-    """`sample` of the images with the share of fakes that all have, in their order; the same for the same images."""
+def read_picture(uri: str, store: Store) -> Image.Image | None:
+    """The RGB picture at an address; None where it cannot be read: the scan of the images says why."""
+    fs, path = store.filesystem(uri)
+    try:
+        return read_image(fs.cat_file(path), max_pixels=_MAX_PIXELS).rgb
+    except ImageError:
+        return None
+    except store_errors():
+        return None
+
+
+def _sample(images: tuple[LabelledImage, ...], sample: int | None) -> tuple[LabelledImage, ...]:
+    """`sample` of the images, in their order and with the share of fakes unchanged; the same for the same images."""
     if sample is None or sample >= len(images):
         return images
     draw = np.random.default_rng(0)
@@ -85,7 +102,7 @@ def _drawn(images: tuple[Labelled, ...], sample: int | None) -> tuple[Labelled, 
     return tuple(images[number] for number in sorted(chosen))
 
 
-def _records(config: EvaluateConfig, usual_split: str) -> tuple[str, Iterator[Labelled]]:
+def _records(config: EvaluateConfig, usual_split: str) -> tuple[str, Iterator[LabelledImage]]:
     """The split that is read, and its images."""
     fs, path = config.data_store.filesystem(config.data)
     names = split_names(path, fs)
@@ -96,9 +113,9 @@ def _records(config: EvaluateConfig, usual_split: str) -> tuple[str, Iterator[La
     )
 
 
-def _labelled(record: Record, uri: str) -> Labelled:
+def _labelled(record: Record, uri: str) -> LabelledImage:
     maker = _maker(record) if record.is_fake else ""
-    return Labelled(uri, record.is_fake, record.cate, maker, record.source or uri, record.answer, record.image)
+    return LabelledImage(uri, record.is_fake, record.cate, maker, record.source or uri, record.answer, record.image)
 
 
 def _uri(data: str, path: str) -> str:
@@ -119,14 +136,14 @@ def _below_fake(path: str) -> str:
     return folders[after] if after < len(folders) else ""
 
 
-def _tree(config: EvaluateConfig) -> Iterator[Labelled]:
+def _tree(config: EvaluateConfig) -> Iterator[LabelledImage]:
     if config.split is not None:
-        raise UserError("split: a folder tree has none; name the tree of the split as the data")
+        raise UserError("split: a folder tree has no splits; name the folder of one as the data")
     source = open_source(config.data, config.data_store)
     unlabelled = 0
     for table in source:
         if source.kind != "objects":
-            raise UserError(f"data: {redact(config.data)} is no tree of image files; unpack it, or name its folder")
+            raise UserError(f"data: {redact(config.data)} is not a folder of images; unpack it, or name its folder")
         for entry in table.select(["uri", "size", "etag"]).to_pylist():
             uri = entry["uri"]
             path = _relative(uri, config.data)
@@ -138,16 +155,16 @@ def _tree(config: EvaluateConfig) -> Iterator[Labelled]:
             is_fake = _LABELS[folders[place]]
             category = "/".join(path.split("/")[:place])
             maker = _below_fake(path) if is_fake else ""
-            yield Labelled(uri, is_fake, category, maker, uri, "", path, entry["size"], entry["etag"])
+            yield LabelledImage(uri, is_fake, category, maker, uri, "", path, entry["size"], entry["etag"])
     if unlabelled:
         raise UserError(
-            f"data: {unlabelled:,} images of {redact(config.data)} stand below no folder named real or fake; "
+            f"data: {unlabelled:,} images of {redact(config.data)} are not in a folder named real or fake; "
             "move them, or name the folder around real and fake"
         )
 
 
 def _relative(uri: str, root: str) -> str:
-    """The path of an image below the root: folders above that say nothing of it."""
+    """The path of an image relative to the root: folders above the root say nothing about it."""
     local = scheme_of(root) == "file"
     path, above = (file_path(uri), file_path(root)) if local else (uri.partition("://")[2], root.partition("://")[2])
     above = above.rstrip("/") + "/"

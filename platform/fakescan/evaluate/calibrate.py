@@ -1,4 +1,4 @@
-"""Fits a checkpoint's calibration, and shows on images that it was not fitted to what it is worth."""
+"""Fits a checkpoint's calibration, and checks it on images that it was not fitted to."""
 
 import hashlib
 import logging
@@ -35,7 +35,7 @@ PREVALENCES = (0.5, 0.1, 0.01, 0.001)
 
 
 class Quality(BaseModel):
-    """Of scores on the images that nothing was fitted to."""
+    """Quality of scores on the images that nothing was fitted to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,14 +44,14 @@ class Quality(BaseModel):
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """A fitted calibration and what it is worth."""
+class CalibrationFit:
+    """A fitted calibration and how good it is."""
 
     calibration: Calibration
     images: dict[str, int]
-    """Of each part."""
+    """Images of each part."""
     before: Quality
-    """With the calibration that the checkpoint had."""
+    """Quality with the calibration that the checkpoint had."""
     after: Quality
     fpr_wanted: float
     real: int
@@ -68,19 +68,21 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Where a calibration was put."""
+class CalibrationOutcome:
+    """How a calibration ended: what was fitted, and where it was put."""
 
-    found: Calibrated
+    fit: CalibrationFit
     url: str
-    """Of the file with the calibration."""
+    """Address of the file with the calibration."""
     card: str | None
-    """Of the checkpoint, which has it now; None where that is not written."""
+    """Path of the checkpoint's card, which has it now; None where that is not written."""
     errors: dict[str, int]
     """Images without a score, by error code."""
 
 
-def run_calibration(config: CalibrateConfig, *, ray_address: str | None = None, verbose: bool = False) -> Stored:
+def run_calibration(
+    config: CalibrateConfig, *, ray_address: str | None = None, verbose: bool = False
+) -> CalibrationOutcome:
     """Judge labelled images, fit, check, and store the result. Raises UserError."""
     check_readable(config.data, config.data_store)
     check_writable(config.output, config.output_store)
@@ -88,18 +90,18 @@ def run_calibration(config: CalibrateConfig, *, ray_address: str | None = None, 
     old = open_model(config.model, config.model_store).calibration
     # Not under the checkpoint's own calibration, which changes here: the same command again would be refused.
     judged = judge(
-        config.model_copy(update={"calibration": Calibration()}), images, "calibration",
+        config.model_copy(update={"calibration": Calibration(), "threshold": None}), images, "calibration",
         conditions=(NONE, *config.conditions), explain=False, ray_address=ray_address, verbose=verbose,
     )  # fmt: skip
-    found = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
+    fitted = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
     fs, path = config.output_store.filesystem(config.output)
-    put_atomic(fs, f"{path}/{FILE}", (found.calibration.model_dump_json(indent=1) + "\n").encode())
+    put_atomic(fs, f"{path}/{FILE}", (fitted.calibration.model_dump_json(indent=1) + "\n").encode())
     simulated = config.engine.is_simulated
-    card = None if simulated else _store(config.model, found.calibration)
-    return Stored(found, f"{config.output.rstrip('/')}/{FILE}", card, judged[NONE].errors)
+    card = None if simulated else _store(config.model, fitted.calibration)
+    return CalibrationOutcome(fitted, f"{config.output.rstrip('/')}/{FILE}", card, judged[NONE].errors)
 
 
-def calibrate(judged: list[JudgedImages], old: Calibration, *, fpr: float, missed: float) -> Calibrated:
+def calibrate(judged: list[JudgedImages], old: Calibration, *, fpr: float, missed: float) -> CalibrationFit:
     """Fit to results under one or more conditions. Raises UserError where there are too few images."""
     truth, logit, part = _joined(judged)
     check, chosen = part == "check", part == "threshold"
@@ -112,7 +114,7 @@ def calibrate(judged: list[JudgedImages], old: Calibration, *, fpr: float, misse
     threshold = threshold_for(score[chosen & ~truth], fpr)
     low, high = uncertain_band(score[chosen & truth], threshold, missed)
     flagged = check & (score >= threshold)
-    return Calibrated(
+    return CalibrationFit(
         calibration=Calibration(
             temperature=fitted.temperature,
             bias=fitted.bias,
@@ -142,22 +144,22 @@ def _joined(judged: list[JudgedImages]) -> tuple[NDArray[np.bool_], NDArray[np.f
     logit = np.concatenate([one.logit for one in judged])
     part = np.array([_part(image.source) for one in judged for image in one.images])
     condition = np.repeat(np.arange(len(judged)), [len(one.images) for one in judged])
-    chosen = [int(_place(image.uri) * len(judged)) for one in judged for image in one.images]
+    chosen = [int(_position(image.uri) * len(judged)) for one in judged for image in one.images]
     kept = (part == "fit") | (condition == np.array(chosen))
     return truth[kept], logit[kept], part[kept]
 
 
-def _place(name: str) -> float:
-    """A number from 0 to 1 that belongs to a name, whatever else is in the set."""
+def _position(name: str) -> float:
+    """A number from 0 to 1 that depends on the name alone."""
     return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:6]) / 2**48
 
 
 def _part(source: str) -> str:
     """The part of a photograph and of all that was made from it."""
-    place, total = _place(source), 0.0
+    position, total = _position(source), 0.0
     for name, share in PARTS.items():
         total += share
-        if place < total:
+        if position < total:
             return name
     return "check"
 
@@ -167,7 +169,7 @@ def _quality(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> Quality:
 
 
 def _store(model: str | None, calibration: Calibration) -> str | None:
-    """Write the calibration into the card of a checkpoint in a local folder; the card's path, None without one."""
+    """Write the calibration into the card of a checkpoint in a local folder; the card's path, None without a card."""
     if model is None or scheme_of(model) != "file" or not Path(file_path(model)).is_dir():
         return None
     folder = Path(file_path(model))
@@ -179,9 +181,9 @@ def _store(model: str | None, calibration: Calibration) -> str | None:
     return str(folder / CARD)
 
 
-def print_calibrated(stored: Stored) -> None:
+def print_calibration(outcome: CalibrationOutcome) -> None:
     """Print what was fitted, what it does on other images, and what a verdict is worth where fakes are rare."""
-    console, done = wide_console(), stored.found
+    console, done = wide_console(), outcome.fit
     found, calibration = done.found / done.fake, done.calibration
     print(
         f"temperature {calibration.temperature:.4g}, bias {calibration.bias:.4g}, threshold {calibration.threshold:.4g}"
@@ -206,16 +208,16 @@ def print_calibrated(stored: Stored) -> None:
         table.add_row(f"{prevalence:.1%}", _worth(done, prevalence))
     console.print(table)
     print("(from the lowest to the highest false-alarm rate that the check allows)")
-    if stored.errors:
-        codes = ", ".join(f"{code} {count:,}" for code, count in sorted(stored.errors.items()))
-        print(f"warning: {sum(stored.errors.values()):,} images have no score and are left out: {codes}")
-    if stored.card:
-        print(f"stored with the checkpoint: {stored.card}")
+    if outcome.errors:
+        codes = ", ".join(f"{code} {count:,}" for code, count in sorted(outcome.errors.items()))
+        print(f"warning: {sum(outcome.errors.values()):,} images have no score and are left out: {codes}")
+    if outcome.card:
+        print(f"stored with the checkpoint: {outcome.card}")
     else:
-        print(f"this checkpoint is not written to; scan with --calibration {redact(stored.url)}")
+        print(f"this checkpoint is not written to; scan with --calibration {redact(outcome.url)}")
 
 
-def _worth(done: Calibrated, prevalence: float) -> str:
+def _worth(done: CalibrationFit, prevalence: float) -> str:
     """How many of 100 flagged images are fake, over the interval of the false-alarm rate."""
     if not done.found and not done.false_alarms:
         return "nothing was flagged"

@@ -1,4 +1,4 @@
-"""The pictures of a report, as SVG text that stands inside a page."""
+"""The charts of a report, as SVG text to put inside a page."""
 
 import io
 import re
@@ -37,7 +37,7 @@ def reliability_chart(is_fake: NDArray[np.bool_], score: NDArray[np.float64]) ->
 
 
 def score_chart(is_fake: NDArray[np.bool_], score: NDArray[np.float64], threshold: float) -> str:
-    """How the scores of real and of fake images lie about the threshold."""
+    """Histograms of the scores of real and of fake images, with the threshold."""
     figure, axes = _figure()
     for wanted, colour, name in ((False, _REAL, "real"), (True, _FAKE, "fake")):
         axes.hist(score[is_fake == wanted], bins=np.linspace(0, 1, 41), color=colour, alpha=0.6, label=name)
@@ -77,7 +77,7 @@ def _figure(width: float = 3.7, height: float = 3.3) -> tuple[Any, Any]:
 
 
 def _svg(figure: Any) -> str:
-    """Without XML's preamble, without a date and with fixed names: the same numbers give the same file."""
+    """The figure without XML's preamble, without a date and with fixed names: the same numbers give the same text."""
     import matplotlib
 
     sink = io.StringIO()

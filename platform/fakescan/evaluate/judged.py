@@ -1,4 +1,4 @@
-"""What the checkpoint says of labelled images: scans of them, joined with their labels."""
+"""Scans of labelled images, with the results beside their labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,17 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fakescan.evaluate.benchmark import Labelled
+from fakescan.engine.judging_settings import JudgingSettings
+from fakescan.evaluate.benchmark import LabelledImage
 from fakescan.evaluate.config import EvaluateConfig
-from fakescan.run.folder import RunFile, RunFolder
-from fakescan.run.parts import part_name
+from fakescan.run.folder import RunFolder
+from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.sources.manifest import conform
-from fakescan.storage.objects import read_bytes
 from fakescan.storage.url import redact
 
 COLUMNS = ["row_id", "uri", "width", "height", "format", "verdict", "score", "logit", "explanation", "error_code"]
@@ -29,7 +28,7 @@ class JudgedImages:
     """One condition's results, aligned with the images that could be judged."""
 
     run: RunFile
-    images: tuple[Labelled, ...]
+    images: tuple[LabelledImage, ...]
     """Those with a score, in order."""
     rows: pa.Table
     """`COLUMNS` of them."""
@@ -65,7 +64,7 @@ class JudgedImages:
 
 def judge(
     config: EvaluateConfig,
-    images: Sequence[Labelled],
+    images: Sequence[LabelledImage],
     name: str,
     *,
     conditions: tuple[str, ...],
@@ -77,23 +76,16 @@ def judge(
     scan = ScanConfig(
         source=config.data,
         output=f"{config.output.rstrip('/')}/{name}",
-        model=config.model,
         explain="all" if explain else "none",
-        calibration=config.calibration,
-        max_new_tokens=config.max_new_tokens,
-        engine=config.engine,
-        replicas=config.replicas,
-        gpus_per_replica=config.gpus_per_replica,
         retry_errors=config.retry_errors,
         input_store=config.data_store,
         output_store=config.output_store,
-        model_store=config.model_store,
+        **{name: getattr(config, name) for name in JudgingSettings.model_fields},
     )
     columns = {name: [getattr(image, name) for image in images] for name in ("uri", "size", "etag")}
     entries = conform(pa.table(columns))
-    outcome = run_scan(scan, ray_address=ray_address, verbose=verbose, listed=ExplicitImages(entries, conditions))
-    folder = RunFolder(scan.output, scan.output_store)
-    rows = read_rows(folder, outcome.run)
+    outcome = run_scan(scan, ray_address=ray_address, verbose=verbose, images=ExplicitImages(entries, conditions))
+    rows = RunFolder(scan.output, scan.output_store).rows(outcome.run, COLUMNS)
     expected = [redact(image.uri) for image in images] * len(conditions)
     assert rows["uri"].to_pylist() == expected, "the run's identity holds its images"
     size = len(images)
@@ -103,16 +95,7 @@ def judge(
     }
 
 
-def read_rows(folder: RunFolder, run: RunFile) -> pa.Table:
-    """The rows of a finished run in order, `COLUMNS` of them."""
-    parts = []
-    for shard in range(run.sharding.count):
-        data = read_bytes(folder.fs, f"{folder.parts}/{part_name(shard)}")
-        parts.append(pq.ParquetFile(pa.BufferReader(data)).read(COLUMNS, use_threads=False))
-    return pa.concat_tables(parts).combine_chunks()
-
-
-def _judged(run: RunFile, images: Sequence[Labelled], rows: pa.Table) -> JudgedImages:
+def _judged(run: RunFile, images: Sequence[LabelledImage], rows: pa.Table) -> JudgedImages:
     good = pc.is_null(rows["error_code"])
     counts = pc.value_counts(rows.filter(pc.invert(good))["error_code"]).to_pylist()
     kept = np.flatnonzero(good.to_numpy())

@@ -10,7 +10,7 @@ from fakescan.evaluate.benchmark import Benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import Duplicates
 from fakescan.evaluate.judged import JudgedImages
-from fakescan.evaluate.results import Controls, Generator, Results, Scores, Texts, scores
+from fakescan.evaluate.results import Controls, GeneratorScores, Results, Scores, Texts, scores
 from fakescan.storage.url import redact
 from fakevlm.metrics.classification import auroc, wilson
 from fakevlm.metrics.distortion import NONE
@@ -21,7 +21,7 @@ from fakevlm.metrics.text import boilerplate, open_encoder, rouge_l
 def measure(
     config: EvaluateConfig, benchmark: Benchmark, judged: dict[str, JudgedImages], duplicates: Duplicates | None
 ) -> Results:
-    """All numbers of `judged`, which has the images as they are under `none`. No `duplicates`: not looked for."""
+    """All numbers of `judged`, which has the images as they are under `none`; no `duplicates` if none were sought."""
     clean = judged[NONE]
     run = clean.run
     calibration = run.identity.ask.calibration
@@ -57,17 +57,17 @@ def _scores(judged: JudgedImages, mask: NDArray[np.bool_] | None = None) -> Scor
 
 
 def _groups(names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Which images have each name, bool[n], most first; no name, no group."""
-    named = np.array(names, dtype=object)
-    found = [(name, named == name) for name in sorted(set(names) - {""})]
-    return sorted(found, key=lambda item: -int(item[1].sum()))
+    """The images of each name as bool[n], the largest group first; images without a name are in none."""
+    all_names = np.array(names, dtype=object)
+    groups = [(name, all_names == name) for name in sorted(set(names) - {""})]
+    return sorted(groups, key=lambda group: -int(group[1].sum()))
 
 
-def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> Generator:
+def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> GeneratorScores:
     said = judged.score[mask] >= judged.run.identity.ask.calibration.threshold
     interval = wilson(int(said.sum()), len(said))
     beside = mask | ~judged.is_fake
-    return Generator(
+    return GeneratorScores(
         fakes=len(said),
         found=float(said.mean()),
         found_low=interval.low,

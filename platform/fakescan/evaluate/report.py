@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from fakescan.evaluate import charts
+from fakescan.evaluate.benchmark import read_picture
 from fakescan.evaluate.judged import JudgedImages
-from fakescan.evaluate.pictures import read_picture
 from fakescan.evaluate.results import Results
-from fakescan.evaluate.table import NAMES, named, percent, remarks
+from fakescan.evaluate.table import NAMES, percent, remarks, score_rows
 from fakescan.storage.store import Store
 from fakevlm.metrics.distortion import CONDITIONS, NONE, PAPER_ROWS
 from fakevlm.metrics.published import SOURCE, published
@@ -36,7 +36,7 @@ def render(results: Results, judged: dict[str, JudgedImages], store: Store) -> s
         title=NAMES[results.benchmark],
         published=published(results.benchmark),
         source=SOURCE,
-        numbers=list(named(results.overall)),
+        numbers=list(score_rows(results.overall)),
         remarks=remarks(results),
         charts=_charts(results, judged[NONE]),
         meanings={name: condition.meaning for name, condition in CONDITIONS.items()},
@@ -74,10 +74,10 @@ def _mistakes(results: Results, clean: JudgedImages, store: Store) -> list[dict[
 
 
 def _shown(clean: JudgedImages, numbers: Sequence[int] | Any, store: Store) -> list[dict[str, Any]]:
-    found = []
+    shown = []
     for number in numbers:
         image, row = clean.images[number], clean.rows.slice(number, 1).to_pylist()[0]
-        found.append(
+        shown.append(
             {
                 "uri": row["uri"],
                 "name": row["uri"].rpartition("/")[2],
@@ -87,11 +87,11 @@ def _shown(clean: JudgedImages, numbers: Sequence[int] | Any, store: Store) -> l
                 "picture": _picture(image.uri, store),
             }
         )
-    return found
+    return shown
 
 
 def _picture(uri: str, store: Store) -> str:
-    """A small JPEG as a data URI; empty where the image is gone meanwhile."""
+    """A small JPEG as a data URI; empty where the image can no longer be read."""
     image = read_picture(uri, store)
     if image is None:
         return ""

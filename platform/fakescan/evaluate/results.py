@@ -25,12 +25,12 @@ METRICS, IMAGES, REPORT = "metrics.json", "images.parquet", "report.html"
 """Names of the files that an evaluation leaves in its folder."""
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Scores(_Part):
-    """Of one set of images. Positive means fake; all but counts are shares from 0 to 1."""
+class Scores(_Section):
+    """Numbers of one set of images. Positive means fake; all but counts are shares from 0 to 1."""
 
     images: int
     fakes: int
@@ -55,9 +55,9 @@ class Scores(_Part):
     """Share of the fakes found by the threshold that 1 % of these real images reach."""
     tpr_at_fpr_5: float | None
     ece_15: float | None
-    """Of the confidence in the verdict (Guo et al. 2017)."""
+    """Calibration error of the confidence in the verdict (Guo et al. 2017)."""
     ece_15_fake: float | None
-    """Of the score, P(fake), itself."""
+    """Calibration error of the score, P(fake)."""
     brier: float | None
     fake_as_fake: int
     fake_as_real: int
@@ -66,11 +66,11 @@ class Scores(_Part):
     real_as_fake: int
     real_uncertain: int
     undefined: dict[str, str] = {}
-    """For each value that is null, why."""
+    """Why a value is null, by its name."""
 
 
-class Generator(_Part):
-    """Of one generator's images."""
+class GeneratorScores(_Section):
+    """Numbers of one generator's images."""
 
     fakes: int
     found: float | None
@@ -82,17 +82,17 @@ class Generator(_Part):
     """Against all real images of the set; null where there are none."""
 
 
-class Texts(_Part):
-    """Of the explanations."""
+class Texts(_Section):
+    """Numbers of the explanations."""
 
     explained: int
     compared: int
-    """With a reference answer."""
+    """Images with a reference answer."""
     rouge_l: float | None
     css: float | None
     """Mean cosine similarity of sentence embeddings."""
     encoder: str | None
-    """Of the similarity: name and revision, without which its numbers cannot be compared."""
+    """Name and revision of the similarity's encoder, without which its numbers cannot be compared."""
     most_common: str
     """The sentence in most explanations."""
     most_common_share: float | None
@@ -101,11 +101,11 @@ class Texts(_Part):
     distinct_texts: float | None
 
 
-class Controls(_Part):
+class Controls(_Section):
     """What else could explain the numbers."""
 
     headers_auroc: float | None
-    """Of a classifier that sees format, size and aspect, and no pixel."""
+    """AUROC of a classifier that sees format, size and aspect, and no pixel."""
     separable: bool
     """Whether that is so much that the pixels may not be what is measured."""
     duplicates: int | None
@@ -115,7 +115,7 @@ class Controls(_Part):
     duplicates_excluded: bool
 
 
-class Results(_Part):
+class Results(_Section):
     """An evaluation."""
 
     benchmark: str
@@ -132,14 +132,14 @@ class Results(_Part):
     repeated: int
     """Records left out because their image had come before."""
     errors: dict[str, int]
-    """Images without a verdict, by error code; they are in no other number."""
+    """Images without a verdict, by error code; they are counted in no other number."""
     overall: Scores
     categories: dict[str, Scores]
-    generators: dict[str, Generator]
+    generators: dict[str, GeneratorScores]
     texts: Texts | None
     controls: Controls
     conditions: dict[str, Scores]
-    """Of distorted images at the same threshold; `none` is the images as they are."""
+    """Numbers of distorted images at the same threshold; `none` is the images as they are."""
 
 
 def scores(

@@ -1,10 +1,10 @@
-"""An evaluation in the terminal, laid out like the paper's tables, with the published rows beside ours."""
+"""An evaluation in the terminal, in tables like the paper's, with the published rows beside ours."""
 
 from collections.abc import Iterable
 
 from rich.console import Console
 
-from fakescan.evaluate.results import Generator, Results, Scores, Texts
+from fakescan.evaluate.results import GeneratorScores, Results, Scores, Texts
 from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.metrics.distortion import NONE, PAPER_ROWS
 from fakevlm.metrics.published import SOURCE, TEST_SETS, published
@@ -13,10 +13,10 @@ NAMES = {"fakeclue": "FakeClue", "loki": "LOKI", "dd-vqa": "DD-VQA", "folder": "
 
 
 def print_results(results: Results) -> None:
-    """Print the tables, what they leave out, and what to think of before they are believed."""
+    """Print the tables, what they leave out, and the warnings to read before they are believed."""
     console = wide_console()
     _print_paper(console, results)
-    _print_more(console, results.overall)
+    print_scores(console, "all numbers, %", results.overall)
     _print_categories(console, results.categories)
     _print_generators(console, results.generators)
     _print_conditions(console, results)
@@ -42,15 +42,16 @@ def _print_paper(console: Console, results: Results) -> None:
     console.print(table)
 
 
-def _print_more(console: Console, scores: Scores) -> None:
-    table = number_table(console, "all numbers, %", "metric", "value")
-    for name, value in named(scores):
-        table.add_row(name, value)
+def print_scores(console: Console, title: str, scores: Scores) -> None:
+    """Print a table of every number of some images."""
+    table = number_table(console, title, "metric", "value")
+    for row in score_rows(scores):
+        table.add_row(*row)
     console.print(table)
 
 
-def named(scores: Scores) -> Iterable[tuple[str, str]]:
-    """Every number of some images with its name, as people read it."""
+def score_rows(scores: Scores) -> Iterable[tuple[str, str]]:
+    """Name and value of every number of some images, as people read them."""
     counts = f"{scores.images:,} images, {scores.fakes:,} of them fake"
     yield "accuracy", percent(scores.accuracy)
     yield "  95 % Wilson interval", span(scores.accuracy_low, scores.accuracy_high)
@@ -83,7 +84,7 @@ def _print_categories(console: Console, groups: dict[str, Scores]) -> None:
     console.print(table)
 
 
-def _print_generators(console: Console, groups: dict[str, Generator]) -> None:
+def _print_generators(console: Console, groups: dict[str, GeneratorScores]) -> None:
     if not groups:
         return
     columns = ("fakes", "found", "95 % interval", "AUROC against all real")
@@ -153,7 +154,7 @@ def remarks(results: Results) -> list[str]:
             "this set says little about the model"
         )
     if controls.duplicates is None:
-        lines.append("near-duplicates: not looked for; name the training set with --training")
+        lines.append("near-duplicates: not searched; name the training set with --training")
     else:
         fate = "left out of all numbers" if controls.duplicates_excluded else "counted in all numbers"
         lines.append(f"near-duplicates: {controls.duplicates:,} images are nearly in the training set, {fate}")
@@ -174,7 +175,7 @@ def text_remarks(texts: Texts | None) -> list[str]:
         lines = [f"{near}; CSS by {texts.encoder}, it can only be compared with CSS by the same encoder"]
     if texts.most_common_share is not None:
         lines.append(
-            f"boilerplate: one sentence stands in {percent(texts.most_common_share)} % of {texts.explained:,} "
+            f"boilerplate: one sentence is in {percent(texts.most_common_share)} % of {texts.explained:,} "
             f"explanations: {texts.most_common!r}; distinct-1 {percent(texts.distinct_1)} %, "
             f"distinct-2 {percent(texts.distinct_2)} %"
         )

@@ -34,7 +34,7 @@ class ForgeConfig(BaseModel):
     """Severities to use, in equal shares. Default: all."""
     category: Annotated[str, Flag("NAME")] = "scene"
     """Category of photographs outside folders named after one."""
-    shares: dict[str, float] = {"train": 1.0}
+    shares: Annotated[dict[str, float], Flag("NAME=SHARE,…", "--split-shares")] = {"train": 1.0}
     """Names of splits and their shares of the photographs; a region is never pasted from one split into another."""
     workers: Annotated[int | None, Field(ge=1), Flag("N")] = None
     """Photographs at once. Default: as many as the cluster has CPUs."""

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.evaluate.benchmark import Labelled
+from fakescan.evaluate.benchmark import LabelledImage
 from fakescan.evaluate.judged import COLUMNS, JudgedImages
-from fakescan.run.folder import RunFile, new_run
+from fakescan.run.run_file import RunFile, new_run
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration, decide
 from tests.fakescan.run.conftest import identity
@@ -16,8 +16,8 @@ from tests.fakescan.run.conftest import identity
 MakeJudged = Callable[..., JudgedImages]
 
 
-def labelled(uri: str, is_fake: bool, *, category: str = "", generator: str = "", reference: str = "") -> Labelled:
-    return Labelled(uri, is_fake, category, generator, uri, reference)
+def labelled(uri: str, is_fake: bool, *, category: str = "", generator: str = "", reference: str = "") -> LabelledImage:
+    return LabelledImage(uri, is_fake, category, generator, uri, reference)
 
 
 def run_of(calibration: Calibration) -> RunFile:
@@ -32,7 +32,7 @@ def make_judged() -> MakeJudged:
     """From images and their scores, to what a scan of them gives."""
 
     def make(
-        images: Sequence[Labelled],
+        images: Sequence[LabelledImage],
         scores: Sequence[float],
         *,
         explanations: Sequence[str] | None = None,

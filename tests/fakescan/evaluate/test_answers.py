@@ -84,6 +84,23 @@ def test_scores_and_logits_are_not_mixed(tmp_path: Path) -> None:
     assert run_answers(write(tmp_path, mixed), None).scored is None
 
 
+def test_the_threshold_counts_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(
+        tmp_path, [{"image": str(at), "label": at % 2, "answer": "real", "score": at / 10} for at in range(10)]
+    )
+    by_half = run_answers(file, None).scored
+    strict = run_answers(file, None, 0.75).scored
+    assert by_half is not None
+    assert strict is not None
+    assert (by_half.real_as_fake, strict.real_as_fake) == (3, 1)
+    with pytest.raises(SystemExit) as exit:
+        main(["evaluate", "--answers", str(file), "--threshold", "0.75"])
+    assert exit.value.code == 0
+    assert "at the threshold 0.75" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"^threshold: 1 is not between 0 and 1$"):
+        run_answers(file, None, 1.0)
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [

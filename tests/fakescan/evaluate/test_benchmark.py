@@ -43,12 +43,12 @@ def test_a_folder_named_real_above_the_tree_labels_nothing(tmp_path: Path) -> No
 
 def test_images_without_a_label_are_refused(tmp_path: Path) -> None:
     root = tree(tmp_path, "real/a.png", "fake/b.png", "other/c.png", "d.png")
-    with pytest.raises(UserError, match=r"^data: 2 images of .* below no folder named real or fake; move them"):
+    with pytest.raises(UserError, match=r"^data: 2 images of .* are not in a folder named real or fake; move them"):
         read_benchmark(config(root))
 
 
 def test_a_tree_has_no_splits(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^split: a folder tree has none"):
+    with pytest.raises(UserError, match=r"^split: a folder tree has no splits"):
         read_benchmark(config(tree(tmp_path, "real/a.png"), split="test"))
 
 
@@ -59,7 +59,7 @@ def test_archives_are_no_tree(tmp_path: Path) -> None:
         member = tarfile.TarInfo("real/1.png")
         member.size = len(png())
         tar.addfile(member, io.BytesIO(png()))
-    with pytest.raises(UserError, match=r"^data: .* is no tree of image files; unpack it"):
+    with pytest.raises(UserError, match=r"^data: .* is not a folder of images; unpack it"):
         read_benchmark(config(tmp_path))
 
 

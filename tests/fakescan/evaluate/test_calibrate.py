@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fakescan.evaluate.benchmark import Labelled
-from fakescan.evaluate.calibrate import Stored, calibrate, print_calibrated
+from fakescan.evaluate.benchmark import LabelledImage
+from fakescan.evaluate.calibrate import CalibrationOutcome, calibrate, print_calibration
 from fakescan.evaluate.judged import JudgedImages
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
@@ -24,7 +24,7 @@ def overconfident(make_judged: MakeJudged, count: int, *, copies: int = 1) -> Ju
     truth = np.arange(count) % 2 == 0
     logit = draw.normal(np.where(truth, 1.0, -1.0), 1.0)  # log-odds 2 x: as good as the normals allow
     images = [
-        Labelled(f"{number}.png", bool(fake), "", "", f"photograph {number // (2 * copies)}", "")
+        LabelledImage(f"{number}.png", bool(fake), "", "", f"photograph {number // (2 * copies)}", "")
         for number, fake in enumerate(truth)
     ]
     judged = make_judged(images, [0.5] * count)
@@ -68,7 +68,7 @@ def test_what_is_printed_says_what_a_verdict_is_worth(
     make_judged: MakeJudged, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = calibrate([overconfident(make_judged, 6_000)], Calibration(), fpr=0.05, missed=0.05)
-    print_calibrated(Stored(found, "s3://bucket/out/calibration.json", None, {"not_found": 3}))
+    print_calibration(CalibrationOutcome(found, "s3://bucket/out/calibration.json", None, {"not_found": 3}))
     out = capsys.readouterr().out
     assert "within what was asked" in out
     assert "--calibration s3://bucket/out/calibration.json" in out
@@ -82,12 +82,12 @@ def test_no_false_alarm_among_few_images_is_no_promise(
     make_judged: MakeJudged, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = calibrate([overconfident(make_judged, 6_000)], Calibration(), fpr=0.05, missed=0.05)
-    print_calibrated(Stored(replace(found, real=100, false_alarms=0), "out", None, {}))
+    print_calibration(CalibrationOutcome(replace(found, real=100, false_alarms=0), "out", None, {}))
     printed = " ".join(capsys.readouterr().out.split())
     worst = re.search(r"0\.1% (\d+) to 100", printed)
     assert worst
     assert int(worst[1]) < 10
-    print_calibrated(Stored(replace(found, false_alarms=0, found=0), "out", None, {}))
+    print_calibration(CalibrationOutcome(replace(found, false_alarms=0, found=0), "out", None, {}))
     assert "nothing was flagged" in capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fakescan.cli.main import main
-from fakescan.evaluate.benchmark import Benchmark, Labelled
+from fakescan.evaluate.benchmark import Benchmark, LabelledImage
 from fakescan.evaluate.compare import compare
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.driver import write_files
@@ -20,17 +20,17 @@ from tests.fakescan.evaluate.conftest import MakeJudged, labelled
 pytestmark = pytest.mark.unit
 
 
-def images(count: int, first: int = 0) -> list[Labelled]:
+def images(count: int, first: int = 0) -> list[LabelledImage]:
     return [labelled(f"/images/{number}.png", number % 2 == 0) for number in range(first, first + count)]
 
 
-def scores(of: list[Labelled], skill: float, seed: int) -> list[float]:
+def scores(of: list[LabelledImage], skill: float, seed: int) -> list[float]:
     draw = np.random.default_rng(seed)
     raw = draw.normal([skill if image.is_fake else -skill for image in of])
     return (1 / (1 + np.exp(-raw))).tolist()
 
 
-def evaluation(make_judged: MakeJudged, folder: Path, of: list[Labelled], values: list[float]) -> str:
+def evaluation(make_judged: MakeJudged, folder: Path, of: list[LabelledImage], values: list[float]) -> str:
     judged = {"none": make_judged(of, values)}
     config = EvaluateConfig(data="/images", output=str(folder), explain=False)
     folder.mkdir()

@@ -11,8 +11,7 @@ from PIL import Image
 
 from fakescan.evaluate.calibrate import run_calibration
 from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
-from fakescan.evaluate.driver import Evaluation, run_evaluation
-from fakescan.evaluate.judged import read_rows
+from fakescan.evaluate.driver import EvaluationOutcome, run_evaluation
 from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
@@ -48,14 +47,21 @@ def config(data: Path, output: Path, **more: Any) -> EvaluateConfig:
     return EvaluateConfig(data=str(data), output=str(output), benchmark="folder", **more)
 
 
+def settings(turned: Path, output: Path, **more: Any) -> EvaluateConfig:
+    """Of the evaluation that the tests share."""
+    conditions = ("flip", "jpeg70")
+    return config(
+        turned, output, training=str(turned), conditions=conditions, max_new_tokens=16, threshold=0.25, **more
+    )
+
+
 @pytest.fixture(scope="module")
-def done(turned: Path, ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def done(turned: Path, ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> EvaluationOutcome:
     output = tmp_path_factory.mktemp("evaluation")
-    settings = config(turned, output, training=str(turned), conditions=("flip", "jpeg70"), max_new_tokens=16)
-    return run_evaluation(settings, ray_address=ray_cluster)
+    return run_evaluation(settings(turned, output), ray_address=ray_cluster)
 
 
-def test_an_evaluation_leaves_numbers_and_a_report(done: Evaluation) -> None:
+def test_an_evaluation_leaves_numbers_and_a_report(done: EvaluationOutcome) -> None:
     overall = done.results.overall
     assert (overall.images, overall.fakes) == (128, 64)
     assert overall.auroc is not None
@@ -68,25 +74,34 @@ def test_an_evaluation_leaves_numbers_and_a_report(done: Evaluation) -> None:
     assert "<svg" in (Path(done.url) / "report.html").read_text()
 
 
-def test_near_duplicates_are_found(done: Evaluation) -> None:
+def test_the_threshold_decides(done: EvaluationOutcome) -> None:
+    assert done.results.threshold == 0.25
+    judged = done.judged["none"]
+    assert done.results.overall.accuracy == ((judged.score >= 0.25) == judged.is_fake).mean()
+    assert ((judged.verdict == "fake") == (judged.score >= 0.25)).all()
+
+
+def test_near_duplicates_are_found(done: EvaluationOutcome) -> None:
     controls = done.results.controls
     assert controls.duplicates is not None
     assert controls.unhashed is not None
     assert controls.duplicates >= 120, "the set is its own training set here"
 
 
-def test_conditions_change_the_pixels_that_are_judged(done: Evaluation) -> None:
+def test_conditions_change_the_pixels_that_are_judged(done: EvaluationOutcome) -> None:
     clean, flipped, jpeg = (done.judged[name].logit for name in ("none", "flip", "jpeg70"))
     assert not np.allclose(clean, flipped, atol=1e-3)
     assert np.sort(flipped) == pytest.approx(np.sort(clean), abs=1e-3), "the set holds each image's mirror image"
     assert not np.allclose(np.sort(jpeg), np.sort(clean), atol=1e-3)
 
 
-def test_its_scores_are_those_of_a_scan(done: Evaluation, turned: Path, ray_cluster: str, tmp_path: Path) -> None:
+def test_its_scores_are_those_of_a_scan(
+    done: EvaluationOutcome, turned: Path, ray_cluster: str, tmp_path: Path
+) -> None:
     scan = ScanConfig(source=str(turned / "pictures" / "real"), output=str(tmp_path / "scan"), explain="none")
     run_scan(scan, ray_address=ray_cluster)
     folder = RunFolder(scan.output, Store())
-    rows = read_rows(folder, folder.open())
+    rows = folder.rows(folder.open(), ["uri", "logit"])
     scanned = dict(zip(rows["uri"].to_pylist(), rows["logit"].to_pylist(), strict=True))
     judged = done.judged["none"]
     evaluated = dict(zip(judged.rows["uri"].to_pylist(), judged.logit.tolist(), strict=True))
@@ -96,14 +111,16 @@ def test_its_scores_are_those_of_a_scan(done: Evaluation, turned: Path, ray_clus
 
 
 def test_the_same_command_again_judges_nothing_and_other_images_are_refused(
-    done: Evaluation, turned: Path, tmp_path: Path
+    done: EvaluationOutcome, turned: Path, tmp_path: Path
 ) -> None:
-    settings = config(turned, Path(done.url), training=str(turned), conditions=("flip", "jpeg70"), max_new_tokens=16)
+    output = Path(done.url)
     parts = {file: file.stat().st_mtime_ns for file in Path(done.url).glob("*/parts/*")}
-    assert run_evaluation(settings).results == done.results
+    assert run_evaluation(settings(turned, output)).results == done.results
     assert {file: file.stat().st_mtime_ns for file in Path(done.url).glob("*/parts/*")} == parts
-    with pytest.raises(UserError, match=r"^output: .* holds a run with other settings \(listed_sha256 was "):
-        run_evaluation(settings.model_copy(update={"sample": 64}))
+    with pytest.raises(UserError, match=r"^output: .* was started with different settings \(listed_sha256 was "):
+        run_evaluation(settings(turned, output, sample=64))
+    with pytest.raises(UserError, match=r"\(calibration.threshold was 0.25, now 0.3\)"):
+        run_evaluation(settings(turned, output).model_copy(update={"threshold": 0.3}))
 
 
 def test_a_calibration_is_stored_with_the_checkpoint(turned: Path, ray_cluster: str, tmp_path: Path) -> None:
@@ -112,10 +129,11 @@ def test_a_calibration_is_stored_with_the_checkpoint(turned: Path, ray_cluster: 
     settings = CalibrateConfig(
         data=str(turned), output=str(tmp_path / "out"), benchmark="folder", model=str(model), fpr=0.1, missed=0.2
     )
-    stored = run_calibration(settings, ray_address=ray_cluster)
-    assert read_card(model).calibration == stored.found.calibration
-    assert stored.card == str(model / "fakevlm.json")
-    assert run_calibration(settings, ray_address=ray_cluster).found.calibration == stored.found.calibration
+    outcome = run_calibration(settings, ray_address=ray_cluster)
+    assert read_card(model).calibration == outcome.fit.calibration
+    assert outcome.card == str(model / "fakevlm.json")
+    again = settings.model_copy(update={"threshold": 0.9})  # which is what is fitted
+    assert run_calibration(again, ray_address=ray_cluster).fit.calibration == outcome.fit.calibration
 
 
 @pytest.mark.parametrize("benchmark", ["fakeclue", "folder"])

@@ -1,4 +1,4 @@
-"""The report: one page that stands alone."""
+"""The report: one page that needs nothing else."""
 
 import re
 from pathlib import Path
