@@ -47,7 +47,7 @@ def settings_table(model: type[BaseModel], *, own: bool = False) -> str:
     names = [name for name in model.model_fields if name in model.__annotations__]
     names += [] if own else [name for name in model.model_fields if name not in names]
     flags = {name: _flag(name, model.model_fields[name], Flag) for name in names}
-    with_flags = any(flags.values())
+    with_flags = any(flags.values()) and model.__name__.endswith("Config")  # parts of a job's settings have no flags
     head = ["setting", *(["flag"] if with_flags else []), "default", "meaning"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name in names:
@@ -78,6 +78,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{value.kind}`" if hasattr(value, "kind") else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"`{key}={item:g}`" for key, item in value.items())
     if isinstance(value, tuple):
         return ", ".join(f"`{item}`" for item in value)
     return f"`{value}`" if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -32,7 +32,7 @@ from tools.small_checkpoint.photo_split import Look, Placed, Split, place, side
 from tools.small_checkpoint.typesetting import covers_alphabet, paragraphs
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "photographs"
-LEAST = 300
+MIN_PHOTOGRAPHS = 300
 """Photographs, rendered pictures not counted, below which training makes no sense."""
 
 
@@ -82,8 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(table(entries))
     took = time.monotonic() - started
     say(f"{photographs} photographs and {len(entries) - photographs} rendered pictures in {took:.0f} s")
-    if photographs < LEAST:
-        say(f"error: fewer than {LEAST} photographs: see the warnings above")
+    if photographs < MIN_PHOTOGRAPHS:
+        say(f"error: fewer than {MIN_PHOTOGRAPHS} photographs: see the warnings above")
         return 1
     return 0
 

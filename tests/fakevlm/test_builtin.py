@@ -1,28 +1,17 @@
-"""The small checkpoint: its start, and the one that ships."""
+"""The checkpoint that ships."""
 
 import json
 
-import numpy as np
 import pytest
 
 from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import open_checkpoint
 from fakevlm.checkpoint.self_test import self_test
-from tools.small_checkpoint.start import SMALL, dct_patches
 
 pytestmark = pytest.mark.unit
 
 
-def test_the_first_layer_sees_each_frequency_once() -> None:
-    filters = dct_patches(SMALL.patch, SMALL.vision_hidden).reshape(SMALL.vision_hidden, -1)
-    unit = filters / np.linalg.norm(filters, axis=1, keepdims=True)
-    luminance = unit[:144] @ unit[:144].T
-    assert np.abs(luminance - np.eye(144)).max() < 1e-5
-    gains = np.linalg.norm(filters, axis=1)
-    assert gains[0] < gains[143]
-
-
-def test_the_one_that_ships_is_whole_small_and_says_what_it_is() -> None:
+def test_it_is_whole_and_small_and_says_what_it_is() -> None:
     checkpoint = open_checkpoint(str(BUILT_IN))
     self_test(checkpoint)
     assert checkpoint.trained

@@ -1,12 +1,26 @@
-"""Making the small checkpoint: what its patches are taught, and how it is measured."""
+"""Making the small checkpoint: its first layer, the labels of its patches, and the figures of its evaluation."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tools.small_checkpoint.evaluation import measure, model_card
+from tools.small_checkpoint.start import SMALL, dct_patches
 from tools.small_checkpoint.vision import IGNORED, patch_labels
 
 pytestmark = pytest.mark.unit
+
+
+def test_the_first_layer_sees_each_frequency_once() -> None:
+    filters = dct_patches(SMALL.patch, SMALL.vision_hidden).reshape(SMALL.vision_hidden, -1)
+    unit = filters / np.linalg.norm(filters, axis=1, keepdims=True)
+    luminance = unit[:144] @ unit[:144].T
+    assert np.abs(luminance - np.eye(144)).max() < 1e-5
+    gains = np.linalg.norm(filters, axis=1)
+    assert gains[0] < gains[143]
 
 
 def test_patches_are_taught_where_the_forged_twin_differs() -> None:
@@ -48,3 +62,10 @@ def test_each_forged_picture_is_counted_with_its_original() -> None:
     assert "| strong | 2 | 1.000 | 1.000 | 1.000 |" in card
     assert "takes 25.0% for fake" in card
     assert "$" not in card
+
+
+@pytest.mark.parametrize("module", ["small_checkpoint", "small_checkpoint.photographs"])
+def test_the_commands_start(module: str) -> None:
+    command = [sys.executable, "-m", f"tools.{module}", "--help"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
+    assert "photographs" in done.stdout
