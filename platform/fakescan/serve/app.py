@@ -1,4 +1,4 @@
-"""The Serve application: replicas with one engine each, and the warden.
+"""The Serve application: replicas with one engine each, and the control actor.
 
 `import_path: fakescan.serve.app:build` in a Serve file, whose `args` are a `ServeConfig`. For `serve build`, `app` is
 the application of the Serve file that FAKESCAN_SERVE_CONFIG names.
@@ -25,7 +25,8 @@ from fakevlm.errors import UserError
 
 CONFIG_VARIABLE = "FAKESCAN_SERVE_CONFIG"
 
-_WARDEN_CALLS = 1024
+_CONTROL_CALLS = 1024
+"""Calls of the control actor in flight; each takes a moment."""
 _START_ATTEMPTS = 2
 """Starts of a replica that may fail before a deployment, or a rollout, counts as failed."""
 
@@ -34,36 +35,24 @@ _START_ATTEMPTS = 2
 class Replica:
     """One engine behind one HTTP application."""
 
-    def __init__(self, config: ServeConfig, warden: Any) -> None:
-        """Load, and prove it with a verdict: until then Serve sends no request here."""
+    def __init__(self, config: ServeConfig, control: Any) -> None:
+        """Load the engine, and prove it with a verdict: until then Serve sends no request here."""
+        from fakescan.serve.api.routes import make_app
         from fakescan.serve.detector import Detector
         from fakescan.serve.malloc import give_back_large_blocks
         from fakescan.serve.scans.jobs import ScanJobs
 
         give_back_large_blocks()
-        self._detector = Detector(config)
-        self._scans = None
-        if config.scans is not None:
-            self._scans = ScanJobs(
-                config.scans,
-                model=config.model,
-                model_store=config.model_store,
-                engine=config.engine,
-                calibration=self._detector.calibration,
-                max_new_tokens=config.max_new_tokens,
-            )
-        self._marks = GateTokens(warden)
-
-        from fakescan.serve.api.routes import make_app
-
-        self._app = make_app(self._detector, self._scans, self._marks.accept)
+        detector = Detector(config)
+        scans = ScanJobs(config.scans, config, detector.calibration) if config.scans is not None else None
+        self._app = make_app(detector, scans, GateTokens(control).accept)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Serve's hook for the application of this replica."""
         return self._app
 
-    async def answer(self, request: WholeRequest) -> WholeResponse:
-        """The application's answer to a request that a gate sends by the short way."""
+    async def respond(self, request: WholeRequest) -> WholeResponse:
+        """The application's response to a request that a gate sends by its fast path."""
         return await run_whole(self._app, request)
 
 
@@ -73,11 +62,11 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
         config = args if isinstance(args, ServeConfig) else ServeConfig.model_validate(args)
     except ValidationError as error:
         raise UserError(one_line(error, command="serve")) from None
-    config = config.model_copy(update={"gpus_per_replica": config.gpus_per_engine(_cluster_gpus())})
+    config = config.model_copy(update={"gpus_per_replica": config.gpus_per_engine(cluster_gpus())})
     quiet = LoggingConfig(enable_access_log=False)  # the gate logs every request
-    warden = serve.deployment(name=CONTROL)(ControlActor).options(
+    control = serve.deployment(name=CONTROL)(ControlActor).options(
         num_replicas=1,
-        max_ongoing_requests=_WARDEN_CALLS,
+        max_ongoing_requests=_CONTROL_CALLS,
         max_surge_percent=100,
         ray_actor_options={"num_cpus": 0},
         logging_config=quiet,
@@ -95,7 +84,7 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
     detector = serve.deployment(name=REPLICA)(Replica).options(
         **scaling,
         max_ongoing_requests=limits.max_ongoing_requests,
-        # More than the gate lets wait: what arrives at the same moment counts as waiting until it has found a replica.
+        # More than the gate lets wait: requests that arrive at the same moment wait until each has a replica.
         max_queued_requests=limits.max_queued_requests + limits.max_ongoing_requests,
         # Serve asks a full replica again after pauses that grow to half a second, in which it falls idle.
         request_router_config=RequestRouterConfig.model_validate({"initial_backoff_s": 0.01, "max_backoff_s": 0.02}),
@@ -108,12 +97,12 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
         ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
         logging_config=quiet,
     )
-    application: Application = detector.bind(config, warden.bind(config))
+    application: Application = detector.bind(config, control.bind(config))
     return application
 
 
-def _cluster_gpus() -> float:
-    """GPUs of the cluster that the application is built for; none where it is built away from one."""
+def cluster_gpus() -> float:
+    """GPUs of the connected cluster; 0 without one, as for `serve build`."""
     if not ray.is_initialized():
         return 0.0
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

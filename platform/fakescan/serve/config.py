@@ -1,4 +1,4 @@
-"""What a server is told: the one model behind the command line and the `args` of a Serve file."""
+"""Settings of a server: the one model behind the command line and the `args` of a Serve file."""
 
 from typing import Annotated, Self
 
@@ -11,7 +11,7 @@ from fakescan.storage.store import Store
 
 
 class Limits(BaseModel):
-    """What one request, one client and one proxy may take."""
+    """Bounds on one request, one client and one proxy."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -43,7 +43,7 @@ class Scans(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
-    """URL prefixes or folders; a scan's source must lie below one of them."""
+    """URL prefixes or folders; a scan's source must be below one of them."""
     output: str
     """Folder or URL prefix in which every scan gets a folder of its own."""
     max_running: Annotated[int, Field(ge=1)] = 2

@@ -1,4 +1,4 @@
-"""The judge behind the server: bytes of an image in, a result out, as the scan would have written it."""
+"""The detector behind the server: bytes of an image in, a result out, as the scan would have written it."""
 
 import asyncio
 import hashlib
@@ -29,8 +29,9 @@ logger = logging.getLogger("ray.serve.fakescan")
 
 _BUILT_IN = (
     "The built-in model is small and no detector of generated images: it learnt from forged photographs and knows no "
-    "generator. For real verdicts this server needs a real checkpoint (fakescan serve --model)."
+    "generator. For real verdicts this server needs another checkpoint."
 )
+_UNTRAINED = "The model is untrained: its verdicts mean nothing."
 
 
 class ImageFailure(BaseModel):
@@ -41,7 +42,7 @@ class ImageFailure(BaseModel):
 
 
 class Result(BaseModel):
-    """What is said of one image; numbers as in the scan's rows."""
+    """The verdict on one image; numbers as in the scan's rows."""
 
     index: int
     """Place of the image in the request, from 0."""
@@ -74,7 +75,7 @@ class Upload:
 
 
 @dataclass
-class Judged:
+class JudgedImage:
     """A result and where its time went, in seconds."""
 
     result: Result
@@ -82,27 +83,31 @@ class Judged:
     judge_s: float
 
 
+Submitted = Result | tuple[Result, Future[Judgement]]
+"""An image on its way: its failure, or what is known of it and the judgement to come."""
 Watch = Callable[[Result], None]
-"""Hears the result so far, on the event loop: first with the score, then with an explanation that grows."""
+"""Called with the result so far, on the event loop: first with the score, then with an explanation that grows."""
 
 
 class Detector:
     """One engine, and threads that decode for it. All methods but the constructor belong to one event loop."""
 
     def __init__(self, config: ServeConfig) -> None:
-        """Load the checkpoint and prove it with a verdict. Raises UserError for an unfit one."""
+        """Load the checkpoint and prove it with a verdict. Raises UserError for one that is unfit."""
         check_installed(config.engine)
         self.checkpoint = open_model(config.model, config.model_store)
         self_test(self.checkpoint)
-        base = config.options(self.checkpoint, "all", config.model_store)
-        self.calibration = base.calibration
+        options = config.options(self.checkpoint, "all", config.model_store)
+        self.calibration = options.calibration
         self.model, self.notice = model_name(config.model, config.engine, self.checkpoint)
-        if config.model is None and not config.engine.is_simulated:
-            self.notice = _BUILT_IN
+        if not config.engine.is_simulated and (config.model is None or not self.checkpoint.trained):
+            self.notice = _UNTRAINED if config.model else _BUILT_IN  # without the flags that the operator is told
         self.config = config
         self.started_at = int(time.time())
         self._max_pixels = config.limits.max_pixels
-        self._engine = open_engine(config.engine, self.checkpoint, base, "cuda" if config.gpus_per_replica else "cpu")
+        self._engine = open_engine(
+            config.engine, self.checkpoint, options, "cuda" if config.gpus_per_replica else "cpu"
+        )
         self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
         self._warm_up()
 
@@ -111,8 +116,8 @@ class Detector:
         if model != self.model:
             raise Problem("not_found", f"model {model[:100]!r} is not served here; {self.model!r} is")
 
-    def ask(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> JudgingOptions:
-        """The question for one request."""
+    def options(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> JudgingOptions:
+        """The options of one request."""
         longest = self.config.max_new_tokens
         return JudgingOptions(
             explain=explain,
@@ -120,32 +125,32 @@ class Detector:
             max_new_tokens=min(longest, max_new_tokens or longest),
         )
 
-    async def judge(self, upload: Upload, ask: JudgingOptions, watch: Watch | None = None) -> Judged:
+    async def judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None = None) -> JudgedImage:
         """Judge one image. Cancelling gives its place in the engine back. A failure of the image is in the result."""
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
-        begun = self._pool.submit(self._begin, upload, ask, self._listener(loop, upload, ask, watch))
+        decoding = self._pool.submit(self._decode, upload, options, self._listener(loop, options, watch))
         try:
-            task = await asyncio.wrap_future(begun)
+            submitted = await asyncio.wrap_future(decoding)
         except asyncio.CancelledError:
-            begun.add_done_callback(_abandon)
+            decoding.add_done_callback(_abandon)
             raise
         except EngineDiedError as error:
-            self._leave(error)
+            self._exit(error)
         decoded = time.perf_counter()
-        if isinstance(task, Result):
-            return Judged(task, decoded - started, 0.0)
-        facts, judging = task
+        if isinstance(submitted, Result):
+            return JudgedImage(submitted, decoded - started, 0.0)
+        facts, judging = submitted
         try:
             judgement = await asyncio.wrap_future(judging)
         except EngineDiedError as error:
-            self._leave(error)
-        return Judged(_with_judgement(facts, judgement, ask), decoded - started, time.perf_counter() - decoded)
+            self._exit(error)
+        return JudgedImage(_with_judgement(facts, judgement, options), decoded - started, time.perf_counter() - decoded)
 
-    async def stream(self, upload: Upload, ask: JudgingOptions) -> AsyncGenerator[Result | Judged, None]:
-        """The result as it grows, and at last the whole as `Judged`."""
+    async def stream(self, upload: Upload, options: JudgingOptions) -> AsyncGenerator[Result | JudgedImage, None]:
+        """The result as it grows, and at last all of it as `JudgedImage`."""
         queue: asyncio.Queue[Result] = asyncio.Queue()
-        task = asyncio.ensure_future(self.judge(upload, ask, queue.put_nowait))
+        task = asyncio.ensure_future(self.judge(upload, options, queue.put_nowait))
         try:
             while not task.done():
                 growing = asyncio.ensure_future(queue.get())
@@ -161,14 +166,14 @@ class Detector:
             task.cancel()
 
     def close(self) -> None:
-        """Free the engine."""
+        """Release the engine."""
         self._pool.shutdown(cancel_futures=True)
         self._engine.close()
 
-    def _begin(
-        self, upload: Upload, ask: JudgingOptions, listener: Callable[[Result, Judgement], None] | None
-    ) -> "Result | tuple[Result, Future[Judgement]]":
-        """On a thread: decode and hand over to the engine."""
+    def _decode(
+        self, upload: Upload, options: JudgingOptions, listener: Callable[[Result, Judgement], None] | None
+    ) -> Submitted:
+        """On a thread: decode, and submit to the engine."""
         facts = Result(
             index=upload.index,
             name=upload.name,
@@ -180,47 +185,50 @@ class Detector:
         except ImageError as error:
             return facts.model_copy(update={"error": ImageFailure(code=error.code, message=error.message)})
         facts.width, facts.height, facts.format = image.width, image.height, image.format
-        heard = None if listener is None else lambda judgement: listener(facts, judgement)
-        return facts, self._engine.submit(image.pixels, ask, heard)
+        on_judgement = None if listener is None else lambda judgement: listener(facts, judgement)
+        return facts, self._engine.submit(image.pixels, options, on_judgement)
 
     def _listener(
-        self, loop: asyncio.AbstractEventLoop, upload: Upload, ask: JudgingOptions, watch: Watch | None
+        self, loop: asyncio.AbstractEventLoop, options: JudgingOptions, watch: Watch | None
     ) -> Callable[[Result, Judgement], None] | None:
         if watch is None:
             return None
 
-        def hear(facts: Result, judgement: Judgement) -> None:
-            loop.call_soon_threadsafe(watch, _with_judgement(facts, judgement, ask))
+        def tell(facts: Result, judgement: Judgement) -> None:
+            loop.call_soon_threadsafe(watch, _with_judgement(facts, judgement, options))
 
-        return hear
+        return tell
 
     def _warm_up(self) -> None:
-        """A verdict with an explanation, all the way from a file's bytes. Raises RuntimeError where there is none."""
+        """Judge an image from its bytes on, with an explanation. Raises RuntimeError where that gives no verdict."""
         file = io.BytesIO()
         Image.linear_gradient("L").convert("RGB").save(file, "JPEG")
-        ask = self.ask("all", None, 8)
-        begun = self._begin(Upload(0, None, file.getvalue()), ask, None)
-        result = begun if isinstance(begun, Result) else _with_judgement(begun[0], begun[1].result(), ask)
+        options = self.options("all", None, 8)
+        submitted = self._decode(Upload(0, None, file.getvalue()), options, None)
+        if isinstance(submitted, Result):
+            result = submitted
+        else:
+            result = _with_judgement(submitted[0], submitted[1].result(), options)
         if result.verdict is None or not result.explanation:
             raise RuntimeError(f"model: no verdict on the warm-up image: {result.error or result}")
 
     @staticmethod
-    def _leave(error: EngineDiedError) -> NoReturn:
-        """End the process: Ray Serve starts another replica, and the clients are told to come again."""
+    def _exit(error: EngineDiedError) -> NoReturn:
+        """End the process: Ray Serve starts another replica, and clients are told to send their requests again."""
         logger.error("the engine died: %s", error)
         for handler in logging.getLogger("ray.serve").handlers:
             handler.flush()
         os._exit(1)
 
 
-def _with_judgement(facts: Result, judgement: Judgement, ask: JudgingOptions) -> Result:
+def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:
     if judgement.error is not None:
         failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
         return facts.model_copy(update={"error": failure})
-    score = score_tokens(judgement.logprob_fake, judgement.logprob_real, ask.calibration)
+    score = score_tokens(judgement.logprob_fake, judgement.logprob_real, options.calibration)
     return facts.model_copy(
         update={
-            "verdict": decide(score.score, ask.calibration),
+            "verdict": decide(score.score, options.calibration),
             "score": score.score,
             "logit": score.logit,
             "off_script": score.off_script,
@@ -229,15 +237,15 @@ def _with_judgement(facts: Result, judgement: Judgement, ask: JudgingOptions) ->
     )
 
 
-def _abandon(begun: "Future[Result | tuple[Result, Future[Judgement]]]") -> None:
-    """The client left while its image was being decoded: what has come of it meanwhile is given up."""
-    if begun.cancelled() or begun.exception() is not None:
+def _abandon(decoding: "Future[Submitted]") -> None:
+    """Give up the judgement of a client that disconnected while its image was being decoded."""
+    if decoding.cancelled() or decoding.exception() is not None:
         return
-    task = begun.result()
-    if not isinstance(task, Result):
-        task[1].cancel()
+    submitted = decoding.result()
+    if not isinstance(submitted, Result):
+        submitted[1].cancel()
 
 
 def refusal(result: Result) -> Problem | None:
-    """What a request with this one image is answered with when it has no verdict."""
+    """The refusal of a request whose one image has no verdict; None where it has one."""
     return None if result.error is None else Problem(result.error.code, result.error.message)

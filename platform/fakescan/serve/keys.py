@@ -1,4 +1,4 @@
-"""API keys: made once, kept as hashes in one JSON file, found again in constant time.
+"""API keys: made once, kept as hashes in one JSON file, looked up in constant time.
 
 The hash is a single SHA-256. A slow one protects passwords, of which there are few likely ones; the secret of a key is
 256 random bits, which nobody guesses at any speed.
@@ -49,7 +49,7 @@ class Key(BaseModel):
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
     """The public part of the key."""
     name: str
-    """Whose it is; shown in logs. Letters, digits, `.`, `_` and `-`, unique in the file, not of the form of an id."""
+    """Name of its owner, for the log: letters, digits, `.`, `_`, `-`; unique in the file, not in the form of an id."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """SHA-256 of the secret part, in hex."""
     created_at: AwareDatetime
@@ -59,7 +59,7 @@ class Key(BaseModel):
     burst: Count | None = None
     """Images at once. None: the server's default."""
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = ("detect",)
-    """What it opens: detect, scans or both."""
+    """Requests that it opens: detect, scans or both."""
     disabled: bool = False
     """Whether it is refused."""
 
@@ -139,7 +139,7 @@ class WatchedKeys:
         return self._ring
 
     def _refresh(self) -> None:
-        # After a failure every check tries again: `chmod` mends a file without changing its stamp.
+        # After a failure every check tries again: `chmod` fixes a file without changing its stamp.
         if self._problem is None and self._stamp == _stamp(self._path):
             return
         try:
@@ -201,7 +201,7 @@ class KeyEdit:
         return self.keys[index]
 
     def remove(self, name_or_id: str) -> Key:
-        """Forget a key, and return it. Raises UserError if there is no such key."""
+        """Remove a key, and return it. Raises UserError if there is no such key."""
         return self.keys.pop(self._index(name_or_id))
 
     def _index(self, name_or_id: str) -> int:
@@ -216,21 +216,23 @@ class KeyEdit:
 def read_keys(path: Path) -> KeyFile:
     """The keys of a file. Raises UserError that names it when it is missing, unreadable or damaged."""
     try:
-        found = from_json(path.read_bytes())
+        content = from_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"keys: {path} does not exist; create one with fakescan keys add NAME --file {path}") from None
     except OSError as error:
         raise UserError(f"keys: cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise UserError(
-            f"keys: {path} is not JSON ({error}); mend it, or create another with fakescan keys add"
+            f"keys: {path} is not JSON ({error}); fix it, or create another with fakescan keys add"
         ) from None
-    if not isinstance(found, dict) or "version" not in found:
-        raise UserError(f"keys: {path} is no file of keys; create one with fakescan keys add NAME --file FILE")
-    if found["version"] != VERSION:
-        raise UserError(f"keys: {path} has version {found['version']!r}, not {VERSION}; use the fakescan that wrote it")
+    if not isinstance(content, dict) or "version" not in content:
+        raise UserError(f"keys: {path} is not a file of keys; create one with fakescan keys add NAME --file FILE")
+    if content["version"] != VERSION:
+        raise UserError(
+            f"keys: {path} has version {content['version']!r}, not {VERSION}; use the fakescan that wrote it"
+        )
     try:
-        return KeyFile.model_validate(found)
+        return KeyFile.model_validate(content)
     except ValidationError as error:
         raise UserError(f"keys: {path} is damaged: {_first(error)}") from None
 
@@ -239,7 +241,7 @@ def write_keys(path: Path, file: KeyFile) -> None:
     """Write a file of keys, whole or not at all. Raises UserError if it cannot be written.
 
     A new file has mode 0600. One that was there keeps its owner and mode, for a server that runs as another user must
-    go on reading it: otherwise it would keep to the keys it has, also to those that were just disabled.
+    go on reading it: otherwise it would go on with the keys it has, those just disabled included.
     """
     path = path.resolve()  # a link stays one
     temporary = path.parent / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
@@ -292,12 +294,12 @@ def _hash(secret: str) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is edited, replaced or removed."""
+    """A value that changes when the file is edited, replaced or removed."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _first(error: ValidationError) -> str:

@@ -1,20 +1,20 @@
-"""Keeps what large images and bodies took from staying with a process that lives for months."""
+"""Keeps the memory of large images and bodies from staying with a process that lives for months."""
 
 import ctypes
 from contextlib import suppress
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE_BYTES = 8 << 20
-"""Pictures of up to 2.8 megapixels stay below: a block that the system gives anew is paid for page by page."""
+"""Pictures of up to 2.8 megapixels are smaller: a new block costs a page fault for every page."""
 _KEPT_BYTES = 32 << 20
-"""What each thread may keep of smaller blocks."""
+"""Bytes of smaller blocks that each thread may keep."""
 
 
 def give_back_large_blocks() -> None:
-    """Have blocks of 8 MiB and more go back to the system when they are freed, with the GNU C library.
+    """Return blocks of 8 MiB and more to the system when they are freed, with the GNU C library.
 
-    Left to itself it learns from the first large block that is freed to keep them: 115 MB for each decoding thread
-    after an image of 36 megapixels.
+    By default it learns from the first large block that is freed to keep them: 115 MB for each decoding thread after
+    an image of 36 megapixels.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)

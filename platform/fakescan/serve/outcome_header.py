@@ -1,4 +1,4 @@
-"""How a replica tells the proxy what became of a request's images: a header that clients do not see."""
+"""The header in which a replica tells the proxy what became of a request's images; clients do not see it."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fakescan.serve.internal_headers import OUTCOMES
 
-if TYPE_CHECKING:  # the proxy reads tallies, and should not load what an engine needs
+if TYPE_CHECKING:  # the proxy reads the header, and should not load what an engine needs
     from fakescan.serve.detector import Result
 
 

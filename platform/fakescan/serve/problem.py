@@ -43,7 +43,7 @@ class Problem(Exception):
         self.retry_after_s = _RETRY_S.get(code) if retry_after_s is None else retry_after_s
 
     def content(self, request_id: str) -> dict[str, Any]:
-        """The body as JSON has it."""
+        """The body as a dictionary."""
         return {
             "type": f"urn:fakescan:problem:{self.code}",
             "title": self.code.replace("_", " ").capitalize(),
@@ -51,7 +51,7 @@ class Problem(Exception):
             "code": self.code,
             "detail": self.detail,
             "request_id": request_id,
-            # Where OpenAI's clients look for what to say.
+            # OpenAI's clients show this.
             "error": {"message": self.detail, "type": self.code, "code": self.code, "param": None},
         }
 
@@ -60,10 +60,10 @@ class Problem(Exception):
         return json.dumps(self.content(request_id)).encode()
 
     def headers(self) -> dict[str, str]:
-        """Headers that go with the body."""
-        found = {"content-type": MEDIA_TYPE}
+        """Headers of the response."""
+        headers = {"content-type": MEDIA_TYPE}
         if self.retry_after_s is not None:
-            found["retry-after"] = str(max(1, math.ceil(self.retry_after_s)))
+            headers["retry-after"] = str(max(1, math.ceil(self.retry_after_s)))
         if self.code == "unauthorized":
-            found["www-authenticate"] = 'Bearer realm="fakescan"'
-        return found
+            headers["www-authenticate"] = 'Bearer realm="fakescan"'
+        return headers

@@ -42,10 +42,11 @@ class ServeFailedError(JobFailedError):
 def run_server(
     server: Server, *, reread: Callable[[], Server], ray_address: str | None = None, verbose: bool = False
 ) -> None:
-    """Serve until SIGINT or SIGTERM; SIGHUP rolls out what `reread` gives. Raises UserError before Ray starts."""
+    """Serve until SIGINT or SIGTERM; SIGHUP rolls out what `reread` gives. Raises UserError before it deploys."""
     checkpoint = check(server)
     local = (ray_address or os.environ.get("RAY_ADDRESS") or "local") == "local"
     connect(ray_address, verbose=verbose, data=False, **(_local_options(server.config) if local else {}))
+    _check_gpus(server.config)
     from ray import serve
 
     quiet = logging.INFO if verbose else logging.ERROR
@@ -73,7 +74,7 @@ def run_server(
 
 
 def check(server: Server) -> Checkpoint:
-    """Everything that can be found wrong before Ray starts; returns the opened checkpoint."""
+    """Check everything that can be checked before Ray starts; the opened checkpoint. Raises UserError."""
     _check_address(server)
     return _check_config(server.config)
 
@@ -84,11 +85,24 @@ def _check_config(config: ServeConfig) -> Checkpoint:
             raise UserError(f"serve: {package} is not installed; install fakescan[serve]")
     check_installed(config.engine)
     if config.keys is not None and not read_keys(Path(config.keys)).keys:
-        raise UserError(f"keys: {config.keys} holds no key; make one with fakescan keys add NAME --file {config.keys}")
+        raise UserError(f"keys: {config.keys} has no keys; make one with fakescan keys add NAME --file {config.keys}")
     checkpoint = open_model(config.model, config.model_store)
     self_test(checkpoint)
     chosen_calibration(checkpoint, config.calibration, config.model_store)
     return checkpoint
+
+
+def _check_gpus(config: ServeConfig) -> None:
+    """Raise UserError where the connected cluster lacks the GPUs, for which Serve would wait forever."""
+    from fakescan.serve.app import cluster_gpus
+
+    gpus = cluster_gpus()
+    each = config.gpus_per_engine(gpus)
+    if each * config.replicas.low > gpus:
+        raise UserError(
+            f"replicas: {config.replicas.low} replicas with {each:g} GPUs each need {each * config.replicas.low:g} "
+            f"GPUs, the cluster has {gpus:g}; lower --replicas or --gpus-per-replica"
+        )
 
 
 def _check_address(server: Server) -> None:
@@ -117,7 +131,7 @@ def _proxy_environment() -> dict[str, str]:
 
 
 def _deploy(config: ServeConfig) -> None:
-    """Start the application or replace it. Raises ServeFailedError with the replica's own words."""
+    """Start the application or replace it. Raises ServeFailedError with the replica's own message."""
     from ray import serve
 
     from fakescan.serve.app import build
@@ -132,18 +146,19 @@ def _deploy(config: ServeConfig) -> None:
 
 
 def _roll_out(server: Server, reread: Callable[[], Server]) -> Server:
-    """Put the newly read settings in place of the old ones, which stay where the new ones fail."""
+    """Deploy the newly read settings; the old ones stay in force where the new ones fail."""
     try:
         wanted = reread()
         check_same_address(server, wanted)
         _check_config(wanted.config)
+        _check_gpus(wanted.config)
     except UserError as error:
         _note(f"not rolled out: {error}")
         return server
     if wanted.config == server.config:
         _note("nothing has changed")
         return server
-    _note("rolling out; the old replicas serve until the new ones have proved themselves")
+    _note("rolling out; the old replicas serve until the new ones are ready")
     try:
         _deploy(wanted.config)
     except ServeFailedError as error:
@@ -161,18 +176,18 @@ def check_same_address(before: Server, wanted: Server) -> None:
 
 
 def _check_gate(server: Server) -> None:
-    """Ask the server itself: a Serve that was running before may lack the gate, and answers nobody then."""
+    """Send the server a request: a Serve that was running before may lack the gate, and then refuses everything."""
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host
     connection = http.client.HTTPConnection(host, server.port, timeout=30)
     try:
         connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        body = answer.read().decode(errors="replace")
+        response = connection.getresponse()
+        body = response.read().decode(errors="replace")
     except OSError as error:
         raise ServeFailedError(f"nothing answers at http://{host}:{server.port} ({error})") from None
     finally:
         connection.close()
-    if answer.status != 200:
+    if response.status != 200:
         raise ServeFailedError(f"the server is not ready: {_detail(body)}")
 
 
@@ -192,7 +207,7 @@ def _say(server: Server, checkpoint: Checkpoint) -> None:
         _note(f"warning: {warning}")
     if config.no_auth:
         reach = "this machine" if server.host in _LOOPBACK else "the network"
-        _note(f"warning: no keys are asked for; everybody on {reach} may use it")
+        _note(f"warning: no key is needed; everybody on {reach} may use it")
 
 
 def _note(line: str) -> None:
@@ -200,7 +215,7 @@ def _note(line: str) -> None:
 
 
 def _cause(message: str) -> str:
-    """The last line that says what went wrong, out of Serve's account with the replica's traceback."""
+    """The last line that says what went wrong, in Serve's message with the replica's traceback."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     errors = [line for line in lines if "Error: " in line and not line.startswith("File ")]
     return (errors or lines or ["no reason given"])[-1]

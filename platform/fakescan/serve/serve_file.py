@@ -1,4 +1,4 @@
-"""Serve files: what is read of one, and the one that a server is."""
+"""Serve files: the parts that are read of one, and the one that describes a server."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ PORT = 8000
 
 @dataclass(frozen=True)
 class ServeFile:
-    """What is read of a Serve file, which `serve deploy` takes as it is."""
+    """The parts that are read of a Serve file, which `serve deploy` takes whole."""
 
     host: str = HOST
     port: int = PORT
@@ -47,13 +47,15 @@ def read_serve_file(file: Path) -> ServeFile:
     applications = settings.get("applications")
     if not isinstance(applications, list):
         raise UserError(f"--config: {file} has no `applications`; see cluster/serve.yaml for the format")
-    ours = [app for app in applications if isinstance(app, dict) and app.get("import_path") == IMPORT_PATH]
-    if len(ours) != 1:
-        raise UserError(f"--config: {file} has {len(ours)} applications with import_path {IMPORT_PATH}; it needs one")
-    args = ours[0].get("args") or {}
+    matching = [app for app in applications if isinstance(app, dict) and app.get("import_path") == IMPORT_PATH]
+    if len(matching) != 1:
+        raise UserError(
+            f"--config: {file} has {len(matching)} applications with import_path {IMPORT_PATH}; it needs one"
+        )
+    args = matching[0].get("args") or {}
     http = settings.get("http_options") or {}
     if not isinstance(args, dict) or not isinstance(http, dict):
-        raise UserError(f"--config: in {file} `args` and `http_options` must hold `name: value` lines")
+        raise UserError(f"--config: in {file} `args` and `http_options` must be `name: value` lines")
     return ServeFile(http.get("host", HOST), http.get("port", PORT), args)
 
 

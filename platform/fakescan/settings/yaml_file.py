@@ -33,17 +33,22 @@ def check_job_output(setting: str, output: str) -> None:
         )
 
 
-def one_line(error: ValidationError, *, command: str = "scan") -> str:
-    """A pydantic error as `setting: what is wrong (got value)`, the first one and the number of others."""
+def one_line(error: ValidationError, *, command: str | None = "scan", noun: str = "setting") -> str:
+    """A pydantic error as `setting: what is wrong (got value)`, the first one and the number of others.
+
+    `command` is whose help an unknown setting is looked up in; None for what came in a request, where `noun` says what
+    the parts of one are called.
+    """
     first, *others = error.errors(include_url=False)
     message = first["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in first["loc"])
     if not where:  # of several settings together; the message names them, perhaps as `setting: what is wrong`
-        where, _, rest = message.partition(": ") if re.match(r"[a-z_]+: ", message) else ("settings", "", message)
-        message = rest
+        whole = "settings" if command else "request"
+        where, _, message = message.partition(": ") if re.match(r"[a-z_]+: ", message) else (whole, "", message)
     got = first.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float) and "store" not in where else ""
     more = f"; and {len(others)} more" if others else ""
     if first["type"] == "extra_forbidden":
-        return f"{where}: unknown setting; see fakescan {command} --help{more}"
+        help_ = f"; see fakescan {command} --help" if command else ""
+        return f"{where}: unknown {noun}{help_}{more}"
     return f"{where}: {message}{shown}{more}"

@@ -49,7 +49,7 @@ SETTINGS: dict[str, Any] = {
     },
 }
 ONGOING = "fakescan_ongoing_requests"
-PROXY, REPLICA, WARDEN = "ProxyActor", "ServeReplica:fakevlm:Detector", "ServeReplica:fakevlm:Warden"
+PROXY, REPLICA, CONTROL = "ProxyActor", "ServeReplica:fakevlm:Detector", "ServeReplica:fakevlm:Control"
 
 
 @dataclass
@@ -266,11 +266,11 @@ def test_uploads_are_never_on_disk(faulty: Faulty, tmp_path: Path) -> None:
 def test_clients_that_leave_free_the_engine(faulty: Faulty, query: str) -> None:
     """Places are taken by explanations that nobody waits for any more; together they would take nine seconds."""
     address = urlsplit(faulty.url)
-    head = f"POST /v1/detect?{query} HTTP/1.1\r\nhost: x\r\nx-api-key: {faulty.key}\r\ncontent-type: image/x\r\n"
+    headers = f"POST /v1/detect?{query} HTTP/1.1\r\nhost: x\r\nx-api-key: {faulty.key}\r\ncontent-type: image/x\r\n"
     clients = [socket.create_connection((address.hostname, address.port)) for _ in range(PLACES)]
     for client, path in zip(clients, itertools.cycle(PAIRS), strict=False):
         data = path.read_bytes()
-        client.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+        client.sendall(f"{headers}content-length: {len(data)}\r\n\r\n".encode() + data)
     faulty.process.wait_for("most are in", lambda: faulty.metric(ONGOING) > PLACES * 3 / 4, 20)
     for client in clients:
         client.close()
@@ -302,17 +302,17 @@ def test_settings_change_under_load_without_a_failed_request(faulty: Faulty) -> 
     load.assert_all_scores_agree()
 
 
-def test_a_lost_warden_changes_nothing_for_clients(faulty: Faulty) -> None:
+def test_a_lost_control_actor_changes_nothing_for_clients(faulty: Faulty) -> None:
     wrong = {"authorization": f"Bearer {faulty.key[:-1]}"} if faulty.key else {}
     with Load(faulty) as load, faulty.client() as client:
-        faulty.lose(WARDEN)
+        faulty.lose(CONTROL)
         assert client.get("/v1/models", headers=wrong).status_code == 401
         assert client.get("/v1/models").status_code == 200
         with edit_keys(faulty.folder / "keys.json") as edit:
             edit.disable("spare")
         spare = {"authorization": f"Bearer {faulty.spare_key}"}
         disabled = lambda: client.get("/v1/models", headers=spare).status_code == 401  # noqa: E731
-        faulty.process.wait_for("the new warden's word to hold", disabled, 30)
+        faulty.process.wait_for("the new control actor's keys to be in force", disabled, 30)
         load.wait_for(50)
         assert client.get("/v1/models", headers=wrong).status_code == 401
     assert load.outcomes.keys() == {"ok"}, load.refusals
@@ -366,7 +366,7 @@ def test_a_checkpoint_that_only_its_engine_finds_wrong_is_rolled_back(faulty: Fa
     load.assert_all_scores_agree()
 
 
-def test_sigterm_lets_requests_in_hand_end(faulty: Faulty) -> None:
+def test_sigterm_lets_requests_in_flight_end(faulty: Faulty) -> None:
     with faulty.client(limits=httpx.Limits(max_connections=None)) as client, ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(ask, client, path, "all") for path in PAIRS[:8]]
         faulty.process.wait_for("all to be in", lambda: faulty.metric(ONGOING) == 8, 20)

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: the shape of OpenAI's API, so that its clients can ask about an image."""
+"""POST /v1/chat/completions: the format of OpenAI's API, so that its clients can ask about an image."""
 
 import asyncio
 import base64
@@ -20,16 +20,16 @@ from fakescan.serve.problem import Problem
 
 
 class ImageUrl(BaseModel):
-    """Where the image is."""
+    """The image's URL."""
 
     model_config = ConfigDict(extra="ignore")
 
     url: str
-    """`data:image/…;base64,…`; addresses are not fetched."""
+    """`data:image/…;base64,…`; other URLs are not fetched."""
 
 
 class TextPart(BaseModel):
-    """Text is read by nobody: the checkpoint has one question."""
+    """Text, which is ignored: the checkpoint has a prompt of its own."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -59,7 +59,7 @@ class ChatMessage(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """What is read of OpenAI's request; sampling settings are ignored, the answer is always the likeliest one."""
+    """The part of OpenAI's request that is read. Sampling settings are ignored: the answer is always the likeliest."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -75,12 +75,12 @@ async def chat(detector: Detector, request: ChatRequest, request_id: str) -> Res
     """The explanation as the assistant's words, and the verdict beside it as `fakescan`."""
     detector.require(request.model)
     upload = Upload(0, None, _image(request))
-    ask = detector.ask("all", None, request.max_completion_tokens or request.max_tokens)
+    options = detector.options("all", None, request.max_completion_tokens or request.max_tokens)
     limit_s = detector.config.limits.request_timeout_s
     if request.stream:
-        return await _stream(detector, upload, ask, request_id)
+        return await _stream(detector, upload, options, request_id)
     async with asyncio.timeout(limit_s):
-        judged = await detector.judge(upload, ask)
+        judged = await detector.judge(upload, options)
     if problem := refusal(judged.result):
         raise problem
     choice = {
@@ -89,9 +89,9 @@ async def chat(detector: Detector, request: ChatRequest, request_id: str) -> Res
         "logprobs": None,
         "finish_reason": "stop",
     }
-    answer = {**_envelope(detector, request_id, "chat.completion"), "choices": [choice]}
-    answer["fakescan"] = _verdict(judged.result, ask)
-    return JSONResponse(answer, headers=outcome_header([judged.result]))
+    content = {**_envelope(detector, request_id, "chat.completion"), "choices": [choice]}
+    content["fakescan"] = _verdict(judged.result, options)
+    return JSONResponse(content, headers=outcome_header([judged.result]))
 
 
 def _image(request: ChatRequest) -> bytes:
@@ -105,10 +105,10 @@ def _image(request: ChatRequest) -> bytes:
     ]
     if len(urls) != 1:
         raise Problem("invalid", f"messages: {len(urls)} images; send exactly one, as an image_url with a data: URI")
-    head, comma, data = urls[0].partition(",")
-    if not head.startswith("data:"):
-        raise Problem("invalid", "messages: addresses are not fetched; send the image as data:image/…;base64,…")
-    if not comma or not head.endswith(";base64"):
+    prefix, comma, data = urls[0].partition(",")
+    if not prefix.startswith("data:"):
+        raise Problem("invalid", "messages: URLs are not fetched; send the image as data:image/…;base64,…")
+    if not comma or not prefix.endswith(";base64"):
         raise Problem("invalid", "messages: the data: URI is not base64; send data:image/…;base64,…")
     try:
         return base64.b64decode(data, validate=True)
@@ -116,8 +116,8 @@ def _image(request: ChatRequest) -> bytes:
         raise Problem("invalid", "messages: the data: URI holds broken base64") from None
 
 
-async def _stream(detector: Detector, upload: Upload, ask: JudgingOptions, request_id: str) -> Response:
-    pieces = _pieces(detector, upload, ask)
+async def _stream(detector: Detector, upload: Upload, options: JudgingOptions, request_id: str) -> Response:
+    pieces = _pieces(detector, upload, options)
     first = await anext(pieces)
     if isinstance(first, Problem):
         await pieces.aclose()
@@ -130,15 +130,15 @@ async def _stream(detector: Detector, upload: Upload, ask: JudgingOptions, reque
 
     async def body() -> AsyncIterator[bytes]:
         async with aclosing(pieces):
-            yield chunk({"role": "assistant", "content": ""}, fakescan=_verdict(first, ask))
-            said = 0
+            yield chunk({"role": "assistant", "content": ""}, fakescan=_verdict(first, options))
+            sent = 0
             async for piece in pieces:
                 if isinstance(piece, Problem):
                     yield _line({"error": {"message": piece.detail, "code": piece.code, "type": "server_error"}})
                     return
-                text = (piece.explanation or "")[said:]
+                text = (piece.explanation or "")[sent:]
                 if text:
-                    said += len(text)
+                    sent += len(text)
                     yield chunk({"content": text})
             yield chunk({}, "stop")
             yield b"data: [DONE]\n\n"
@@ -146,10 +146,12 @@ async def _stream(detector: Detector, upload: Upload, ask: JudgingOptions, reque
     return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
-async def _pieces(detector: Detector, upload: Upload, ask: JudgingOptions) -> AsyncGenerator[Result | Problem, None]:
+async def _pieces(
+    detector: Detector, upload: Upload, options: JudgingOptions
+) -> AsyncGenerator[Result | Problem, None]:
     limit_s = detector.config.limits.request_timeout_s
     try:
-        async with asyncio.timeout(limit_s), aclosing(detector.stream(upload, ask)) as growing:
+        async with asyncio.timeout(limit_s), aclosing(detector.stream(upload, options)) as growing:
             async for part in growing:
                 result = part if isinstance(part, Result) else part.result
                 yield refusal(result) or result
@@ -161,9 +163,9 @@ def _envelope(detector: Detector, request_id: str, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{request_id}", "object": kind, "created": int(time.time()), "model": detector.model}
 
 
-def _verdict(result: Result, ask: JudgingOptions) -> dict[str, Any]:
+def _verdict(result: Result, options: JudgingOptions) -> dict[str, Any]:
     wanted = {"verdict", "score", "logit", "off_script", "width", "height", "sha256"}
-    return {**result.model_dump(mode="json", include=wanted), "threshold": ask.calibration.threshold}
+    return {**result.model_dump(mode="json", include=wanted), "threshold": options.calibration.threshold}
 
 
 def _line(data: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""POST /v1/detect: verdicts in one answer, or as they come."""
+"""POST /v1/detect: verdicts in one response, or as they come."""
 
 import asyncio
 import json
@@ -11,24 +11,24 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from fakescan.serve.api.uploads import DetectRequest
-from fakescan.serve.detector import Detector, Judged, Result, Upload, refusal
+from fakescan.serve.detector import Detector, JudgedImage, Result, Upload, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
 
 
 class Timings(BaseModel):
-    """Where the time of a request went, in milliseconds. Images of one request overlap: these are the longest."""
+    """Milliseconds that a request took, by part. Images of one request overlap: these are the longest."""
 
     decode_ms: float
     """Waiting for a decoder, decoding, and handing over to the engine."""
     judge_ms: float
     """In the engine, its queue included."""
     total_ms: float
-    """From the whole body to the answer."""
+    """From the end of the body to the response."""
 
 
 class Detection(BaseModel):
-    """The answer of POST /v1/detect."""
+    """The response of POST /v1/detect."""
 
     request_id: str
     model: str
@@ -38,30 +38,32 @@ class Detection(BaseModel):
     timings: Timings
 
 
-async def detect(detector: Detector, asked: DetectRequest, request_id: str) -> Response:
-    """Judge all images of a request, and answer. Raises Problem where its only image has no verdict."""
+async def detect(detector: Detector, request: DetectRequest, request_id: str) -> Response:
+    """Judges all images of a request. Raises Problem where its only image has no verdict."""
     started = time.perf_counter()
-    ask = detector.ask(asked.options.explain, asked.options.threshold)
-    if asked.options.stream:
-        return await _stream(detector, asked, request_id, started)
+    options = detector.options(request.options.explain, request.options.threshold)
+    if request.options.stream:
+        return await _stream(detector, request, request_id, started)
     async with asyncio.timeout(detector.config.limits.request_timeout_s), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(detector.judge(upload, ask)) for upload in asked.uploads]
+        tasks = [group.create_task(detector.judge(upload, options)) for upload in request.uploads]
     judged = [task.result() for task in tasks]
     if len(judged) == 1 and (problem := refusal(judged[0].result)):
         raise problem
-    answer = Detection(
+    detection = Detection(
         request_id=request_id,
         model=detector.model,
-        threshold=ask.calibration.threshold,
+        threshold=options.calibration.threshold,
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
-    return Response(answer.model_dump_json(), media_type="application/json", headers=outcome_header(answer.results))
+    return Response(
+        detection.model_dump_json(), media_type="application/json", headers=outcome_header(detection.results)
+    )
 
 
-async def _stream(detector: Detector, asked: DetectRequest, request_id: str, started: float) -> Response:
-    """Server-sent events. The answer begins with the first image's score, so that its status can still say no."""
-    events = _events(detector, asked, request_id, started)
+async def _stream(detector: Detector, request: DetectRequest, request_id: str, started: float) -> Response:
+    """Server-sent events. The response begins with the first score, so that until then it can be a refusal."""
+    events = _events(detector, request, request_id, started)
     first = await anext(events)
     if isinstance(first, Problem):
         await events.aclose()
@@ -77,22 +79,22 @@ async def _stream(detector: Detector, asked: DetectRequest, request_id: str, sta
 
 
 async def _events(
-    detector: Detector, asked: DetectRequest, request_id: str, started: float
+    detector: Detector, request: DetectRequest, request_id: str, started: float
 ) -> AsyncGenerator[bytes | Problem, None]:
-    ask = detector.ask(asked.options.explain, asked.options.threshold)
-    queue: asyncio.Queue[Result | Judged | Exception] = asyncio.Queue()
+    options = detector.options(request.options.explain, request.options.threshold)
+    queue: asyncio.Queue[Result | JudgedImage | Exception] = asyncio.Queue()
 
     async def follow(upload: Upload) -> None:
         try:
-            async with aclosing(detector.stream(upload, ask)) as growing:
+            async with aclosing(detector.stream(upload, options)) as growing:
                 async for part in growing:
                     queue.put_nowait(part)
         except Exception as error:  # noqa: BLE001 - it is raised again where the events are made
             queue.put_nowait(error)
 
-    tasks = [asyncio.create_task(follow(upload)) for upload in asked.uploads]
-    said: dict[int, int] = {}
-    judged: list[Judged] = []
+    tasks = [asyncio.create_task(follow(upload)) for upload in request.uploads]
+    sent: dict[int, int] = {}
+    judged: list[JudgedImage] = []
     deadline = asyncio.get_running_loop().time() + detector.config.limits.request_timeout_s
     try:
         while len(judged) < len(tasks):
@@ -104,20 +106,20 @@ async def _events(
                 return
             if isinstance(part, Exception):
                 raise part
-            result = part.result if isinstance(part, Judged) else part
+            result = part.result if isinstance(part, JudgedImage) else part
             problem = refusal(result)
             if problem is not None and len(tasks) == 1:
                 yield problem
                 return
-            for event in _news(result, said):
+            for event in _news(result, sent):
                 yield event
-            if isinstance(part, Judged):
+            if isinstance(part, JudgedImage):
                 judged.append(part)
                 yield server_event("result", result.model_dump(mode="json"))
         end = {
             "request_id": request_id,
             "model": detector.model,
-            "threshold": ask.calibration.threshold,
+            "threshold": options.calibration.threshold,
             "timings": _timings(judged, started).model_dump(),
         }
         yield server_event("done", end)
@@ -126,17 +128,17 @@ async def _events(
             task.cancel()
 
 
-def _news(result: Result, said: dict[int, int]) -> list[bytes]:
-    """What of a result has not been sent: its verdict, and the end of its explanation."""
+def _news(result: Result, sent: dict[int, int]) -> list[bytes]:
+    """Events for what is new in a result: its verdict, and more of its explanation."""
     events: list[bytes] = []
     if result.error is not None:
         return events
-    if result.index not in said:
-        said[result.index] = 0
+    if result.index not in sent:
+        sent[result.index] = 0
         events.append(server_event("verdict", result.model_copy(update={"explanation": None}).model_dump(mode="json")))
-    text = (result.explanation or "")[said[result.index] :]
+    text = (result.explanation or "")[sent[result.index] :]
     if text:
-        said[result.index] += len(text)
+        sent[result.index] += len(text)
         events.append(server_event("explanation", {"index": result.index, "text": text}))
     return events
 
@@ -151,7 +153,7 @@ def too_slow(limit_s: float) -> Problem:
     return Problem("timeout", f"no verdict within {limit_s:g} s; the server is busy, try again later")
 
 
-def _timings(judged: list[Judged], started: float) -> Timings:
+def _timings(judged: list[JudgedImage], started: float) -> Timings:
     return Timings(
         decode_ms=_ms(max(one.decode_s for one in judged)),
         judge_ms=_ms(max(one.judge_s for one in judged)),

@@ -44,7 +44,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Returned = TypeVar("Returned")
 
 Admit = Callable[[str], Awaitable[bool]]
-"""Whether a request bears the mark that the gate puts on what it lets in."""
+"""Whether a gate token, which the gate adds to the requests that it lets in, is the gate's."""
 
 
 class ProblemBody(BaseModel):
@@ -87,7 +87,7 @@ def make_app(detector: Detector, scans: ScanJobs | None, admit: Admit) -> ASGIAp
 
 
 class RequireGate:
-    """Refuses what has not come through the gate, and marks the answers as ours for the gate."""
+    """Refuses requests that have not come through the gate, and tells the gate which responses are a replica's."""
 
     def __init__(self, app: ASGIApp, admit: Admit) -> None:
         self._app = app
@@ -101,23 +101,23 @@ class RequireGate:
         scope["fakescan.request_id"] = headers.get(REQUEST_ID, b"").decode("latin-1") or secrets.token_hex(8)
         scope["fakescan.key"] = headers.get(KEY_NAME, b"").decode("latin-1")
 
-        async def marked(message: Message) -> None:
+        async def send_from_replica(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), (FROM_REPLICA, b"1")]}
             await send(message)
 
         if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
-            await self._app(scope, receive, marked)
+            await self._app(scope, receive, send_from_replica)
             return
         problem = Problem(
             "unavailable",
             "requests do not come through fakescan's gate: start Serve with RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH="
             "fakescan.serve.gate:middleware in controller_options.runtime_env.env_vars",
         )
-        await _answer(problem, scope["fakescan.request_id"])(scope, receive, marked)
+        await _problem_response(problem, scope["fakescan.request_id"])(scope, receive, send_from_replica)
 
 
-def _answer(problem: Problem, request_id: str) -> Response:
+def _problem_response(problem: Problem, request_id: str) -> Response:
     return Response(problem.body(request_id), problem.status, headers=problem.headers())
 
 
@@ -128,36 +128,38 @@ def _id(request: Request) -> str:
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def refused(request: Request, error: Problem) -> Response:
-        return _answer(error, _id(request))
+        return _problem_response(error, _id(request))
 
     @app.exception_handler(TimeoutError)
     async def slow(request: Request, error: TimeoutError) -> Response:
-        return _answer(too_slow(request.app.state.timeout_s), _id(request))
+        return _problem_response(too_slow(request.app.state.timeout_s), _id(request))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-        return _answer(Problem("invalid", f"{where}: {first['msg']}"), _id(request))
+        return _problem_response(Problem("invalid", f"{where}: {first['msg']}"), _id(request))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
             problem = Problem("not_found", f"there is no {request.url.path[:200]}; see /openapi.json")
         elif error.status_code == 405:
-            problem = Problem("method_not_allowed", f"{request.method} is not for {request.url.path[:200]}")
+            problem = Problem("method_not_allowed", f"{request.url.path[:200]} does not take {request.method}")
         else:
             problem = Problem("invalid", str(error.detail))
-        return _answer(problem, _id(request))
+        return _problem_response(problem, _id(request))
 
     @app.exception_handler(ScanRefusedError)
     async def scan_refused(request: Request, error: ScanRefusedError) -> Response:
-        return _answer(Problem(error.code, str(error)), _id(request))
+        return _problem_response(Problem(error.code, str(error)), _id(request))
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
         logger.error("request %s failed", _id(request), exc_info=error)
-        return _answer(Problem("internal", "an error of the server; its log has it by the request id"), _id(request))
+        return _problem_response(
+            Problem("internal", "an error of the server; its log has the cause under the request id"), _id(request)
+        )
 
 
 def _add_judging(app: FastAPI, detector: Detector) -> None:
@@ -183,7 +185,7 @@ def _add_judging(app: FastAPI, detector: Detector) -> None:
 
     @app.post("/v1/chat/completions", openapi_extra=_json_body(ChatRequest))
     async def post_chat(request: Request) -> Response:
-        """Ask about one image as with OpenAI's API."""
+        """Ask about one image, in the format of OpenAI's API."""
         return await chat(detector, await _read_json(request, ChatRequest), _id(request))
 
 
@@ -194,7 +196,7 @@ async def _read_json(request: Request, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(await request.body())
     except ValidationError as error:
-        raise Problem("invalid", one_line(error, command="serve")[:500]) from None
+        raise Problem("invalid", one_line(error, command=None, noun="field")[:500]) from None
 
 
 def _json_body(model: type[BaseModel]) -> dict[str, Any]:
@@ -241,34 +243,34 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
 
     @app.get("/v1/about")
     async def get_about() -> JSONResponse:
-        """What this server is and takes; needs no key."""
+        """Model, limits and formats of this server; needs no key."""
         return JSONResponse(about)
 
     @app.get("/v1/models")
     async def get_models() -> JSONResponse:
-        """The checkpoint that answers."""
+        """The checkpoint that judges here."""
         return JSONResponse({"object": "list", "data": [model]})
 
     @app.get("/v1/models/{name:path}")
     async def get_model(name: str) -> JSONResponse:
-        """The checkpoint that answers, by its name."""
+        """The checkpoint that judges here, by its name."""
         detector.require(name)
         return JSONResponse(model)
 
     @app.get("/healthz")
     async def get_health() -> JSONResponse:
-        """Whether the proxy lives. It answers by itself."""
+        """Whether the proxy is alive. The proxy itself answers."""
         return JSONResponse({"status": "ok"})
 
     @app.get("/readyz")
     async def get_ready() -> JSONResponse:
-        """Whether a replica has proved itself with a verdict and answers."""
+        """Whether a replica is ready."""
         return JSONResponse({"status": "ready", "model": detector.model})
 
     @app.get("/metrics")
     async def get_metrics() -> Response:
-        """Prometheus metrics of the proxy that is asked. It answers by itself."""
-        raise Problem("not_found", "the proxy answers /metrics")
+        """Prometheus metrics of the proxy. The proxy itself answers."""
+        raise Problem("not_found", "/metrics is answered by the proxy")
 
     @app.get("/", include_in_schema=False)
     async def get_page() -> Response:
@@ -290,25 +292,25 @@ def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
 
     @app.post("/v1/scans", status_code=202, response_model=ScanState, openapi_extra=_json_body(ScanRequest))
     async def start(request: Request) -> Response:
-        """Start a scan of a prefix that the server permits, as a Ray job."""
-        wanted = await _read_json(request, ScanRequest)
-        return _scan(await call(scans.start, wanted, str(request.scope["fakescan.key"])), 202)
+        """Start a scan below a prefix that the server allows, as a Ray job."""
+        scan = await _read_json(request, ScanRequest)
+        return _scan_response(await call(scans.start, scan, str(request.scope["fakescan.key"])), 202)
 
     @app.get("/v1/scans", response_model=ScanList)
     async def get_all() -> Response:
-        """All scans that this API has started, newest first."""
+        """The newest scans, newest first."""
         return JSONResponse(ScanList(scans=await call(scans.list)).model_dump(mode="json"))
 
     @app.get("/v1/scans/{scan_id}", response_model=ScanState)
     async def get_one(scan_id: str) -> Response:
         """Progress of a scan, and where its results are."""
-        return _scan(await call(scans.get, scan_id))
+        return _scan_response(await call(scans.get, scan_id))
 
     @app.post("/v1/scans/{scan_id}/stop", status_code=202, response_model=ScanState)
     async def stop(scan_id: str) -> Response:
-        """Stop a scan; what it has written stays."""
-        return _scan(await call(scans.stop, scan_id), 202)
+        """Stop a scan; the results so far stay."""
+        return _scan_response(await call(scans.stop, scan_id), 202)
 
 
-def _scan(state: ScanState, status: int = 200) -> JSONResponse:
+def _scan_response(state: ScanState, status: int = 200) -> JSONResponse:
     return JSONResponse(state.model_dump(mode="json"), status)

@@ -20,7 +20,7 @@ _MAX_NAME = 200
 
 
 class DetectOptions(BaseModel):
-    """What a client may choose, in the query or in the form."""
+    """Options of a request, in the query or in the form."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,24 +34,24 @@ class DetectOptions(BaseModel):
 
 @dataclass
 class DetectRequest:
-    """What a request asks for."""
+    """The images and options of one request."""
 
     uploads: list[Upload] = field(default_factory=list)
     options: DetectOptions = field(default_factory=DetectOptions)
 
 
 class _InMemory(MultiPartParser):
-    # Starlette writes files above a megabyte to disk; ours are never to lie there, and the body is bounded before.
+    # Starlette writes files above a megabyte to disk; uploads must never be there, and bodies are bounded before.
     spool_max_size = 2**40
 
 
 async def read_request(request: Request, max_images: int) -> DetectRequest:
     """The images and options of POST /v1/detect. Raises Problem for anything else."""
-    given = dict(request.query_params)
+    fields = dict(request.query_params)
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media == "multipart/form-data":
-        uploads, fields = await _read_form(request, max_images)
-        given |= fields
+        uploads, form_fields = await _read_form(request, max_images)
+        fields |= form_fields
     elif media.startswith(RAW_TYPES):
         uploads = [Upload(0, None, await request.body())]
     else:
@@ -61,9 +61,9 @@ async def read_request(request: Request, max_images: int) -> DetectRequest:
             "image as image/* or application/octet-stream",
         )
     try:
-        options = DetectOptions.model_validate(given)
+        options = DetectOptions.model_validate(fields)
     except ValidationError as error:
-        raise Problem("invalid", one_line(error, command="serve")[:300]) from None
+        raise Problem("invalid", one_line(error, command=None, noun="option")[:300]) from None
     if "text/event-stream" in request.headers.get("accept", ""):
         options.stream = True
     return DetectRequest(uploads, options)
@@ -85,7 +85,7 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[Upload], d
         if "Too many files" in error.message:
             raise Problem("invalid", f"more than {max_images} images in one request; send fewer") from None
         raise Problem("invalid", f"the multipart body cannot be read: {error.message[:200]}") from None
-    except (KeyError, ValueError, UnicodeError) as error:  # headers that are none
+    except (KeyError, ValueError, UnicodeError) as error:  # headers of a part that are broken
         raise Problem("invalid", f"the multipart body cannot be read: {type(error).__name__}") from None
     try:
         for name, value in form.multi_items():
@@ -101,6 +101,6 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[Upload], d
 
 
 def _shown(name: str | None) -> str | None:
-    """A file name as it can be sent back: forms can hold characters that are none."""
-    plain = (name or "")[:_MAX_NAME].encode(errors="replace").decode()
-    return "".join(letter if letter.isprintable() else "?" for letter in plain) or None
+    """A file name as it can be sent back: forms can hold bytes that are no characters."""
+    decodable = (name or "")[:_MAX_NAME].encode(errors="replace").decode()
+    return "".join(letter if letter.isprintable() else "?" for letter in decodable) or None

@@ -1,4 +1,4 @@
-"""What the gate reads off a request's head: its id, its key, its length; and the head that a replica gets."""
+"""What the gate reads in a request's headers: its id, its key, its length; and the headers that a replica gets."""
 
 import re
 import secrets
@@ -26,8 +26,8 @@ _DROPPED = re.compile(
 
 def request_id_of(headers: Headers) -> str:
     """The id that the client chose, if it is a plain one, else a new one."""
-    given = dict(headers).get(REQUEST_ID, b"")
-    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
+    chosen = dict(headers).get(REQUEST_ID, b"")
+    return chosen.decode() if _ID.fullmatch(chosen) else secrets.token_hex(8)
 
 
 def is_public(path: str) -> bool:
@@ -35,31 +35,31 @@ def is_public(path: str) -> bool:
     return path in PUBLIC or path.startswith("/page/")
 
 
-def key_of(headers: Headers, view: GateState, path: str) -> Key:
-    """The key that a request bears. Raises Problem: `unauthorized`, or `forbidden` for a path that it is not for."""
-    found = dict(headers)
-    scheme, _, token = found.get(b"authorization", b"").decode("latin-1").partition(" ")
-    presented = token.strip() if scheme.lower() == "bearer" else found.get(b"x-api-key", b"").decode("latin-1")
+def key_of(headers: Headers, state: GateState, path: str) -> Key:
+    """The key of a request. Raises Problem: `unauthorized`, or `forbidden` for a path that the key does not open."""
+    values = dict(headers)
+    scheme, _, credentials = values.get(b"authorization", b"").decode("latin-1").partition(" ")
+    presented = credentials.strip() if scheme.lower() == "bearer" else values.get(b"x-api-key", b"").decode("latin-1")
     if not presented:
         raise Problem("unauthorized", "send an API key as `Authorization: Bearer KEY`")
-    key = view.ring.find(presented)
+    key = state.ring.find(presented)
     if key is None:
         raise Problem("unauthorized", "the API key is unknown or has been disabled")
     scope = "scans" if path.startswith("/v1/scans") else "detect"
     if scope not in key.scopes:
-        raise Problem("forbidden", f"the key {key.name} is not for {scope}")
+        raise Problem("forbidden", f"the key {key.name} does not have the scope {scope}")
     return key
 
 
 def rate_of(key: Key, limits: Limits) -> Rate:
-    """What a key may take."""
+    """How fast a key may send images."""
     return Rate((key.per_minute or limits.per_minute) / 60, key.burst or limits.burst)
 
 
 def check_length(headers: Headers, limits: Limits) -> None:
-    """Refuse a body that says that it is too large before it comes."""
-    text = dict(headers).get(b"content-length", b"")
-    if text.isdigit() and int(text[:20]) > limits.max_body_bytes:
+    """Refuse a body whose Content-Length is too large before it comes."""
+    length = dict(headers).get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) > limits.max_body_bytes:
         raise too_large(limits)
 
 
@@ -68,8 +68,11 @@ def too_large(limits: Limits) -> Problem:
     return Problem("too_large", f"the body is larger than {limits.max_body_bytes} bytes; send fewer or smaller images")
 
 
-def forwarded_headers(headers: Headers, view: GateState, visit: RequestContext) -> list[tuple[bytes, bytes]]:
-    """The head that goes to the replica: the client's, less what would steer Serve, and the gate's mark."""
-    kept = [(name, value) for name, value in headers if not _DROPPED.fullmatch(name)]
-    mark = [(GATE_TOKEN, view.token.encode()), (KEY_NAME, visit.key.encode()), (REQUEST_ID, visit.request_id.encode())]
-    return kept + mark
+def forwarded_headers(headers: Headers, state: GateState, context: RequestContext) -> list[tuple[bytes, bytes]]:
+    """The headers that go to the replica: the client's, less what would steer Serve, and the gate's own."""
+    return [
+        *((name, value) for name, value in headers if not _DROPPED.fullmatch(name)),
+        (GATE_TOKEN, state.gate_token.encode()),
+        (KEY_NAME, context.key.encode()),
+        (REQUEST_ID, context.request_id.encode()),
+    ]

@@ -1,4 +1,4 @@
-"""The warden: one small actor that all proxies share; it reads the key file, counts, and makes the gate's mark."""
+"""The control actor, one for all proxies: it reads the key file, keeps the rate limits, and makes the gate token."""
 
 import secrets
 import time
@@ -18,21 +18,21 @@ class ControlActor:
         self._config = config
         self._keys = None if config.keys is None else WatchedKeys(Path(config.keys))
         self._limiter = SharedLimiter()
-        self._token = secrets.token_hex(16)
+        self._gate_token = secrets.token_hex(16)
 
-    async def view(self) -> GateState:
+    async def state(self) -> GateState:
         """What the gates have to know now."""
         return GateState(
             limits=self._config.limits,
             no_auth=self._config.no_auth,
             ring=KeyRing(KeyFile()) if self._keys is None else self._keys.ring(),
-            token=self._token,
+            gate_token=self._gate_token,
             replicas=self._config.replicas.high,
         )
 
-    async def token(self) -> str:
-        """The mark that replicas accept."""
-        return self._token
+    async def gate_token(self) -> str:
+        """The token that replicas accept."""
+        return self._gate_token
 
     async def lease(self, proxy: str, key_id: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
         """See `SharedLimiter.lease`."""

@@ -1,7 +1,7 @@
-"""A short way from the gate to a replica: one call with the whole request, and the whole answer back.
+"""The fast path from the gate to a replica: one call with the whole request, and the whole response back.
 
-Serve's proxy carries a request to a replica in a stream of messages both ways, several calls for each. An answer that
-is sent at once needs one. Streams, and all else, go Serve's way.
+Serve's proxy carries a request to a replica as a stream of messages both ways, with several calls for each. A response
+that is sent in one piece needs one call. Streams, and all else, take Serve's own path.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ logger = logging.getLogger("ray.serve.fakescan")
 
 @dataclass(frozen=True)
 class WholeRequest:
-    """What of an HTTP request the application needs."""
+    """The part of an HTTP request that the application needs."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class WholeRequest:
 
 @dataclass(frozen=True)
 class WholeResponse:
-    """An HTTP answer."""
+    """An HTTP response."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -39,19 +39,19 @@ class FastPath(Protocol):
     """Calls a replica. Raises what Serve raises: a full queue, a lost replica."""
 
     async def __call__(self, request: WholeRequest) -> WholeResponse:
-        """The replica's answer. Cancelling cancels the request in the replica."""
+        """The replica's response. Cancelling cancels the request in the replica."""
         ...
 
 
 async def run_whole(app: ASGIApp, request: WholeRequest) -> WholeResponse:
-    """In the replica: the application's answer to a whole request."""
+    """In the replica: the application's response to a whole request."""
     status, headers, parts = 500, list[tuple[bytes, bytes]](), list[bytes]()
-    unread = True
+    received = False
 
     async def receive() -> Message:
-        nonlocal unread
-        if unread:
-            unread = False
+        nonlocal received
+        if not received:
+            received = True
             return {"type": "http.request", "body": request.body, "more_body": False}
         await asyncio.Event().wait()  # a client that leaves cancels the call
         raise AssertionError
@@ -68,8 +68,8 @@ async def run_whole(app: ASGIApp, request: WholeRequest) -> WholeResponse:
     except Exception as error:
         if not parts:
             raise
-        # Starlette answers for an error of the application, and raises it all the same.
-        logger.debug("the application answered %d for %r", status, error)
+        # Starlette responds to an error of the application, and raises it all the same.
+        logger.debug("the application responded with %d to %r", status, error)
     return WholeResponse(status, headers, b"".join(parts))
 
 
@@ -91,7 +91,7 @@ def _scope(request: WholeRequest) -> Scope:
 
 
 def is_whole(scope: Mapping[str, Any], body: bytes) -> bool:
-    """Whether the answer to this request is sent at once, as far as its head and a look at its form can tell."""
+    """Whether the response to this request comes in one piece, as far as its headers and its form can tell."""
     if scope["method"] != "POST" or scope["path"] != "/v1/detect":
         return False
     headers = dict(scope["headers"])
@@ -101,14 +101,14 @@ def is_whole(scope: Mapping[str, Any], body: bytes) -> bool:
     return not (form and b'name="stream"' in body)
 
 
-async def until_gone(receive: Receive) -> None:
-    """Return when the client has closed the connection."""
+async def until_disconnected(receive: Receive) -> None:
+    """Returns when the client has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def status_of(error: Exception) -> int | None:
-    """The status with which Serve's proxy would have answered this error of a call; None for a lost replica."""
+    """The status that Serve's proxy would have sent for this error of a call; None for a lost replica."""
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
     return 503 if isinstance(error, BackPressureError | DeploymentUnavailableError) else None

@@ -1,4 +1,4 @@
-"""What one proxy counts, in Prometheus' form."""
+"""Counters of one proxy, in Prometheus' format."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class GateMetrics:
-    """Counters of requests, refusals and verdicts at one proxy. Every proxy is scraped by itself."""
+    """Requests, refusals and verdicts at one proxy. Every proxy is scraped by itself."""
 
     content_type = CONTENT_TYPE_LATEST
 
@@ -36,9 +36,9 @@ class GateMetrics:
         self._buffered = Gauge("fakescan_buffered_bytes", "Bytes of bodies in memory.", registry=registry)
 
     def count(
-        self, path: str, status: int, code: str, seconds: float, num_bytes: int, tally: Mapping[str, int]
+        self, path: str, status: int, code: str, seconds: float, num_bytes: int, outcomes: Mapping[str, int]
     ) -> None:
-        """Count a request that has ended; status 0 is a client that left."""
+        """Count a request that has ended; status 0 is a client that disconnected."""
         route = path if path in _ROUTES else "/v1/scans" if path.startswith("/v1/scans/") else "other"
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
@@ -46,11 +46,11 @@ class GateMetrics:
             self._refused.labels(code).inc()
         if num_bytes:
             self._bytes.inc(num_bytes)
-        for outcome, images in tally.items():
+        for outcome, images in outcomes.items():
             self._images.labels(outcome).inc(images)
 
     def text(self, ongoing: int, buffered: int) -> bytes:
-        """All of it, as a scraper reads it."""
+        """All metrics, as a scraper reads them."""
         self._ongoing.set(ongoing)
         self._buffered.set(buffered)
         return generate_latest(self._registry)

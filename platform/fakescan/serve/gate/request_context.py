@@ -1,4 +1,4 @@
-"""One request on its way through the gate, and what goes back for it."""
+"""One request on its way through the gate, and the response to it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,65 +14,73 @@ from fakescan.serve.problem import Problem
 _LINGER_S = 2.0
 """Seconds for which the rest of a refused body is read and thrown away."""
 _CLOSING = frozenset({"too_large", "upload_timeout"})
-"""Refusals that come while a body is under way; the connection ends with them."""
+"""Refusals that come while a body arrives; the connection ends with them."""
 
 
 @dataclass
 class RequestContext:
-    """One request on its way through the gate."""
+    """One request on its way through the gate: what its log line and the metrics say of it."""
 
     request_id: str
     path: str
     method: str
     started: float
+    """When it came, in seconds of `time.perf_counter`."""
     key: str = "-"
+    """Name of its key."""
     status: int = 0
+    """Status of the response; 0 as long as there is none."""
     num_bytes: int = 0
+    """Bytes of its body."""
     code: str = ""
-    gone: bool = False
+    """Code of the problem that it was refused with."""
+    disconnected: bool = False
+    """Whether the client has closed the connection."""
 
 
-class GoneError(Exception):
+class DisconnectedError(Exception):
     """The client has closed the connection."""
 
 
 class GateResponse:
-    """What goes back to the client: the replica's answer, or a problem in place of anything else."""
+    """The response to the client: the replica's, or a problem in place of anything else."""
 
-    def __init__(self, send: Send, visit: RequestContext) -> None:
+    def __init__(self, send: Send, context: RequestContext) -> None:
         self._send = send
-        self.visit = visit
+        self.context = context
         self.started = asyncio.Event()
-        self.ours = False
-        self.whole = False
-        self.tally: Mapping[str, int] = {}
+        self.from_replica = False
+        self.complete = False
+        self.outcomes: Mapping[str, int] = {}
         self.serve_status: int | None = None
-        self._events = False
+        self._is_event_stream = False
 
-    async def from_serve(self, message: Message) -> None:
+    async def relay(self, message: Message) -> None:
         """The `send` that Serve's proxy gets."""
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
-            names = {name.lower(): value for name, value in headers}
-            if FROM_REPLICA not in names:
-                self.serve_status = message["status"]  # Serve's own words, which are not for clients
+            values = {name.lower(): value for name, value in headers}
+            if FROM_REPLICA not in values:
+                self.serve_status = message["status"]  # a response of Serve itself, which is not for clients
                 return
-            self.ours = True
-            self.tally = read_outcomes(names.get(OUTCOMES, b"").decode())
-            self._events = names.get(b"content-type", b"").startswith(b"text/event-stream")
-            kept = [(n, v) for n, v in headers if not n.lower().startswith(b"x-fakescan-") and n.lower() != REQUEST_ID]
-            await self._start(message["status"], kept)
-        elif self.ours:
-            self.whole = not message.get("more_body", False)
+            self.from_replica = True
+            self.outcomes = read_outcomes(values.get(OUTCOMES, b"").decode())
+            self._is_event_stream = values.get(b"content-type", b"").startswith(b"text/event-stream")
+            public = [
+                (n, v) for n, v in headers if not n.lower().startswith(b"x-fakescan-") and n.lower() != REQUEST_ID
+            ]
+            await self._start(message["status"], public)
+        elif self.from_replica:
+            self.complete = not message.get("more_body", False)
             await self._send(message)
 
     async def refuse(self, problem: Problem, receive: Receive | None = None) -> None:
-        """Answer with a problem, unless an answer has begun."""
+        """Send a problem, unless a response has begun."""
         if self.started.is_set():
             return
-        body = problem.body(self.visit.request_id)
+        body = problem.body(self.context.request_id)
         if receive is None or problem.code not in _CLOSING:
-            await self._all(problem.status, problem.headers(), body)
+            await self._send_whole(problem.status, problem.headers(), body)
             return
         headers = {**problem.headers(), "connection": "close", "content-length": str(len(body))}
         await self._start(problem.status, [(name.encode(), value.encode()) for name, value in headers.items()])
@@ -84,30 +92,26 @@ class GateResponse:
                     pass
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def end_for(self, problem: Problem) -> None:
-        """Serve has left the answer unfinished."""
-        self.visit.code = problem.code
+    async def end_with(self, problem: Problem) -> None:
+        """End a response that Serve has left unfinished, or not begun."""
+        self.context.code = problem.code
         if not self.started.is_set():
             await self.refuse(problem)
-        elif self._events:
-            content = problem.body(self.visit.request_id)
+        elif self._is_event_stream:
+            content = problem.body(self.context.request_id)
             await self._send({"type": "http.response.body", "body": b"event: error\ndata: " + content + b"\n\n"})
 
-    async def json(self, body: bytes) -> None:
-        """Answer 200."""
-        await self.send_all(200, "application/json", body)
+    async def send_ok(self, media_type: str, body: bytes) -> None:
+        """Respond with 200 in place of a replica."""
+        await self._send_whole(200, {"content-type": media_type}, body)
 
-    async def send_all(self, status: int, media_type: str, body: bytes) -> None:
-        """Answer in place of a replica."""
-        await self._all(status, {"content-type": media_type}, body)
-
-    async def _all(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    async def _send_whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self._start(status, [*pairs, (b"content-length", str(len(body)).encode())])
         await self._send({"type": "http.response.body", "body": body})
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.started.set()
-        self.visit.status = status
-        marked = [*headers, (REQUEST_ID, self.visit.request_id.encode())]
-        await self._send({"type": "http.response.start", "status": status, "headers": marked})
+        self.context.status = status
+        headers = [*headers, (REQUEST_ID, self.context.request_id.encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,4 +1,4 @@
-"""Bounds on the heads of requests: uvicorn's fast parser has none, and no middleware sees a head before it is whole."""
+"""Bounds on request headers: uvicorn's fast parser has none, and no middleware sees headers that are incomplete."""
 
 import asyncio
 from typing import Any
@@ -16,20 +16,20 @@ _REFUSALS = {
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol for one connection, which ends it when a head grows too long or takes too long."""
+    """uvicorn's protocol for one connection, which ends it when headers grow too long or take too long."""
 
-    _framing_bytes = 0  # received since the last byte of a body, or since the message before
-    _in_head = True
+    _framing_bytes = 0  # received since the last byte of a body, or since the previous message
+    _in_headers = True
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """A client has connected: its first head is due."""
+        """A client has connected: its first headers are due."""
         super().connection_made(transport)
         self._arm()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a head or a body have come."""
-        if self._in_head and self._timer is None:
+        """Bytes of headers or of a body have come."""
+        if self._in_headers and self._timer is None:
             self._arm()
         self._framing_bytes += len(data)
         super().data_received(data)
@@ -37,24 +37,24 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header has come; what comes as one after a chunked body is dropped, for it would be taken for one."""
-        if self._in_head:
+        """A header has come. Trailers after a chunked body are dropped, for they would be taken for headers."""
+        if self._in_headers:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self._in_head = False
+        """The headers are complete."""
+        self._in_headers = False
         self._disarm()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Bytes of a body: those have their own bounds, while trailers and a chunk's extensions are head."""
+        """Bytes of a body have come: those have bounds of their own. Trailers and chunk extensions count as headers."""
         self._framing_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The body is whole; what follows is another head, which has its time from its first byte on."""
-        self._in_head = True
+        """The body is complete; the next headers have their time from their first byte on."""
+        self._in_headers = True
         self._framing_bytes = 0
         super().on_message_complete()
 
@@ -73,14 +73,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _expire(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            self._arm()  # the answer before it is still under way
+            self._arm()  # the previous response is still being sent
         else:
             self._refuse(408)
 
     def _refuse(self, status: int) -> None:
         self._disarm()
         if not self.transport.is_closing():
-            if self._in_head and (self.cycle is None or self.cycle.response_complete):
+            if self._in_headers and (self.cycle is None or self.cycle.response_complete):
                 self.transport.write(_REFUSALS[status])
             self.transport.close()
 

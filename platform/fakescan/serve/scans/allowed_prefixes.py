@@ -1,4 +1,4 @@
-"""Which sources clients may scan: below one of the operator's prefixes, however an address is written."""
+"""Which sources clients may scan: below one of the operator's prefixes, however a URL is written."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from fakescan.storage.url import file_path, scheme_of
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/]*)(?:/(?P<path>.*))?")
 _MAGIC = re.compile(r"[*?\[\]{}\\]|::")
-"""What makes several sources or another one of an address: patterns, braces, queries, fsspec's chains of file systems.
+"""What makes an address mean several sources, or another one: patterns, braces, queries, fsspec's chained file systems.
 A backslash is a slash to some."""
 
 
@@ -56,7 +56,7 @@ def allowed_source(source: str, allow: Iterable[str]) -> str:
     """The source in its normal form, which is what may be scanned, if it lies below one of the prefixes in `allow`.
 
     Raises ScanRefusedError: `invalid` for an address that says too little or too much, `forbidden` for any other place.
-    What a manifest or a list in an allowed folder names is checked by the scan itself; see `ScanConfig.below`.
+    URIs in a manifest or a list in an allowed folder are checked by the scan itself; see `ScanConfig.allowed_prefixes`.
     """
     try:
         place = place_of(source)

@@ -18,13 +18,13 @@ from fakevlm.errors import UserError
 
 _END = "END_OF_SETTINGS"
 _ENVIRONMENT = ("working_dir", "py_modules", "pip", "uv", "conda", "image_uri", "py_executable", "env_vars")
-"""What of this process's runtime environment brings code and variables."""
+"""The parts of this process's runtime environment that bring code and variables."""
 
 
 def command(settings: dict[str, Any]) -> str:
     """The shell command that scans with these settings, those of a `fakescan scan --config` file.
 
-    The job runs on another machine, where there is no such file, so the command carries it. Everybody who sees the
+    The job runs on another machine, where there is no such file, so the command contains it. Everybody who sees the
     dashboard can read it there, and run it again to resume a scan that has stopped. It runs the Python that runs this
     process, by its path, which the head has when both were started from one environment or image; else, as in
     docs/jobs.md, the first `python` on the head's PATH. `exec` lets Ray's signals reach it.
@@ -41,15 +41,15 @@ def environment(*, inherit: bool) -> dict[str, Any]:
     With `inherit`, for a job on the same cluster, it is this process's own: the packages and variables that the
     server's job brought. Packages that lie anywhere but among the installed ones are found through PYTHONPATH.
     """
-    found: dict[str, Any] = {}
+    runtime_env: dict[str, Any] = {}
     if inherit and ray.is_initialized():
         own = dict(ray.get_runtime_context().runtime_env)
-        found = {name: own[name] for name in _ENVIRONMENT if name in own}
-    variables = dict(found.get("env_vars") or {})
-    path = [*_source_folders(), variables.get("PYTHONPATH") or os.environ.get("PYTHONPATH", "")]
-    if any(path):
-        found["env_vars"] = {**variables, "PYTHONPATH": os.pathsep.join(part for part in path if part)}
-    return found
+        runtime_env = {name: own[name] for name in _ENVIRONMENT if name in own}
+    variables = dict(runtime_env.get("env_vars") or {})
+    paths = [*_source_folders(), variables.get("PYTHONPATH") or os.environ.get("PYTHONPATH", "")]
+    if any(paths):
+        runtime_env["env_vars"] = {**variables, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    return runtime_env
 
 
 def _source_folders() -> list[str]:

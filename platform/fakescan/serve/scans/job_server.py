@@ -23,7 +23,7 @@ _STATUS = re.compile(r"^Request failed with status code \d+: ")
 
 
 class _Client(JobSubmissionClient):
-    """Ray's client, which by itself waits for an answer for ever."""
+    """Ray's client, which by itself waits for an answer forever."""
 
     def __init__(self, address: str, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -46,7 +46,7 @@ class JobServer:
     """The job server at `address`, `http(s)://HOST:PORT`, or that of the cluster this process is in.
 
     Ray's client sends the cluster's token, which Ray puts in the environment of every actor. Connected at the first
-    call, and again after a failure. Every method raises ScanRefusedError: `not_found` for a job that there is not,
+    call, and again after a failure. Every method raises ScanRefusedError: `not_found` for a job that does not exist,
     else `unavailable`.
     """
 
@@ -72,7 +72,7 @@ class JobServer:
         return self._call(lambda client: client.list_jobs())
 
     def stop(self, job_id: str) -> None:
-        """Ask a job to end; it is killed when it does not within a few seconds."""
+        """Tells a job to end; it is killed when it does not within a few seconds."""
         self._call(lambda client: client.stop_job(job_id))
 
     def is_own(self) -> bool:
@@ -100,7 +100,7 @@ class JobServer:
         if self._address is not None:
             client = _Client(self._address, self._timeout_s)
             if client.get_address() != self._address:
-                raise RuntimeError("RAY_ADDRESS or RAY_API_SERVER_ADDRESS in the environment takes its place")
+                raise RuntimeError("RAY_ADDRESS or RAY_API_SERVER_ADDRESS in the environment takes precedence")
             return _Connection(client, own is not None and client.session() == own)
         if own is None:
             raise RuntimeError("this process is in no Ray cluster")
@@ -118,7 +118,7 @@ def _unavailable(reason: str) -> ScanRefusedError:
 
 
 def _reason(error: Exception) -> str:
-    """One line of a client's or server's words, which may be a traceback."""
+    """One line of a client's or server's message, which may be a traceback."""
     if type(error).__name__ in {"ConnectTimeout", "ReadTimeout"}:
         return "timed out"
     lines = [line for line in _STATUS.sub("", str(error)).splitlines() if line.strip(" .")]

@@ -10,22 +10,21 @@ from typing import Any
 
 from ray.job_submission import JobDetails, JobStatus
 
-from fakescan.engine.config import EngineConfig
+from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.serve.config import Scans
 from fakescan.serve.scans.allowed_prefixes import allowed_source, place_of
 from fakescan.serve.scans.command import command, environment, store_settings
 from fakescan.serve.scans.job_server import JobServer
 from fakescan.serve.scans.progress import NOTHING_DONE, Budget, Progress, ProgressReader
 from fakescan.serve.scans.state import Refusal, ScanCounts, ScanRefusedError, ScanRequest, ScanState, Status
-from fakescan.storage.store import Store
 from fakescan.storage.url import redact_text, scheme_of
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 
 __all__ = ["Refusal", "ScanCounts", "ScanJobs", "ScanRefusedError", "ScanRequest", "ScanState", "failure"]
 
-LISTED = 200
-"""Scans that a listing shows, the newest."""
+MAX_LISTED = 200
+"""Scans in a listing, the newest."""
 
 _ID = re.compile(r"scan-\d{8}-[0-9a-f]{6}")
 _ERROR = re.compile(r"^fakescan: error: (.+)$", re.MULTILINE)
@@ -36,7 +35,7 @@ _STATUS: dict[JobStatus, Status] = {
     JobStatus.FAILED: "failed",
     JobStatus.STOPPED: "stopped",
 }
-_AT_ONCE = 8
+_PARALLEL = 8
 
 # A class with a method called `list` has no other list.
 States = list[ScanState]
@@ -48,45 +47,34 @@ class ScanJobs:
 
     A scan that stops or fails leaves its folder. `fakescan scan SOURCE --output FOLDER` with the same settings resumes
     it; the job's command, which `ray job list` shows, has them all. The job table lives as long as the cluster's head:
-    after a restart the scans are unknown, and their results still there.
+    after a restart the scans are unknown, and their results still exist.
 
-    Every method raises ScanRefusedError: `unavailable` when the job server does not answer, and what it says itself.
+    Every method raises ScanRefusedError: `unavailable` when the job server does not answer, and the codes of its own.
     """
 
-    def __init__(
-        self,
-        settings: Scans,
-        *,
-        model: str | None,
-        model_store: Store,
-        engine: EngineConfig,
-        threshold: float | None = None,
-        calibration: str | Calibration | None = None,
-        max_new_tokens: int | None = None,
-    ) -> None:
-        """The keywords are the server's own settings, so that a scan judges as the server does.
+    def __init__(self, settings: Scans, server: JudgingSettings, calibration: Calibration) -> None:
+        """A scan judges as the server does: with its settings and the calibration that follows from them.
 
         Raises UserError, naming the setting, for one that no scan could run with.
         """
         self._settings = settings
-        self._output = _checked(settings)
+        self._output = _checked_output(settings)
         self._progress = ProgressReader(settings.output_store.resolved())
         self._server = JobServer(settings.job_address)
         self._starting = threading.Lock()
-        self._threshold = threshold
         self._fixed: dict[str, Any] = {
-            "model": model,
-            "calibration": calibration.model_dump(mode="json") if isinstance(calibration, Calibration) else calibration,
-            "max_new_tokens": max_new_tokens,
-            "engine": {"kind": engine.kind, **engine.model_dump(mode="json", exclude_defaults=True)},
+            "model": server.model,
+            "calibration": calibration.model_dump(mode="json"),
+            "max_new_tokens": server.max_new_tokens,
+            "engine": {"kind": server.engine.kind, **server.engine.model_dump(mode="json", exclude_defaults=True)},
             "replicas": f"{settings.replicas.low}-{settings.replicas.high}",
             "input_store": store_settings("scans.input_store", settings.input_store),
             "output_store": store_settings("scans.output_store", settings.output_store),
-            "model_store": store_settings("model_store", model_store),
+            "model_store": store_settings("model_store", server.model_store),
         }
 
     def start(self, request: ScanRequest, asked_by: str) -> ScanState:
-        """Submit a scan: `invalid` or `forbidden` for its source, `overloaded` when too many are under way.
+        """Submits a scan: `invalid` or `forbidden` for its source, `overloaded` when too many run or wait.
 
         Several processes that start scans at the same moment may go over `max_running`.
         """
@@ -110,41 +98,41 @@ class ScanJobs:
                 )
             runtime = environment(inherit=self._server.is_own())
             self._server.submit(scan_id, command(self.settings(request, source, output)), runtime, metadata)
-        return _state(scan_id, "pending", metadata)
+        return _scan_state(scan_id, "pending", metadata)
 
     def settings(self, request: ScanRequest, source: str, output: str) -> dict[str, Any]:
         """The settings of a scan, as a `fakescan scan --config` file has them."""
-        found = {
+        settings = {
             "source": source,
             "allowed_prefixes": list(self._settings.allow),
             "output": output,
             "explain": request.explain,
-            "threshold": request.threshold if request.threshold is not None else self._threshold,
+            "threshold": request.threshold,
             "limit": request.limit,
             "sample": request.sample,
             "globs": list(request.globs),
             **self._fixed,
         }
-        return {name: value for name, value in found.items() if value not in (None, [], {})}
+        return {name: value for name, value in settings.items() if value not in (None, [], {})}
 
     def get(self, scan_id: str) -> ScanState:
-        """A scan as it stands, or `not_found`. Its folder need not be there yet, nor be readable."""
-        return self._look(self._job(scan_id), Budget())
+        """The state of a scan, or `not_found`. Its folder need not exist yet, nor be readable."""
+        return self._state(self._job(scan_id), Budget())
 
     def stop(self, scan_id: str) -> ScanState:
-        """Ask a scan to stop, which takes it a few seconds; one that has ended stays as it is."""
+        """Tells a scan to stop, which takes it a few seconds; one that has ended stays as it is."""
         job = self._job(scan_id)
         if not job.status.is_terminal():
             self._server.stop(scan_id)
             job = self._job(scan_id)
-        return self._look(job, Budget())
+        return self._state(job, Budget())
 
     def list(self) -> States:
         """The newest scans, the newest first."""
-        newest = sorted(self._jobs(), key=lambda job: job.start_time or 0, reverse=True)[:LISTED]
+        newest = sorted(self._jobs(), key=lambda job: job.start_time or 0, reverse=True)[:MAX_LISTED]
         budget = Budget()
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fakescan-scans") as pool:
-            return list(pool.map(lambda job: self._look(job, budget), newest))
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="fakescan-scans") as pool:
+            return list(pool.map(lambda job: self._state(job, budget), newest))
 
     def _job(self, scan_id: str) -> JobDetails:
         # Only a scan's id: the job server answers for other jobs as well.
@@ -156,23 +144,23 @@ class ScanJobs:
     def _jobs(self) -> Jobs:
         return [job for job in self._server.jobs() if _is_scan(job)]
 
-    def _look(self, job: JobDetails, budget: Budget) -> ScanState:
+    def _state(self, job: JobDetails, budget: Budget) -> ScanState:
         metadata = job.metadata or {}
         status = _STATUS[job.status]
         progress = NOTHING_DONE if status == "pending" else self._progress.read(metadata["output"], budget)
         ended_at = datetime.fromtimestamp(job.end_time / 1000, UTC) if job.end_time else None
         message = failure(job) if status == "failed" else None
-        return _state(str(job.submission_id), status, metadata, progress, ended_at, message)
+        return _scan_state(str(job.submission_id), status, metadata, progress, ended_at, message)
 
 
 def failure(job: JobDetails) -> str:
-    """Why a job failed: the last error that `fakescan` printed, else what Ray says; one line without secrets.
+    """Why a job failed: the last error that `fakescan` printed, else Ray's own message; one line without secrets.
 
     Ray keeps the last ten lines of a failed job's log with the job, so no log is read.
     """
-    said = _ERROR.findall(job.message or "")
-    if said:
-        return redact_text(said[-1])
+    printed = _ERROR.findall(job.message or "")
+    if printed:
+        return redact_text(printed[-1])
     if job.driver_exit_code is not None:
         return f"the scan ended with status {job.driver_exit_code}; `ray job logs {job.submission_id}` shows its log"
     return redact_text((job.message or "").strip().partition("\n")[0])[:300] or "the scan did not start"
@@ -180,11 +168,11 @@ def failure(job: JobDetails) -> str:
 
 def _is_scan(job: JobDetails) -> bool:
     metadata = job.metadata or {}
-    named = _ID.fullmatch(job.submission_id or "") is not None
-    return named and metadata.get("fakescan") == "scan" and {"source", "output", "created_at"} <= metadata.keys()
+    has_scan_id = _ID.fullmatch(job.submission_id or "") is not None
+    return has_scan_id and metadata.get("fakescan") == "scan" and {"source", "output", "created_at"} <= metadata.keys()
 
 
-def _state(
+def _scan_state(
     scan_id: str,
     status: Status,
     metadata: dict[str, str],
@@ -207,7 +195,7 @@ def _state(
     )
 
 
-def _checked(settings: Scans) -> str:
+def _checked_output(settings: Scans) -> str:
     """The folder of the outputs. Raises UserError for settings that no scan could run with."""
     for prefix in settings.allow:
         try:

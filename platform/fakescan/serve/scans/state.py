@@ -1,4 +1,4 @@
-"""What goes in and out of /v1/scans: a request, the state of a scan, and why a request is refused."""
+"""Requests and responses of /v1/scans: a request, the state of a scan, and why a request is refused."""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -12,7 +12,7 @@ Refusal = Literal["invalid", "forbidden", "not_found", "overloaded", "unavailabl
 
 
 class ScanRefusedError(Exception):
-    """A request about scans that is not done. `code` is one of the contract's; the message is one line for people."""
+    """A request about scans is refused. `code` is a problem's; the message is one line for people."""
 
     def __init__(self, code: Refusal, message: str) -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class ScanRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Annotated[str, Field(min_length=1, max_length=2048)]
-    """Folder, URL prefix, or tar or Parquet file to scan; it must lie below a prefix that the server allows."""
+    """Folder, URL prefix, or tar or Parquet file to scan; it must be below a prefix that the server allows."""
     explain: Explain = "fakes"
     """Which images get an explanation: fakes, all or none."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -64,7 +64,7 @@ class ScanCounts(BaseModel):
 
 
 class ScanState(BaseModel):
-    """One scan as it stands."""
+    """The state of one scan."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -81,7 +81,7 @@ class ScanState(BaseModel):
     rows: int | None = None
     """Images of the scan; null until the source is listed."""
     rows_done: int = 0
-    """Images whose results stand in the folder."""
+    """Images whose results exist in the folder."""
     counts: ScanCounts = ScanCounts()
     """Verdicts among `rows_done`. Very large scans are counted over several requests: the sum may lag behind."""
     message: str | None = None

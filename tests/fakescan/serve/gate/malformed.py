@@ -247,7 +247,7 @@ _CHARSETS = (
 def _part(random: Random, data: bytes | None = None) -> bytes:
     """A file; its headers are rarely in order."""
     name, file = random.choice(_NAMES), random.choice(_NAMES)
-    heads = (
+    part_headers = (
         b'Content-Disposition: form-data; name="file"; filename="%s"' % file,
         b'Content-Disposition: form-data; name="%s"; filename="%s"' % (name, file),
         b"Content-Disposition: form-data; name=file; filename*=%s" % random.choice([b"UTF-8''%ff", b"x", b"a'b'c'd"]),
@@ -265,7 +265,7 @@ def _part(random: Random, data: bytes | None = None) -> bytes:
         b'Content-Disposition: form-data; name="file"; filename="a"\r\nContent-Disposition: form-data; name="b"',
     )
     return (
-        random.choice(heads if random.random() < 0.6 else heads[:2])
+        random.choice(part_headers if random.random() < 0.6 else part_headers[:2])
         + b"\r\n\r\n"
         + (_small_or_damaged(random) if data is None else data)
     )
@@ -479,7 +479,7 @@ _ODD_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-request-timeout-seconds", b"0"), (b"x-request-timeout-seconds", b"-1"), (b"x-request-timeout-seconds", b"nan"),
     (b"x-request-timeout-seconds", b"soon"), (b"x-request-disconnect-disabled", b"?1"), (b"x-request-id", b"'; --"),
     (b"x-request-id", b"r" * 5_000), (b"x-request-id", b"\xff\x80"), (b"x-request-id", b""), (b"x-request-id", b"a b"),
-    (b"x-fakescan-pass", b"guess"), (b"x-fakescan-answer", b"1"), (b"x-fakescan-tally", b"fake=x"),
+    (b"x-fakescan-gate-token", b"guess"), (b"x-fakescan-from-replica", b"1"), (b"x-fakescan-outcomes", b"fake=x"),
     (b"X-FakeScan-Key", b"root"), (b"x-serve-anything", b"1"), (b"x-session-id", b"x"),
     (b"serve_multiplexed_model_id", b"x"), (b"serve-multiplexed-model-id", b"x"), (b"traceparent", b"00-" + b"f" * 70),
     (b"accept", b"text/event-stream"), (b"accept", b"*/*;q=nan, \xff"), (b"accept", b"a/b," * 1_000),
@@ -512,14 +512,14 @@ def _chunked(data: bytes, random: Random, size: Callable[[bytes], bytes] = lambd
 
 
 def _chunked_request(body: bytes, *extra: tuple[str, str]) -> bytes:
-    heads = [
+    headers = [
         ("host", "f"),
         ("connection", "close"),
         ("content-type", "image/gif"),
         ("transfer-encoding", "chunked"),
         *extra,
     ]
-    lines = [f"{name}: {value}" for name, value in heads]
+    lines = [f"{name}: {value}" for name, value in headers]
     return "\r\n".join(["POST /v1/detect?explain=none HTTP/1.1", *lines, "", ""]).encode() + body
 
 
@@ -529,7 +529,7 @@ def _chunks(random: Random) -> tuple[bytes, frozenset[int]]:
 
 def _no_http(random: Random) -> tuple[bytes, frozenset[int]]:
     good = sound_request(random)
-    head, _, body = good.partition(b"\r\n\r\n")
+    headers, _, body = good.partition(b"\r\n\r\n")
     raw = random.choice(
         [
             b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + random.randbytes(300) + b"\r\n\r\n",
@@ -539,11 +539,11 @@ def _no_http(random: Random) -> tuple[bytes, frozenset[int]]:
             b"\xff" * 70_000,
             good.replace(b"HTTP/1.1", random.choice([b"HTTP/9.9", b"HTTP/1.1.1", b"HTTP", b"http/1.1", b"ICE/1.0"]), 1),
             good.replace(b"POST ", random.choice([b"POST\t", b"", b"POST  \0", b"POST / POST "]), 1),
-            head + b"\r\nno colon here\r\n\r\n" + body,
-            head + b"\r\nna me: x\r\n\r\n" + body,
-            head + b"\r\nnul: \0\r\n\r\n" + body,
-            head + b"\r\n: empty\r\n\r\n" + body,
-            head + b"\r\ncontent-length: 5\r\n\r\n" + body,
+            headers + b"\r\nno colon here\r\n\r\n" + body,
+            headers + b"\r\nna me: x\r\n\r\n" + body,
+            headers + b"\r\nnul: \0\r\n\r\n" + body,
+            headers + b"\r\n: empty\r\n\r\n" + body,
+            headers + b"\r\ncontent-length: 5\r\n\r\n" + body,
             http("/v1/detect", b"x", length=random.choice(["-1", "1x", "0x10", "9" * 40, "1, 1", "", "+1"])),
             _chunked_request(b"5\r\nhello\r\n0\r\n\r\n", ("content-length", "5")),
             _chunked_request(_chunked(b"x" * 100, random, lambda _: b"zz")),
@@ -556,7 +556,7 @@ def _no_http(random: Random) -> tuple[bytes, frozenset[int]]:
     return raw, NOT_HTTP
 
 
-def _large_head(random: Random) -> tuple[bytes, frozenset[int]]:
+def _large_headers(random: Random) -> tuple[bytes, frozenset[int]]:
     """Larger than sense, but HTTP."""
     many = [(f"h{number}", "v" * random.choice([0, 20])) for number in range(random.choice([100, 3_000]))]
     long = [("long", "v" * random.choice([10_000, 200_000]))]
@@ -568,9 +568,9 @@ def _large_head(random: Random) -> tuple[bytes, frozenset[int]]:
 
 
 def _flipped_request(random: Random) -> tuple[bytes, frozenset[int]]:
-    """A bit of the head is wrong; what is then said of the body's length may never come."""
-    head, _, body = sound_request(random).partition(b"\r\n\r\n")
-    return _flipped(head, random, 3) + b"\r\n\r\n" + body, ANY
+    """A bit of the headers is wrong; a body of the length that they then announce may never come."""
+    headers, _, body = sound_request(random).partition(b"\r\n\r\n")
+    return _flipped(headers, random, 3) + b"\r\n\r\n" + body, ANY
 
 
 def _cut_request(random: Random) -> tuple[bytes, frozenset[int]]:
@@ -612,14 +612,14 @@ _KINDS: Mapping[str, tuple[int, Make]] = {
     "odd headers": (8, _odd_headers),
     "chunks": (3, _chunks),
     "no HTTP": (6, _no_http),
-    "large head": (1, _large_head),
+    "large headers": (1, _large_headers),
     "two requests": (1, _two_requests),
     "flipped request": (3, _flipped_request),
     "cut request": (4, _cut_request),
     "long promise": (2, _long_promise),
 }
 """Every kind: how often it comes, and how it is made."""
-_UNFINISHED = frozenset({"no HTTP", "large head", "flipped request", "cut request", "long promise"})
+_UNFINISHED = frozenset({"no HTTP", "large headers", "flipped request", "cut request", "long promise"})
 
 
 if __name__ == "__main__":

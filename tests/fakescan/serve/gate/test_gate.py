@@ -20,8 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from fakescan.serve.config import Limits
 from fakescan.serve.gate import gate as gate_module
-from fakescan.serve.gate import request_context as visit
-from fakescan.serve.gate import uvicorn_protocol as heads
+from fakescan.serve.gate import request_context, uvicorn_protocol
 from fakescan.serve.gate.fast_path import WholeRequest, WholeResponse, run_whole
 from fakescan.serve.gate.gate import Gate
 from fakescan.serve.gate.gate_state import GateState
@@ -32,23 +31,23 @@ from fakescan.serve.problem import Problem
 
 pytestmark = pytest.mark.unit
 
-MARK = "the gate's mark"
+TOKEN = "the gate token"
 Act = Callable[[Receive, Send], Awaitable[None]]
 
 
 @dataclass
-class Office:
-    """Where the gate has its view from, in the warden's place: settings and keys that the test may change."""
+class StubControl:
+    """In the control actor's place: settings and keys that the test may change."""
 
     limits: Limits = field(default_factory=Limits)
     ring: KeyRing | None = None
     is_up: bool = True
     limiter: SharedLimiter = field(default_factory=SharedLimiter)
 
-    async def view(self) -> GateState:
+    async def state(self) -> GateState:
         if not self.is_up:
             raise Problem("starting", "the application is not deployed, or not yet")
-        return GateState(self.limits, self.ring is None, self.ring or KeyRing(KeyFile()), MARK, replicas=1)
+        return GateState(self.limits, self.ring is None, self.ring or KeyRing(KeyFile()), TOKEN, replicas=1)
 
     async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
         return self.limiter.lease(key_id, rate, wanted, extra, time.monotonic(), proxy="the only one")
@@ -58,16 +57,16 @@ class Inner:
     """What is behind the gate: Serve's proxy and a replica, which do as the test says."""
 
     def __init__(self) -> None:
-        self.act: Act = ours()
+        self.act: Act = from_replica()
         self.paths: list[str] = []
-        self.heads: list[list[tuple[bytes, bytes]]] = []
+        self.headers: list[list[tuple[bytes, bytes]]] = []
         self.bodies: list[bytes] = []
         self.at_once = 0
         self.cancelled = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.paths.append(scope["path"])
-        self.heads.append(list(scope["headers"]))
+        self.headers.append(list(scope["headers"]))
         message = await receive()
         assert not message.get("more_body"), "the body comes whole"
         self.bodies.append(message["body"])
@@ -88,9 +87,9 @@ async def _send(
     await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-def ours(status: int = 200, body: bytes = b"{}", headers: tuple[tuple[bytes, bytes], ...] = ()) -> Act:
+def from_replica(status: int = 200, body: bytes = b"{}", headers: tuple[tuple[bytes, bytes], ...] = ()) -> Act:
     """A replica's answer."""
-    kept = [(b"content-length", str(len(body)).encode()), (b"x-fakescan-answer", b"1"), *headers]
+    kept = [(b"content-length", str(len(body)).encode()), (b"x-fakescan-from-replica", b"1"), *headers]
     return lambda receive, send: _send(send, status, body, kept)
 
 
@@ -120,7 +119,7 @@ class Held:
     """An answer that waits until the test lets it go."""
 
     def __init__(self, then: Act | None = None) -> None:
-        self._then = then or ours()
+        self._then = then or from_replica()
         self._free = threading.Event()
 
     def release(self) -> None:
@@ -161,7 +160,7 @@ class Wire:
         self.socket.sendall(data)
 
     def begin(self, path: str = "/v1/detect", *headers: str, method: str = "POST") -> None:
-        """Send the head of a request."""
+        """Send the headers of a request."""
         self.send("\r\n".join([f"{method} {path} HTTP/1.1", "host: gate", *headers, "", ""]).encode("latin-1"))
 
     def answer(self) -> Answer:
@@ -195,11 +194,11 @@ class Wire:
 class Gated:
     """A gate behind uvicorn, as Serve's proxy has it."""
 
-    def __init__(self, office: Office, *, short: bool = False) -> None:
-        self.office = office
+    def __init__(self, control: StubControl, *, fast: bool = False) -> None:
+        self.control = control
         self.inner = Inner()
-        self.shortcuts = 0
-        self.gate = Gate(self.inner, office, self._directly if short else None)
+        self.fast_calls = 0
+        self.gate = Gate(self.inner, control, self._call_replica if fast else None)
         listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = listener.getsockname()[1]
         self._wires: list[Wire] = []
@@ -210,9 +209,9 @@ class Gated:
         threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True).start()
         until("the server is up", lambda: self._server.started)
 
-    async def _directly(self, request: WholeRequest) -> WholeResponse:
-        """A call to the replica, without the way through Serve's proxy."""
-        self.shortcuts += 1
+    async def _call_replica(self, request: WholeRequest) -> WholeResponse:
+        """A call to the replica, past Serve's proxy."""
+        self.fast_calls += 1
         return await run_whole(self.inner, request)
 
     @contextmanager
@@ -262,12 +261,12 @@ def until(what: str, happened: Callable[[], bool], timeout_s: float = 10.0) -> N
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gated]]:
-    """Starts gates with these limits, or with these keys, and with the short way to a replica or without."""
-    monkeypatch.setattr(visit, "_LINGER_S", 0.1)
+    """Starts gates with these limits, or with these keys, and with the fast path to a replica or without."""
+    monkeypatch.setattr(request_context, "_LINGER_S", 0.1)
     running: list[Gated] = []
 
-    def begin(ring: KeyRing | None = None, *, short: bool = False, **limits: Any) -> Gated:
-        running.append(Gated(Office(Limits(**limits), ring), short=short))
+    def begin(ring: KeyRing | None = None, *, fast: bool = False, **limits: Any) -> Gated:
+        running.append(Gated(StubControl(Limits(**limits), ring), fast=fast))
         return running[-1]
 
     yield begin
@@ -330,9 +329,9 @@ def test_a_key_is_taken_from_either_header_and_only_its_name_goes_on(start: Star
         {"x-api-key": keys.both},
     ):
         assert gated.ask(headers=header).status == 200, header
-        head = dict(gated.inner.heads[-1])
-        assert head[b"x-fakescan-key"] == b"both"
-        assert keys.both.encode() not in b"".join(head.values())
+        forwarded = dict(gated.inner.headers[-1])
+        assert forwarded[b"x-fakescan-key"] == b"both"
+        assert keys.both.encode() not in b"".join(forwarded.values())
 
 
 def test_an_answer_does_not_tell_whether_a_key_exists(start: Start, keys: Keys) -> None:
@@ -385,15 +384,15 @@ def test_without_auth_everybody_may(start: Start) -> None:
     gated = start()
     assert gated.ask().status == 200
     assert gated.ask("/v1/scans", key="nonsense").status == 200
-    assert dict(gated.inner.heads[-1])[b"x-fakescan-key"] == b"-"
+    assert dict(gated.inner.headers[-1])[b"x-fakescan-key"] == b"-"
 
 
 def test_changed_keys_and_limits_hold_from_the_next_request_on(start: Start, keys: Keys) -> None:
     gated = start(keys.ring)
     assert gated.ask(key=keys.both, content=b"x" * 2_000).status == 200
-    gated.office.limits = Limits(max_body_bytes=1024)
+    gated.control.limits = Limits(max_body_bytes=1024)
     assert gated.ask(key=keys.both, content=b"x" * 2_000).code == "too_large"
-    gated.office.ring = KeyRing(KeyFile())
+    gated.control.ring = KeyRing(KeyFile())
     assert gated.ask(key=keys.both).code == "unauthorized"
 
 
@@ -417,10 +416,10 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again(start: Start, keys
 def test_every_image_of_a_request_counts(start: Start, keys: Keys) -> None:
     """The replica tells how many there were; what is over the limit is paid for later."""
     gated = start(keys.ring)
-    gated.inner.act = ours(headers=((b"x-fakescan-tally", b"fake=2 truncated=1"),))
+    gated.inner.act = from_replica(headers=((b"x-fakescan-outcomes", b"fake=2 truncated=1"),))
     answer = gated.ask(key=keys.judge)
     assert answer.status == 200
-    assert "x-fakescan-tally" not in answer.headers
+    assert "x-fakescan-outcomes" not in answer.headers
     assert gated.ask(key=keys.judge).code == "rate_limited"
     assert gated.metric('fakescan_images_total{outcome="fake"}', keys.both) == 2
     assert gated.metric('fakescan_images_total{outcome="truncated"}', keys.both) == 1
@@ -478,7 +477,7 @@ def test_a_slow_upload_holds_no_place(start: Start) -> None:
     assert gated.inner.bodies[-1] == b"half" + b"x" * 996
 
 
-def test_bodies_in_hand_fill_no_more_than_the_memory_set_aside(start: Start) -> None:
+def test_bodies_fill_no_more_than_the_memory_set_aside(start: Start) -> None:
     gated = start(max_body_bytes=2_000, max_buffered_bytes=4_000)
     first, second = gated.wire(), gated.wire()
     for wire in (first, second):
@@ -569,20 +568,20 @@ def test_a_chunked_body_is_refused_while_it_arrives(start: Start) -> None:
     gated.wait_until_idle()
 
 
-@pytest.mark.parametrize("head", ["content-length: 5000000", "transfer-encoding: chunked"])
-def test_a_client_that_sends_all_the_same_reads_why_it_was_refused(start: Start, head: str) -> None:
+@pytest.mark.parametrize("framing", ["content-length: 5000000", "transfer-encoding: chunked"])
+def test_a_client_that_sends_all_the_same_reads_why_it_was_refused(start: Start, framing: str) -> None:
     """A connection that is closed under a client that still sends is reset, and the answer lost."""
     gated = start(max_body_bytes=1024)
     wire = gated.wire()
-    wire.begin("/v1/detect", head)
+    wire.begin("/v1/detect", framing)
     body = bytes(5_000_000)
-    wire.send(body if "length" in head else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    wire.send(body if "length" in framing else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
     assert wire.answer().code == "too_large"
     assert wire.rest() == b""
     gated.wait_until_idle()
 
 
-def test_a_refused_body_that_never_ends_is_not_read_for_ever(start: Start) -> None:
+def test_a_refused_body_that_never_ends_is_not_read_forever(start: Start) -> None:
     gated = start(max_body_bytes=1024)
     wire = gated.wire()
     wire.begin("/v1/detect", "transfer-encoding: chunked")
@@ -657,7 +656,7 @@ def test_a_connection_is_good_after_a_refusal(start: Start, keys: Keys) -> None:
 def test_headers_that_steer_serve_or_pretend_are_dropped(start: Start) -> None:
     gated = start()
     forged = [
-        "X-Fakescan-Pass: guess", "x-fakescan-key: root", "x-fakescan-answer: 1", "x-fakescan-anything: 1",
+        "X-Fakescan-Gate-Token: guess", "x-fakescan-key: root", "x-fakescan-from-replica: 1", "x-fakescan-anything: 1",
         "X-Request-Timeout-Seconds: 0", "x-request-disconnect-disabled: ?1", "x-serve-anything: 1", "X-Session-Id: 1",
         "x-serve-router-x: 1", "serve_multiplexed_model_id: 1", "Serve-Multiplexed-Model-Id: 1", "x-api-key: 1",
         "serve-multiplexed_model-id: 1", "authorization: Bearer 1", "x-request-id: mine-1", "x-request-id: mine-2",
@@ -666,13 +665,13 @@ def test_headers_that_steer_serve_or_pretend_are_dropped(start: Start) -> None:
     wire.begin("/v1/detect?a=b", "accept: text/event-stream", "x-mine: 1", "content-length: 0", *forged)
     answer = wire.answer()
     assert answer.status == 200
-    (head,) = gated.inner.heads
-    assert sorted(head) == [
+    (headers,) = gated.inner.headers
+    assert sorted(headers) == [
         (b"accept", b"text/event-stream"),
         (b"content-length", b"0"),
         (b"host", b"gate"),
+        (b"x-fakescan-gate-token", TOKEN.encode()),
         (b"x-fakescan-key", b"-"),
-        (b"x-fakescan-pass", MARK.encode()),
         (b"x-mine", b"1"),
         (b"x-request-id", answer.headers["x-request-id"].encode()),
     ]
@@ -682,7 +681,7 @@ def test_headers_that_steer_serve_or_pretend_are_dropped(start: Start) -> None:
 def test_a_client_may_name_its_request(start: Start, given: str) -> None:
     gated = start()
     assert gated.ask(headers={"x-request-id": given}).headers["x-request-id"] == given
-    assert dict(gated.inner.heads[0])[b"x-request-id"] == given.encode()
+    assert dict(gated.inner.headers[0])[b"x-request-id"] == given.encode()
 
 
 @pytest.mark.parametrize("given", [b"", b"a" * 65, b"a b", b"a\xff", b"<script>", b"a;b", b"a/b"])
@@ -691,7 +690,7 @@ def test_an_odd_request_id_is_replaced(start: Start, given: bytes) -> None:
     first, second = (gated.ask(headers={b"x-request-id": given}).headers["x-request-id"] for _ in range(2))
     assert first != second
     assert len(first) == 16
-    assert dict(gated.inner.heads[0])[b"x-request-id"] == first.encode()
+    assert dict(gated.inner.headers[0])[b"x-request-id"] == first.encode()
 
 
 @pytest.mark.parametrize(
@@ -720,8 +719,10 @@ def test_serves_own_answers_become_problems(start: Start, act: Act, code: str) -
 @pytest.mark.parametrize("status", [200, 202, 404, 415, 500, 503])
 def test_an_answer_of_a_replica_passes_without_what_is_between_them(start: Start, status: int) -> None:
     gated = start()
-    internal = ((b"X-Fakescan-Tally", b"fake=1"), (b"x-fakescan-other", b"1"), (b"x-request-id", b"another"))
-    gated.inner.act = ours(status, b"the replica's words", (*internal, (b"x-kept", b"1"), (b"content-type", b"a/b")))
+    internal = ((b"X-Fakescan-Outcomes", b"fake=1"), (b"x-fakescan-other", b"1"), (b"x-request-id", b"another"))
+    gated.inner.act = from_replica(
+        status, b"the replica's words", (*internal, (b"x-kept", b"1"), (b"content-type", b"a/b"))
+    )
     answer = gated.ask(headers={"x-request-id": "mine"})
     assert (answer.status, answer.body) == (status, b"the replica's words")
     assert answer.headers["x-kept"] == "1"
@@ -732,7 +733,9 @@ def test_an_answer_of_a_replica_passes_without_what_is_between_them(start: Start
 
 def _stream_cut(kind: bytes, then: Act) -> Act:
     async def act(receive: Receive, send: Send) -> None:
-        await _send(send, 200, b"event: a\n\n", [(b"content-type", kind), (b"x-fakescan-answer", b"1")], more=True)
+        await _send(
+            send, 200, b"event: a\n\n", [(b"content-type", kind), (b"x-fakescan-from-replica", b"1")], more=True
+        )
         await then(receive, send)
 
     return act
@@ -801,26 +804,26 @@ def test_a_client_that_leaves_frees_its_place(start: Start, begun: bool) -> None
     assert gated.metric('fakescan_refused_total{code="disconnected"}') == 1
 
 
-# --- the short way to a replica ---------------------------------------------------------------------------------------
+# --- the fast path to a replica ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("short", [False, True])
-def test_both_ways_carry_the_same(start: Start, keys: Keys, short: bool) -> None:
-    gated = start(keys.ring, short=short)
-    gated.inner.act = ours(
-        200, b"an answer", ((b"x-fakescan-tally", b"fake=3"), (b"x-kept", b"1"), (b"x-request-id", b"?"))
+@pytest.mark.parametrize("fast", [False, True])
+def test_both_paths_carry_the_same(start: Start, keys: Keys, fast: bool) -> None:
+    gated = start(keys.ring, fast=fast)
+    gated.inner.act = from_replica(
+        200, b"an answer", ((b"x-fakescan-outcomes", b"fake=3"), (b"x-kept", b"1"), (b"x-request-id", b"?"))
     )
-    forged = {"x-fakescan-pass": "guess", "x-request-timeout-seconds": "0", "x-mine": "1", "x-request-id": "mine"}
+    forged = {"x-fakescan-gate-token": "guess", "x-request-timeout-seconds": "0", "x-mine": "1", "x-request-id": "mine"}
     answer = gated.ask("/v1/detect?explain=none&a=%20", key=keys.judge, content=b"x" * 1_000, headers=forged)
-    assert gated.shortcuts == short
+    assert gated.fast_calls == fast
     assert (answer.status, answer.body, answer.headers["x-kept"]) == (200, b"an answer", "1")
     assert answer.headers["x-request-id"] == "mine"
     assert not [name for name in answer.headers if name.startswith("x-fakescan")]
     assert (gated.inner.paths, gated.inner.bodies) == (["/v1/detect"], [b"x" * 1_000])
-    (head,) = gated.inner.heads
-    for name, value in ((b"x-fakescan-pass", MARK.encode()), (b"x-fakescan-key", b"judge"), (b"x-mine", b"1")):
-        assert [given for other, given in head if other == name] == [value]
-    assert not {b"authorization", b"x-request-timeout-seconds"} & dict(head).keys()
+    (headers,) = gated.inner.headers
+    for name, value in ((b"x-fakescan-gate-token", TOKEN.encode()), (b"x-fakescan-key", b"judge"), (b"x-mine", b"1")):
+        assert [given for other, given in headers if other == name] == [value]
+    assert not {b"authorization", b"x-request-timeout-seconds"} & dict(headers).keys()
     assert gated.ask(key=keys.judge).code == "rate_limited", "its images have been counted"
     gated.inner.act = serves_own(503)
     assert gated.ask(key=keys.both).code == "overloaded"
@@ -837,14 +840,14 @@ def test_both_ways_carry_the_same(start: Start, keys: Keys, short: bool) -> None
         {"method": "GET"},
     ],
 )
-def test_what_may_be_streamed_takes_serves_way(start: Start, asked: dict[str, Any]) -> None:
-    gated = start(short=True)
+def test_what_may_be_streamed_takes_serves_own_path(start: Start, asked: dict[str, Any]) -> None:
+    gated = start(fast=True)
     assert gated.ask(**asked).status == 200
-    assert gated.shortcuts == 0
+    assert gated.fast_calls == 0
 
 
 def test_a_client_that_leaves_ends_the_call(start: Start) -> None:
-    gated = start(short=True)
+    gated = start(fast=True)
     gated.inner.act = hangs
     wire = gated.wire()
     wire.begin("/v1/detect", "content-length: 3")
@@ -858,7 +861,7 @@ def test_a_client_that_leaves_ends_the_call(start: Start) -> None:
 
 def test_a_call_has_its_time_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate_module, "_GRACE_S", 0.1)
-    gated = start(short=True, request_timeout_s=0.2)
+    gated = start(fast=True, request_timeout_s=0.2)
     gated.inner.act = hangs
     assert gated.ask().code == "timeout"
     until("it is cancelled", lambda: gated.inner.cancelled == 1)
@@ -871,7 +874,7 @@ def test_a_call_that_finds_a_full_queue_is_no_lost_replica(start: Start) -> None
     async def refuses(receive: Receive, send: Send) -> None:
         raise BackPressureError(1, 1)
 
-    gated = start(short=True)
+    gated = start(fast=True)
     gated.inner.act = refuses
     assert gated.ask().code == "overloaded"
     gated.inner.act = breaks
@@ -882,10 +885,10 @@ def test_an_error_of_the_application_is_not_told_as_a_lost_replica(start: Start)
     """Starlette answers for it, and raises it all the same."""
 
     async def fails(receive: Receive, send: Send) -> None:
-        await ours(500, b"an internal error")(receive, send)
+        await from_replica(500, b"an internal error")(receive, send)
         raise ValueError
 
-    gated = start(short=True)
+    gated = start(fast=True)
     gated.inner.act = fails
     answer = gated.ask()
     assert (answer.status, answer.body) == (500, b"an internal error")
@@ -896,21 +899,21 @@ def test_an_error_of_the_application_is_not_told_as_a_lost_replica(start: Start)
 
 def test_before_the_application_is_there_only_health_answers(start: Start) -> None:
     gated = start()
-    gated.office.is_up = False
+    gated.control.is_up = False
     assert gated.ask("/healthz", method="GET").body == b'{"status":"ok"}'
     for path in ("/readyz", "/v1/detect", "/v1/about", "/", "/metrics"):
         answer = gated.ask(path, method="GET")
         assert (answer.status, answer.code) == (503, "starting"), path
     assert not gated.inner.paths
-    gated.office.is_up = True
+    gated.control.is_up = True
     assert gated.ask("/v1/about", method="GET").status == 200
 
 
 @pytest.mark.parametrize(
     ("act", "status", "code"),
     [
-        (ours(200), 200, None),
-        (ours(503), 503, "starting"),
+        (from_replica(200), 200, None),
+        (from_replica(503), 503, "starting"),
         (serves_own(503), 503, "starting"),
         (serves_own(404), 503, "starting"),
         (serves_own(500), 503, "starting"),
@@ -928,7 +931,9 @@ def test_ready_is_what_a_replica_answers(
     answer = gated.ask("/readyz", method="GET")
     assert answer.status == status
     assert answer.body == b'{"status":"ready"}' if code is None else answer.code == code
-    assert dict(gated.inner.heads[0])[b"x-fakescan-pass"] == MARK.encode(), "the replica would refuse it otherwise"
+    assert dict(gated.inner.headers[0])[b"x-fakescan-gate-token"] == TOKEN.encode(), (
+        "the replica would refuse it otherwise"
+    )
 
 
 def test_who_has_answered_lately_is_ready(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -984,9 +989,9 @@ def test_every_request_leaves_one_line_in_the_log(start: Start, keys: Keys, capl
 def test_serves_own_paths_pass_as_they_are(start: Start, keys: Keys, path: str) -> None:
     gated = start(keys.ring)
     gated.inner.act = serves_own(200)
-    gated.office.is_up = False
+    gated.control.is_up = False
     assert gated.ask(path, method="GET").body == b"Serve's own words"
-    assert b"x-fakescan-pass" not in dict(gated.inner.heads[0]), "the mark stays here"
+    assert b"x-fakescan-gate-token" not in dict(gated.inner.headers[0]), "the token stays here"
 
 
 def test_websockets_are_refused(start: Start) -> None:
@@ -1003,11 +1008,11 @@ def test_websockets_are_refused(start: Start) -> None:
     assert not gated.inner.paths
 
 
-# --- heads, which no middleware sees before they are whole ------------------------------------------------------------
+# --- headers, which no middleware sees before they are complete -------------------------------------------------------
 
 
 @pytest.mark.parametrize("line", [b"a: b\r\n", b"v" * 1_000], ids=["many headers", "a long one"])
-def test_a_head_that_grows_without_end_is_cut_off(start: Start, line: bytes) -> None:
+def test_headers_that_grow_without_end_are_cut_off(start: Start, line: bytes) -> None:
     gated = start()
     wire = gated.wire()
     wire.send(b"GET /v1/about HTTP/1.1\r\nhost: gate\r\nlong: ")
@@ -1023,14 +1028,14 @@ def test_a_head_that_grows_without_end_is_cut_off(start: Start, line: bytes) -> 
         return False
 
     until("it is refused", is_refused)
-    assert sent < 4 * heads.MAX_HEADER_BYTES
+    assert sent < 4 * uvicorn_protocol.MAX_HEADER_BYTES
     assert wire.rest().startswith(b"HTTP/1.1 431 ")
     assert not gated.inner.paths
 
 
-def test_a_head_of_a_sensible_size_passes(start: Start) -> None:
+def test_headers_of_a_sensible_size_pass(start: Start) -> None:
     gated = start()
-    cookie = "c" * (heads.MAX_HEADER_BYTES - 2_000)
+    cookie = "c" * (uvicorn_protocol.MAX_HEADER_BYTES - 2_000)
     wire = gated.wire()
     for _ in range(3):
         wire.begin("/v1/detect", f"cookie: {cookie}", "content-length: 200000")
@@ -1044,8 +1049,8 @@ def test_trailers_take_no_memory_and_are_no_headers(start: Start, keys: Keys) ->
     wire.begin("/v1/detect", f"x-api-key: {keys.both}", "transfer-encoding: chunked", "content-type: image/png")
     wire.send(b"1\r\nx\r\n0\r\ncontent-type: image/gif\r\nx-late: 1\r\n\r\n")
     assert wire.answer().status == 200
-    assert [value for name, value in gated.inner.heads[0] if name == b"content-type"] == [b"image/png"]
-    assert b"x-late" not in dict(gated.inner.heads[0])
+    assert [value for name, value in gated.inner.headers[0] if name == b"content-type"] == [b"image/png"]
+    assert b"x-late" not in dict(gated.inner.headers[0])
 
     wire.begin("/v1/detect", "transfer-encoding: chunked")
     wire.send(b"0\r\n")
@@ -1086,8 +1091,8 @@ def test_small_chunks_are_no_endless_framing(start: Start) -> None:
 
 
 @pytest.mark.parametrize("begun", ["", "GET /v1/ab", "GET / HTTP/1.1\r\nhost: x\r\na"])
-def test_a_head_has_a_time_to_arrive(start: Start, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
-    monkeypatch.setattr(heads, "HEADER_TIMEOUT_S", 0.3)
+def test_headers_have_a_time_to_arrive(start: Start, monkeypatch: pytest.MonkeyPatch, begun: str) -> None:
+    monkeypatch.setattr(uvicorn_protocol, "HEADER_TIMEOUT_S", 0.3)
     gated = start()
     wire = gated.wire()
     started = time.monotonic()
@@ -1099,8 +1104,8 @@ def test_a_head_has_a_time_to_arrive(start: Start, monkeypatch: pytest.MonkeyPat
     assert 0.2 < time.monotonic() - started < 2
 
 
-def test_every_head_of_a_connection_has_its_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "HEADER_TIMEOUT_S", 0.3)
+def test_headers_of_every_request_have_their_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn_protocol, "HEADER_TIMEOUT_S", 0.3)
     gated = start()
     wire = gated.wire()
     for _ in range(6):
@@ -1118,13 +1123,13 @@ def test_what_comes_early_does_not_cut_the_answer_before_it(
     start: Start, monkeypatch: pytest.MonkeyPatch, early: bytes
 ) -> None:
     """A stray end of line, or the beginning of the next request, while this one is worked on."""
-    monkeypatch.setattr(heads, "HEADER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(uvicorn_protocol, "HEADER_TIMEOUT_S", 0.1)
     gated = start()
     gated.inner.act = held = Held()
     wire = gated.wire()
     wire.begin("/v1/detect", "content-length: 0")
     until("it is in", lambda: gated.inner.at_once == 1)
     wire.send(early)
-    assert all(wire.is_silent() for _ in range(4)), "four times as long as a head may take"
+    assert all(wire.is_silent() for _ in range(4)), "four times as long as headers may take"
     held.release()
     assert wire.answer().status == 200

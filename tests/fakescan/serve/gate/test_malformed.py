@@ -51,8 +51,8 @@ def check(request: Malformed, answer: bytes) -> int:
     if not answer:
         assert not request.answered, "no answer"
         return 0
-    head, _, body = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
+    top, _, body = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")
+    first, *lines = top.decode("latin-1").split("\r\n")
     status = int(first.split(" ")[1])
     assert status in request.statuses, answer[:1_000]
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}

@@ -27,9 +27,11 @@ from ray.job_submission import JobDetails
 
 from fakescan.cli.scan import scan_config
 from fakescan.engine.config import SimulatedConfig, VllmConfig
+from fakescan.engine.judging_settings import JudgingSettings
+from fakescan.run.counts import COUNTS_KEY, Counts
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name
-from fakescan.run.schema import COUNTS_KEY, Counts
+from fakescan.run.run_file import new_run
 from fakescan.run.verify import verify
 from fakescan.serve.config import Scans
 from fakescan.serve.scans.allowed_prefixes import allowed_source
@@ -45,6 +47,7 @@ from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 from tests.conftest import Bucket
 from tests.drill_images import drill_images
+from tests.fakescan.run.conftest import identity
 from tests.jobs import conftest as head
 from tests.storage_server import SeaweedServer
 from tests.web_server import Answer, WebServer
@@ -69,9 +72,8 @@ def _environment() -> Iterator[None]:
         yield
 
 
-def scan_jobs(settings: Scans, **changes: Any) -> ScanJobs:
-    server: dict[str, Any] = {"model": None, "model_store": Store(), "engine": SimulatedConfig(), **changes}
-    return ScanJobs(settings, **server)
+def scan_jobs(settings: Scans, calibration: Calibration | None = None, **server: Any) -> ScanJobs:
+    return ScanJobs(settings, JudgingSettings(**{"engine": SimulatedConfig(), **server}), calibration or Calibration())
 
 
 def refusal(action: Callable[[], object]) -> ScanRefusedError:
@@ -362,15 +364,14 @@ def test_the_command_gives_the_scan_every_setting_through_any_shell(
     )
     scans = scan_jobs(
         settings,
+        Calibration(temperature=2.0, threshold=0.6),
         model="hub/model",
         model_store=Store(region="eu-1"),
         engine=VllmConfig(dtype="float32", kv_cache_gib=3),
-        threshold=0.4,
-        calibration=Calibration(temperature=2.0, threshold=0.6),
         max_new_tokens=64,
     )
     globs = ("*.jpg", 'it\'s $HOME `x` 😀 \\ "é"', "END_OF_SETTINGS", "yes", "1", "- a: #b", "x y " * 60)
-    request = ScanRequest(source="s3://bucket/data", explain="none", limit=7, globs=globs)
+    request = ScanRequest(source="s3://bucket/data", explain="none", threshold=0.4, limit=7, globs=globs)
     text = command(scans.settings(request, "s3://bucket/data/ü '$x", "s3://bucket/scans/1"))
 
     for value in SECRETS.values():
@@ -390,10 +391,19 @@ def test_the_command_gives_the_scan_every_setting_through_any_shell(
 
 
 @pytest.mark.unit
-def test_a_threshold_in_the_request_goes_before_the_servers() -> None:
-    scans = scan_jobs(Scans(allow=("s3://bucket/data",), output="s3://bucket/scans"), threshold=0.4)
-    request = ScanRequest(source="s3://bucket/data", threshold=0.7)
-    assert scans.settings(request, "s3://bucket/data", "s3://bucket/scans/1")["threshold"] == 0.7
+def test_a_threshold_in_the_request_takes_precedence_over_the_servers() -> None:
+    """The server's own is in its calibration, as `Detector` has it."""
+    scans = scan_jobs(
+        Scans(allow=("s3://bucket/data",), output="s3://bucket/scans"), Calibration(threshold=0.4), threshold=0.4
+    )
+
+    def settings(threshold: float | None) -> dict[str, Any]:
+        request = ScanRequest(source="s3://bucket/data", threshold=threshold)
+        return scans.settings(request, "s3://bucket/data", "s3://bucket/scans/1")
+
+    assert settings(0.7)["threshold"] == 0.7
+    assert "threshold" not in settings(None)
+    assert settings(None)["calibration"]["threshold"] == 0.4
 
 
 @pytest.mark.unit
@@ -525,14 +535,20 @@ def test_only_scans_are_shown_whatever_else_the_cluster_runs(web: WebServer, tmp
 # Progress
 
 
-def write_part(run: Path, shard: int, tally: Counts) -> None:
+def write_run_file(run: Path, rows: int) -> None:
+    """A run.json for so many rows, 16 in a part."""
+    file = new_run(identity(), "m", None, fingerprint="f", rows=rows, population=rows, shard_rows=16)
+    RunFolder(str(run), Store()).save(file)
+
+
+def write_part(run: Path, shard: int, counts: Counts) -> None:
     (run / "parts").mkdir(exist_ok=True)
-    table = pa.table({"row_id": [0]}).replace_schema_metadata({COUNTS_KEY: tally.to_json()})
+    table = pa.table({"row_id": [0]}).replace_schema_metadata({COUNTS_KEY: counts.to_json()})
     pq.write_table(table, run / "parts" / part_name(shard))
 
 
 @pytest.mark.unit
-def test_progress_is_what_stands_in_the_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_what_is_in_the_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run, reader = tmp_path / "run", ProgressReader(Store())
 
     def read(footers: int = 100) -> Progress:
@@ -541,7 +557,7 @@ def test_progress_is_what_stands_in_the_folder(tmp_path: Path, caplog: pytest.Lo
     assert read() == Progress(None, 0, ScanCounts())
     run.mkdir()
     assert read() == Progress(None, 0, ScanCounts())
-    (run / "run.json").write_text('{"rows": 40, "shard_rows": 16, "run_id": "x"}')
+    write_run_file(run, 40)
     assert read() == Progress(40, 0, ScanCounts())
     write_part(run, 2, Counts(8, 1, 2, 0, {"denied": 3, "empty": 2}))
     (run / "parts" / ".part-00000000.parquet.tmp").write_bytes(b"x")
@@ -560,7 +576,7 @@ def test_progress_is_what_stands_in_the_folder(tmp_path: Path, caplog: pytest.Lo
 @pytest.mark.unit
 def test_a_folder_that_cannot_be_read_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     reader = ProgressReader(Store())
-    (tmp_path / "run.json").write_text('{"rows": 32, "shard_rows": 16}')
+    write_run_file(tmp_path, 32)
     write_part(tmp_path, 0, Counts(16, 16))
     assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16))
     (tmp_path / "parts" / part_name(1)).write_bytes(b"no Parquet")
@@ -697,16 +713,16 @@ def test_a_running_scan_is_stopped_and_resumed_by_its_own_command(
 IN_AN_ACTOR = """
 import json, sys, ray
 from fakescan.engine.config import SimulatedConfig
+from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.serve.config import Scans
 from fakescan.serve.scans.jobs import ScanJobs, ScanRequest
-from fakescan.storage.store import Store
+from fakevlm.verdict import Calibration
 
 @ray.remote(num_cpus=0)
 class Server:
     def start(self, settings, source):
-        scans = ScanJobs(
-            Scans.model_validate(settings), model=None, model_store=Store(), engine=SimulatedConfig(), max_new_tokens=8
-        )
+        server = JudgingSettings(engine=SimulatedConfig(), max_new_tokens=8)
+        scans = ScanJobs(Scans.model_validate(settings), server, Calibration())
         return scans.start(ScanRequest(source=source), "anna").id
 
 ray.init(log_to_driver=False)
