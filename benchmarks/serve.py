@@ -3,11 +3,12 @@
     make bench-serve                                              # about 20 minutes on 2 cores
     python benchmarks/serve.py --only closed --pairs 1 --seconds 5   # a look, in three minutes
 
-The shipped checkpoint, one replica, one machine; the load comes from a process of its own, whose CPU time is reported
-apart although its use of the cores is felt. Images as in `scan.py`, one in a request, raw.
+The shipped checkpoint, one replica, one machine, one key whose limits are never reached. The load comes from a process
+of its own, whose CPU time is reported apart although its use of the cores is felt. Images as in `scan.py`, one in a
+request, raw.
 
-closed    a number of requests in hand: throughput, latency, CPU time of the server's whole tree of processes, beside
-          the bare engine's with as many images in hand
+closed    a number of requests in flight: throughput, latency, CPU time of the server's whole tree of processes, beside
+          the bare engine's with as many images in flight
 overload  ten times as many requests a second as the server can answer, whether it answers or not
 kill      `kill -9` of the replica under load
 """
@@ -30,18 +31,19 @@ from benchmarks.report import ROOT, Report, median, ratios
 from benchmarks.serve_cpu import REPLICA, ServerClock, Used
 from benchmarks.serve_engine import EnginePlan
 from benchmarks.serve_load import BEGAN, ENDED, Plan
+from fakescan.serve.keys import edit_keys
 from tests.serve_process import Served, serving
 
 CONCURRENCY = (1, 8, 32)
 HELD_AT = (8, 32)
-"""Where the CPU time is held against its ceiling: with one request in hand the server waits most of the time, and what
-Ray's processes use then would be counted as its cost."""
+"""Where the CPU time has a ceiling: with one request in flight the server waits most of the time, and what Ray's
+processes use then would be counted as its cost."""
 BEYOND_CEILING_MS, ACCEPTED_FLOOR, REFUSAL_CEILING_S, RECOVERED_FLOOR = 15.0, 0.75, 1.0, 0.75
 OVERLOAD = 10.0
 OVERLOADING = 32
-"""Requests in hand that make out the unloaded throughput."""
-MOST_CONNECTIONS = 8000
-"""Of the overload; so many that they never are the limit."""
+"""Requests in flight that make out the unloaded throughput."""
+MAX_CONNECTIONS = 8000
+"""Connections of the overload; so many that they never are the limit."""
 IDLE_S = 10.0
 KILL_AFTER_S, KILL_CONCURRENCY, KILL_PAUSE_S = 5.0, 16, 0.25
 """Clients come again sooner than they are told to, so that the end of an outage is seen."""
@@ -49,7 +51,7 @@ KILL_AFTER_S, KILL_CONCURRENCY, KILL_PAUSE_S = 5.0, 16, 0.25
 
 @dataclass(frozen=True)
 class Bench:
-    """What all arms need."""
+    """Settings, images and report of all arms."""
 
     settings: argparse.Namespace
     images: ImageSet
@@ -58,7 +60,7 @@ class Bench:
     def plan(self, served: Served, **values: Any) -> Plan:
         """A load on a server."""
         port = int(served.url.rpartition(":")[2])
-        base = {"port": port, "folder": str(self.images.folder), "images": len(self.images.files)}
+        base = {"port": port, "key": served.key, "folder": str(self.images.folder), "images": len(self.images.files)}
         return Plan(**{**base, "seconds": self.settings.seconds, **values})
 
 
@@ -114,7 +116,7 @@ def engine(bench: Bench) -> None:
 
 
 def closed(bench: Bench) -> None:
-    """The server with as many requests in hand as the bare engine has images."""
+    """The server with as many requests in flight as the bare engine has images."""
     with server() as (served, clock):
         idle = measure_idle(bench, clock)
         for explain in bench.settings.explain:
@@ -160,13 +162,13 @@ def conclude_closed(bench: Bench) -> None:
             )
     sides = [f"{side} {name}" for name, _ in names for side in ("served", "engine")]
     report.table(sides, ("requests_s", "p50_ms", "p99_ms", "cpu_ms", "decode_ms", "load_cores"))
-    parts = ("proxy_ms", "replica_ms", "driver_ms", "controller_ms", "warden_ms", "raylet_ms", "gcs_ms", "rest_ms")
+    parts = ("proxy_ms", "replica_ms", "driver_ms", "controller_ms", "control_ms", "raylet_ms", "gcs_ms", "rest_ms")
     report.table([f"served {name}" for name, _ in names], parts)
     report.table([f"beyond {name}" for name, _ in names], ("cpu_ms", "less_idle_ms", "less_decode_ms", "of_engine"))
     if "fakes" in explains:
         for concurrency in HELD_AT:
             report.require(
-                f"CPU-ms per request beyond the engine, {concurrency} in hand, idle and decoding included",
+                f"CPU-ms per request beyond the engine, {concurrency} in flight, idle and decoding included",
                 report.median(f"beyond fakes {concurrency}", "cpu_ms"),
                 BEYOND_CEILING_MS,
                 at_least=False,
@@ -181,7 +183,7 @@ def overload(bench: Bench) -> None:
         plan = bench.plan(
             served,
             query="explain=fakes",
-            connections=MOST_CONNECTIONS,
+            connections=MAX_CONNECTIONS,
             seconds=seconds,
             rate=OVERLOAD * unloaded[0],
         )
@@ -205,7 +207,7 @@ def overload(bench: Bench) -> None:
 
 
 def unloaded_rate(bench: Bench, served: Served, clock: ServerClock) -> float:
-    """Requests a second that the server answers with enough in hand."""
+    """Requests a second that the server answers with enough in flight."""
     found, used = load(bench.plan(served, query="explain=fakes", connections=OVERLOADING), clock)
     fail_unless_answered(found)
     add_load(bench, "unloaded", found, used)
@@ -243,9 +245,13 @@ def kill(bench: Bench) -> None:
 
 @contextmanager
 def server() -> Iterator[tuple[Served, ServerClock]]:
-    """A server of its own with the default settings."""
-    with serving("--no-auth") as served:
-        yield served, ServerClock(served.process.pid)
+    """A server of its own with the default settings, and a key with the highest limits."""
+    with tempfile.TemporaryDirectory(prefix="fakescan-bench-") as folder:
+        file = Path(folder) / "keys.json"
+        with edit_keys(file, create=True) as edit:
+            key = edit.add("load", per_minute=10**9, burst=10**9)
+        with serving("--keys", file, key=key) as served:
+            yield served, ServerClock(served.process.pid)
 
 
 def load(plan: Plan, clock: ServerClock, during: Callable[[], None] | None = None) -> tuple[dict[str, Any], Used]:

@@ -14,7 +14,7 @@ PARTS = {
     REPLICA: "replica",
     "ray::ProxyActor": "proxy",
     "ServeController": "controller",
-    "ServeReplica:fakevlm:Warden": "warden",
+    "ServeReplica:fakevlm:Control": "control",
     "raylet/raylet": "raylet",
     "gcs_server": "gcs",
 }
@@ -29,7 +29,7 @@ class Reading:
     at: float
     parts: dict[str, float]
     others: float
-    """Of processes that are no part of the benchmark."""
+    """CPU seconds of processes that are no part of the benchmark."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Used:
 
     @property
     def cores(self) -> float:
-        """Of the whole server."""
+        """Cores that the whole server kept busy."""
         return sum(self.parts.values())
 
     def per_request_ms(self, requests_s: float) -> dict[str, float]:
@@ -59,7 +59,7 @@ class ServerClock:
     _own: CpuClock = field(default_factory=lambda: CpuClock(os.getpid()))
 
     def read(self) -> Reading:
-        """Now. What a process used that has ended since the last reading is lost but for what that reading saw."""
+        """The reading now. Of a process that has ended, only what an earlier reading saw is counted."""
         for process in members(self.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
                 times, title = process.cpu_times(), " ".join(process.cmdline())
@@ -71,7 +71,7 @@ class ServerClock:
         return Reading(time.monotonic(), parts, machine_seconds() - self._own.seconds())
 
     def since(self, before: Reading) -> Used:
-        """From a reading to now."""
+        """Used since a reading."""
         now = self.read()
         seconds = now.at - before.at
         parts = {part: (value - before.parts[part]) / seconds for part, value in now.parts.items()}

@@ -3,7 +3,7 @@
     python -m benchmarks.serve_engine PLAN.json
 
 The same engine with the same settings as a replica's, on the same images; they are decoded before, and their decoding
-is measured apart. For each setting as many images as there are requests in hand at the server are kept in the engine.
+is measured apart. For each setting as many images as there are requests in flight at the server are kept in the engine.
 Prints one line of JSON: a list with a result for each setting.
 """
 

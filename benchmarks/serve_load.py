@@ -6,7 +6,7 @@ Closed loop: a number of connections, each of which sends its next image when it
 images are sent when they are due, whether earlier ones are answered or not, on free connections or new ones; all times
 are counted from when an image was due, so that a slow server does not slow its own measurement down.
 
-Requests are built before, and of an answer only the ends of head and body are read. Prints a line when the measured
+Requests are built before, and of a response only the ends of headers and body are read. Prints a line when the measured
 window begins, one when it ends, and then what was seen as JSON.
 """
 
@@ -37,12 +37,14 @@ class Plan:
     """One load."""
 
     port: int
+    key: str
+    """Key that every request bears."""
     folder: str
     """With the images."""
     images: int
     """How many of them, in turn."""
     connections: int
-    """Closed loop: requests in hand. Open loop: the most connections."""
+    """Closed loop: requests in flight. Open loop: connections at most."""
     seconds: float
     """Length of the measured window."""
     query: str = ""
@@ -68,7 +70,7 @@ class Seen(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """One connection, with at most one request in hand."""
+    """One connection, with at most one request in flight."""
 
     def __init__(self, done: Callable[["Connection", Seen], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -102,19 +104,19 @@ class Connection(asyncio.Protocol):
         split = self._buffer.find(b"\r\n\r\n")
         if split < 0:
             return
-        head = bytes(self._buffer[:split]).lower()
+        headers = bytes(self._buffer[:split]).lower()
         start, body = split + 4, len(self._buffer) - split - 4
-        length = head.find(b"content-length: ")
+        length = headers.find(b"content-length: ")
         if length >= 0:
-            whole = body >= int(head[length + 16 :].split(b"\r\n", 1)[0])
+            whole = body >= int(headers[length + 16 :].split(b"\r\n", 1)[0])
         else:
             whole = self._buffer.endswith(b"0\r\n\r\n", start)
         if not whole:
             return
-        status = int(head[9:12])
-        sound = b'"verdict":"' in self._buffer if status == 200 else b"\r\nretry-after: " in head
+        status = int(headers[9:12])
+        sound = b'"verdict":"' in self._buffer if status == 200 else b"\r\nretry-after: " in headers
         self._buffer.clear()
-        if b"connection: close" in head:
+        if b"connection: close" in headers:
             self.close()
         self._end(status, sound)
 
@@ -158,9 +160,9 @@ class Load:
             await self._send_when_due(self.plan.rate)
         self._end()
         deadline = time.perf_counter() + self.plan.patience_s
-        while self.in_hand and time.perf_counter() < deadline:
+        while self.in_flight and time.perf_counter() < deadline:
             await asyncio.sleep(0.05)
-        self.hung = self.in_hand
+        self.hung = self.in_flight
         if self._errors:
             raise ExceptionGroup("the load itself failed", self._errors)
         for connection in self._connections:
@@ -168,7 +170,7 @@ class Load:
             connection.close()
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """Requests that are not answered yet."""
         return len(self._tasks) + sum(connection.busy for connection in self._connections)
 
@@ -244,7 +246,7 @@ class Load:
 
 
 def summary(load: Load) -> dict[str, Any]:
-    """What of a load is reported. Statuses and times are of all requests that ended after the window's beginning."""
+    """The report of a load. Statuses and times are of all requests that ended after the window's beginning."""
     seconds = load.ended - load.began
     counted = [seen for seen in load.seen if seen.ended >= load.began]
     late = sum(seen.ended - seen.due > load.plan.patience_s for seen in counted)
@@ -291,11 +293,11 @@ def build_requests(plan: Plan) -> list[bytes]:
 
 
 def _request(plan: Plan, image: bytes) -> bytes:
-    head = (
-        f"POST /v1/detect?{plan.query} HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\n"
+    headers = (
+        f"POST /v1/detect?{plan.query} HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\nX-Api-Key: {plan.key}\r\n"
         f"Content-Type: application/octet-stream\r\nContent-Length: {len(image)}\r\n\r\n"
     )
-    return head.encode() + image
+    return headers.encode() + image
 
 
 async def run(plan: Plan) -> dict[str, Any]:
