@@ -252,7 +252,8 @@ def conclude(settings: argparse.Namespace, report: Report) -> None:
         report.require("a  img/s over the plain script, explained", over("scan all", "plain all"), PLAIN_FLOOR)
         for explain, what in (("none", "score-only"), ("all", "explained")):
             ratio = over(f"scan {explain}", f"tuned {explain}")
-            print(f"      a  img/s over the tuned script, {what}: {ratio:.2f}, no floor")
+            if ratio is not None:  # a short run has no steady state
+                print(f"      a  img/s over the tuned script, {what}: {ratio:.2f}, no floor")
     if "b" in only:
         running = report.median("scan all", "running")
         report.require("b  requests running / max_num_seqs, explained", running, RUNNING_FLOOR)
