@@ -58,7 +58,9 @@ class CalibrationFit:
     """Real images that the threshold was checked on."""
     false_alarms: int
     fake: int
-    found: int
+    """Fake images that it was checked on."""
+    detected: int
+    """Those of them that reach the threshold."""
     uncertain: int
 
     @property
@@ -129,7 +131,7 @@ def calibrate(judged: list[JudgedImages], old: Calibration, *, fpr: float, misse
         real=int((check & ~truth).sum()),
         false_alarms=int((flagged & ~truth).sum()),
         fake=int((check & truth).sum()),
-        found=int((flagged & truth).sum()),
+        detected=int((flagged & truth).sum()),
         uncertain=0 if low is None else int((check & (score >= low) & (score < threshold)).sum()),
     )
 
@@ -145,8 +147,8 @@ def _joined(judged: list[JudgedImages]) -> tuple[NDArray[np.bool_], NDArray[np.f
     part = np.array([_part(image.source) for one in judged for image in one.images])
     condition = np.repeat(np.arange(len(judged)), [len(one.images) for one in judged])
     chosen = [int(_position(image.uri) * len(judged)) for one in judged for image in one.images]
-    kept = (part == "fit") | (condition == np.array(chosen))
-    return truth[kept], logit[kept], part[kept]
+    used = (part == "fit") | (condition == np.array(chosen))
+    return truth[used], logit[used], part[used]
 
 
 def _position(name: str) -> float:
@@ -183,29 +185,29 @@ def _store(model: str | None, calibration: Calibration) -> str | None:
 
 def print_calibration(outcome: CalibrationOutcome) -> None:
     """Print what was fitted, what it does on other images, and what a verdict is worth where fakes are rare."""
-    console, done = wide_console(), outcome.fit
-    found, calibration = done.found / done.fake, done.calibration
+    console, fitted = wide_console(), outcome.fit
+    share, calibration = fitted.detected / fitted.fake, fitted.calibration
     print(
         f"temperature {calibration.temperature:.4g}, bias {calibration.bias:.4g}, threshold {calibration.threshold:.4g}"
-        f"   (fitted on {done.images['fit']:,} images, threshold on {done.images['threshold']:,}, "
-        f"checked on {done.images['check']:,})"
+        f"   (fitted on {fitted.images['fit']:,} images, threshold on {fitted.images['threshold']:,}, "
+        f"checked on {fitted.images['check']:,})"
     )
     if calibration.uncertain_low is not None:
-        print(f"uncertain: scores from {calibration.uncertain_low:.4g} to the threshold, {done.uncertain:,} images")
+        print(f"uncertain: scores from {calibration.uncertain_low:.4g} to the threshold, {fitted.uncertain:,} images")
     table = number_table(console, "on images that nothing was fitted to, %", "", "before", "after")
-    table.add_row("ECE-15", percent(done.before.ece_15), percent(done.after.ece_15))
-    table.add_row("Brier score", percent(done.before.brier), percent(done.after.brier))
+    table.add_row("ECE-15", percent(fitted.before.ece_15), percent(fitted.after.ece_15))
+    table.add_row("Brier score", percent(fitted.before.brier), percent(fitted.after.brier))
     console.print(table)
-    rate = done.false_alarms / done.real
-    holds = "within" if done.fpr.low <= done.fpr_wanted else "ABOVE"
-    print(f"fakes found: {found:.1%} of {done.fake:,}")
+    rate = fitted.false_alarms / fitted.real
+    holds = "within" if fitted.fpr.low <= fitted.fpr_wanted else "ABOVE"
+    print(f"fakes found: {share:.1%} of {fitted.fake:,}")
     print(
-        f"false alarms: wanted at most {done.fpr_wanted:.2%}, found {rate:.2%} of {done.real:,} real images "
-        f"(95 % interval {done.fpr.low:.2%} to {done.fpr.high:.2%}): {holds} what was asked"
+        f"false alarms: wanted at most {fitted.fpr_wanted:.2%}, found {rate:.2%} of {fitted.real:,} real images "
+        f"(95 % interval {fitted.fpr.low:.2%} to {fitted.fpr.high:.2%}): {holds} what was asked"
     )
     table = number_table(console, "what the verdict fake is worth", "fakes among the images", "of 100 flagged are fake")
     for prevalence in PREVALENCES:
-        table.add_row(f"{prevalence:.1%}", _worth(done, prevalence))
+        table.add_row(f"{prevalence:.1%}", _worth(fitted, prevalence))
     console.print(table)
     print("(from the lowest to the highest false-alarm rate that the check allows)")
     if outcome.errors:
@@ -217,9 +219,10 @@ def print_calibration(outcome: CalibrationOutcome) -> None:
         print(f"this checkpoint is not written to; scan with --calibration {redact(outcome.url)}")
 
 
-def _worth(done: CalibrationFit, prevalence: float) -> str:
+def _worth(fitted: CalibrationFit, prevalence: float) -> str:
     """How many of 100 flagged images are fake, over the interval of the false-alarm rate."""
-    if not done.found and not done.false_alarms:
+    if not fitted.detected and not fitted.false_alarms:
         return "nothing was flagged"
-    low, high = (100 * worth(done.found / done.fake, rate, prevalence) for rate in (done.fpr.high, done.fpr.low))
+    detected, rates = fitted.detected / fitted.fake, fitted.fpr
+    low, high = (100 * worth(detected, rate, prevalence) for rate in (rates.high, rates.low))
     return f"{low:.0f} to {high:.0f}"

@@ -57,9 +57,9 @@ class JudgedImages:
 
     def without(self, uris: frozenset[str]) -> "JudgedImages":
         """The same without some images."""
-        kept = np.array([image.uri not in uris for image in self.images], dtype=np.bool_)
-        images = tuple(image for image, keep in zip(self.images, kept, strict=True) if keep)
-        return JudgedImages(self.run, images, self.rows.filter(kept), self.errors)
+        images = tuple(image for image in self.images if image.uri not in uris)
+        mask = np.array([image.uri not in uris for image in self.images], dtype=np.bool_)
+        return JudgedImages(self.run, images, self.rows.filter(mask), self.errors)
 
 
 def judge(
@@ -98,6 +98,6 @@ def judge(
 def _judged(run: RunFile, images: Sequence[LabelledImage], rows: pa.Table) -> JudgedImages:
     good = pc.is_null(rows["error_code"])
     counts = pc.value_counts(rows.filter(pc.invert(good))["error_code"]).to_pylist()
-    kept = np.flatnonzero(good.to_numpy())
     errors = {str(item["values"]): int(item["counts"]) for item in counts}
-    return JudgedImages(run, tuple(images[number] for number in kept), rows.filter(good), errors)
+    judged = tuple(images[number] for number in np.flatnonzero(good.to_numpy()))
+    return JudgedImages(run, judged, rows.filter(good), errors)

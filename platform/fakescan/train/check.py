@@ -24,7 +24,7 @@ from fakevlm.errors import UserError
 
 @dataclass(frozen=True)
 class Preflight:
-    """What the checks before a run have opened and found out."""
+    """The inputs of a run, opened and checked, and their sizes."""
 
     checkpoint: Checkpoint
     split: str | None
@@ -119,7 +119,7 @@ def checkpoint_bytes(config: TrainConfig, parameters: dict[str, int]) -> int:
 
 
 def _check_disk(config: TrainConfig, parameters: dict[str, int]) -> None:
-    """Raise UserError where a local disk does not hold the checkpoints that are kept and one more."""
+    """Raise UserError where a local disk has no room for the checkpoints to keep and one more."""
     if scheme_of(config.storage_path) != "file":
         return
     needed = checkpoint_bytes(config, parameters) * (config.keep + 1) + 4 * sum(parameters.values())

@@ -148,19 +148,19 @@ def answer_loss(stepper: Stepper, batch: Batch, *, last: bool = True) -> Any:
     labels = torch.from_numpy(batch.labels).to(stepper.device)
     targets = labels[:, 1:]
     # Logits only where some row has an answer: over all positions they would be the biggest tensor of all.
-    kept = (targets != IGNORED).any(0).nonzero().flatten()
-    if not len(kept):
-        kept = torch.tensor([0], device=labels.device)
+    positions = (targets != IGNORED).any(0).nonzero().flatten()
+    if not len(positions):
+        positions = torch.tensor([0], device=labels.device)
     output = stepper.forward(
         last=last,
         input_ids=torch.from_numpy(batch.input_ids).to(stepper.device),
         attention_mask=torch.from_numpy(batch.attention_mask).to(stepper.device),
         pixel_values=torch.from_numpy(batch.pixel_values).to(stepper.device, stepper.base.dtype),
-        logits_to_keep=kept,
+        logits_to_keep=positions,
     )
     logits = output.logits.float()
     return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), targets[:, kept].flatten(), ignore_index=IGNORED, reduction="sum"
+        logits.flatten(0, 1), targets[:, positions].flatten(), ignore_index=IGNORED, reduction="sum"
     )
 
 

@@ -73,7 +73,7 @@ def test_what_is_printed_says_what_a_verdict_is_worth(
     assert "within what was asked" in out
     assert "--calibration s3://bucket/out/calibration.json" in out
     assert "warning: 3 images have no score and are left out: not_found 3" in out
-    share = found.found / found.fake
+    share = found.detected / found.fake
     low, high = (round(100 * share * 0.01 / (share * 0.01 + rate * 0.99)) for rate in (found.fpr.high, found.fpr.low))
     assert f"1.0% {low} to {high}" in " ".join(out.split())
 
@@ -87,7 +87,7 @@ def test_no_false_alarm_among_few_images_is_no_promise(
     worst = re.search(r"0\.1% (\d+) to 100", printed)
     assert worst
     assert int(worst[1]) < 10
-    print_calibration(CalibrationOutcome(replace(found, false_alarms=0, found=0), "out", None, {}))
+    print_calibration(CalibrationOutcome(replace(found, false_alarms=0, detected=0), "out", None, {}))
     assert "nothing was flagged" in capsys.readouterr().out
 
 

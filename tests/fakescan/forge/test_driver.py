@@ -173,7 +173,7 @@ def test_a_changed_setting_is_refused_and_changes_nothing(forge: Command, photog
         (("--edge", 64), "edge was 48, now 64"),
         (("--families", "halo"), "families was warp,frequency,halo,banding, now halo"),
         (("--severity", "strong,visible"), "severities was subtle,visible,strong, now visible,strong"),
-        (("--split-shares", "train=0.5,test=0.5"), "shares was"),
+        (("--split-shares", "train=0.5,test=0.5"), "shares.test was not set, now 0.5; shares.train was 1.0, now 0.5"),
     ):
         ended = forge(photographs, "-o", out, *given, *flags, status=2)
         assert words in error_line(ended)
