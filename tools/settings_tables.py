@@ -46,8 +46,10 @@ def settings_table(model: type[BaseModel], *, own: bool = False) -> str:
 
     names = [name for name in model.model_fields if name in model.__annotations__]
     names += [] if own else [name for name in model.model_fields if name not in names]
-    flags = {name: _flag(name, model.model_fields[name], Flag) for name in names}
-    with_flags = any(flags.values()) and model.__name__.endswith("Config")  # parts of a job's settings have no flags
+    flags = {name: _flag(model.model_fields[name], Flag, name) for name in names}
+    with_flags = any(flags.values())  # a training has none: its command reads a file and changes
+    if with_flags:
+        flags |= {name: f"`--{name.removesuffix('_store')}-…`" for name in names if name.endswith("_store")}
     head = ["setting", *(["flag"] if with_flags else []), "default", "meaning"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name in names:
@@ -59,11 +61,11 @@ def settings_table(model: type[BaseModel], *, own: bool = False) -> str:
     return "\n".join(["", *lines, "", ""])
 
 
-def _flag(name: str, field: FieldInfo, kind: Any) -> str:
+def _flag(field: FieldInfo, kind: Any, name: str) -> str:
     for flag in field.metadata:
         if isinstance(flag, kind):
             return f"`{(flag.name or '--' + name.replace('_', '-')).replace('/', '`, `')}`"
-    return f"`--{name.removesuffix('_store')}-…`" if name.endswith("_store") else ""
+    return ""
 
 
 def _default(field: FieldInfo) -> str:
