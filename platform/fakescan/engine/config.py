@@ -2,7 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from fakescan.settings.strict_model import StrictModel
 
 Device = Literal["cpu", "cuda"]
 
@@ -10,10 +12,8 @@ _GPU_SEQS = 1024
 """Requests that vLLM runs at once on a large GPU, to size the work in flight before an engine has started."""
 
 
-class VllmConfig(BaseModel):
+class VllmConfig(StrictModel):
     """vLLM on the checkpoint: in the actor's own process on a CPU, in a process of its own on a GPU."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["vllm"] = "vllm"
     """The engine: `vllm`, or `fake` for a simulated one."""
@@ -49,14 +49,12 @@ class VllmConfig(BaseModel):
         return self.max_num_seqs or (32 if device == "cpu" else _GPU_SEQS)
 
 
-class SimulatedConfig(BaseModel):
+class SimulatedConfig(StrictModel):
     """A deterministic simulation without a model. It is never chosen silently and is named in every result.
 
     It runs at most `max_num_seqs` requests at once in steps, as a continuous-batching engine does, and sleeps instead
     of computing: its ideal throughput is `max_num_seqs / (step_s * (1 + tokens))` images a second.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     kind: Literal["fake"] = "fake"
     """The engine: `fake`."""

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from fakescan.settings.strict_model import StrictModel
 from fakescan.settings.yaml_file import one_line
 from fakescan.storage.objects import read_bytes
 from fakescan.storage.preflight import check_readable
@@ -17,10 +18,8 @@ Explain = Literal["fakes", "all", "none"]
 """Which images get an explanation: those judged fake, every one, or none."""
 
 
-class JudgingOptions(BaseModel):
+class JudgingOptions(StrictModel):
     """Options with which an engine judges every image."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     explain: Explain = "fakes"
     """Which images get an explanation."""

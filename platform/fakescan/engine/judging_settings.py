@@ -2,21 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from fakescan.engine.config import EngineConfig, VllmConfig
 from fakescan.engine.judging_options import Explain, JudgingOptions, chosen_calibration, with_threshold
 from fakescan.settings.flag import Flag
 from fakescan.settings.replicas import Replicas, parse_replicas
+from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.verdict import Calibration
 
 
-class JudgingSettings(BaseModel):
+class JudgingSettings(StrictModel):
     """The settings of every job that judges images. Each is stated here alone: flags and docs come from the fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: Annotated[str | None, Flag("M")] = None
     """Checkpoint: local path, hub id or URL (for real verdicts: lingcco/fakeVLM). Default: the small one built in."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from fakescan.evaluate.benchmark import LabelledImage, read_images
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.measure import measure_texts
 from fakescan.evaluate.results import METRICS, Scores, Texts, scores
 from fakescan.evaluate.table import percent, print_scores, span, text_remarks
+from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_writable
 from fakescan.terminal.tables import number_table, wide_console
@@ -27,10 +27,8 @@ MAX_SHOWN = 20
 """Disagreements that are printed; all of them are counted."""
 
 
-class VerdictCounts(BaseModel):
+class VerdictCounts(StrictModel):
     """Accuracy and F1 of verdicts that were read from the answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     accuracy: float
     accuracy_low: float
@@ -44,10 +42,8 @@ class VerdictCounts(BaseModel):
     """Answers without a verdict: by our rule they are wrong, upstream's tosses a coin and is right for half of them."""
 
 
-class AnswerDisagreement(BaseModel):
+class AnswerDisagreement(StrictModel):
     """One answer that both rules read differently."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str
     ours: str
@@ -57,10 +53,8 @@ class AnswerDisagreement(BaseModel):
     text: str
 
 
-class AnswersResults(BaseModel):
+class AnswersResults(StrictModel):
     """An evaluation of answers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     answers: int
     fakes: int

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from fakescan.settings.strict_model import StrictModel
 from fakevlm.metrics.classification import (
     accuracy,
     auroc,
@@ -25,11 +26,7 @@ METRICS, IMAGES, REPORT = "metrics.json", "images.parquet", "report.html"
 """Names of the files that an evaluation leaves in its folder."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Scores(_Section):
+class Scores(StrictModel):
     """Numbers of one set of images. Positive means fake; all but counts are shares from 0 to 1."""
 
     images: int
@@ -65,11 +62,11 @@ class Scores(_Section):
     real_as_real: int
     real_as_fake: int
     real_uncertain: int
-    undefined: dict[str, str] = {}
+    undefined: dict[str, str] = Field({})
     """Why a value is null, by its name."""
 
 
-class GeneratorScores(_Section):
+class GeneratorScores(StrictModel):
     """Numbers of one generator's images."""
 
     fakes: int
@@ -82,7 +79,7 @@ class GeneratorScores(_Section):
     """Against all real images of the set; null where there are none."""
 
 
-class Texts(_Section):
+class Texts(StrictModel):
     """Numbers of the explanations."""
 
     explained: int
@@ -101,7 +98,7 @@ class Texts(_Section):
     distinct_texts: float | None
 
 
-class Controls(_Section):
+class Controls(StrictModel):
     """What else could explain the numbers."""
 
     headers_auroc: float | None
@@ -115,7 +112,7 @@ class Controls(_Section):
     duplicates_excluded: bool
 
 
-class Results(_Section):
+class Results(StrictModel):
     """An evaluation."""
 
     benchmark: str

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from fakescan.settings.flag import Flag
+from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
 from fakevlm.data.record import CATEGORIES
 from fakevlm.forge import FAMILIES, MIN_EDGE, SEVERITIES, Severity
@@ -13,10 +14,8 @@ FORGE_VERSION = 1
 """Raised whenever the same settings and photographs give other images than before."""
 
 
-class ForgeConfig(BaseModel):
+class ForgeConfig(StrictModel):
     """One dataset: the photographs it is made of and how."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     photographs: str
     """Folder or URL prefix of real photographs; its subfolders named after categories say what they show."""
@@ -34,7 +33,7 @@ class ForgeConfig(BaseModel):
     """Severities to use, in equal shares. Default: all."""
     category: Annotated[str, Flag("NAME")] = "scene"
     """Category of photographs outside folders named after one."""
-    shares: Annotated[dict[str, float], Flag("NAME=SHARE,…", "--split-shares")] = {"train": 1.0}
+    shares: Annotated[dict[str, float], Flag("NAME=SHARE,…", "--split-shares")] = Field({"train": 1.0})
     """Names of splits and their shares of the photographs; a region is never pasted from one split into another."""
     workers: Annotated[int | None, Field(ge=1), Flag("N")] = None
     """Photographs at once. Default: as many as the cluster has CPUs."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from fsspec import AbstractFileSystem
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from fakescan.forge.config import ForgeConfig
+from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.bound_settings import changes, put_settings, read_settings, refuse_changes
 from fakescan.storage.objects import list_names, put_atomic, read_bytes
 from fakescan.storage.preflight import check_writable
@@ -18,10 +19,8 @@ from fakevlm.data.record import SEVERITIES
 from fakevlm.errors import UserError
 
 
-class PhotographPart(BaseModel):
+class PhotographPart(StrictModel):
     """What became of one photograph. It is finished when, and only when, its part exists in the ledger."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     photograph: str
     split: str

@@ -3,13 +3,13 @@
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from fakescan.settings.strict_model import StrictModel
 
 
-class Replicas(BaseModel):
+class Replicas(StrictModel):
     """How many engines judge at once: a fixed number, or a range that follows the load."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     low: Annotated[int, Field(ge=1)] = 1
     """Engines at the start, and the least."""

@@ -2,16 +2,15 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
 from fakevlm.prompt import PromptSpec
 
 
-class ModuleConfig(BaseModel):
+class ModuleConfig(StrictModel):
     """How one part of the model is trained."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     mode: Literal["full", "lora", "frozen"] = "full"
     """Weights that are trained: all (full), low-rank additions to the linear layers (lora), or none (frozen)."""
@@ -19,10 +18,8 @@ class ModuleConfig(BaseModel):
     """Peak learning rate of this part. Default: the run's `lr`."""
 
 
-class LoraSettings(BaseModel):
+class LoraSettings(StrictModel):
     """Low-rank additions, for the parts whose mode is lora."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     rank: Annotated[int, Field(ge=1)] = 16
     """Inner dimension of the additions."""
@@ -32,10 +29,8 @@ class LoraSettings(BaseModel):
     """Share of the additions' inputs that is set to zero at random while training."""
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(StrictModel):
     """One training run. The defaults are FakeVLM's published recipe, but for the batch of its eight GPUs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str
     """Checkpoint to start from: local path, hub id or object-storage URL of a LLaVA."""

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from fakescan.settings.strict_model import StrictModel
 
 LOG = "metrics.jsonl"
 """The log's name, in the run's folder and in each checkpoint."""
 
 
-class StepMetrics(BaseModel):
+class StepMetrics(StrictModel):
     """One line of the log of a run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: int
     """Optimizer steps made."""
@@ -25,7 +25,7 @@ class StepMetrics(BaseModel):
     """Norm of the gradient before clipping."""
     samples: int | None = None
     """Samples of the step, without padding."""
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field({})
     """Results of the evaluation after this step, where there was one."""
 
 
