@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from fakescan.storage.store import Store
+from tests.serve_process import Served, serving
 from tests.storage_server import SeaweedServer
 from tests.web_server import WebServer
 
@@ -144,3 +145,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for image in itertools.islice((image for image in drill_images(40) if image.code is None), 30):
         (folder / image.name).write_bytes(image.data)
     return folder
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Served]:
+    """A real server: Serve, vLLM, the built-in checkpoint; it asks for no key."""
+    with serving("--no-auth") as server:
+        yield server

@@ -1,7 +1,7 @@
 """Requests that no honest client sends: damaged images, broken forms and JSON, odd headers, and no HTTP at all.
 
 Every request follows from its number alone. To look at one:
-`python -m tests.fakescan.serve.gate.malformed 4711 > request`, and to send it: `nc 127.0.0.1 8000 < request`.
+`python -m tests.malformed_requests 4711 > request`, and to send it: `nc 127.0.0.1 8000 < request`.
 """
 
 import base64
@@ -22,7 +22,7 @@ from PIL import Image
 
 from tests.drill_images import drill_images
 
-SAMPLES = Path(__file__).parents[4] / "samples" / "images"
+SAMPLES = Path(__file__).parents[1] / "samples" / "images"
 MODEL = "builtin-small"
 
 IMAGE = frozenset({200, 413, 415, 422})
