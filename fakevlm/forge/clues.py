@@ -56,7 +56,7 @@ def fake_answer(family: str, severity: Severity, box: Box, rng: np.random.Genera
     where = _one(PLACES[place_of(box)], rng)
     degree = _one(DEGREES[severity], rng)
     clue = _one(templates(family), rng).format(
-        where=where, Where=_capital(where), degree=degree, Degree=_capital(degree)
+        where=where, Where=where.capitalize(), degree=degree, Degree=degree.capitalize()
     )
     return f"This is a fake image. {clue}"
 
@@ -68,10 +68,6 @@ def real_answer(rng: np.random.Generator) -> str:
 
 def _one(choices: tuple[str, ...], rng: np.random.Generator) -> str:
     return choices[int(rng.integers(len(choices)))]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def family_of(text: str) -> str | None:

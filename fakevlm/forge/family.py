@@ -16,7 +16,6 @@ from fakevlm.forge.forged import Forged, NotApplicableError, Pixels
 
 Make = Callable[[Pixels, Severity, np.random.Generator, Pixels | None], Forged]
 
-_EVERY = tuple(CATEGORIES)
 _SUBJECTS = ("animal", "human", "deepfake")
 _PHOTOGRAPHS = tuple(category for category in CATEGORIES if category != "doc")
 
@@ -43,18 +42,18 @@ def _family(make: Make, categories: tuple[str, ...], subtle: float, visible: flo
 
 
 _ALL = (
-    _family(checkerboard, _EVERY, 1.5, 5.0, 10.0),
-    _family(smoothing, _EVERY, 1.0, 3.5, 6.0),
+    _family(checkerboard, CATEGORIES, 1.5, 5.0, 10.0),
+    _family(smoothing, CATEGORIES, 1.0, 3.5, 6.0),
     _family(repetition, ("animal", "object", "scene", "satellite", "doc"), 6.0, 10.0, 14.0),
     _family(splice, _PHOTOGRAPHS, 6.0, 20.0, 30.0),
     _family(self_blend, _SUBJECTS, 3.0, 9.0, 15.0),
-    _family(warp, _EVERY, 3.0, 8.0, 11.0),
+    _family(warp, CATEGORIES, 3.0, 8.0, 11.0),
     _family(garbled_text, ("doc",), 4.0, 8.0, 12.0),
-    _family(lighting, _EVERY, 5.0, 17.0, 27.0),
+    _family(lighting, CATEGORIES, 5.0, 17.0, 27.0),
     _family(colour_bleeding, _PHOTOGRAPHS, 1.5, 7.0, 11.0),
-    _family(inpainting, _EVERY, 3.0, 9.0, 12.0),
-    _family(frequency, _EVERY, 1.5, 6.0, 10.0),
-    _family(halo, _EVERY, 2.0, 7.0, 12.0),
+    _family(inpainting, CATEGORIES, 3.0, 9.0, 12.0),
+    _family(frequency, CATEGORIES, 1.5, 6.0, 10.0),
+    _family(halo, CATEGORIES, 2.0, 7.0, 12.0),
     _family(banding, _PHOTOGRAPHS, 3.0, 8.0, 13.0),
 )
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}

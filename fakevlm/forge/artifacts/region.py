@@ -77,8 +77,15 @@ def oval(
     return Oval(mask.astype(np.float32), float(row), float(column), float(short), along, across)
 
 
-def panel(shape: Shape, rng: np.random.Generator, *, side: tuple[float, float], feather: float) -> Floats:
-    """A soft rectangle; `side` bounds its sides as shares of the frame's, `feather` is a share of the shorter one."""
+def frame_or_panel(
+    shape: Shape, rng: np.random.Generator, *, side: tuple[float, float] = (0.55, 0.8), feather: float = 0.04
+) -> Floats:
+    """The whole frame as often as a soft rectangle in it.
+
+    `side` bounds the rectangle's sides as shares of the frame's, `feather` is a share of the shorter one.
+    """
+    if rng.random() < 0.5:
+        return np.ones(shape, np.float32)
     sides = []
     for size in shape:
         length = size * rng.uniform(*side)
@@ -87,12 +94,3 @@ def panel(shape: Shape, rng: np.random.Generator, *, side: tuple[float, float], 
         border = max(1.0, feather * min(shape))
         sides.append(_smooth(np.minimum(position - start, start + length - position) / np.float32(border)))
     return np.outer(*sides).astype(np.float32)
-
-
-def frame_or_panel(
-    shape: Shape, rng: np.random.Generator, *, side: tuple[float, float] = (0.55, 0.8), feather: float = 0.04
-) -> Floats:
-    """The whole frame as often as a panel in it."""
-    if rng.random() < 0.5:
-        return np.ones(shape, np.float32)
-    return panel(shape, rng, side=side, feather=feather)

@@ -5,7 +5,7 @@ import numpy as np
 from fakevlm.data.record import Severity
 from fakevlm.forge.artifacts.filters import box_blur, luma
 from fakevlm.forge.artifacts.region import frame_or_panel, oval, size_of
-from fakevlm.forge.forged import Floats, Forged, Pixels, blend
+from fakevlm.forge.forged import Forged, Pixels, blend
 
 _LAMP = {"subtle": 0.2, "visible": 0.6, "strong": 0.85}
 """How far the ramp's ends go toward white and black."""
@@ -41,22 +41,14 @@ def colour_bleeding(rgb: Pixels, severity: Severity, rng: np.random.Generator, d
     chroma = image - brightness
     shift = max(1, round(min(shape) * _BLEED_SHIFT[severity] * rng.uniform(0.85, 1.15)))
     axis = int(rng.random() < 0.7)
-    steps = [0, 0]
-    steps[axis] = shift if rng.random() < 0.5 else -shift
-    smeared = box_blur(_displaced(chroma, steps[0], steps[1]), 2 * (shift // 2) + 1, axis)
-    bled = smeared - chroma
+    sources = np.arange(shape[axis]) - (shift if rng.random() < 0.5 else -shift)
+    # The border is repeated into the gap.
+    displaced = chroma.take(sources.clip(0, shape[axis] - 1), axis)
+    bled = box_blur(displaced, 2 * (shift // 2) + 1, axis) - chroma
     low, high = _BLEED_GAIN[severity]
     gain = min(max(_BLEED_TARGET[severity] / max(float(np.abs(bled).mean()), 1e-3), low), high)
     art = (image + gain * bled).astype(np.float32)
     return blend(rgb, art, mask, shift=shift, gain=gain)
-
-
-def _displaced(image: Floats, down: int, right: int) -> Floats:
-    """The picture moved by whole pixels; the border is repeated into the gap."""
-    height, width = size_of(image)
-    rows, columns = np.arange(height) - down, np.arange(width) - right
-    moved: Floats = image[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
-    return moved
 
 
 _TONES = {"subtle": 11.0, "visible": 5.0, "strong": 3.0}
