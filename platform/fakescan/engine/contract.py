@@ -39,6 +39,13 @@ class EngineStats:
     busy_s: float = 0.0
     """Seconds spent in steps."""
 
+    def count(self, requests: int, places: int, seconds: float = 0.0) -> None:
+        """Add a step of so many seconds, with so many requests that run or wait for one of the places."""
+        self.steps += 1
+        self.running += min(requests, places)
+        self.full_steps += requests > places
+        self.busy_s += seconds
+
 
 class EngineDiedError(RuntimeError):
     """The engine can take no more requests; its process must end so that Ray starts another."""
@@ -55,7 +62,6 @@ class Engine(Protocol):
 
         An image that the engine refuses gets a judgement with `error`. Raises EngineDiedError when the engine is lost.
         """
-        ...
 
     def submit(
         self, pixels: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
@@ -65,8 +71,6 @@ class Engine(Protocol):
         `options` replace those that the engine was opened with; their `max_new_tokens` may only be lower. Cancelling
         the future ends the request and frees its place. Raises EngineDiedError, here or out of the future.
         """
-        ...
 
     def close(self) -> None:
         """Release the model."""
-        ...

@@ -45,19 +45,12 @@ class Generation:
         self._fake_token = fake_token
         self._real_token = real_token
         self._begun = False
-        self._forced: Verdict | None = None
+        self.forced_word: str | None = None
+        """The verdict's word that the second request's prompt ends with; None in the first request."""
         self._logprob_fake = float("nan")
         self._logprob_real = float("nan")
         self._words: list[str] = []
-        self._explained = False
         self._error: str | None = None
-
-    @property
-    def forced_word(self) -> str | None:
-        """The verdict's word that the second request's prompt ends with; None in the first request."""
-        if self._forced is None:
-            return None
-        return self._prompt.fake_word if self._forced is Verdict.FAKE else self._prompt.real_word
 
     def fail(self, message: str) -> None:
         """End the answer with an error."""
@@ -76,7 +69,6 @@ class Generation:
             if step is not None:
                 return step
         self._words.append(output.text)
-        self._explained = True
         return Next.DONE if finished else Next.MORE
 
     def _read_first(self, output: Completion, finished: bool) -> Next | None:
@@ -99,7 +91,7 @@ class Generation:
         said = {self._fake_token: Verdict.FAKE, self._real_token: Verdict.REAL}.get(output.token_ids[0])
         if verdict is not Verdict.UNCERTAIN and said is not verdict:
             # The calibrated verdict is not what the model would go on to explain.
-            self._forced = verdict
+            self.forced_word = self._prompt.fake_word if verdict is Verdict.FAKE else self._prompt.real_word
             return Next.FORCE
         return None
 
@@ -108,7 +100,7 @@ class Generation:
         if self._error is not None:
             return Judgement(error=self._error)
         explanation = None
-        if self._explained:
+        if self._words:
             opening = self._prompt.answer_prefix
             if self.forced_word is not None:
                 opening = f"{opening} {self.forced_word}"

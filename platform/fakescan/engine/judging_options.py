@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from fakescan.settings.strict_model import StrictModel
-from fakescan.settings.yaml_file import one_line
+from fakescan.settings.yaml_file import first_mistake
 from fakescan.storage.objects import read_bytes
 from fakescan.storage.preflight import check_readable
 from fakescan.storage.store import Store
@@ -37,21 +37,17 @@ def chosen_calibration(checkpoint: Checkpoint, given: str | Calibration | None, 
     """The calibration that is given, or in the file or at the URL that is given; else the checkpoint's own."""
     if given is None:
         return checkpoint.calibration
-    return given if isinstance(given, Calibration) else _read_calibration(given, store)
-
-
-def _read_calibration(url: str, store: Store) -> Calibration:
-    """The calibration that `fakescan calibrate` wrote to a file or to an object."""
+    if isinstance(given, Calibration):
+        return given
     try:
-        check_readable(url, store)
+        check_readable(given, store)
+        return Calibration.model_validate_json(read_bytes(*store.filesystem(given)))
     except UserError as error:
         raise UserError(f"calibration: {error}") from None
-    try:
-        return Calibration.model_validate_json(read_bytes(*store.filesystem(url)))
     except FileNotFoundError:
-        raise UserError(f"calibration: there is no {redact(url)}") from None
+        raise UserError(f"calibration: there is no {redact(given)}") from None
     except ValidationError as error:
-        raise UserError(f"calibration: {redact(url)}: {one_line(error)}") from None
+        raise UserError(f"calibration: {redact(given)}: {first_mistake(error)}") from None
 
 
 def with_threshold(stored: Calibration, threshold: float | None) -> Calibration:

@@ -127,13 +127,10 @@ class SimulatedEngine:
                     due = time.monotonic()
                 if self._closed:
                     return
-                while self._waiting and len(running) < self._config.max_num_seqs:
+                while self._waiting and len(running) < self.max_num_seqs:
                     running.append(self._waiting.popleft())
-                self.stats.full_steps += bool(self._waiting)
-            self.stats.steps += 1
-            self.stats.running += len(running)
+                self.stats.count(len(running) + len(self._waiting), self.max_num_seqs, self._config.step_s)
             # Sleep until a schedule, not for a duration: late wake-ups must not slow the simulated device down.
             due += self._config.step_s
             time.sleep(max(0.0, due - time.monotonic()))
-            self.stats.busy_s += self._config.step_s
             running = [one for one in running if one.advance()]

@@ -31,7 +31,6 @@ class AsyncEngine:
         self._engine = asyncio.run_coroutine_threadsafe(self._start(arguments), self._loop).result()
         self.max_num_seqs: int = self._engine.vllm_config.scheduler_config.max_num_seqs
         self._requests = Requests(self._engine.renderer, checkpoint, options)
-        self._sampling = self._requests.sampling()
         self._live = 0
         self._ids = 0
         self._places = asyncio.Semaphore(2 * self.max_num_seqs)
@@ -78,10 +77,7 @@ class AsyncEngine:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         answer = self._requests.answer(options)
-        streams = listener is not None
-        sampling = (
-            self._sampling if options is None and not streams else self._requests.sampling(options, streams=streams)
-        )
+        sampling = self._requests.sampling(options, streams=listener is not None)
         async with self._places:
             self._live += 1
             try:
@@ -93,7 +89,8 @@ class AsyncEngine:
             except EngineDeadError as error:
                 raise EngineDiedError(str(error) or "the engine's process ended") from error
             finally:
-                self._count()
+                # One sample for each finished request: how many were in the engine then.
+                self.stats.count(self._live, self.max_num_seqs)
                 self._live -= 1
         return answer.judgement()
 
@@ -112,9 +109,3 @@ class AsyncEngine:
                 if step is not Next.MORE:
                     break
         return step
-
-    def _count(self) -> None:
-        """One sample per finished request: how many were in the engine then."""
-        self.stats.steps += 1
-        self.stats.running += min(self._live, self.max_num_seqs)
-        self.stats.full_steps += self._live > self.max_num_seqs

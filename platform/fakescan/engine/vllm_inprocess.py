@@ -1,6 +1,7 @@
 """vLLM in this process: the CPU engine, which starts in seconds and costs no serialisation."""
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -52,8 +53,6 @@ class InProcessEngine:
     """Callers' threads make the inputs; one thread owns `LLMEngine` and adds, steps and aborts requests."""
 
     def __init__(self, config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions) -> None:
-        import os
-
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         prepare_environment(config, checkpoint, "cpu")
         import torch
@@ -69,7 +68,6 @@ class InProcessEngine:
         self.max_num_seqs: int = arguments["max_num_seqs"]
         self.stats = EngineStats()
         self._requests = Requests(self._engine.renderer, checkpoint, options)
-        self._sampling = self._requests.sampling()
         self._self_test()
         self._inbox: queue.SimpleQueue[_Request | Future[Judgement] | None] = queue.SimpleQueue()
         # Prepared tensors wait in memory; a place is taken before one is made and given back with the judgement.
@@ -92,10 +90,7 @@ class InProcessEngine:
         self, pixels: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
-        streams = listener is not None
-        sampling = (
-            self._sampling if options is None and not streams else self._requests.sampling(options, streams=streams)
-        )
+        sampling = self._requests.sampling(options, streams=listener is not None)
         self._places.acquire()
         try:
             if self._died is not None:
@@ -140,11 +135,10 @@ class InProcessEngine:
             while self._admit(live):
                 started = time.perf_counter()
                 outputs = self._engine.step()
-                self._count(len(live), time.perf_counter() - started)
+                self.stats.count(len(live), self.max_num_seqs, time.perf_counter() - started)
                 for output in outputs:
-                    request = live.get(output.request_id)
-                    if request is not None:
-                        self._advance(live, output.request_id, request, output.outputs[0])
+                    if output.request_id in live:
+                        self._advance(live, output.request_id, output.outputs[0])
         except Exception as error:
             logger.exception("the engine stopped")
             reason = f"{type(error).__name__}: {error}"
@@ -195,7 +189,8 @@ class InProcessEngine:
         request.engine_input = None
         live[name] = request
 
-    def _advance(self, live: dict[str, _Request], name: str, request: _Request, output: Any) -> None:
+    def _advance(self, live: dict[str, _Request], name: str, output: Any) -> None:
+        request = live[name]
         step = request.answer.take(output)
         if request.listener is not None and step in (Next.MORE, Next.FORCE):
             request.listener(request.answer.judgement())
@@ -209,9 +204,3 @@ class InProcessEngine:
             self._add(live, request)
         else:
             request.settle()
-
-    def _count(self, live: int, seconds: float) -> None:
-        self.stats.steps += 1
-        self.stats.running += min(live, self.max_num_seqs)
-        self.stats.full_steps += live > self.max_num_seqs
-        self.stats.busy_s += seconds

@@ -97,9 +97,9 @@ class Requests:
         height, width = checkpoint.image.height, checkpoint.image.width
         ramp = np.resize(np.arange(256, dtype=np.uint8), (height, width))
         ramp_image = np.repeat(ramp[:, :, None], 3, axis=2)
-        self._template = self._render(ramp_image, checkpoint.prompt.text())
-        self._templates: dict[str | None, Any] = {None: self._template}
-        rendered = self._pixel_values(self._template)
+        self._templates: dict[str | None, Any] = {None: self._render(ramp_image, checkpoint.prompt.text())}
+        self._samplings: dict[tuple[int, bool], Any] = {}
+        rendered = self._pixel_values(self._templates[None])
         if tuple(rendered.shape) != (3, height, width):
             raise UserError(
                 f"model: the checkpoint's processor makes images of shape {tuple(rendered.shape)}, "
@@ -133,13 +133,15 @@ class Requests:
 
         options = options or self._options
         tokens = 1 if options.explain == "none" else min(options.max_new_tokens, self._options.max_new_tokens)
-        return SamplingParams(
-            temperature=0.0,
-            max_tokens=tokens,
-            stream_interval=min(tokens, _PIECE_TOKENS) if streams else tokens,
-            logprob_token_ids=[self._checkpoint.fake_token_id, self._checkpoint.real_token_id],
-            output_kind=RequestOutputKind.DELTA,
-        )
+        if (tokens, streams) not in self._samplings:
+            self._samplings[tokens, streams] = SamplingParams(
+                temperature=0.0,
+                max_tokens=tokens,
+                stream_interval=min(tokens, _PIECE_TOKENS) if streams else tokens,
+                logprob_token_ids=[self._checkpoint.fake_token_id, self._checkpoint.real_token_id],
+                output_kind=RequestOutputKind.DELTA,
+            )
+        return self._samplings[tokens, streams]
 
     def input(self, pixels: NDArray[np.uint8], forced_word: str | None = None) -> Any:
         """vLLM's engine input for pixels of shape [height, width, 3]."""
