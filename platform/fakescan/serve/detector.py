@@ -93,7 +93,7 @@ class Detector:
     """One engine, and threads that decode for it. All methods but the constructor belong to one event loop."""
 
     def __init__(self, config: ServeConfig) -> None:
-        """Load the checkpoint and prove it with a verdict. Raises UserError for one that is unfit."""
+        """Loads the checkpoint and proves it with a verdict. Raises UserError for one that is unfit."""
         check_installed(config.engine)
         self.checkpoint = open_model(config.model, config.model_store)
         self_test(self.checkpoint)
@@ -112,7 +112,7 @@ class Detector:
         self._warm_up()
 
     def require(self, model: str) -> None:
-        """Raise Problem unless this is the model that answers here."""
+        """Raises Problem unless this is the model that judges here."""
         if model != self.model:
             raise Problem("not_found", f"model {model[:100]!r} is not served here; {self.model!r} is")
 
@@ -126,7 +126,7 @@ class Detector:
         )
 
     async def judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None = None) -> JudgedImage:
-        """Judge one image. Cancelling gives its place in the engine back. A failure of the image is in the result."""
+        """Judges one image. Cancelling frees its place in the engine. A failure of the image is in the result."""
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
         decoding = self._pool.submit(self._decode, upload, options, self._listener(loop, options, watch))
@@ -166,14 +166,14 @@ class Detector:
             task.cancel()
 
     def close(self) -> None:
-        """Release the engine."""
+        """Releases the engine."""
         self._pool.shutdown(cancel_futures=True)
         self._engine.close()
 
     def _decode(
         self, upload: Upload, options: JudgingOptions, listener: Callable[[Result, Judgement], None] | None
     ) -> Submitted:
-        """On a thread: decode, and submit to the engine."""
+        """On a thread: decodes, and submits to the engine."""
         facts = Result(
             index=upload.index,
             name=upload.name,
@@ -200,7 +200,7 @@ class Detector:
         return tell
 
     def _warm_up(self) -> None:
-        """Judge an image from its bytes on, with an explanation. Raises RuntimeError where that gives no verdict."""
+        """Judges an image from its bytes on, with an explanation. Raises RuntimeError where that gives no verdict."""
         file = io.BytesIO()
         Image.linear_gradient("L").convert("RGB").save(file, "JPEG")
         options = self.options("all", None, 8)
@@ -214,7 +214,7 @@ class Detector:
 
     @staticmethod
     def _exit(error: EngineDiedError) -> NoReturn:
-        """End the process: Ray Serve starts another replica, and clients are told to send their requests again."""
+        """Ends the process: Ray Serve starts another replica, and clients are told to send their requests again."""
         logger.error("the engine died: %s", error)
         for handler in logging.getLogger("ray.serve").handlers:
             handler.flush()
@@ -238,7 +238,7 @@ def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions
 
 
 def _abandon(decoding: "Future[Submitted]") -> None:
-    """Give up the judgement of a client that disconnected while its image was being decoded."""
+    """Gives up the judgement of a client that disconnected while its image was being decoded."""
     if decoding.cancelled() or decoding.exception() is not None:
         return
     submitted = decoding.result()

@@ -123,7 +123,7 @@ class WatchedKeys:
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the file; UserError as of `read_keys`. `clock` counts seconds."""
+        """Reads the file; UserError as of `read_keys`. `clock` counts seconds."""
         self._path = path
         self._clock = clock
         self._checked_at = clock()
@@ -171,7 +171,7 @@ class KeyEdit:
         burst: int | None = None,
         scopes: tuple[str, ...] = ("detect",),
     ) -> str:
-        """Make a key and return what its owner presents, `fsk_<id>_<secret>`, of which only a hash is kept.
+        """Makes a key and returns what its owner presents, `fsk_<id>_<secret>`, of which only a hash is kept.
 
         Raises UserError for a name that is taken or not plain, and for wrong limits or scopes.
         """
@@ -195,13 +195,13 @@ class KeyEdit:
         return f"fsk_{id}_{secret}"
 
     def disable(self, name_or_id: str) -> Key:
-        """Have a key refused, and return it. Raises UserError if there is no such key."""
+        """Has a key refused, and returns it. Raises UserError if there is no such key."""
         index = self._index(name_or_id)
         self.keys[index] = self.keys[index].model_copy(update={"disabled": True})
         return self.keys[index]
 
     def remove(self, name_or_id: str) -> Key:
-        """Remove a key, and return it. Raises UserError if there is no such key."""
+        """Removes a key, and returns it. Raises UserError if there is no such key."""
         return self.keys.pop(self._index(name_or_id))
 
     def _index(self, name_or_id: str) -> int:
@@ -238,7 +238,7 @@ def read_keys(path: Path) -> KeyFile:
 
 
 def write_keys(path: Path, file: KeyFile) -> None:
-    """Write a file of keys, whole or not at all. Raises UserError if it cannot be written.
+    """Writes a file of keys, whole or not at all. Raises UserError if it cannot be written.
 
     A new file has mode 0600. One that was there keeps its owner and mode, for a server that runs as another user must
     go on reading it: otherwise it would go on with the keys it has, those just disabled included.
@@ -266,7 +266,7 @@ def write_keys(path: Path, file: KeyFile) -> None:
 
 @contextmanager
 def edit_keys(path: Path, *, create: bool = False) -> Iterator[KeyEdit]:
-    """Read a file of keys, let the body change them, write them, all under a lock (FILE.lock beside it).
+    """Reads a file of keys, lets the body change them, and writes them, all under a lock (FILE.lock beside it).
 
     An error in the body leaves the file as it was. Raises UserError as of `read_keys` and `write_keys`; with `create` a
     missing file is made.

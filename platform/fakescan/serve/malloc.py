@@ -11,7 +11,7 @@ _KEPT_BYTES = 32 << 20
 
 
 def give_back_large_blocks() -> None:
-    """Return blocks of 8 MiB and more to the system when they are freed, with the GNU C library.
+    """Has blocks of 8 MiB and more returned to the system when they are freed, with the GNU C library.
 
     By default it learns from the first large block that is freed to keep them: 115 MB for each decoding thread after
     an image of 36 megapixels.

@@ -42,7 +42,7 @@ class ServeFailedError(JobFailedError):
 def run_server(
     server: Server, *, reread: Callable[[], Server], ray_address: str | None = None, verbose: bool = False
 ) -> None:
-    """Serve until SIGINT or SIGTERM; SIGHUP rolls out what `reread` gives. Raises UserError before it deploys."""
+    """Serves until SIGINT or SIGTERM; SIGHUP rolls out what `reread` gives. Raises UserError before it deploys."""
     checkpoint = check(server)
     local = (ray_address or os.environ.get("RAY_ADDRESS") or "local") == "local"
     connect(ray_address, verbose=verbose, data=False, **(_local_options(server.config) if local else {}))
@@ -74,7 +74,7 @@ def run_server(
 
 
 def check(server: Server) -> Checkpoint:
-    """Check everything that can be checked before Ray starts; the opened checkpoint. Raises UserError."""
+    """Checks what can be checked before Ray starts, and returns the opened checkpoint. Raises UserError."""
     _check_address(server)
     return _check_config(server.config)
 
@@ -93,7 +93,7 @@ def _check_config(config: ServeConfig) -> Checkpoint:
 
 
 def _check_gpus(config: ServeConfig) -> None:
-    """Raise UserError where the connected cluster lacks the GPUs, for which Serve would wait forever."""
+    """Raises UserError where the connected cluster lacks the GPUs, for which Serve would wait forever."""
     from fakescan.serve.app import cluster_gpus
 
     gpus = cluster_gpus()
@@ -131,7 +131,7 @@ def _proxy_environment() -> dict[str, str]:
 
 
 def _deploy(config: ServeConfig) -> None:
-    """Start the application or replace it. Raises ServeFailedError with the replica's own message."""
+    """Starts the application or replaces it. Raises ServeFailedError with the replica's own message."""
     from ray import serve
 
     from fakescan.serve.app import build
@@ -146,7 +146,7 @@ def _deploy(config: ServeConfig) -> None:
 
 
 def _roll_out(server: Server, reread: Callable[[], Server]) -> Server:
-    """Deploy the newly read settings; the old ones stay in force where the new ones fail."""
+    """Deploys the newly read settings; the old ones stay in force where the new ones fail."""
     try:
         wanted = reread()
         check_same_address(server, wanted)
@@ -170,13 +170,13 @@ def _roll_out(server: Server, reread: Callable[[], Server]) -> Server:
 
 
 def check_same_address(before: Server, wanted: Server) -> None:
-    """Raise UserError for a change that needs a restart."""
+    """Raises UserError for a change that needs a restart."""
     if (before.host, before.port) != (wanted.host, wanted.port):
         raise UserError("host and port need a restart; all else can be rolled out")
 
 
 def _check_gate(server: Server) -> None:
-    """Send the server a request: a Serve that was running before may lack the gate, and then refuses everything."""
+    """Sends the server a request: a Serve that was running before may lack the gate, and then refuses everything."""
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host
     connection = http.client.HTTPConnection(host, server.port, timeout=30)
     try:

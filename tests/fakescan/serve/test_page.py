@@ -202,7 +202,7 @@ def test_a_file_that_is_no_image_shows_words_and_no_verdict(page: Page, served: 
     choose(page, notes, of_kind(served, "real"))
     found = card(page, notes.name)
     expect(found.locator(".verdict")).to_have_text("No verdict")
-    expect(found.locator(".state")).to_have_text(re.compile(r"^This file is no image that is known here\. .+\.$"))
+    expect(found.locator(".state")).to_have_text(re.compile(r"^This file is not an image that can be read\. .+\.$"))
     expect(found.get_by_role("meter")).to_have_count(0)
     expect(found).to_contain_text("This browser cannot show a preview")
     expect_verdict(page, of_kind(served, "real"))

@@ -95,14 +95,15 @@ async def _events(
     tasks = [asyncio.create_task(follow(upload)) for upload in request.uploads]
     sent: dict[int, int] = {}
     judged: list[JudgedImage] = []
-    deadline = asyncio.get_running_loop().time() + detector.config.limits.request_timeout_s
+    limit_s = detector.config.limits.request_timeout_s
+    deadline = asyncio.get_running_loop().time() + limit_s
     try:
         while len(judged) < len(tasks):
             try:
                 async with asyncio.timeout_at(deadline):
                     part = await queue.get()
             except TimeoutError:
-                yield too_slow(detector.config.limits.request_timeout_s)
+                yield too_slow(limit_s)
                 return
             if isinstance(part, Exception):
                 raise part

@@ -57,7 +57,7 @@ def rate_of(key: Key, limits: Limits) -> Rate:
 
 
 def check_length(headers: Headers, limits: Limits) -> None:
-    """Refuse a body whose Content-Length is too large before it comes."""
+    """Refuses a body whose Content-Length is too large, before it comes."""
     length = dict(headers).get(b"content-length", b"")
     if length.isdigit() and int(length[:20]) > limits.max_body_bytes:
         raise too_large(limits)

@@ -14,14 +14,14 @@ class ControlActor:
     """Its methods return at once, so that calls are handled in the order in which they arrive."""
 
     def __init__(self, config: ServeConfig) -> None:
-        """Read the keys. Raises UserError where they cannot be read."""
+        """Reads the keys. Raises UserError where they cannot be read."""
         self._config = config
         self._keys = None if config.keys is None else WatchedKeys(Path(config.keys))
         self._limiter = SharedLimiter()
         self._gate_token = secrets.token_hex(16)
 
     async def state(self) -> GateState:
-        """What the gates have to know now."""
+        """The state that the gates work with."""
         return GateState(
             limits=self._config.limits,
             no_auth=self._config.no_auth,

@@ -60,7 +60,7 @@ class Gate:
         self._replica_seen_at = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through to Serve, or respond to it."""
+        """Lets a request through to Serve, or responds to it."""
         if scope["type"] != "http" or scope["path"] in _SERVE_PATHS:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1003})
@@ -172,7 +172,7 @@ class Gate:
         await response.relay({"type": "http.response.body", "body": whole.body})
 
     async def _check_ready(self, scope: Scope, state: GateState, context: RequestContext) -> None:
-        """Raise Problem unless a replica has responded lately, or does now.
+        """Raises Problem unless a replica has responded lately, or does now.
 
         Under load a probe would only wait in the queue behind the requests that prove the same.
         """

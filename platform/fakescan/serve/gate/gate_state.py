@@ -1,4 +1,4 @@
-"""What a gate has to know to do its work, and whom it asks."""
+"""The state that a gate works with, and the control actor as a gate sees it."""
 
 from dataclasses import dataclass
 from typing import Protocol

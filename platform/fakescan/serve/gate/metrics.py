@@ -38,7 +38,7 @@ class GateMetrics:
     def count(
         self, path: str, status: int, code: str, seconds: float, num_bytes: int, outcomes: Mapping[str, int]
     ) -> None:
-        """Count a request that has ended; status 0 is a client that disconnected."""
+        """Counts a request that has ended; status 0 is a client that disconnected."""
         route = path if path in _ROUTES else "/v1/scans" if path.startswith("/v1/scans/") else "other"
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

@@ -9,10 +9,11 @@ at most `burst` tokens together, and up to a time b at most `per_second * (b - a
 most d seconds, all proxies together let in at most `burst + per_second * (b - a + d)` requests between a and b; every
 limiter that is asked has such a d.
 
-The simpler form, one bucket in the actor and one call for each request, was measured on 2 cores, in turn with this one:
-a call by Serve's handle takes 3 ms and 4 ms of CPU time, half of it in the proxy (1.5 ms as a call of a plain Ray
-actor). With the simulated engine and 1, 8 and 32 requests in flight it answered 8, 19 and 22 % fewer requests, for 3.6,
-5.4 and 4.6 more CPU-ms each; with the built-in checkpoint and 8 in flight 6 % fewer, for 3.1 more CPU-ms.
+The simpler form, one bucket in the actor and one call for each request, was measured on 2 cores in turn with this one.
+A call by Serve's handle takes 3 ms and 4 ms of CPU time, half of it in the proxy (1.5 ms as a call of a plain Ray
+actor). With 1, 8 and 32 requests in flight, proxy and actor took 4.2, 3.5 and 2.5 more CPU-ms for each (medians of
+five), and the server answered 8, 20 and 21 % fewer with the built-in checkpoint, 8, 19 and 22 % fewer with the
+simulated engine.
 """
 
 import asyncio
@@ -59,13 +60,13 @@ class Bucket:
         """Tokens that were taken and may not be spent yet: the bucket fills only up to `burst - held`."""
 
     def refill(self, now: float) -> None:
-        """Add what has come since the last call; nothing for a time before it."""
+        """Adds what has come since the last call; nothing for a time before it."""
         added = self._rate.per_second * max(0.0, now - self._at)
         self._at = max(self._at, now)
         self.tokens = min(self.tokens + added, max(0.0, float(self._rate.burst - self.held)))
 
     def take(self, n: int, now: float) -> float:
-        """Take n tokens and return 0.0, or take none and return the seconds until there are n (inf: never)."""
+        """Takes n tokens and returns 0.0, or takes none and returns the seconds until there are n (inf: never)."""
         self.refill(now)
         if self.tokens + _ROUNDING < n:
             return self.wait(n)
@@ -73,7 +74,7 @@ class Bucket:
         return 0.0
 
     def charge(self, n: int, now: float) -> None:
-        """Take n tokens, into debt where there are fewer."""
+        """Takes n tokens, into debt where there are fewer."""
         self.refill(now)
         self.tokens -= n
 
@@ -82,7 +83,7 @@ class Bucket:
         return math.inf if n > self._rate.burst else max(0.0, (n - self.tokens) / self._rate.per_second)
 
     def change(self, rate: Rate, now: float) -> None:
-        """Fill at another rate from now on; tokens above its burst are lost."""
+        """Fills at another rate from now on; tokens above its burst are lost."""
         self.refill(now)
         self._rate = rate
         self.refill(now)
@@ -117,7 +118,7 @@ class _Account:
     loans: dict[Hashable, _Loan] = field(default_factory=dict)
 
     def settle(self, now: float) -> None:
-        """Fill the bucket up to now, past each expired loan in its turn: until then its tokens were held."""
+        """Fills the bucket up to now, past each expired loan in its turn: until then its tokens were held."""
         for proxy, loan in sorted(self.loans.items(), key=lambda item: item[1].until):
             if loan.until > now:
                 break
@@ -126,7 +127,7 @@ class _Account:
         self.bucket.refill(now)
 
     def end_loan(self, proxy: Hashable) -> _Loan | None:
-        """Hold nothing for a proxy any more; its last loan."""
+        """Ends the loan of a proxy, whose tokens no longer count as held, and returns it."""
         loan = self.loans.pop(proxy, None)
         self.bucket.held -= loan.ahead if loan is not None else 0
         return loan
@@ -142,7 +143,7 @@ class SharedLimiter:
         self._accounts: dict[str, _Account] = {}
 
     def lease(self, key_id: str, rate: Rate, wanted: int, extra: int, now: float, *, proxy: Hashable) -> TokenLease:
-        """Give `proxy` up to `wanted` tokens, for requests that wait there, and some ahead if it asks often.
+        """Gives `proxy` up to `wanted` tokens, for requests that wait there, and some ahead if it asks often.
 
         `extra` tokens are taken before, for what it let in without any. By asking, a proxy says that it holds no
         unspent tokens of this key: its calls must be handled in the order in which it makes them, and one that was
@@ -246,7 +247,7 @@ class LeasedLimiter:
             state.waiting -= 1
 
     def charge(self, key_id: str, n: int) -> None:
-        """Take n more tokens for a request that was let in: from those here, the rest with the next call."""
+        """Takes n more tokens for a request that was let in: from those here, the rest with the next call."""
         state = self._states.get(key_id)
         if state is not None:
             taken = min(state.tokens, n) if self._clock() < state.expires_at else 0

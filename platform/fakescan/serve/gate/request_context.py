@@ -75,7 +75,7 @@ class GateResponse:
             await self._send(message)
 
     async def refuse(self, problem: Problem, receive: Receive | None = None) -> None:
-        """Send a problem, unless a response has begun."""
+        """Sends a problem, unless a response has begun."""
         if self.started.is_set():
             return
         body = problem.body(self.context.request_id)
@@ -93,7 +93,7 @@ class GateResponse:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def end_with(self, problem: Problem) -> None:
-        """End a response that Serve has left unfinished, or not begun."""
+        """Ends a response that Serve has left unfinished, or not begun."""
         self.context.code = problem.code
         if not self.started.is_set():
             await self.refuse(problem)
@@ -102,7 +102,7 @@ class GateResponse:
             await self._send({"type": "http.response.body", "body": b"event: error\ndata: " + content + b"\n\n"})
 
     async def send_ok(self, media_type: str, body: bytes) -> None:
-        """Respond with 200 in place of a replica."""
+        """Responds with 200 in place of a replica."""
         await self._send_whole(200, {"content-type": media_type}, body)
 
     async def _send_whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -86,5 +86,5 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def bound_headers() -> None:
-    """Make every uvicorn that starts in this process from now on use `BoundedProtocol`."""
+    """Makes every uvicorn that starts in this process from now on use `BoundedProtocol`."""
     auto.AutoHTTPProtocol = BoundedProtocol

@@ -1,6 +1,6 @@
 // The page of `fakescan serve`: sends images one by one to /v1/detect and shows the answers as they come.
 //
-// What a server or a file name says enters the page through textContent only.
+// Text from the server and from file names enters the page through textContent only.
 
 const PARALLEL = 4; // Requests at once; the rest wait here, where they can be cancelled at no cost.
 const RETRIES = 5; // Of one image at a busy server, before its user is asked.
@@ -8,13 +8,13 @@ const ENVELOPE = 1024; // Bytes, about, that multipart adds to a file.
 const DISTRUST = 0.5; // From this off-script probability on, the model would rather have said something else.
 const WORDS = { fake: "Fake", real: "Real", uncertain: "Uncertain", error: "No verdict" };
 const CAUSES = {
-  not_an_image: "This file is no image that is known here.",
+  not_an_image: "This file is not an image that can be read.",
   unsupported_format: "Images of this kind are not read.",
   truncated: "The file is damaged or ends early.",
   too_large: "The file is too large.",
   too_many_pixels: "The image is too large.",
   judge_failed: "The model could not judge this image.",
-}; // What the server's own message, which is rather exact, is about.
+}; // In plain words; the server's own message, which is more exact, follows.
 
 /**
  * One image and what became of it. `state` is queued, working, waiting (for a busy server), done, failed or cancelled;
@@ -488,12 +488,12 @@ function sorted(order) {
   return [...items].sort((a, b) => rank(a) - rank(b));
 }
 
-/** Put the cards in order, moving only those that stand wrongly: a moved element loses the focus. */
+/** Put the cards in order, moving only those in the wrong place: a moved element loses the focus. */
 function arrange(cards) {
   const focused = document.activeElement;
   cards.forEach((card, place) => {
-    const standing = byId("gallery").children[place];
-    if (standing !== card) byId("gallery").insertBefore(card, standing);
+    const current = byId("gallery").children[place];
+    if (current !== card) byId("gallery").insertBefore(card, current);
   });
   if (focused !== document.activeElement) focused.focus({ preventScroll: true });
 }

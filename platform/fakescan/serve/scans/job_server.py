@@ -56,7 +56,7 @@ class JobServer:
         self._connection: _Connection | None = None
 
     def submit(self, job_id: str, entrypoint: str, runtime_env: dict[str, Any], metadata: dict[str, str]) -> None:
-        """Start a shell command as a job."""
+        """Starts a shell command as a job."""
         self._call(
             lambda client: client.submit_job(
                 entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime_env, metadata=metadata

@@ -65,7 +65,7 @@ class _Run:
         return self.progress.rows_done == self.counts.rows == self.sharding.rows
 
     def count(self, shard: int, counts: Counts) -> None:
-        """Add a part."""
+        """Adds a part."""
         self.counted.add(shard)
         self.counts.add(counts)
         total = self.counts
