@@ -1,15 +1,11 @@
 """`fakescan evaluate` and `fakescan calibrate`: parse, build the configuration, run, print."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from fakescan.cli.command import SettingsCommand
-
-if TYPE_CHECKING:
-    from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
-
 
 _NEEDED = {"data": "--data", "output": "--output"}
 _RAY_ADDRESS = click.option(
@@ -41,19 +37,26 @@ def evaluate(
 
     Runs the scan's own pipeline, so that its numbers are those of production. The same command again resumes.
     """
+    from fakescan.cli.flags import settings_of, store_from_flags
+
     if compare is not None:
-        from fakescan.cli.flags import store_from_flags
         from fakescan.evaluate.compare import compare as difference
         from fakescan.evaluate.compare import print_comparison
 
         print_comparison(difference(*compare, store_from_flags("output", flags)))
         return
+    from fakescan.evaluate.config import EvaluateConfig
+
     if answers is not None:
         from fakescan.evaluate.answers import print_answers, run_answers
 
-        print_answers(run_answers(answers, answers_config(flags), flags["threshold"]))
+        data = None  # the labels are in the file
+        if flags["data"]:
+            # --output is where the numbers go, and need not be given.
+            data = settings_of(EvaluateConfig, flags, command="evaluate", file={"output": "", **_derived(flags)})
+        print_answers(run_answers(answers, data, flags["threshold"]))
         return
-    config = evaluate_config(flags)
+    config = settings_of(EvaluateConfig, flags, command="evaluate", file=_derived(flags), required=_NEEDED)
     from fakescan.evaluate.driver import run_evaluation
     from fakescan.evaluate.results import METRICS, REPORT
     from fakescan.evaluate.table import print_results
@@ -76,41 +79,17 @@ def calibrate(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
 
     A checkpoint in a local folder gets the calibration; `scan --calibration` uses it with any other.
     """
-    config = calibrate_config(flags)
+    from fakescan.cli.flags import settings_of
+    from fakescan.evaluate.config import CalibrateConfig
+
+    config = settings_of(CalibrateConfig, flags, command="calibrate", file=_derived(flags), required=_NEEDED)
     from fakescan.evaluate.calibrate import print_calibration, run_calibration
 
     print_calibration(run_calibration(config, ray_address=ray_address, verbose=verbose))
 
 
-def evaluate_config(flags: dict[str, Any]) -> "EvaluateConfig":
-    """The evaluation that the flags describe. Raises UserError."""
-    from fakescan.cli.flags import settings_of
-    from fakescan.evaluate.config import EvaluateConfig
-
-    return settings_of(EvaluateConfig, flags, command="evaluate", file=_derived(flags), required=_NEEDED)
-
-
-def answers_config(flags: dict[str, Any]) -> "EvaluateConfig | None":
-    """Where the labels of --answers are; None without --data: in the file itself. Raises UserError."""
-    from fakescan.cli.flags import settings_of
-    from fakescan.evaluate.config import EvaluateConfig
-
-    if not flags.get("data"):
-        return None
-    file = {"output": "", **_derived(flags)}  # --output is where the numbers go, and need not be given
-    return settings_of(EvaluateConfig, flags, command="evaluate", file=file)
-
-
-def calibrate_config(flags: dict[str, Any]) -> "CalibrateConfig":
-    """The calibration that the flags describe. Raises UserError."""
-    from fakescan.cli.flags import settings_of
-    from fakescan.evaluate.config import CalibrateConfig
-
-    return settings_of(CalibrateConfig, flags, command="calibrate", file=_derived(flags), required=_NEEDED)
-
-
 def _derived(flags: dict[str, Any]) -> dict[str, Any]:
-    """The settings that --robustness and --no-explain stand for."""
+    """The settings that --robustness and --no-explain stand for. Raises UserError."""
     from fakevlm.errors import UserError
     from fakevlm.metrics.distortion import parse_conditions
 

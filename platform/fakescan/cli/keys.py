@@ -53,17 +53,12 @@ def add(name: str, file: Path, per_minute: int | None, burst: int | None, scopes
 @_FILE
 def list_(file: Path) -> None:
     """Show the keys of FILE, without their secrets."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from fakescan.serve.keys import read_keys
-    from fakescan.terminal.tables import wide_console
+    from fakescan.terminal.tables import text_table, wide_console
 
     found = read_keys(file).keys
     console = wide_console()
-    table = Table(box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
-    for column in ("id", "name", "limit", "scopes", "created", "disabled"):
-        table.add_column(column)
+    table = text_table(console, "id", "name", "limit", "scopes", "created", "disabled")
     for key in found:
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
         table.add_row(key.id, key.name, _limit(key), ",".join(key.scopes), created, "yes" if key.disabled else "no")

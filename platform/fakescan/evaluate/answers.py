@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fakescan.evaluate.benchmark import LabelledImage, read_images
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.measure import measure_texts
-from fakescan.evaluate.results import METRICS, Scores, Texts, scores
+from fakescan.evaluate.results import METRICS, Defined, Scores, Texts, scores
 from fakescan.evaluate.table import percent, print_scores, span, text_remarks
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.objects import put_atomic
@@ -20,7 +20,7 @@ from fakevlm.data.record import FAKE
 from fakevlm.errors import UserError
 from fakevlm.metrics.answers_file import ModelAnswer, read_answers
 from fakevlm.metrics.classification import accuracy, f1, wilson
-from fakevlm.metrics.paper_parser import Disagreement, disagreements, upstream_verdict
+from fakevlm.metrics.paper_parser import Reason, disagreements, upstream_verdict
 from fakevlm.verdict import Calibration, Verdict, calibrated, parse_answer
 
 MAX_SHOWN = 20
@@ -34,9 +34,9 @@ class VerdictCounts(StrictModel):
     accuracy_low: float
     """95 % Wilson interval."""
     accuracy_high: float
-    f1_fake: float | None
+    f1_fake: Defined
     """Null where the class is absent, and where a coin decides some of the answers."""
-    f1_real: float | None
+    f1_real: Defined
     """The paper's F1."""
     undecided: int
     """Answers without a verdict: by our rule they are wrong, upstream's tosses a coin and is right for half of them."""
@@ -46,10 +46,10 @@ class AnswerDisagreement(StrictModel):
     """One answer that both rules read differently."""
 
     image: str
-    ours: str
-    upstream: str | None
+    ours: Verdict
+    upstream: Verdict | None
     """Null for a coin toss."""
-    reason: str
+    reason: Reason
     text: str
 
 
@@ -94,7 +94,16 @@ def run_answers(file: Path, config: EvaluateConfig | None, threshold: float | No
         ours=_counted(truth, [parse_answer(text) for text in texts], coin=0.0),
         upstream=_counted(truth, [upstream_verdict(text) for text in texts], coin=0.5),
         disagreements=dict(Counter(str(one.reason) for one in different).most_common()),
-        differing=[_disagreement(answers[one.index].image, one) for one in different],
+        differing=[
+            AnswerDisagreement(
+                image=answers[one.index].image,
+                ours=one.ours,
+                upstream=one.upstream,
+                reason=one.reason,
+                text=one.text,
+            )
+            for one in different
+        ],
         texts=measure_texts([image.reference for image in images], texts),
         threshold=threshold,
         scored=_scored(truth, answers, threshold),
@@ -104,13 +113,6 @@ def run_answers(file: Path, config: EvaluateConfig | None, threshold: float | No
         fs, path = config.output_store.filesystem(config.output)
         put_atomic(fs, f"{path}/{METRICS}", (results.model_dump_json(indent=1) + "\n").encode())
     return results
-
-
-def _disagreement(image: str, one: Disagreement) -> AnswerDisagreement:
-    upstream = one.upstream.value if one.upstream else None
-    return AnswerDisagreement(
-        image=image, ours=one.ours.value, upstream=upstream, reason=str(one.reason), text=one.text
-    )
 
 
 def _labelled(
@@ -125,13 +127,12 @@ def _labelled(
             )
         return [LabelledImage(one.image, one.label == FAKE, "", "", one.image, "") for one in answers]
     names = _names(known)
-    by_name = [names.get(answer.image) for answer in answers]
-    unknown = [answer.image for answer, image in zip(answers, by_name, strict=True) if image is None]
+    unknown = [answer.image for answer in answers if answer.image not in names]
     if unknown:
         raise UserError(
             f"answers: {len(unknown):,} are of images that {config.data} does not have, such as {unknown[0]!r}"
         )
-    images = [image for image in by_name if image is not None]
+    images = [names[answer.image] for answer in answers]
     seen: set[str] = set()
     for answer, image in zip(answers, images, strict=True):
         if answer.label is not None and (answer.label == FAKE) != image.is_fake:
@@ -160,13 +161,13 @@ def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, co
     interval = wilson(round(right * len(truth)), len(truth))
     # Coins leave F1 without a value.
     tossed = coin and undecided
-    values = {"f1_fake": np.nan if tossed else f1(truth, said), "f1_real": np.nan if tossed else f1(~truth, ~said)}
     return VerdictCounts(
         accuracy=right,
         accuracy_low=interval.low,
         accuracy_high=interval.high,
+        f1_fake=None if tossed else f1(truth, said),
+        f1_real=None if tossed else f1(~truth, ~said),
         undecided=undecided,
-        **{name: None if np.isnan(value) else value for name, value in values.items()},
     )
 
 

@@ -108,20 +108,15 @@ def _records(config: EvaluateConfig, usual_split: str) -> tuple[str, Iterator[La
     names = split_names(path, fs)
     split = config.split or (usual_split if usual_split in names and len(names) > 1 else None)
     dataset = open_dataset(path, fs, split=split, record_format=config.benchmark)
-    return dataset.split, (
-        _labelled(record, _uri(config.data, dataset.image_path(record))) for record in dataset.records
-    )
+    scheme = scheme_of(config.data)
+    # Paths in a web store are whole addresses already.
+    root = "" if scheme in ("file", "http") else f"{scheme}://"
+    return dataset.split, (_labelled(record, f"{root}{dataset.image_path(record)}") for record in dataset.records)
 
 
 def _labelled(record: Record, uri: str) -> LabelledImage:
     maker = _maker(record) if record.is_fake else ""
     return LabelledImage(uri, record.is_fake, record.cate, maker, record.source or uri, record.answer, record.image)
-
-
-def _uri(data: str, path: str) -> str:
-    """The address of a path in the data's store; those of web stores are whole already."""
-    scheme = scheme_of(data)
-    return path if scheme in ("file", "http") else f"{scheme}://{path}"
 
 
 def _maker(record: Record) -> str:

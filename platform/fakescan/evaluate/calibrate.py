@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from fakescan.engine.model import open_model
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import CalibrateConfig
 from fakescan.evaluate.judged import JudgedImages, judge
-from fakescan.evaluate.table import percent
+from fakescan.evaluate.table import errors_remark, percent
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import file_path, redact, scheme_of
@@ -34,10 +33,9 @@ PARTS = {"fit": 0.4, "threshold": 0.3, "check": 0.3}
 PREVALENCES = (0.5, 0.1, 0.01, 0.001)
 
 
-class Quality(BaseModel):
+@dataclass(frozen=True)
+class Quality:
     """Quality of scores on the images that nothing was fitted to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ece_15: float
     brier: float
@@ -98,8 +96,7 @@ def run_calibration(
     fitted = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
     fs, path = config.output_store.filesystem(config.output)
     put_atomic(fs, f"{path}/{FILE}", (fitted.calibration.model_dump_json(indent=1) + "\n").encode())
-    simulated = config.engine.is_simulated
-    card = None if simulated else _store(config.model, fitted.calibration)
+    card = None if config.engine.is_simulated else _store(config.model, fitted.calibration)
     return CalibrationOutcome(fitted, f"{config.output.rstrip('/')}/{FILE}", card, judged[NONE].errors)
 
 
@@ -167,7 +164,7 @@ def _part(source: str) -> str:
 
 
 def _quality(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> Quality:
-    return Quality(ece_15=confidence_ece(truth, score), brier=brier(truth, score))
+    return Quality(confidence_ece(truth, score), brier(truth, score))
 
 
 def _store(model: str | None, calibration: Calibration) -> str | None:
@@ -211,8 +208,7 @@ def print_calibration(outcome: CalibrationOutcome) -> None:
     console.print(table)
     print("(from the lowest to the highest false-alarm rate that the check allows)")
     if outcome.errors:
-        codes = ", ".join(f"{code} {count:,}" for code, count in sorted(outcome.errors.items()))
-        print(f"warning: {sum(outcome.errors.values()):,} images have no score and are left out: {codes}")
+        print(errors_remark(outcome.errors, "score"))
     if outcome.card:
         print(f"stored with the checkpoint: {outcome.card}")
     else:

@@ -1,7 +1,6 @@
 """The charts of a report, as SVG text to put inside a page."""
 
 import io
-import re
 from typing import Any
 
 import numpy as np
@@ -52,11 +51,10 @@ def conditions_chart(conditions: dict[str, Scores]) -> str:
     figure, axes = _figure(width=9.5, height=1.3 + 0.3 * len(conditions))
     names = list(conditions)
     rows = np.arange(len(names))[::-1]
-    shown = (("accuracy", "o", _LINE), ("auroc", "D", _REAL), ("ece_15", "s", _FAKE))
-    for name, marker, colour in shown:
+    shown = (("accuracy", "accuracy", "o", _LINE), ("auroc", "AUROC", "D", _REAL), ("ece_15", "ECE-15", "s", _FAKE))
+    for name, label, marker, colour in shown:
         values = [getattr(scores, name) for scores in conditions.values()]
         points = [(value, row) for value, row in zip(values, rows, strict=True) if value is not None]
-        label = {"accuracy": "accuracy", "auroc": "AUROC", "ece_15": "ECE-15"}[name]
         if points:
             axes.plot(*zip(*points, strict=True), marker, color=colour, label=label)
     axes.set_yticks(rows, names)
@@ -84,4 +82,4 @@ def _svg(figure: Any) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "fakescan"}):
         figure.savefig(sink, format="svg", metadata={"Date": None})
     text = sink.getvalue()
-    return re.sub(r"^.*?(?=<svg)", "", text, flags=re.DOTALL)
+    return text[text.index("<svg") :]

@@ -75,14 +75,9 @@ def write_files(config: EvaluateConfig, results: Results, judged: dict[str, Judg
     """Write images.parquet, metrics.json and report.html into the evaluation's folder."""
     clean = judged[NONE]
     fs, path = config.output_store.filesystem(config.output)
-    labels = {
-        "is_fake": pa.array(clean.is_fake),
-        "category": [image.category for image in clean.images],
-        "generator": [image.generator for image in clean.images],
-    }
-    table = clean.rows.drop_columns(["row_id", "error_code"])
-    for name, values in labels.items():
-        table = table.append_column(name, values if isinstance(values, pa.Array) else pa.array(values, pa.string()))
+    table = clean.rows.drop_columns(["row_id", "error_code"]).append_column("is_fake", pa.array(clean.is_fake))
+    for name in ("category", "generator"):
+        table = table.append_column(name, pa.array([getattr(image, name) for image in clean.images], pa.string()))
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     put_atomic(fs, f"{path}/{IMAGES}", sink.getvalue())

@@ -1,6 +1,5 @@
 """From labels and scores to the numbers of an evaluation."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,7 +71,7 @@ def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> GeneratorScores
         found=float(said.mean()),
         found_low=interval.low,
         found_high=interval.high,
-        auroc=_defined(auroc(judged.is_fake[beside], judged.logit[beside])),
+        auroc=auroc(judged.is_fake[beside], judged.logit[beside]),
     )
 
 
@@ -94,10 +93,10 @@ def measure_texts(references: Sequence[str], texts: Sequence[str]) -> Texts:
         css=_mean(encoder.cosine(known, said)) if encoder else None,
         encoder=f"{encoder.name} {encoder.revision}" if encoder else None,
         most_common=repeats.most_common,
-        most_common_share=_defined(repeats.most_common_share),
-        distinct_1=_defined(repeats.distinct_1),
-        distinct_2=_defined(repeats.distinct_2),
-        distinct_texts=_defined(repeats.distinct_texts),
+        most_common_share=repeats.most_common_share,
+        distinct_1=repeats.distinct_1,
+        distinct_2=repeats.distinct_2,
+        distinct_texts=repeats.distinct_texts,
     )
 
 
@@ -106,7 +105,7 @@ def _controls(config: EvaluateConfig, judged: JudgedImages, duplicates: Duplicat
     sources = [image.source for image in judged.images]
     by_headers = headers_auroc(judged.is_fake, formats, widths, heights, groups=sources)
     return Controls(
-        headers_auroc=_defined(by_headers),
+        headers_auroc=by_headers,
         separable=by_headers > SEPARABLE,
         duplicates=None if duplicates is None else len(duplicates.uris),
         unhashed=None if duplicates is None else duplicates.unhashed,
@@ -117,7 +116,3 @@ def _controls(config: EvaluateConfig, judged: JudgedImages, duplicates: Duplicat
 def _mean(values: NDArray[np.float64]) -> float | None:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value

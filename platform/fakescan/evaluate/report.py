@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,48 +45,42 @@ def render(results: Results, judged: dict[str, JudgedImages], store: Store) -> s
 
 
 def _charts(results: Results, clean: JudgedImages) -> list[str]:
-    overall = results.overall
-    drawn = [charts.score_chart(clean.is_fake, clean.score, results.threshold)]
-    drawn.append(charts.reliability_chart(clean.is_fake, clean.score))
-    if overall.auroc is not None:
-        drawn.append(charts.roc_chart(clean.is_fake, clean.logit, overall.auroc))
-    return [*drawn, *([charts.conditions_chart(results.conditions)] if results.conditions else [])]
+    drawn = [
+        charts.score_chart(clean.is_fake, clean.score, results.threshold),
+        charts.reliability_chart(clean.is_fake, clean.score),
+    ]
+    if results.overall.auroc is not None:
+        drawn.append(charts.roc_chart(clean.is_fake, clean.logit, results.overall.auroc))
+    if results.conditions:
+        drawn.append(charts.conditions_chart(results.conditions))
+    return drawn
 
 
 def _mistakes(results: Results, clean: JudgedImages, store: Store) -> list[dict[str, Any]]:
     """The images on the wrong side of the threshold, those furthest from it first, of both kinds."""
     said = clean.score >= results.threshold
-    alarms = np.flatnonzero(said & ~clean.is_fake)
-    missed = np.flatnonzero(~said & clean.is_fake)
-    return [
-        {
-            "title": "Real images called fake",
-            "count": len(alarms),
-            "images": _shown(clean, alarms[np.argsort(-clean.logit[alarms], kind="stable")][:MAX_MISTAKES], store),
-        },
-        {
-            "title": "Fake images called real",
-            "count": len(missed),
-            "images": _shown(clean, missed[np.argsort(clean.logit[missed], kind="stable")][:MAX_MISTAKES], store),
-        },
-    ]
+    mistakes = []
+    for title, wrong, worst_first in (
+        ("Real images called fake", said & ~clean.is_fake, -clean.logit),
+        ("Fake images called real", ~said & clean.is_fake, clean.logit),
+    ):
+        numbers = np.flatnonzero(wrong)
+        worst = numbers[np.argsort(worst_first[numbers], kind="stable")][:MAX_MISTAKES]
+        shown = [_shown(clean, number, store) for number in worst]
+        mistakes.append({"title": title, "count": len(numbers), "images": shown})
+    return mistakes
 
 
-def _shown(clean: JudgedImages, numbers: Sequence[int] | Any, store: Store) -> list[dict[str, Any]]:
-    shown = []
-    for number in numbers:
-        image, row = clean.images[number], clean.rows.slice(number, 1).to_pylist()[0]
-        shown.append(
-            {
-                "uri": row["uri"],
-                "name": row["uri"].rpartition("/")[2],
-                "group": " · ".join(part for part in (image.category, image.generator) if part),
-                "score": row["score"],
-                "explanation": row["explanation"] or "",
-                "picture": _picture(image.uri, store),
-            }
-        )
-    return shown
+def _shown(clean: JudgedImages, number: int, store: Store) -> dict[str, Any]:
+    image, row = clean.images[number], clean.rows.slice(number, 1).to_pylist()[0]
+    return {
+        "uri": row["uri"],
+        "name": row["uri"].rpartition("/")[2],
+        "group": " · ".join(part for part in (image.category, image.generator) if part),
+        "score": row["score"],
+        "explanation": row["explanation"] or "",
+        "picture": _picture(image.uri, store),
+    }
 
 
 def _picture(uri: str, store: Store) -> str:

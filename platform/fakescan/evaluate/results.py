@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.metrics.classification import (
@@ -26,36 +27,40 @@ METRICS, IMAGES, REPORT = "metrics.json", "images.parquet", "report.html"
 """Names of the files that an evaluation leaves in its folder."""
 
 
+Defined = Annotated[float | None, BeforeValidator(lambda value: None if value != value else value)]
+"""A number; null for NaN, which stands for a value that is not defined."""
+
+
 class Scores(StrictModel):
     """Numbers of one set of images. Positive means fake; all but counts are shares from 0 to 1."""
 
     images: int
     fakes: int
-    accuracy: float | None
+    accuracy: Defined
     """Share of images on the right side of the threshold; the uncertain band does not matter here."""
-    accuracy_low: float | None
+    accuracy_low: Defined
     """95 % Wilson interval."""
-    accuracy_high: float | None
-    false_alarms: float | None
+    accuracy_high: Defined
+    false_alarms: Defined
     """Share of the real images at or above the threshold."""
-    false_alarms_low: float | None
+    false_alarms_low: Defined
     """95 % Wilson interval."""
-    false_alarms_high: float | None
-    f1_fake: float | None
-    f1_real: float | None
+    false_alarms_high: Defined
+    f1_fake: Defined
+    f1_real: Defined
     """The paper's F1."""
-    f1_macro: float | None
-    balanced_accuracy: float | None
-    auroc: float | None
-    average_precision: float | None
-    tpr_at_fpr_1: float | None
+    f1_macro: Defined
+    balanced_accuracy: Defined
+    auroc: Defined
+    average_precision: Defined
+    tpr_at_fpr_1: Defined
     """Share of the fakes found by the threshold that 1 % of these real images reach."""
-    tpr_at_fpr_5: float | None
-    ece_15: float | None
+    tpr_at_fpr_5: Defined
+    ece_15: Defined
     """Calibration error of the confidence in the verdict (Guo et al. 2017)."""
-    ece_15_fake: float | None
+    ece_15_fake: Defined
     """Calibration error of the score, P(fake)."""
-    brier: float | None
+    brier: Defined
     fake_as_fake: int
     fake_as_real: int
     fake_uncertain: int
@@ -70,12 +75,12 @@ class GeneratorScores(StrictModel):
     """Numbers of one generator's images."""
 
     fakes: int
-    found: float | None
+    found: Defined
     """Share of them at or above the threshold."""
-    found_low: float | None
+    found_low: Defined
     """95 % Wilson interval."""
-    found_high: float | None
-    auroc: float | None
+    found_high: Defined
+    auroc: Defined
     """Against all real images of the set; null where there are none."""
 
 
@@ -85,23 +90,23 @@ class Texts(StrictModel):
     explained: int
     compared: int
     """Images with a reference answer."""
-    rouge_l: float | None
-    css: float | None
+    rouge_l: Defined
+    css: Defined
     """Mean cosine similarity of sentence embeddings."""
     encoder: str | None
     """Name and revision of the similarity's encoder, without which its numbers cannot be compared."""
     most_common: str
     """The sentence in most explanations."""
-    most_common_share: float | None
-    distinct_1: float | None
-    distinct_2: float | None
-    distinct_texts: float | None
+    most_common_share: Defined
+    distinct_1: Defined
+    distinct_2: Defined
+    distinct_texts: Defined
 
 
 class Controls(StrictModel):
     """What else could explain the numbers."""
 
-    headers_auroc: float | None
+    headers_auroc: Defined
     """AUROC of a classifier that sees format, size and aspect, and no pixel."""
     separable: bool
     """Whether that is so much that the pixels may not be what is measured."""
@@ -151,9 +156,9 @@ def scores(
     What depends on the order alone is taken from the logits: scores near 1 are equal where logits are not.
     """
     said = score >= threshold
-    right = int((said == is_fake).sum())
-    interval = wilson(right, len(is_fake))
-    alarms, reals = int((said & ~is_fake).sum()), int((~is_fake).sum())
+    fakes, reals = int(is_fake.sum()), int((~is_fake).sum())
+    interval = wilson(int((said == is_fake).sum()), len(is_fake))
+    alarms = int((said & ~is_fake).sum())
     alarm_interval = wilson(alarms, reals)
     values = {
         "accuracy": accuracy(is_fake, said),
@@ -174,15 +179,7 @@ def scores(
         "ece_15_fake": ece(is_fake, score),
         "brier": brier(is_fake, score),
     }
-    why = _why(int(is_fake.sum()), int((~is_fake).sum()))
-    defined = {name: None if math.isnan(value) else value for name, value in values.items()}
-    counts = {"images": len(is_fake), "fakes": int(is_fake.sum())}
-    counts |= confusion(is_fake, [Verdict(verdict) for verdict in verdicts])._asdict()
-    undefined = {name: why for name, value in defined.items() if value is None}
-    return Scores.model_validate({**counts, **defined, "undefined": undefined})
-
-
-def _why(fakes: int, reals: int) -> str:
-    if not fakes and not reals:
-        return "there are no images"
-    return "there are no fake images" if not fakes else "there are no real images"
+    counts = confusion(is_fake, [Verdict(verdict) for verdict in verdicts])._asdict()
+    missing = "real images" if fakes else "fake images" if reals else "images"
+    undefined = {name: f"there are no {missing}" for name, value in values.items() if math.isnan(value)}
+    return Scores.model_validate({"images": len(is_fake), "fakes": fakes, **values, **counts, "undefined": undefined})

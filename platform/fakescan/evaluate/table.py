@@ -133,8 +133,7 @@ def remarks(results: Results) -> list[str]:
     if results.warning:
         lines.append(f"warning: {results.warning}")
     if results.errors:
-        codes = ", ".join(f"{code} {count:,}" for code, count in sorted(results.errors.items()))
-        lines.append(f"warning: {sum(results.errors.values()):,} images have no verdict and are left out: {codes}")
+        lines.append(errors_remark(results.errors, "verdict"))
     if any(scores.undefined for scores in results.categories.values()):
         lines.append("a dash in a category's row: it has images of one class only")
     for why in sorted(set(results.overall.undefined.values())):
@@ -163,6 +162,12 @@ def remarks(results: Results) -> list[str]:
                 f"warning: {controls.unhashed:,} images of both could not be read, or were too smooth to compare"
             )
     return [*lines, *text_remarks(texts)]
+
+
+def errors_remark(errors: dict[str, int], missing: str) -> str:
+    """The line about images that ended in an error and have no score or verdict."""
+    codes = ", ".join(f"{code} {count:,}" for code, count in sorted(errors.items()))
+    return f"warning: {sum(errors.values()):,} images have no {missing} and are left out: {codes}"
 
 
 def text_remarks(texts: Texts | None) -> list[str]:

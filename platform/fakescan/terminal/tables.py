@@ -11,14 +11,18 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=240)
 
 
+def text_table(console: Console, *columns: str) -> Table:
+    """A table of text; without lines where a program reads it."""
+    return Table(*columns, box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+
+
 def number_table(console: Console, title: str, first: str, *numbers: str) -> Table:
-    """A table whose first column holds names and whose others hold numbers; without lines where a program reads it.
+    """A table whose first column holds names and whose others hold numbers.
 
     Its title is printed at once: within the table it would be broken to the table's width.
     """
     console.print(title, style="italic", soft_wrap=True)
-    table = Table(box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
-    table.add_column(first)
+    table = text_table(console, first)
     for column in numbers:
         table.add_column(column, justify="right")
     return table
