@@ -51,30 +51,16 @@ def paired_bootstrap(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be above 0 and below 1, got {confidence}")
     difference = metric(truth, one) - metric(truth, other)
-    drawn = _drawn_differences(metric, truth, one, other, resamples, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    fakes, reals = np.flatnonzero(truth), np.flatnonzero(~truth)
+    labels = np.repeat([True, False], [len(fakes), len(reals)])
+    drawn = np.empty(resamples)
+    for number in range(resamples):
+        chosen = np.concatenate([group[rng.integers(len(group), size=len(group))] for group in (fakes, reals)])
+        drawn[number] = metric(labels, one[chosen]) - metric(labels, other[chosen])
     if np.isnan(drawn).any():
         return Difference(difference, float("nan"), float("nan"), float("nan"))
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     # The data themselves count as one more draw, so that p is never 0 (Davison and Hinkley 1997, section 4.2).
     tail = (1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))) / (resamples + 1)
     return Difference(difference, float(low), float(high), min(1.0, 2 * tail))
-
-
-def _drawn_differences(
-    metric: Metric,
-    truth: NDArray[np.bool_],
-    one: NDArray[Any],
-    other: NDArray[Any],
-    resamples: int,
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
-    """The metric's difference in each draw, float64[resamples]."""
-    fakes, reals = np.flatnonzero(truth), np.flatnonzero(~truth)
-    labels = np.repeat([True, False], [len(fakes), len(reals)])
-    differences = np.empty(resamples)
-    for number in range(resamples):
-        chosen = np.concatenate(
-            [fakes[rng.integers(len(fakes), size=len(fakes))], reals[rng.integers(len(reals), size=len(reals))]]
-        )
-        differences[number] = metric(labels, one[chosen]) - metric(labels, other[chosen])
-    return differences

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from fakevlm.errors import ErrorCode, ImageError, UserError
 from fakevlm.image_file import read_image
@@ -98,11 +98,9 @@ def _saved(image: Image.Image, format: str, options: dict[str, Any]) -> Image.Im
 
 
 def _resize(factor: float) -> Condition:
-    def apply(image: Image.Image, _: np.random.Generator) -> Image.Image:
-        return image.resize(_scaled(image, factor), Image.Resampling.BICUBIC)
-
     meaning = f"both sides times {factor:g} (Pillow's bicubic filter) and left at that size"
-    return Condition(f"resize{factor:g}", meaning, apply)
+    bicubic = Image.Resampling.BICUBIC
+    return Condition(f"resize{factor:g}", meaning, lambda image, _: image.resize(_scaled(image, factor), bicubic))
 
 
 def _crop(share: float) -> Condition:
@@ -128,18 +126,12 @@ def _gauss(variance: float) -> Condition:
     return Condition(f"gauss{variance:g}", meaning, apply)
 
 
-def _flip() -> Condition:
-    return Condition(
-        "flip", "mirrored left to right", lambda image, _: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    )
+_FLIP = Condition("flip", "mirrored left to right", lambda image, _: ImageOps.mirror(image))
 
 
 def _rotate(degrees: float) -> Condition:
-    def apply(image: Image.Image, _: np.random.Generator) -> Image.Image:
-        return image.rotate(degrees, Image.Resampling.BICUBIC, expand=False, fillcolor=(0, 0, 0))
-
     meaning = f"turned by {degrees:g} degrees counter-clockwise (bicubic), same size, corners cut off or black"
-    return Condition(f"rotate{degrees:g}", meaning, apply)
+    return Condition(f"rotate{degrees:g}", meaning, lambda image, _: image.rotate(degrees, Image.Resampling.BICUBIC))
 
 
 def _sharpen(factor: float) -> Condition:
@@ -170,7 +162,7 @@ def _chain(*steps: Condition) -> Condition:
 
 _PAPER = (
     *(_jpeg(70), _jpeg(80), _resize(0.5), _resize(0.75), _gauss(5), _gauss(10)),
-    *(_flip(), _rotate(15), _sharpen(1.5), _contrast(0.7), _contrast(1.3), _blur(3)),
+    *(_FLIP, _rotate(15), _sharpen(1.5), _contrast(0.7), _contrast(1.3), _blur(3)),
 )
 _MORE = (
     *(_jpeg(90), _jpeg(60), _jpeg(50), _jpeg(40), _jpeg(30), _webp(80), _webp(50)),

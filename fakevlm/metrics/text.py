@@ -165,12 +165,8 @@ def _one_spaced(text: str) -> str:
 
 
 def _distinct(items: Iterable[Hashable]) -> float:
-    seen: set[Hashable] = set()
-    count = 0
-    for item in items:
-        seen.add(item)
-        count += 1
-    return len(seen) / count if count else math.nan
+    counts = Counter(items)
+    return len(counts) / counts.total() if counts else math.nan
 
 
 def _check_pairs(references: Sequence[str], texts: Sequence[str]) -> None:
