@@ -19,15 +19,8 @@ _TEXT_KEYS = ("answer", "explanation", "reason")
 
 _LABELS = {"real": REAL, "fake": FAKE, "1": REAL, "0": FAKE}
 _FOLDER_LABELS = {
-    "real": REAL,
-    "original": REAL,
-    "original_sequences": REAL,
-    "fake": FAKE,
-    "manipulated_sequences": FAKE,
-    "deepfakes": FAKE,
-    "face2face": FAKE,
-    "faceswap": FAKE,
-    "neuraltextures": FAKE,
+    **dict.fromkeys(("real", "original", "original_sequences"), REAL),
+    **dict.fromkeys(("fake", "manipulated_sequences", "deepfakes", "face2face", "faceswap", "neuraltextures"), FAKE),
 }
 """Label by the name of a folder in lower case: those of FakeClue and those of FaceForensics++."""
 

@@ -27,17 +27,14 @@ def check_records(splits: Sequence[Dataset]) -> list[DatasetProblem]:
 
 def _faults(record: Record, categories: tuple[str, ...]) -> Iterator[tuple[ProblemKind, str]]:
     """What is wrong with a record by itself."""
-    fault = path_fault(record.image)
-    if fault is not None:
+    if fault := path_fault(record.image):
         yield ProblemKind.PATH, fault
     if record.cate not in categories:
         yield ProblemKind.CATEGORY, f"cate {record.cate!r} is not one of {', '.join(categories)}"
-    size = _size_fault(record.width, record.height)
-    if size is not None:
-        yield ProblemKind.SIZE, size
-    talk = _conversation_fault(record)
-    if talk is not None:
-        yield ProblemKind.CONVERSATION, talk
+    if fault := _size_fault(record.width, record.height):
+        yield ProblemKind.SIZE, fault
+    if fault := _conversation_fault(record):
+        yield ProblemKind.CONVERSATION, fault
     if not record.answer.strip():
         return  # said already
     stated, said = Verdict.FAKE if record.is_fake else Verdict.REAL, parse_answer(record.answer)

@@ -152,14 +152,12 @@ def _read(data: bytes, path: str, chosen: RecordFormat) -> Iterator[tuple[int | 
     """Each record, or why it is not one."""
     name = posixpath.basename(path)
     for number, item in READERS[extension(path)](data):
-        if isinstance(item, Fault):
-            kind = ProblemKind.FILE if number is None else ProblemKind.RECORD
-            yield number, DatasetProblem(kind, item.message, name, number)
-        elif not isinstance(item, dict):
-            shown = repr(item)[:60]
-            yield number, DatasetProblem(ProblemKind.RECORD, f"is {shown}, not an object with fields", name, number)
-        else:
+        if isinstance(item, dict):
             yield number, _record(item, name, number, chosen)
+        else:
+            kind = ProblemKind.FILE if number is None else ProblemKind.RECORD
+            message = item.message if isinstance(item, Fault) else f"is {repr(item)[:60]}, not an object with fields"
+            yield number, DatasetProblem(kind, message, name, number)
 
 
 def _record(item: dict[str, Any], name: str, number: int | None, chosen: RecordFormat) -> Record | DatasetProblem:

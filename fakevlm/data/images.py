@@ -9,9 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
-
-from fsspec import AbstractFileSystem
+from typing import NamedTuple
 
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.paths import is_local, path_fault
@@ -182,15 +180,12 @@ def _remote_sizes(dataset: Dataset, paths: Collection[str]) -> dict[str, int]:
         folders[first if slash else ""].append(posixpath.dirname(path))
     sizes: dict[str, int] = {}
     for first, paths_in in folders.items():
-        sizes |= _sizes_in(dataset.fs, posixpath.commonpath(paths_in), deep=bool(first))
+        folder = posixpath.commonpath(paths_in)
+        try:
+            found = dataset.fs.find(folder, detail=True).values() if first else dataset.fs.ls(folder, detail=True)
+        except FileNotFoundError:
+            continue
+        except remote_errors() as error:
+            raise UserError(f"data: {folder} cannot be listed: {one_line(error)}") from None
+        sizes |= {str(entry["name"]): int(entry["size"] or 0) for entry in found if entry["type"] == "file"}
     return sizes
-
-
-def _sizes_in(fs: AbstractFileSystem, folder: str, *, deep: bool) -> dict[str, int]:
-    try:
-        found: Any = fs.find(folder, detail=True).values() if deep else fs.ls(folder, detail=True)
-    except FileNotFoundError:
-        return {}
-    except remote_errors() as error:
-        raise UserError(f"data: {folder} cannot be listed: {one_line(error)}") from None
-    return {str(entry["name"]): int(entry["size"] or 0) for entry in found if entry["type"] == "file"}

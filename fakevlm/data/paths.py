@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fsspec import AbstractFileSystem
 
-from fakevlm.data.readers import READERS
+from fakevlm.data.readers import READERS, SURROGATE
 from fakevlm.errors import UserError, one_line, remote_errors
 
 LIST_FOLDER = "data_json"
@@ -21,19 +21,11 @@ def path_fault(image: str) -> str | None:
         return "names no file"
     if image.startswith("/") or "://" in image or image[1:3] in (":\\", ":/"):
         return "is absolute; paths count from the dataset's root"
-    if "\\" in image or "\0" in image or not _is_text(image):
+    if "\\" in image or "\0" in image or SURROGATE.search(image):
         return "holds a backslash, a NUL or half a surrogate; parts are separated by /"
     if ".." in image.split("/"):
         return "holds .., which may leave the dataset's root"
     return None
-
-
-def _is_text(image: str) -> bool:
-    try:
-        image.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def is_local(fs: AbstractFileSystem) -> bool:

@@ -1,6 +1,7 @@
 """The items in a dataset's file: JSON, JSONL or Parquet, read as far as a damaged file can be read."""
 
 import json
+import re
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ class Fault(NamedTuple):
 Items = Iterator[tuple[int | None, Any]]
 """Number from 1 and value of each item; in the place of a value a `Fault`, with the number None for the file."""
 
-
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""Half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
 _LONG_NUMBER = "holds a number of thousands of digits"
 
 

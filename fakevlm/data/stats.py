@@ -88,8 +88,9 @@ def dataset_stats(records: Iterable[Record]) -> DatasetStats:
         categories[record.cate][label] += 1
         if record.family is not None:
             families[record.family][record.severity or "-"] += 1
-        if _plausible(record.width) and _plausible(record.height):
-            sizes[label].append((record.width or 0, record.height or 0))
+        size = record.width or 0, record.height or 0
+        if min(size) >= 1 and max(size) <= MAX_SIDE:
+            sizes[label].append(size)
         answers[label][record.answer] += 1
     counts = [Count(name, found["real"], found["fake"]) for name, found in sorted(categories.items())]
     return DatasetStats(
@@ -99,10 +100,6 @@ def dataset_stats(records: Iterable[Record]) -> DatasetStats:
         sizes=[_sizes(label, found) for label, found in sizes.items() if found],
         answers=[_answers(label, found) for label, found in answers.items() if found],
     )
-
-
-def _plausible(side: int | None) -> bool:
-    return side is not None and 1 <= side <= MAX_SIDE
 
 
 def _sizes(label: str, found: list[tuple[int, int]]) -> Sizes:

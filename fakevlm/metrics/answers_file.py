@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fakevlm.data.problem import DatasetProblem, ProblemKind
-from fakevlm.data.readers import READERS, Fault, Items, json_items
+from fakevlm.data.readers import READERS, SURROGATE, Fault, Items, json_items
 from fakevlm.errors import UserError
 
 IMAGE_KEYS = ("image", "image_path", "uri", "path", "id")
@@ -44,10 +44,8 @@ class ModelAnswer(BaseModel):
     @field_validator("image", "text")
     @classmethod
     def _whole_characters(cls, text: str) -> str:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError("holds half of a surrogate pair") from None
+        if SURROGATE.search(text):
+            raise ValueError("holds half of a surrogate pair")
         return text
 
     @field_validator("score", "logit", "label", mode="before")
