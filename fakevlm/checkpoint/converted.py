@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,10 @@ def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cac
     if weights.hub_layout and not additions:
         return folder
     # The card is read from the original folder, so that a new calibration does not cost a new view.
-    shards = {path.name for path in weights.files}
-    others = [path for path in _files(folder) if path.name not in shards and path.name != CARD]
+    left_out = {CARD, *(path.name for path in weights.files)}
+    suffixes = (".json", ".jinja", ".txt", ".model", ".safetensors")  # of files that loading may need
+    paths = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in suffixes)
+    others = [path for path in paths if path.name not in left_out]
     key = hashlib.sha256(json.dumps([_VERSION, additions, file_states([*others, *weights.files])]).encode()).hexdigest()
 
     def build(partial: Path) -> None:
@@ -48,10 +49,3 @@ def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cac
             file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     return build_once(cache / "views" / f"{folder.name}-{key[:16]}", build)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yields the files of a checkpoint that loading may need, in the order of their names."""
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".jinja", ".txt", ".model", ".safetensors"):
-            yield path

@@ -109,17 +109,18 @@ def rename_index(source: Path, target: Path) -> None:
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
     """The header of a safetensors file and the offset of its data, after checking that the file is whole."""
     size = path.stat().st_size
+    damaged = UserError(f"{path} is not a safetensors file: its header is damaged; download it again")
     with path.open("rb") as file:
         prefix = file.read(8)
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
         if not 2 <= length <= min(size - 8, 100_000_000):
-            raise UserError(f"{path} is not a safetensors file: its header is damaged; download it again")
+            raise damaged
         text = file.read(length)
     try:
         header = json.loads(text)
         end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise UserError(f"{path} is not a safetensors file: its header is damaged; download it again") from None
+        raise damaged from None
     if size != 8 + length + end:
         raise UserError(f"{path} has {size} bytes, its header says {8 + length + end}: download it again")
     return header, 8 + length

@@ -5,8 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,8 @@ def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
     partial = folder.with_name(f"{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f"{folder.name}.lock")):
+        with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the system frees it when the process dies
             if not folder.is_dir():
                 partial.mkdir(exist_ok=True)
                 build(partial)
@@ -46,14 +46,6 @@ def build_once(folder: Path, build: Callable[[Path], object]) -> Path:
             f"cannot write to the cache folder {folder.parent}: {one_line(error)}; set FAKEVLM_CACHE"
         ) from None
     return folder
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a file; the system frees it when the process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def resolve(location: str, *, storage_options: dict[str, Any] | None, cache_dir: Path | None) -> Path:

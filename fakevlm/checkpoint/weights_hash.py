@@ -17,11 +17,9 @@ def weights_sha256(weights: Weights, cache: Path) -> str:
     if memory.exists():
         return memory.read_text(encoding="ascii")
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(1 << 22))
     for path in weights.files:
         with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(buffer[:count])
+            hashlib.file_digest(file, lambda: digest)  # goes on with the digest of the files before
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         partial = memory.with_name(f"{key}.{os.getpid()}")
