@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fakescan.errors import JobFailedError
-from fakevlm.errors import UserError
+from fakevlm.errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +71,14 @@ def connect(
         except Exception as error:
             if type(error) not in (Exception, RuntimeError):  # what Ray raises when its processes take too long
                 raise
-            raise JobFailedError(f"Ray does not start on this machine: {_first_line(error)}") from error
+            raise JobFailedError(f"Ray does not start on this machine: {one_line(error)}") from error
     else:
         _refuse_silent(address)
         try:
             with _quiet_stderr(verbose):
                 ray.init(address=address, **options)
         except (ConnectionError, ValueError) as error:
-            raise UserError(f"ray address: no cluster answers at {address!r} ({_first_line(error)})") from error
+            raise UserError(f"ray address: no cluster answers at {address!r} ({one_line(error)})") from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put one in its place that exits with status 15
     loading.join()
@@ -121,7 +121,3 @@ def _quiet_stderr(verbose: bool) -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

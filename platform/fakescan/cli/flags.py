@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from fakescan.cli.store_flags import store_options
 from fakescan.settings.flag import Flag
-from fakescan.settings.yaml_file import check_job_output, one_line
+from fakescan.settings.yaml_file import check_job_output, first_mistake
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 
@@ -89,7 +89,7 @@ def settings_of(
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        raise UserError(one_line(error, command=command)) from None
+        raise UserError(first_mistake(error, command=command)) from None
 
 
 def store_from_flags(name: str, flags: dict[str, Any]) -> Store:
@@ -97,7 +97,7 @@ def store_from_flags(name: str, flags: dict[str, Any]) -> Store:
     try:
         return Store.model_validate(store_settings(name, flags))
     except ValidationError as error:
-        raise UserError(f"{name} store: {one_line(error)}") from None
+        raise UserError(f"{name} store: {first_mistake(error)}") from None
 
 
 def split_extensions(text: str | None) -> tuple[str, ...] | None:

@@ -15,7 +15,7 @@ from fakescan.run.run_file import RunFile
 from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.url import redact, redact_text
-from fakevlm.errors import ErrorCode, UserError
+from fakevlm.errors import ErrorCode, UserError, one_line
 from fakevlm.verdict import Verdict
 
 _READERS = 8
@@ -83,7 +83,7 @@ def _check_part(
     try:
         part = folder.read_part(shard)
     except (pa.ArrowInvalid, OSError) as error:
-        return f"{name} cannot be read: {str(error).splitlines()[0]}", None
+        return f"{name} cannot be read: {one_line(error)}", None
     if part is None:
         return f"{name} is missing", None
     if not part.schema.equals(RESULT_SCHEMA):

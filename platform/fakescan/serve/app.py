@@ -20,7 +20,7 @@ from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_actor import ControlActor
 from fakescan.serve.gate.control_client import CONTROL, REPLICA, GateTokens
 from fakescan.serve.gate.fast_path import WholeRequest, WholeResponse, run_whole
-from fakescan.settings.yaml_file import one_line
+from fakescan.settings.yaml_file import first_mistake
 from fakevlm.errors import UserError
 
 CONFIG_VARIABLE = "FAKESCAN_SERVE_CONFIG"
@@ -36,7 +36,7 @@ class Replica:
     """One engine behind one HTTP application."""
 
     def __init__(self, config: ServeConfig, control: Any) -> None:
-        """Load the engine, and prove it with a verdict: until then Serve sends no request here."""
+        """Loads the engine, and proves it with a verdict: until then Serve sends no request here."""
         from fakescan.serve.api.routes import make_app
         from fakescan.serve.detector import Detector
         from fakescan.serve.malloc import give_back_large_blocks
@@ -61,7 +61,7 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
     try:
         config = args if isinstance(args, ServeConfig) else ServeConfig.model_validate(args)
     except ValidationError as error:
-        raise UserError(one_line(error, command="serve")) from None
+        raise UserError(first_mistake(error, command="serve")) from None
     config = config.model_copy(update={"gpus_per_replica": config.gpus_per_engine(cluster_gpus())})
     quiet = LoggingConfig(enable_access_log=False)  # the gate logs every request
     control = serve.deployment(name=CONTROL)(ControlActor).options(

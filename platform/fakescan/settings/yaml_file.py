@@ -33,7 +33,7 @@ def check_job_output(setting: str, output: str) -> None:
         )
 
 
-def one_line(error: ValidationError, *, command: str | None = "scan", noun: str = "setting") -> str:
+def first_mistake(error: ValidationError, *, command: str | None = "scan", noun: str = "setting") -> str:
     """A pydantic error as `setting: what is wrong (got value)`, the first one and the number of others.
 
     `command` is whose help an unknown setting is looked up in; None for what came in a request, where `noun` says what

@@ -22,7 +22,8 @@ from fakescan.serve.detector import Detector
 from fakescan.serve.internal_headers import FROM_REPLICA, GATE_TOKEN, KEY_NAME, REQUEST_ID
 from fakescan.serve.problem import Problem
 from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState
-from fakescan.settings.yaml_file import one_line
+from fakescan.serve.serve_file import GATE, GATE_VARIABLE
+from fakescan.settings.yaml_file import first_mistake
 from fakevlm import __version__
 from fakevlm.image_file import FORMATS
 
@@ -111,8 +112,8 @@ class RequireGate:
             return
         problem = Problem(
             "unavailable",
-            "requests do not come through fakescan's gate: start Serve with RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH="
-            "fakescan.serve.gate:middleware in controller_options.runtime_env.env_vars",
+            f"requests do not come through fakescan's gate: start Serve with {GATE_VARIABLE}={GATE} in "
+            "controller_options.runtime_env.env_vars",
         )
         await _problem_response(problem, scope["fakescan.request_id"])(scope, receive, send_from_replica)
 
@@ -180,12 +181,12 @@ def _add_judging(app: FastAPI, detector: Detector) -> None:
         openapi_extra={"requestBody": body, "parameters": _option_parameters()},
     )
     async def post_detect(request: Request) -> Response:
-        """Judge the images of a form, or the one image that is the body."""
+        """Judges the images of a form, or the one image that is the body."""
         return await detect(detector, await read_request(request, limits.max_images), _id(request))
 
     @app.post("/v1/chat/completions", openapi_extra=_json_body(ChatRequest))
     async def post_chat(request: Request) -> Response:
-        """Ask about one image, in the format of OpenAI's API."""
+        """Asks about one image, in the format of OpenAI's API."""
         return await chat(detector, await _read_json(request, ChatRequest), _id(request))
 
 
@@ -196,7 +197,7 @@ async def _read_json(request: Request, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(await request.body())
     except ValidationError as error:
-        raise Problem("invalid", one_line(error, command=None, noun="field")[:500]) from None
+        raise Problem("invalid", first_mistake(error, command=None, noun="field")[:500]) from None
 
 
 def _json_body(model: type[BaseModel]) -> dict[str, Any]:
@@ -292,7 +293,7 @@ def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
 
     @app.post("/v1/scans", status_code=202, response_model=ScanState, openapi_extra=_json_body(ScanRequest))
     async def start(request: Request) -> Response:
-        """Start a scan below a prefix that the server allows, as a Ray job."""
+        """Starts a scan below a prefix that the server allows, as a Ray job."""
         scan = await _read_json(request, ScanRequest)
         return _scan_response(await call(scans.start, scan, str(request.scope["fakescan.key"])), 202)
 
@@ -308,7 +309,7 @@ def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
 
     @app.post("/v1/scans/{scan_id}/stop", status_code=202, response_model=ScanState)
     async def stop(scan_id: str) -> Response:
-        """Stop a scan; the results so far stay."""
+        """Stops a scan; the results so far stay."""
         return _scan_response(await call(scans.stop, scan_id), 202)
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from fakescan.engine.judging_options import Explain
 from fakescan.serve.detector import Upload
 from fakescan.serve.problem import Problem
-from fakescan.settings.yaml_file import one_line
+from fakescan.settings.yaml_file import first_mistake
 
 RAW_TYPES = ("image/", "application/octet-stream")
 _MAX_FIELDS = 16
@@ -63,7 +63,7 @@ async def read_request(request: Request, max_images: int) -> DetectRequest:
     try:
         options = DetectOptions.model_validate(fields)
     except ValidationError as error:
-        raise Problem("invalid", one_line(error, command=None, noun="option")[:300]) from None
+        raise Problem("invalid", first_mistake(error, command=None, noun="option")[:300]) from None
     if "text/event-stream" in request.headers.get("accept", ""):
         options.stream = True
     return DetectRequest(uploads, options)
@@ -96,11 +96,11 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[Upload], d
     finally:
         await form.close()
     if not uploads:
-        raise Problem("invalid", "the form holds no file; send at least one part with a file name")
+        raise Problem("invalid", "the form has no file; send at least one part with a file name")
     return uploads, fields
 
 
 def _shown(name: str | None) -> str | None:
-    """A file name as it can be sent back: forms can hold bytes that are no characters."""
+    """A file name as it can be sent back: forms can contain bytes that are not characters."""
     decodable = (name or "")[:_MAX_NAME].encode(errors="replace").decode()
     return "".join(letter if letter.isprintable() else "?" for letter in decodable) or None
