@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fakevlm.errors import UserError, one_line
-from fakevlm.image_file import ImageFileContent, read_image
+from fakevlm.image_file import read_image
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -139,7 +139,7 @@ def decode(
     header says more than `max_pixels`, before memory is allocated for them. A WebP image or a TIFF tile of more than
     twice Pillow's `Image.MAX_IMAGE_PIXELS` (179 million by default) is refused whatever `max_pixels` is.
     """
-    image: ImageFileContent = read_image(data, max_pixels=max_pixels)
+    image = read_image(data, max_pixels=max_pixels)
     seen = image.rgb if change is None else change(image.rgb)
     return DecodedImage(fit(seen, spec), image.rgb.width, image.rgb.height, image.format)
 

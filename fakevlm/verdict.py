@@ -98,13 +98,17 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 """Where the next sentence of an answer begins: after . ! ? and white space, and on a new line."""
 
 # A word ends at anything but letters, digits, apostrophes and hyphens: neither "unreal" nor "real-time" is "real".
-_REAL = re.compile(r"(?<![\w'’-])real(?![\w'’-])", re.IGNORECASE)
-_FAKE = re.compile(r"(?<![\w'’-])fake(?![\w'’-])", re.IGNORECASE)
+_VERDICT_WORD = re.compile(r"(?<![\w'’-])(?:real|fake)(?![\w'’-])", re.IGNORECASE)
 # A denial at most three words before the verdict word: "not a real image", "doesn't look at all real", "no fake".
 _DENIED = re.compile(
     r"(?:\b(?:not|cannot|never|neither|nor|hardly|no)|n['’]t)\s+(?:[\w'’-]+\s+){0,3}(?:real|fake)(?![\w'’-])",
     re.IGNORECASE,
 )
+
+
+def verdict_words(text: str) -> set[Verdict]:
+    """Which of the whole words `real` and `fake` a text holds, in any case."""
+    return {Verdict(word.lower()) for word in _VERDICT_WORD.findall(text)}
 
 
 def parse_answer(text: str) -> Verdict:
@@ -114,10 +118,9 @@ def parse_answer(text: str) -> Verdict:
     or if no sentence holds either, the answer is uncertain.
     """
     for sentence in SENTENCE_END.split(text):
-        real, fake = bool(_REAL.search(sentence)), bool(_FAKE.search(sentence))
-        if not real and not fake:
-            continue
-        if (real and fake) or _DENIED.search(sentence):
+        words = verdict_words(sentence)
+        if len(words) == 2 or (words and _DENIED.search(sentence)):
             return Verdict.UNCERTAIN
-        return Verdict.REAL if real else Verdict.FAKE
+        if words:
+            return words.pop()
     return Verdict.UNCERTAIN

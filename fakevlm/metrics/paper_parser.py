@@ -3,12 +3,11 @@
 Only for comparing with published accuracies: written from a description of upstream's rule, not from its code.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fakevlm.verdict import Verdict, parse_answer
+from fakevlm.verdict import Verdict, parse_answer, verdict_words
 
 
 class Reason(StrEnum):
@@ -39,9 +38,6 @@ class Disagreement:
     upstream: Verdict | None
     """None where upstream tosses a coin, which is a disagreement even with `uncertain`: a coin says real or fake."""
     reason: Reason
-
-
-_WORD = re.compile(r"(?<![\w'’-])(?:real|fake)(?![\w'’-])", re.IGNORECASE)  # what parse_answer takes for a word
 
 
 def upstream_verdict(text: str) -> Verdict | None:
@@ -79,15 +75,11 @@ def _reason(text: str, upstream: Verdict | None, sentence: str) -> Reason:
     if not text.strip():
         return Reason.EMPTY
     if upstream is None:
-        return Reason.LATER_SENTENCE if _words(text) else Reason.OTHER
-    words = _words(sentence)
+        return Reason.LATER_SENTENCE if verdict_words(text) else Reason.OTHER
+    words = verdict_words(sentence)
     if upstream not in words:
         return Reason.PART_OF_WORD
     if len(words) == 2:
         return Reason.BOTH_WORDS
     # With one of the words in it, nothing but a denial makes a sentence uncertain.
     return Reason.DENIED if parse_answer(sentence) is Verdict.UNCERTAIN else Reason.OTHER
-
-
-def _words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)}
