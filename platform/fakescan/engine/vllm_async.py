@@ -63,8 +63,7 @@ class AsyncEngine:
 
     async def _self_test(self) -> None:
         text = ""
-        generation = self._engine.generate(self._requests.free_prompt(), self._requests.free_sampling(), "self-test")
-        async for output in generation:
+        async for output in self._engine.generate(*self._requests.free_request(), "self-test"):
             text = output.outputs[0].text
         self._requests.check_free_answer(text)
 

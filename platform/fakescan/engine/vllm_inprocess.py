@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,20 +24,16 @@ from fakevlm.checkpoint.checkpoint import Checkpoint
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class _Request:
     """One image between the caller's thread and the stepping thread."""
 
-    __slots__ = ("answer", "engine_input", "future", "listener", "pixels", "sampling")
-
-    def __init__(
-        self, answer: Generation, pixels: NDArray[np.uint8], engine_input: Any, sampling: Any, listener: Listener | None
-    ) -> None:
-        self.answer = answer
-        self.pixels = pixels
-        self.engine_input = engine_input
-        self.sampling = sampling
-        self.listener = listener
-        self.future: Future[Judgement] = Future()
+    answer: Generation
+    pixels: NDArray[np.uint8]
+    engine_input: Any
+    sampling: Any
+    listener: Listener | None
+    future: Future[Judgement] = field(default_factory=Future)
 
     def settle(self) -> None:
         """Hand the judgement over, unless the caller has left."""
@@ -118,7 +115,7 @@ class InProcessEngine:
         self._thread.join()
 
     def _self_test(self) -> None:
-        self._engine.add_request("self-test", self._requests.free_prompt(), self._requests.free_sampling())
+        self._engine.add_request("self-test", *self._requests.free_request())
         text = ""
         while self._engine.has_unfinished_requests():
             for output in self._engine.step():

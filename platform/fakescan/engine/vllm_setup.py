@@ -48,7 +48,6 @@ def engine_arguments(
     config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions, device: Device
 ) -> dict[str, Any]:
     """Keyword arguments for vLLM's `EngineArgs`."""
-    cpu = device == "cpu"
     arguments: dict[str, Any] = {
         "model": str(checkpoint.path),
         # vLLM's own "auto" would run float32 weights in bfloat16, whose logits have two decimals.
@@ -64,7 +63,7 @@ def engine_arguments(
         "seed": 0,
         "disable_log_stats": True,
     }
-    if cpu:
+    if device == "cpu":
         arguments["distributed_executor_backend"] = "uni"
         arguments["max_num_seqs"] = config.max_num_seqs or 32
     else:
@@ -156,16 +155,15 @@ class Requests:
             "mm_hashes": {"image": [f"image-{next(self._count)}"]},
         }
 
-    def free_prompt(self) -> Any:
-        """Engine input that asks without the answer's first words, on a grey image: for the load self-test."""
-        grey = np.full((self._checkpoint.image.height, self._checkpoint.image.width, 3), 128, dtype=np.uint8)
-        return self._render(grey, self._checkpoint.prompt.text(answer_prefix=False))
-
-    def free_sampling(self) -> Any:
-        """Greedy sampling for the load self-test: as many tokens as the answer's first words can take."""
+    def free_request(self) -> tuple[Any, Any]:
+        """For the load self-test: engine input that asks without the answer's first words, on a grey image, and greedy
+        sampling of as many tokens as those words can take.
+        """
         from vllm import SamplingParams
 
-        return SamplingParams(temperature=0.0, max_tokens=8)
+        grey = np.full((self._checkpoint.image.height, self._checkpoint.image.width, 3), 128, dtype=np.uint8)
+        prompt = self._render(grey, self._checkpoint.prompt.text(answer_prefix=False))
+        return prompt, SamplingParams(temperature=0.0, max_tokens=8)
 
     def check_free_answer(self, text: str) -> None:
         """Raise UserError unless free generation opens as the checkpoint's prompt says it does."""

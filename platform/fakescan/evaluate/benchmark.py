@@ -115,17 +115,15 @@ def _records(config: EvaluateConfig, usual_split: str) -> tuple[str, Iterator[La
 
 
 def _labelled(record: Record, uri: str) -> LabelledImage:
-    maker = _maker(record) if record.is_fake else ""
+    maker = ""
+    if record.is_fake:
+        stated = (record.model_extra or {}).get("generator") or record.family
+        maker = str(stated or _below_fake(record.image))
     return LabelledImage(uri, record.is_fake, record.cate, maker, record.source or uri, record.answer, record.image)
 
 
-def _maker(record: Record) -> str:
-    """The generator that a record names, the family of a forged one, or the folder below `fake` in its path."""
-    stated = (record.model_extra or {}).get("generator") or record.family
-    return str(stated) if stated else _below_fake(record.image)
-
-
 def _below_fake(path: str) -> str:
+    """The folder below `fake` in a path; empty where there is none."""
     folders = path.split("/")[:-1]
     after = next((i + 1 for i, folder in enumerate(folders) if folder.lower() in _ABOVE_GENERATORS), len(folders))
     return folders[after] if after < len(folders) else ""

@@ -24,6 +24,7 @@ def measure(
     clean = judged[NONE]
     run = clean.run
     calibration = run.identity.ask.calibration
+    said = [text or "" for text in clean.rows["explanation"].to_pylist()]
     by_condition = {name: _scores(of) for name, of in judged.items()}
     return Results(
         benchmark=config.benchmark,
@@ -42,7 +43,7 @@ def measure(
         overall=by_condition[NONE],
         categories={name: _scores(clean, mask) for name, mask in _groups([one.category for one in clean.images])},
         generators={name: _generator(clean, mask) for name, mask in _groups([one.generator for one in clean.images])},
-        texts=_texts(clean) if config.explain else None,
+        texts=measure_texts([image.reference for image in clean.images], said) if config.explain else None,
         controls=_controls(config, clean, duplicates),
         conditions=by_condition if len(judged) > 1 else {},
     )
@@ -73,11 +74,6 @@ def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> GeneratorScores
         found_high=interval.high,
         auroc=auroc(judged.is_fake[beside], judged.logit[beside]),
     )
-
-
-def _texts(judged: JudgedImages) -> Texts:
-    said = [text or "" for text in judged.rows["explanation"].to_pylist()]
-    return measure_texts([image.reference for image in judged.images], said)
 
 
 def measure_texts(references: Sequence[str], texts: Sequence[str]) -> Texts:

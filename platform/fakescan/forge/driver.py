@@ -69,7 +69,7 @@ def _forged(work: Work, todo: list[int], folder: ForgeFolder) -> Iterator[None]:
     import ray
     from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
-    task = ray.remote(num_cpus=1, max_retries=2)(_forge_photograph)
+    task = ray.remote(num_cpus=1, max_retries=2)(forge_photograph)
     shared = ray.put(work)
     at_once = work.config.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
     waiting = iter(todo)
@@ -88,19 +88,14 @@ def _forged(work: Work, todo: list[int], folder: ForgeFolder) -> Iterator[None]:
                 ray.get(reference)
             except (WorkerCrashedError, OutOfMemoryError) as error:
                 # The photograph may be what killed it, three times over: it is reported, and the others go on.
-                logger.warning("%s ended its process: %s", work.photographs[number].path, error)
                 item = work.photographs[number]
+                logger.warning("%s ended its process: %s", item.path, error)
                 message = f"its process ended three times ({type(error).__name__})"
                 part = PhotographPart(photograph=item.path, split=item.split, status="unreadable", message=message)
                 folder.put_part(number, part)
             except RayTaskError as error:
                 raise error.cause from None
             yield
-
-
-def _forge_photograph(work: Work, number: int) -> None:
-    """The Ray task. It returns nothing: its records are in the folder, and need not pass through the driver."""
-    forge_photograph(work, number)
 
 
 def _refuse_nothing(config: ForgeConfig, folder: ForgeFolder, parts: list[PhotographPart]) -> None:

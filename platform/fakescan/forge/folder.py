@@ -103,12 +103,9 @@ class ForgeFolder:
         by_status = Counter(part.status for part in parts)
         return {
             "settings": self._config.identity(),
-            "photographs": {"all": len(parts), **{status: by_status[status] for status in sorted(by_status)}},
+            "photographs": {"all": len(parts), **dict(sorted(by_status.items()))},
             "unreadable": {part.photograph: part.message for part in parts if part.status == "unreadable"},
             "flat_pairs_left_out": sum(part.flat for part in parts),
             "records": records,
-            "pairs": {
-                category: {family: pairs[category][family] for family in sorted(pairs[category])}
-                for category in sorted(pairs)
-            },
+            "pairs": {category: dict(sorted(families.items())) for category, families in sorted(pairs.items())},
         }

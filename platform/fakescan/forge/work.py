@@ -1,5 +1,6 @@
 """The forging of one photograph: pairs of images in the dataset folder, and the part that lists them."""
 
+import functools
 import hashlib
 import posixpath
 import re
@@ -31,32 +32,31 @@ class Work:
     photographs: tuple[Photograph, ...]
 
 
-def forge_photograph(work: Work, number: int) -> PhotographPart:
+def forge_photograph(work: Work, number: int) -> None:
     """Write the pairs of one photograph, then its part. The result depends on nothing but the settings and the files.
 
-    Files of an earlier, unfinished attempt are overwritten with the same bytes.
+    Files of an earlier, unfinished attempt are overwritten with the same bytes. As a Ray task it returns nothing: the
+    records are in the folder, and need not pass through the driver.
     """
     folder = ForgeFolder(work.config)
-    part = _forge(work, number, folder)
-    folder.put_part(number, part)
-    return part
+    folder.put_part(number, _forge(work, number, folder))
 
 
 def _forge(work: Work, number: int, folder: ForgeFolder) -> PhotographPart:
     config, item = work.config, work.photographs[number]
     families = [name for name in families_for(item.category) if name in config.families]
+    part = functools.partial(PhotographPart, photograph=item.path, split=item.split)
     if not families:
-        return PhotographPart(photograph=item.path, split=item.split, status="unsuitable")
+        return part(status="unsuitable")
     try:
         photo = _load(config, item)
     except ImageError as error:
-        return PhotographPart(photograph=item.path, split=item.split, status="unreadable", message=str(error))
+        return part(status="unreadable", message=str(error))
     if photo is None:
-        return PhotographPart(photograph=item.path, split=item.split, status="too_small")
+        return part(status="too_small")
     donor_item, donor = _donor(work, number) if "splice" in families else (None, None)
     records: list[dict[str, object]] = []
-    plan = _plan(config, families, item.generator(config.seed))
-    for index, (order, severity) in enumerate(plan):
+    for index, (order, severity) in enumerate(_plan(config, families, item.generator(config.seed))):
         pair = first_pair(
             photo,
             families=order,
@@ -71,13 +71,7 @@ def _forge(work: Work, number: int, folder: ForgeFolder) -> PhotographPart:
         for record, data in _labelled(pair, item, index, taken_from):
             folder.put_image(record.image, data)
             records.append(record.to_json())
-    return PhotographPart(
-        photograph=item.path,
-        split=item.split,
-        status="forged",
-        records=tuple(records),
-        flat=config.per_photo - len(records) // 2,
-    )
+    return part(status="forged", records=tuple(records), flat=config.per_photo - len(records) // 2)
 
 
 def _load(config: ForgeConfig, item: Photograph) -> Image.Image | None:
