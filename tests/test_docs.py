@@ -1,6 +1,7 @@
 """The docs are those of this version: tables of settings, links between pages, and the names of files."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,28 @@ def test_files_that_pages_name_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"`((?:platform|fakevlm|jobs|cluster|tests|tools|benchmarks|docs)/[\w./-]+\.\w+)`", text):
         assert (ROOT / name).exists(), name
+
+
+def test_walks_through_the_code_name_functions_that_are_there() -> None:
+    """Each dotted name in the two walks of docs/architecture.md; a name after its class or module may be short."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walks = text[text.index("## An image's address") : text.index("## Scan: why it is so")]
+    names = re.findall(r"`((?:fakevlm\.)?[a-z_]+(?:\.\w+)+)`", walks)
+    assert len(names) > 20
+    for name in names:
+        whole = name if name.startswith("fakevlm.") else f"fakescan.{name}"
+        assert _found(whole), name
+
+
+def _found(name: str) -> bool:
+    """Whether a module has such a member, looking for the module from the left."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found: object = import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            found = getattr(found, part, None) or getattr(found, "__annotations__", {}).get(part)
+        return found is not None
+    return False
