@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any, TypeVar
@@ -13,16 +12,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from fakescan.serve.api.chat import ChatRequest, chat
 from fakescan.serve.api.detect import Detection, detect, too_slow
+from fakescan.serve.api.require_gate import Admit, RequireGate, problem_response
 from fakescan.serve.api.uploads import DetectOptions, read_request
 from fakescan.serve.detector import Detector
-from fakescan.serve.internal_headers import FROM_REPLICA, GATE_TOKEN, KEY_NAME, REQUEST_ID
 from fakescan.serve.problem import Problem
 from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState
-from fakescan.serve.serve_file import GATE, GATE_VARIABLE
 from fakescan.settings.yaml_file import first_mistake
 from fakevlm import __version__
 from fakevlm.image_file import FORMATS
@@ -43,9 +41,6 @@ _PAGE_HEADERS = {
 
 Model = TypeVar("Model", bound=BaseModel)
 Returned = TypeVar("Returned")
-
-Admit = Callable[[str], Awaitable[bool]]
-"""Whether a gate token, which the gate adds to the requests that it lets in, is the gate's."""
 
 
 class ProblemBody(BaseModel):
@@ -87,41 +82,6 @@ def make_app(detector: Detector, scans: ScanJobs | None, admit: Admit) -> ASGIAp
     return RequireGate(app, admit)
 
 
-class RequireGate:
-    """Refuses requests that have not come through the gate, and tells the gate which responses are a replica's."""
-
-    def __init__(self, app: ASGIApp, admit: Admit) -> None:
-        self._app = app
-        self._admit = admit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        scope["fakescan.request_id"] = headers.get(REQUEST_ID, b"").decode("latin-1") or secrets.token_hex(8)
-        scope["fakescan.key"] = headers.get(KEY_NAME, b"").decode("latin-1")
-
-        async def send_from_replica(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), (FROM_REPLICA, b"1")]}
-            await send(message)
-
-        if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
-            await self._app(scope, receive, send_from_replica)
-            return
-        problem = Problem(
-            "unavailable",
-            f"requests do not come through fakescan's gate: start Serve with {GATE_VARIABLE}={GATE} in "
-            "controller_options.runtime_env.env_vars",
-        )
-        await _problem_response(problem, scope["fakescan.request_id"])(scope, receive, send_from_replica)
-
-
-def _problem_response(problem: Problem, request_id: str) -> Response:
-    return Response(problem.body(request_id), problem.status, headers=problem.headers())
-
-
 def _id(request: Request) -> str:
     return str(request.scope["fakescan.request_id"])
 
@@ -129,17 +89,17 @@ def _id(request: Request) -> str:
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def refused(request: Request, error: Problem) -> Response:
-        return _problem_response(error, _id(request))
+        return problem_response(error, _id(request))
 
     @app.exception_handler(TimeoutError)
     async def slow(request: Request, error: TimeoutError) -> Response:
-        return _problem_response(too_slow(request.app.state.timeout_s), _id(request))
+        return problem_response(too_slow(request.app.state.timeout_s), _id(request))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-        return _problem_response(Problem("invalid", f"{where}: {first['msg']}"), _id(request))
+        return problem_response(Problem("invalid", f"{where}: {first['msg']}"), _id(request))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -149,16 +109,16 @@ def _add_errors(app: FastAPI) -> None:
             problem = Problem("method_not_allowed", f"{request.url.path[:200]} does not take {request.method}")
         else:
             problem = Problem("invalid", str(error.detail))
-        return _problem_response(problem, _id(request))
+        return problem_response(problem, _id(request))
 
     @app.exception_handler(ScanRefusedError)
     async def scan_refused(request: Request, error: ScanRefusedError) -> Response:
-        return _problem_response(Problem(error.code, str(error)), _id(request))
+        return problem_response(Problem(error.code, str(error)), _id(request))
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
         logger.error("request %s failed", _id(request), exc_info=error)
-        return _problem_response(
+        return problem_response(
             Problem("internal", "an error of the server; its log has the cause under the request id"), _id(request)
         )
 

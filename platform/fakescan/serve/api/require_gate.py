@@ -1,0 +1,51 @@
+"""Refuses requests that have not come through the gate, and tells the gate which responses are a replica's."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fakescan.serve.internal_headers import FROM_REPLICA, GATE_TOKEN, KEY_NAME, REQUEST_ID
+from fakescan.serve.problem import Problem
+from fakescan.serve.serve_file import GATE, GATE_VARIABLE
+
+Admit = Callable[[str], Awaitable[bool]]
+"""Whether a gate token, which the gate adds to the requests that it lets in, is the gate's."""
+
+
+class RequireGate:
+    """ASGI middleware around the application of a replica."""
+
+    def __init__(self, app: ASGIApp, admit: Admit) -> None:
+        self._app = app
+        self._admit = admit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles a request, whose id and key's name go into the scope."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        scope["fakescan.request_id"] = headers.get(REQUEST_ID, b"").decode("latin-1") or secrets.token_hex(8)
+        scope["fakescan.key"] = headers.get(KEY_NAME, b"").decode("latin-1")
+
+        async def send_from_replica(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (FROM_REPLICA, b"1")]}
+            await send(message)
+
+        if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
+            await self._app(scope, receive, send_from_replica)
+            return
+        problem = Problem(
+            "unavailable",
+            f"requests do not come through fakescan's gate: start Serve with {GATE_VARIABLE}={GATE} in "
+            "controller_options.runtime_env.env_vars",
+        )
+        await problem_response(problem, scope["fakescan.request_id"])(scope, receive, send_from_replica)
+
+
+def problem_response(problem: Problem, request_id: str) -> Response:
+    """The response for a problem."""
+    return Response(problem.body(request_id), problem.status, headers=problem.headers())
