@@ -40,8 +40,7 @@ def check(config: TrainConfig) -> Preflight:
     """Open and check everything that a run needs. Raises UserError, one line that names the setting."""
     if config.zero and importlib.util.find_spec("deepspeed") is None:
         raise UserError("zero: deepspeed is not installed; install fakescan[train], or set zero to 0")
-    lora = "lora" in (config.llm.mode, config.vision.mode, config.projector.mode)
-    if lora and importlib.util.find_spec("peft") is None:
+    if "lora" in config.modes.values() and importlib.util.find_spec("peft") is None:
         raise UserError("lora: peft is not installed; install fakescan[train]")
     for package in ("matplotlib", "tensorboardX"):
         if importlib.util.find_spec(package) is None:
@@ -89,8 +88,8 @@ def _refuse_faults(datasets: list[Dataset]) -> None:
 def trained_weights(config: TrainConfig, parameters: dict[str, int]) -> int:
     """About how many weights have a gradient."""
     count = 0
-    for part, size in parameters.items():
-        mode = getattr(config, part).mode
+    for part, mode in config.modes.items():
+        size = parameters[part]
         # A low-rank addition to a square matrix of side s has 2 r s of its s^2 weights; s is about 4096 for the 7B.
         count += size if mode == "full" else int(size * 2 * config.lora.rank / 4096) if mode == "lora" else 0
     return count
@@ -101,16 +100,14 @@ def memory_per_worker(config: TrainConfig, parameters: dict[str, int], *, bf16: 
 
     AdamW holds two float32 numbers for each trained weight, mixed precision a float32 copy besides.
     """
-    total, moving = sum(parameters.values()), trained_weights(config, parameters)
+    trained = trained_weights(config, parameters)
     wide = 2 if bf16 and config.zero else 4
-    shards = config.workers
-    weights = total * (0.5 if config.quantize else wide)
-    gradients, states = moving * wide, moving * (12 if wide == 2 else 8)
-    if config.zero == 3:
-        return int((weights + gradients + states) / shards)
-    if config.zero == 2:
-        return int(weights + (gradients + states) / shards)
-    return int(weights + gradients + states)
+    weights = sum(parameters.values()) * (0.5 if config.quantize else wide)
+    gradients_and_states = trained * (wide + (12 if wide == 2 else 8))
+    return int(
+        weights / (config.workers if config.zero == 3 else 1)
+        + gradients_and_states / (config.workers if config.zero else 1)
+    )
 
 
 def checkpoint_bytes(config: TrainConfig, parameters: dict[str, int]) -> int:

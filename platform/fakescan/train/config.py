@@ -110,6 +110,11 @@ class TrainConfig(StrictModel):
     """Credentials and endpoint of the run's folder."""
 
     @property
+    def modes(self) -> dict[str, str]:
+        """How each part of the model is trained: full, lora or frozen."""
+        return {"llm": self.llm.mode, "vision": self.vision.mode, "projector": self.projector.mode}
+
+    @property
     def accumulate(self) -> int:
         """Micro-batches of one worker in one optimizer step."""
         return self.batch_size // (self.workers * self.micro_batch)
@@ -125,10 +130,9 @@ class TrainConfig(StrictModel):
                 f"batch_size {self.batch_size} is not a multiple of workers {self.workers} x micro_batch "
                 f"{self.micro_batch}"
             )
-        modes = {name: getattr(self, name).mode for name in ("llm", "vision", "projector")}
-        if set(modes.values()) == {"frozen"}:
+        if set(self.modes.values()) == {"frozen"}:
             raise ValueError("llm, vision and projector are all frozen: nothing would be trained")
-        if self.quantize and (full := [name for name, mode in modes.items() if mode == "full"]):
+        if self.quantize and (full := [name for name, mode in self.modes.items() if mode == "full"]):
             raise ValueError(f"quantize holds weights in 4 bits, which cannot be trained: set {full[0]}.mode to lora")
         if self.quantize and self.zero == 3:
             raise ValueError("quantize and zero 3 exclude each other; set zero to 2")

@@ -20,7 +20,7 @@ from fakescan.train.config import TrainConfig
 from fakescan.train.export import FOLDER
 from fakescan.train.folder import TrainFolder, continue_log
 from fakescan.train.loop import Job, train_worker
-from fakescan.train.metrics_actor import StepMetrics, start_metrics_actor
+from fakescan.train.metrics_actor import MetricsActor, StepMetrics
 from fakescan.train.progress import TrainDisplay
 from fakevlm.errors import UserError
 
@@ -50,45 +50,25 @@ class TrainOutcome:
 
 def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: bool = False) -> TrainOutcome:
     """Train, or go on where an earlier start of the same run stopped. Raises UserError before any worker starts."""
+    import ray
+
     config = absolute(config)
     preflight = check(config)
     folder = TrainFolder(config)
     with folder.lease() as lease:
-        return _train(config, preflight, folder, lease, ray_address, verbose=verbose)
-
-
-def _train(
-    config: TrainConfig,
-    preflight: Preflight,
-    folder: TrainFolder,
-    lease: Lease,
-    ray_address: str | None,
-    *,
-    verbose: bool,
-) -> TrainOutcome:
-    connect(ray_address, verbose=verbose)
-    gpus = _gpus(config)
-    bf16 = config.uses_bf16(gpu=gpus > 0)
-    weights, samples = preflight.checkpoint.weights_sha256, preflight.plan.samples
-    folder.claim({"weights_sha256": weights, "samples": samples, "precision": "bf16" if bf16 else "fp32"})
-    _say_needs(config, preflight, bf16=bf16, gpu=gpus > 0)
-    metrics_actor = start_metrics_actor()
-    job = Job(
-        config.model_copy(
-            update={
-                "data_store": config.data_store.resolved(),
-                "model_store": config.model_store.resolved(),
-                "storage_store": config.storage_store.resolved(),
-            }
-        ),
-        gpus > 0,
-        metrics_actor,
-        preflight.split,
-        preflight.eval_split,
-    )
-    follower = _Follower(metrics_actor, folder, lease)
-    with TrainDisplay(preflight.plan.steps) as display, follower.following(display):
-        _fit(config, job, lease, gpus, verbose=verbose)
+        connect(ray_address, verbose=verbose)
+        gpus = _gpus(config)
+        bf16 = config.uses_bf16(gpu=gpus > 0)
+        weights, samples = preflight.checkpoint.weights_sha256, preflight.plan.samples
+        folder.claim({"weights_sha256": weights, "samples": samples, "precision": "bf16" if bf16 else "fp32"})
+        _say_needs(config, preflight, bf16=bf16, gpu=gpus > 0)
+        metrics_actor = ray.remote(num_cpus=0)(MetricsActor).remote()
+        stores = {name: getattr(config, name).resolved() for name in ("data_store", "model_store", "storage_store")}
+        resolved = config.model_copy(update=stores)
+        job = Job(resolved, gpus > 0, metrics_actor, preflight.split, preflight.eval_split)
+        follower = _Follower(metrics_actor, folder, lease)
+        with TrainDisplay(preflight.plan.steps) as display, follower.following(display):
+            _fit(config, job, lease, gpus, verbose=verbose)
     return TrainOutcome(folder.url, f"{folder.url}/{FOLDER}", follower.log)
 
 

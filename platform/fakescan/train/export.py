@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,8 @@ ADAPTER = "adapter"
 
 def export(stepper: Stepper, config: TrainConfig, checkpoint: Checkpoint, rank: int) -> None:
     """Write the model into the run's folder. All workers call it; the first one writes."""
-    lora = "lora" in (config.llm.mode, config.vision.mode, config.projector.mode)
-    weights = _merged(stepper, config) if lora else _whole(stepper)
-    if lora and "full" not in (config.llm.mode, config.vision.mode, config.projector.mode):
+    weights = _weights(stepper, config)
+    if "full" not in config.modes.values():
         _export_adapter(stepper, config, rank)
     if rank != 0:
         for _ in weights:
@@ -67,7 +67,7 @@ def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Che
 
 def model_card(config: TrainConfig) -> str:
     """The model card: what the model was made from, and how."""
-    parts = ", ".join(f"{name} {getattr(config, name).mode}" for name in ("llm", "vision", "projector"))
+    parts = ", ".join(f"{name} {mode}" for name, mode in config.modes.items())
     return f"""---
 tags: [fakevlm, synthetic-image-detection]
 base_model: {redact(config.model)}
@@ -86,27 +86,19 @@ How good it is was measured only on the data it was held out from; it says nothi
 """
 
 
-def _whole(stepper: Stepper) -> Any:
-    """Name and value of each weight, one at a time, on the CPU."""
-    for name, parameter in stepper.base.named_parameters():
-        with stepper.whole([parameter]):
-            yield name, parameter.detach().cpu().clone()
-
-
-def _merged(stepper: Stepper, config: TrainConfig) -> Any:
-    """Name and value of each weight, with LoRA's additions added to those that they belong to."""
-    from peft.tuners.lora import LoraLayer
-
-    layers = {name: module for name, module in stepper.base.named_modules() if isinstance(module, LoraLayer)}
+def _weights(stepper: Stepper, config: TrainConfig) -> Iterator[tuple[str, Any]]:
+    """Name and value of each weight, one at a time, on the CPU, with LoRA's additions added where there are any."""
+    layers = {name: module for name, module in stepper.base.named_modules() if hasattr(module, "lora_A")}
     for name, parameter in stepper.base.named_parameters():
         if "lora_" in name:
             continue
         owner, _, kind = name.rpartition(".base_layer.")
-        layer = layers.get(owner)
+        layer = layers.get(owner) if kind == "weight" else None
         added = [*layer.lora_A.parameters(), *layer.lora_B.parameters()] if layer is not None else []
         with stepper.whole([parameter, *added]):
-            value = _dequantized(layer, parameter) if layer is not None and kind == "weight" else parameter.detach()
-            if layer is not None and kind == "weight":
+            value = parameter.detach()
+            if layer is not None:
+                value = _dequantized(parameter)
                 for adapter in layer.active_adapters:
                     delta = layer.get_delta_weight(adapter).detach()
                     value = (value.float() + delta.float()).to(value.dtype)
@@ -116,7 +108,7 @@ def _merged(stepper: Stepper, config: TrainConfig) -> Any:
             yield bare, value.cpu().clone()
 
 
-def _dequantized(layer: Any, parameter: Any) -> Any:
+def _dequantized(parameter: Any) -> Any:
     """A weight that QLoRA holds in four bits, in bfloat16; any other as it is."""
     state = getattr(parameter, "quant_state", None)
     if state is None:

@@ -1,7 +1,5 @@
 """The actor between the workers and the driver: step metrics and faults one way, the word to stop the other."""
 
-from typing import Any
-
 from pydantic import Field
 
 from fakescan.settings.strict_model import StrictModel
@@ -71,10 +69,3 @@ class MetricsActor:
     def is_stopped(self) -> bool:
         """Whether the workers are to end."""
         return self._stopped
-
-
-def start_metrics_actor() -> Any:
-    """Start the actor, owned by this driver."""
-    import ray
-
-    return ray.remote(num_cpus=0)(MetricsActor).remote()

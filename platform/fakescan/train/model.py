@@ -53,12 +53,11 @@ def load(config: TrainConfig, checkpoint: Checkpoint, *, bf16: bool, gpu: bool) 
     if missing := sorted(loaded["missing_keys"]):
         raise UserError(f"model: {checkpoint.location} gave no value for {missing[0]} and {len(missing) - 1} more")
     model.config.use_cache = False
-    modes = {part: getattr(config, part).mode for part in PARTS}
-    if "lora" in modes.values():
-        model = _with_lora(model, config, [part for part, mode in modes.items() if mode == "lora"])
+    if "lora" in config.modes.values():
+        model = _with_lora(model, config)
     unused = _unused(model)
     for name, parameter in model.named_parameters():
-        mode = modes[part_of(name)]
+        mode = config.modes[part_of(name)]
         trained = mode == "full" or (mode == "lora" and "lora_" in name)
         parameter.requires_grad_(trained and not any(part in name for part in unused))
     if config.gradient_checkpointing:
@@ -81,7 +80,7 @@ def parameter_groups(model: Any, config: TrainConfig) -> list[Group]:
     return [Group(parameters, lr, decay) for (lr, decay), parameters in by_rate.items()]
 
 
-def _with_lora(model: Any, config: TrainConfig, parts: list[str]) -> Any:
+def _with_lora(model: Any, config: TrainConfig) -> Any:
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
     from torch import nn
 
@@ -90,7 +89,9 @@ def _with_lora(model: Any, config: TrainConfig, parts: list[str]) -> Any:
     targets = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not name.endswith("lm_head") and part_of(f"{name}.") in parts
+        if isinstance(module, nn.Linear)
+        and not name.endswith("lm_head")
+        and config.modes[part_of(f"{name}.")] == "lora"
     ]
     lora = config.lora
     settings = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)

@@ -1,7 +1,6 @@
 """The line on the terminal that follows a running training."""
 
 from collections import deque
-from typing import TextIO
 
 from fakescan.terminal.duration import duration
 from fakescan.terminal.live_display import LiveDisplay
@@ -14,11 +13,11 @@ _STEPS = 50
 class TrainDisplay(LiveDisplay):
     """Follows a training on stderr. Use it as a context manager."""
 
-    def __init__(self, steps: int, stream: TextIO | None = None) -> None:
+    def __init__(self, steps: int) -> None:
         self._steps = steps
         self._recent: deque[StepMetrics] = deque(maxlen=_STEPS)
         self._metrics: dict[str, float] = {}
-        super().__init__(steps, unit="steps", stream=stream)
+        super().__init__(steps, unit="steps")
 
     def add(self, entry: StepMetrics) -> None:
         """Count a step in."""
