@@ -4,11 +4,11 @@ import io
 from collections.abc import Iterator
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.objects import list_names, put_atomic
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
@@ -17,20 +17,16 @@ ROWS_PER_FILE = 1_000_000
 INDEX = "index.json"
 
 
-class CompactFile(BaseModel):
+class CompactFile(StrictModel):
     """One merged file: rows `first_row` … `first_row + rows - 1`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     first_row: int
     rows: int
 
 
-class CompactIndex(BaseModel):
+class CompactIndex(StrictModel):
     """compact/index.json, written last: the merged files it names are complete."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     run_id: str
     files: list[CompactFile]

@@ -2,17 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.settings.strict_model import StrictModel
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec
 
 
-class Selection(BaseModel):
+class Selection(StrictModel):
     """Which images of the source the run covers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     """The source, without secrets."""
@@ -28,10 +25,8 @@ class Selection(BaseModel):
         return self.limit is not None or self.sample is not None
 
 
-class Identity(BaseModel):
+class Identity(StrictModel):
     """Everything that the rows of a run depend on. Two scans with the same identity may share one run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     selection: Selection
     engine: Literal["vllm", "fake"]

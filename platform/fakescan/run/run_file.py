@@ -4,19 +4,16 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 import fakevlm
 from fakescan.run.identity import Identity
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import SCHEMA_VERSION
+from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.bound_settings import changes, refuse_changes
 
 
-class RunFile(BaseModel):
+class RunFile(StrictModel):
     """The contents of run.json."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: str = SCHEMA_VERSION
     run_id: str

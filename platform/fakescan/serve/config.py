@@ -2,18 +2,17 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.settings.flag import Flag
 from fakescan.settings.replicas import Replicas, parse_replicas
+from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
 
 
-class Limits(BaseModel):
+class Limits(StrictModel):
     """Bounds on one request, one client and one proxy."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
     """Bytes of one request's body; more is refused while it arrives (413)."""
@@ -37,10 +36,8 @@ class Limits(BaseModel):
     """Requests that wait for a replica, at each proxy; one more is refused (503)."""
 
 
-class Scans(BaseModel):
+class Scans(StrictModel):
     """Which scans clients may start, and where the results go."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
     """URL prefixes or folders; a scan's source must be below one of them."""

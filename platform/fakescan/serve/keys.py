@@ -20,9 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 from pydantic_core import from_json
 
+from fakescan.settings.strict_model import StrictModel
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -41,10 +42,8 @@ Scope = Literal["detect", "scans"]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
-class Key(BaseModel):
+class Key(StrictModel):
     """One client's key, without its secret."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
     """The public part of the key."""
@@ -73,10 +72,8 @@ class Key(BaseModel):
         return name
 
 
-class KeyFile(BaseModel):
+class KeyFile(StrictModel):
     """All keys of a server, as the file has them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
     """Version of the format."""

@@ -36,7 +36,10 @@ def data(tmp_path: Path) -> Path:
         (["--data", "{data}", "--output", "{out}", "--robustness", "jpeg71"], "robustness: "),
         (["--data", "{data}", "--output", "{out}", "--sample", "0"], "sample: Input should be greater than"),
         (["--data", "{data}", "--output", "{out}", "--split", "nowhere"], "split: "),
-        (["--data", "{data}", "--output", "{out}", "--exclude-duplicates"], "exclude_duplicates: there is no training set"),
+        (
+            ["--data", "{data}", "--output", "{out}", "--exclude-duplicates"],
+            "exclude_duplicates: there is no training set",
+        ),
         (["--data", "{out}/none", "--output", "{out}"], "cannot read"),
         (["--data", "{data}", "--output", "{out}", "--model", "{out}/none"], "model"),
         (["--data", "{data}", "--output", "{out}", "--engine", "gpt"], "engine: "),
