@@ -23,6 +23,12 @@ class ScanConfig(JudgingSettings):
     """Only objects whose name below the source matches one of these patterns."""
     extensions: Annotated[tuple[str, ...] | None, Flag("jpg,png")] = None
     """Only objects with these file name extensions. Default: those of the supported image formats."""
+    column: Annotated[str | None, Flag("NAME")] = None
+    """Column of a list or Parquet file that holds the addresses or images. Default: the likeliest by its name."""
+    size_column: Annotated[str | None, Flag("NAME")] = None
+    """Column with sizes in bytes. Default: none; sizes in a list are not believed, for they often mean other things."""
+    skip_damaged: Annotated[bool, Flag()] = False
+    """Go on after damage inside a tar, list or Parquet file, and count what is left out."""
     limit: Annotated[int | None, Field(ge=1), Flag("N")] = None
     """Dry run on the first N images, with an estimate for all."""
     sample: Annotated[int | None, Field(ge=1), Flag("N")] = None

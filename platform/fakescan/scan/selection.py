@@ -29,7 +29,13 @@ def write_run_manifest(
         info = write_manifest(tables, folder.fs, f"{folder.path}/manifest", source=config.source, unique=True)
         return info, info.rows
     source = open_source(
-        config.source, config.input_store, glob=list(config.globs) or None, extensions=config.extensions
+        config.source,
+        config.input_store,
+        glob=list(config.globs) or None,
+        extensions=config.extensions,
+        column=config.column,
+        size_column=config.size_column,
+        skip_damaged=config.skip_damaged,
     )
     entries = iter(source) if config.allowed_prefixes is None else within_prefixes(source, config.allowed_prefixes)
     if config.new_since is not None:
@@ -44,7 +50,12 @@ def write_run_manifest(
         chosen = random_rows(counted, config.sample)
     _remove_unfinished(folder)
     info = write_manifest(
-        chosen, folder.fs, f"{folder.path}/manifest", source=config.source, unique=source.unique, skipped=source.skipped
+        chosen,
+        folder.fs,
+        f"{folder.path}/manifest",
+        source=config.source,
+        unique=source.unique,
+        left_out=source.left_out,
     )
     if info.rows == 0:
         raise UserError(f"source: nothing in {redact(config.source)} is new or changed since {config.new_since}")

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from collections.abc import Callable
 
 from fakescan.sources.manifest import ManifestInfo, ManifestReader, write_manifest
 from fakescan.sources.source import new_since, open_source
@@ -21,18 +22,30 @@ def build_index(
     manifest_store: Store | None = None,
     glob: list[str] | None = None,
     extensions: tuple[str, ...] | None = None,
+    column: str | None = None,
+    size_column: str | None = None,
+    skip_damaged: bool = False,
+    note: Callable[[str], None] = logger.info,
     earlier: ManifestReader | None = None,
 ) -> ManifestInfo:
     """Write the manifest of `source` into the folder `manifest_url`.
 
-    `store` reaches the source, `manifest_store` (the same by default) the manifest; `glob` and `extensions` are those
-    of `open_source`. With `earlier` only what is new or changed since that manifest goes in. The addresses are in
-    the manifest in full, with the signatures of presigned ones: keep it as private as the images. Raises `UserError`
-    for anything the user can fix, a source without images included.
+    `store` reaches the source, `manifest_store` (the same by default) the manifest; the others are those of
+    `open_source`, and `note` gets lines for people. With `earlier` only what is new or changed since that manifest goes
+    in. The addresses are in the manifest in full, with the signatures of presigned ones: keep it as private as the
+    images. Raises `UserError` for anything the user can fix, a source without images included.
     """
     store = store or Store()
     manifest_store = manifest_store or store
-    found = open_source(source, store, glob=glob, extensions=extensions)
+    found = open_source(
+        source,
+        store,
+        glob=glob,
+        extensions=extensions,
+        column=column,
+        size_column=size_column,
+        skip_damaged=skip_damaged,
+    )
     entries = iter(found)
     if earlier is not None:
         entries = new_since(entries, earlier)
@@ -43,8 +56,10 @@ def build_index(
     check_writable(manifest_url, manifest_store)
     filesystem, path = manifest_store.filesystem(manifest_url)
     try:
-        info = write_manifest(entries, filesystem, path, source=source, unique=found.unique, skipped=found.skipped)
+        info = write_manifest(entries, filesystem, path, source=source, unique=found.unique, left_out=found.left_out)
     except FileExistsError:
         raise UserError(f"{redact(manifest_url)} already holds a manifest: name another folder") from None
+    for line in found.notes:
+        note(line)
     logger.info("indexed %d images, %d duplicates left out", info.rows, info.duplicates)
     return info

@@ -15,8 +15,9 @@ import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from fakescan.sources.manifest import ENTRY_SCHEMA
+from fakescan.sources.reading import Reading
 from fakescan.storage.objects import patiently
-from fakescan.storage.store import Store, is_local, is_s3
+from fakescan.storage.store import is_local, is_s3
 from fakescan.storage.transport.base import LOCAL_ETAG, entry_etag, normal_etag
 from fakescan.storage.url import file_path, redact, split_bucket
 from fakevlm.errors import UserError
@@ -34,14 +35,14 @@ _LOCAL_ROWS = 16_384
 Page = tuple[pa.Table, list[str]]
 
 
-def list_objects(url: str, store: Store, *, name_start: str = "") -> Iterator[pa.Table]:
+def list_objects(url: str, reading: Reading, *, name_start: str = "") -> Iterator[pa.Table]:
     """Everything below a folder or prefix, in tables of `ENTRY_SCHEMA`; an object called exactly `url` alone.
 
     No object comes twice. A prefix means a folder: `s3://bucket/img` holds `img/1.jpg`, not `img2/1.jpg`. The order is
     by folder and name as long as what is found out of turn fits in memory. `name_start`: names below the folder that
     begin otherwise may be left out, which S3 does without listing them.
     """
-    filesystem, path = store.filesystem(url)
+    filesystem, path = reading.store.filesystem(url)
     if is_local(filesystem):
         yield from _list_local(file_path(url))
     elif is_s3(filesystem):

@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fakescan.sources.reading import LeftOut
 from fakescan.sources.uri_set import UriSet
 from fakescan.storage.objects import list_names, patiently, put_atomic, read_bytes
 from fakescan.storage.store import Store, is_local
@@ -60,6 +61,9 @@ class ManifestInfo(BaseModel):
     rows: int = Field(description="Images.")
     duplicates: int = Field(description="Entries left out because their URI had come before.")
     skipped_by_extension: dict[str, int] = Field(description="Objects left out, by file name extension.")
+    seen: int | None = Field(default=None, description="Objects, members and rows that the source was seen to hold.")
+    left_out: dict[str, int] = Field(default={}, description="What became no row, by reason; duplicates apart.")
+    places: dict[str, str] = Field(default={}, description="For each reason the first place.")
     source: str = Field(description="What was indexed, without secrets.")
     known_bytes: int = Field(description="Sum of the known sizes, in bytes.")
     fingerprint: str = Field(description="SHA-256 over uri, size, etag and offset of all rows in order.")
@@ -152,13 +156,13 @@ def write_manifest(
     *,
     source: str = "",
     unique: bool = False,
-    skipped: Mapping[str, int] | None = None,
+    left_out: LeftOut | None = None,
 ) -> ManifestInfo:
     """Write a manifest into the folder `path` as the entries come, in bounded memory.
 
     `entries`: tables with the columns of `ENTRY_SCHEMA`; all but `uri` may be missing. `unique`: the source vouches
-    that no URI comes twice, which saves remembering 16 bytes for each. `skipped`: counts by extension, read at the end.
-    Raises `FileExistsError` when the folder already holds a complete manifest.
+    that no URI comes twice, which saves remembering 16 bytes for each. `left_out`: the source's account, read at the
+    end. Raises `FileExistsError` when the folder already holds a complete manifest.
     """
     path = path.rstrip("/")
     if INFO_NAME in (before := {name for name, _ in list_names(filesystem, path)}):
@@ -177,7 +181,10 @@ def write_manifest(
     info = ManifestInfo(
         rows=parts.rows,
         duplicates=arrived - parts.rows,
-        skipped_by_extension=dict(skipped or {}),
+        skipped_by_extension=dict(left_out.by_extension) if left_out else {},
+        seen=left_out.seen if left_out else None,
+        left_out={str(reason): count for reason, count in left_out.counts.items()} if left_out else {},
+        places={str(reason): place for reason, place in left_out.places.items()} if left_out else {},
         source=redact(source),
         known_bytes=parts.known_bytes,
         fingerprint=parts.fingerprint.hexdigest(),

@@ -1,12 +1,13 @@
 """Which objects of a listing are images to scan, by the patterns and extensions of their names."""
 
 import re
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fakescan.sources.reading import LeftOut, Reason
+from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 IMAGE_EXTENSIONS = (
@@ -19,6 +20,7 @@ _BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
 _RANGE = re.compile(r"^(\d+)\.\.(\d+)$")
 _EXTENSION = r"(?P<extension>\.[^./]+)?$"
 _MAX_EXTENSIONS = 50
+_MACOS = r"(^|/)(\._[^/]*|\.DS_Store|__MACOSX/.*)$"
 _MAX_BRACES = 100_000
 
 
@@ -66,46 +68,58 @@ class NameFilter:
         magic = _MAGIC.search(self.anchor)
         return self.anchor[: magic.start()] if magic else self.anchor
 
-    def apply(self, table: pa.Table, root: str, skipped: Counter[str]) -> pa.Table:
-        """The entries to keep. `root` is what all URIs begin with, before the names; `skipped` counts by extension."""
-        table = self._matching(table, root)
+    def apply(self, table: pa.Table, root: str, left_out: LeftOut) -> pa.Table:
+        """The entries to keep. `root` is what all URIs begin with, before the names; the others are counted."""
+        table = self._matching(without_metadata(table, left_out), root, left_out)
         if self.extensions is None:
             return table
         found = _extensions(table)
         keep = pc.is_in(found, value_set=pa.array(self.extensions, pa.string()))
         for item in pc.value_counts(found.filter(pc.invert(keep))).to_pylist():
-            name = item["values"] if item["values"] in skipped or len(skipped) < _MAX_EXTENSIONS else "others"
-            skipped[name] += item["counts"]
-        return table.filter(keep)
+            names = left_out.by_extension
+            name = item["values"] if item["values"] in names or len(names) < _MAX_EXTENSIONS else "others"
+            names[name] += item["counts"]
+        return _kept(table, keep, Reason.EXTENSION, left_out)
 
-    def apply_split(
-        self, table: pa.Table, root: str, containers: str, skipped: Counter[str]
-    ) -> tuple[pa.Table, pa.Table]:
+    def apply_split(self, table: pa.Table, root: str, containers: str, left_out: LeftOut) -> tuple[pa.Table, pa.Table]:
         """Entries to keep, and apart from them those whose URI the regular expression `containers` matches.
 
         A container is kept as an image only if its extension was asked for.
         """
-        table = self._matching(table, root)
+        table = self._matching(without_metadata(table, left_out), root, left_out)
         inside = pc.match_substring_regex(table["uri"], containers)
         if self.extensions is not None:
             inside = pc.and_not(inside, pc.is_in(_extensions(table), value_set=pa.array(self.extensions, pa.string())))
-        return replace(self, globs=(), anchor="").apply(table.filter(pc.invert(inside)), root, skipped), table.filter(
-            inside
-        )
+        images = replace(self, globs=(), anchor="").apply(table.filter(pc.invert(inside)), root, left_out)
+        return images, table.filter(inside)
 
-    def _matching(self, table: pa.Table, root: str) -> pa.Table:
+    def _matching(self, table: pa.Table, root: str, left_out: LeftOut) -> pa.Table:
         if not self.globs and not self.anchor:
             return table
         names = pc.replace_substring_regex(table["uri"], f"^{re.escape(root)}/*", "") if root else table["uri"]
         if self.anchor:
             keep = pc.match_substring_regex(names, f"^{translate(self.anchor)}$")
-            table, names = table.filter(keep), names.filter(keep)
+            table, names = _kept(table, keep, Reason.PATTERN, left_out), names.filter(keep)
         if self.globs:
             starts = [
                 f"^{translate(glob.lstrip('/'))}$" if "/" in glob else f"(^|/){translate(glob)}$" for glob in self.globs
             ]
-            table = table.filter(pc.match_substring_regex(names, "|".join(starts)))
+            table = _kept(table, pc.match_substring_regex(names, "|".join(starts)), Reason.PATTERN, left_out)
         return table
+
+
+def without_metadata(table: pa.Table, left_out: LeftOut) -> pa.Table:
+    """The entries without what macOS leaves beside files: `._NAME`, `.DS_Store` and folders called `__MACOSX`."""
+    paths = pc.replace_substring_regex(table["uri"], r"^tar://(.*)::.*$", r"\1")
+    return _kept(table, pc.invert(pc.match_substring_regex(paths, _MACOS)), Reason.HIDDEN, left_out)
+
+
+def _kept(table: pa.Table, keep: pa.ChunkedArray, reason: Reason, left_out: LeftOut) -> pa.Table:
+    """The entries that are kept; the others are counted."""
+    if lost := table.num_rows - (pc.sum(keep).as_py() or 0):
+        first = pc.index(keep, False).as_py()
+        left_out.add(reason, redact(table["uri"][first].as_py()), lost)
+    return table.filter(keep) if lost else table
 
 
 def _extensions(table: pa.Table) -> pa.ChunkedArray:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from fakescan.sources.manifest import ENTRY_SCHEMA
+from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store, is_local
 from fakescan.storage.transport.base import LOCAL_ETAG, entry_etag
@@ -24,7 +25,7 @@ _BATCH_ROWS = 32
 _BUFFER_BYTES = 2**20
 
 
-def image_column(schema: pa.Schema) -> str | None:
+def image_column(schema: pa.Schema, column: str | None = None) -> str | None:
     """The column that holds image bytes, as `name` or `name.bytes` for a struct; None if there is none."""
     found = {field.name: path for field in schema if (path := _bytes_path(field))}
     for name in IMAGE_COLUMNS:
@@ -58,11 +59,11 @@ def open_parquet(uri: str, store: Store, *, stream: bool = False) -> pq.ParquetF
         raise UserError(f"cannot read {redact(uri)}: {classify(error)[1]}") from None
 
 
-def parquet_entries(files: Iterable[pa.Table], store: Store) -> Iterator[pa.Table]:
+def parquet_entries(files: Iterable[pa.Table], reading: Reading) -> Iterator[pa.Table]:
     """One entry per row of every file, called `FILE#row=N`, in tables of `ENTRY_SCHEMA`. Only footers are read."""
     for table in files:
         for uri, etag in zip(table["uri"].to_pylist(), table["etag"].to_pylist(), strict=True):
-            with open_parquet(uri, store) as file:
+            with open_parquet(uri, reading.store) as file:
                 if image_column(file.schema_arrow) is None:
                     raise UserError(f"{redact(uri)} has no column of image bytes (columns: {file.schema_arrow.names})")
                 rows = file.metadata.num_rows

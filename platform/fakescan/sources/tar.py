@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pyarrow as pa
 
 from fakescan.sources.manifest import ENTRY_SCHEMA
+from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
@@ -18,7 +19,11 @@ _BLOCK_BYTES = 2**18
 """Read-ahead between member headers, in bytes: small members come many to a request, big ones are jumped over."""
 
 
-def tar_entries(tars: Iterable[pa.Table], store: Store) -> Iterator[pa.Table]:
+TAR_EXTENSIONS = (".tar",)
+"""File names that are tar files, for `str.endswith` in lower case."""
+
+
+def tar_entries(tars: Iterable[pa.Table], reading: Reading) -> Iterator[pa.Table]:
     """All regular members of the tar files in tables of `ENTRY_SCHEMA`, one output table per tar, in their order."""
     shards = (
         shard for table in tars for shard in zip(table["uri"].to_pylist(), table["etag"].to_pylist(), strict=True)
@@ -26,7 +31,7 @@ def tar_entries(tars: Iterable[pa.Table], store: Store) -> Iterator[pa.Table]:
     with ThreadPoolExecutor(_SHARDS_AT_ONCE, thread_name_prefix="fakescan-tar") as pool:
         waiting: deque[Future[pa.Table]] = deque()
         for uri, etag in shards:
-            waiting.append(pool.submit(_members, uri, etag, store))
+            waiting.append(pool.submit(_members, uri, etag, reading.store))
             if len(waiting) > _SHARDS_AT_ONCE:  # no more than that wait in memory
                 yield waiting.popleft().result()
         while waiting:

@@ -12,6 +12,7 @@ import pyarrow.csv as pcsv
 
 from fakescan.sources.manifest import ENTRY_SCHEMA, conform
 from fakescan.sources.parquet import open_parquet
+from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact, scheme_of
@@ -27,13 +28,13 @@ _BATCH = 65_536
 _SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*://"
 
 
-def uri_column(names: list[str]) -> str | None:
+def uri_column(names: list[str], column: str | None = None) -> str | None:
     """The column that holds the addresses, whatever its case; None if there is none."""
     by_name = {name.lower(): name for name in reversed(names)}
     return next((by_name[name] for name in URI_COLUMNS if name in by_name), None)
 
 
-def read_user_manifest(url: str, store: Store) -> Iterator[pa.Table]:
+def read_url_list(url: str, reading: Reading) -> Iterator[pa.Table]:
     """The entries in the order of the file, as tables of `ENTRY_SCHEMA`, streamed.
 
     Columns `size` (bytes) and `etag` are taken over where there are any. Relative paths are relative to the manifest.
@@ -45,7 +46,7 @@ def read_user_manifest(url: str, store: Store) -> Iterator[pa.Table]:
     )
     base = _folder(url)
     try:
-        for table in reader(url, store):
+        for table in reader(url, reading.store):
             yield _absolute(table, base)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise UserError(f"{redact(url)} cannot be read as a {kind} list: {str(error).splitlines()[0]}") from None

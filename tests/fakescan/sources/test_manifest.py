@@ -3,6 +3,7 @@
 import json
 import pickle
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from fakescan.sources.manifest import (
     conform,
     write_manifest,
 )
+from fakescan.sources.reading import LeftOut
 from fakescan.sources.uri_set import UriSet
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.store import Store
@@ -89,7 +91,8 @@ def test_files_have_the_promised_shape(tmp_path: Path) -> None:
 
 def test_duplicates_are_kept_once_and_counted(tmp_path: Path) -> None:
     write_twice = pa.concat_tables([entries(0, 10), entries(5, 20)])
-    info = write(tmp_path, entries(3, 8), write_twice, entries(0, 300_000), skipped={".txt": 3})
+    left_out = LeftOut(by_extension=Counter({".txt": 3}))
+    info = write(tmp_path, entries(3, 8), write_twice, entries(0, 300_000), left_out=left_out)
     assert (info.rows, info.duplicates, info.skipped_by_extension) == (300_000, 5 + 25 + 300_000 - 300_000, {".txt": 3})
     table = ManifestReader(str(tmp_path), Store()).rows(0, 25)
     numbers = [*range(3, 8), 0, 1, 2, 8, 9, *range(10, 20), *range(20, 25)]

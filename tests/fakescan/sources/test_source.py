@@ -84,7 +84,11 @@ class TestListing:
             assert sorted(table["size"].to_pylist()) == sorted(
                 len(f"in/{n}") for n in ("a.JPG", "b.png", "z/deep/er/c.webp")
             )
-            assert (source.kind, source.unique, dict(source.skipped)) == ("objects", True, {".txt": 1, "": 1})
+            assert (source.kind, source.unique, dict(source.left_out.by_extension)) == (
+                "objects",
+                True,
+                {".txt": 1, "": 1},
+            )
 
     def test_one_image_whatever_its_name(self, place: tuple[str, Store]) -> None:
         url, store = place
@@ -359,8 +363,8 @@ class TestContainers:
             assert table["uri"].to_pylist() == expected
             assert table["object"].to_pylist() == [uri.partition("::")[2] for uri in expected]
             assert source.kind == "tar"
-            assert source.skipped[".json"] == 1
-            assert source.skipped[".cls"] == 1
+            assert source.left_out.by_extension[".json"] == 1
+            assert source.left_out.by_extension[".cls"] == 1
         _, table = read(f"{url}/shards/s-001.tar", store)
         assert table["uri"].to_pylist() == expected[2:]
         assert names(f"{url}/shards", store, extensions=("cls",)) == [f"tar://c.cls::{url}/shards/s-001.tar"]
@@ -396,7 +400,7 @@ class TestContainers:
         (tmp_path / "z.jpg").write_bytes(b"x")
         source, table = read(str(tmp_path))
         assert table["uri"].to_pylist() == [f"{tmp_path}/z.jpg"]
-        assert source.skipped == {".tar": 1}
+        assert source.left_out.by_extension == {".tar": 1}
 
     def test_broken_tar_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "fine.tar").write_bytes(tar_bytes("b.jpg"))
