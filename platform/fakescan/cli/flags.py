@@ -15,6 +15,8 @@ from fakevlm.errors import UserError
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
+_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": None}
+"""What words mean as the value of an option; everything else is text, as keys and secrets are."""
 _STORE_FIELDS = {"endpoint": "endpoint_url", "profile": "profile", "region": "region", "anon": "anon"}
 
 
@@ -114,7 +116,7 @@ def store_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:
         key, equals, value = option.partition("=")
         if not equals or not key:
             raise UserError(f"--{name}-option: {option!r} is not KEY=VALUE")
-        options[key] = value
+        options[key] = _WORDS.get(value.lower(), value)
     return {**settings, "options": options} if options else settings
 
 

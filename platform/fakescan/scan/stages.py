@@ -22,7 +22,7 @@ from fakescan.sources.fetch import Fetcher
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
-from fakevlm.errors import ImageError
+from fakevlm.errors import ErrorCode, ImageError, one_line
 from fakevlm.metrics.distortion import distort
 from fakevlm.preprocess import ImageSpec, decode
 
@@ -114,6 +114,10 @@ class Decode:
                 image = decode(data.as_py(), self.spec, max_pixels=self.max_pixels, change=self._distortion(row_id))
             except ImageError as error:
                 codes[index], messages[index] = error.code, error.message
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever one image does is its own row
+                codes[index] = ErrorCode.UNSUPPORTED_FORMAT
+                messages[index] = f"{type(error).__name__}: {one_line(error)}"
                 continue
             pixels[index] = image.pixels
             facts[index] = (image.width, image.height, image.format)

@@ -14,7 +14,7 @@ from operator import itemgetter
 import pyarrow as pa
 
 from fakescan.sources.parquet import read_images
-from fakescan.storage.errors import classify, is_transient, store_errors
+from fakescan.storage.errors import classify, is_transient
 from fakescan.storage.io_loop import io_loop
 from fakescan.storage.store import Store
 from fakescan.storage.transport.base import Request, Transport, too_large
@@ -113,7 +113,7 @@ class Fetcher:
     def _read_local(self, job: _Job) -> list[tuple[int, Fetched]]:
         try:
             return _delivered(job, read_local(_request(job), self.max_bytes))
-        except (ImageError, OSError, ValueError) as error:  # ValueError: a path with a null character
+        except Exception as error:  # noqa: BLE001 - whatever one object does is its own row
             return _undelivered(job, _failed(error))
 
     def _fetch_parquet(self, wanted: list[tuple[str, str | None, int, int]]) -> _Results:
@@ -126,7 +126,7 @@ class Fetcher:
                         yield index, _failed(too_large(len(data), self.max_bytes), num_bytes=len(data))
                     else:
                         yield index, _fetched(data or b"")
-            except _expected() as error:
+            except Exception as error:  # noqa: BLE001 - as above
                 yield from ((index, _failed(error)) for index in indices.values())
 
     async def _fetch_remote(self, jobs: list[_Job]) -> list[tuple[int, Fetched]]:
@@ -149,7 +149,7 @@ class Fetcher:
                 transport = _transport(scheme_of(request.uri), self)
                 async with asyncio.timeout(self.timeout_s):
                     return _delivered(job, await transport.read(request))
-            except _expected() as error:
+            except Exception as error:  # noqa: BLE001 - as above
                 failed = _failed(error)
                 if not is_transient(error):
                     break
@@ -172,10 +172,6 @@ def _failed(error: Exception, *, num_bytes: int | None = None, attempts: int = 1
     if attempts > 1:
         message = f"{message} ({attempts} attempts)"
     return Fetched(num_bytes=num_bytes, error_code=code, error_message=message)
-
-
-def _expected() -> tuple[type[Exception], ...]:
-    return (ImageError, *store_errors())
 
 
 def _request(job: _Job) -> Request:

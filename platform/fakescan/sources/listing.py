@@ -15,8 +15,9 @@ import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.reading import Reading
+from fakescan.sources.reading import Reading, Reason
 from fakescan.storage.objects import patiently
+from fakescan.storage.s3_listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3
 from fakescan.storage.transport.base import LOCAL_ETAG, entry_etag, normal_etag
 from fakescan.storage.url import file_path, redact, split_bucket
@@ -44,7 +45,7 @@ def list_objects(url: str, reading: Reading, *, name_start: str = "") -> Iterato
     """
     filesystem, path = reading.store.filesystem(url)
     if is_local(filesystem):
-        yield from _list_local(file_path(url))
+        yield from _list_local(file_path(url), reading)
     elif is_s3(filesystem):
         yield from _list_s3(filesystem, url, name_start)
     else:
@@ -67,8 +68,9 @@ def local_uri(path: str) -> str:
     return path
 
 
-def _list_local(path: str) -> Iterator[pa.Table]:
+def _list_local(path: str, reading: Reading) -> Iterator[pa.Table]:
     """A folder, depth first in the order of names. Symbolic links are followed, and each real folder is listed once."""
+    top = path
     if not os.path.isdir(path):
         status = os.stat(path)
         yield entries([local_uri(path)], [status.st_size], [f"{LOCAL_ETAG}{status.st_mtime_ns}"])
@@ -79,27 +81,33 @@ def _list_local(path: str) -> Iterator[pa.Table]:
     folders, seen = [path], set()
     while folders:
         folder = folders.pop()
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
         try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as found:
                 items = sorted(found, key=lambda item: item.name)
         except OSError as error:
-            raise UserError(f"cannot list the folder {folder}: {error.strerror}; fix it or move it away") from None
-        folders += [item.path for item in reversed(items) if item.is_dir()]
+            if folder == top:
+                raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+            reading.damaged(local_uri(folder), f"is a folder that cannot be listed: {error.strerror}")
+            continue
+        inner = {item.name: item.path for item in items if _is_folder(item)}
+        folders += reversed(inner.values())
         for item in items:
-            if item.is_dir():
+            if item.name in inner:
                 continue
             try:
                 status = item.stat()
                 if not stat.S_ISREG(status.st_mode):  # a pipe or a device
+                    reading.left_out.seen += 1
+                    reading.left_out.add(Reason.NOT_A_FILE, local_uri(item.path))
                     continue
                 uris.append(local_uri(item.path))
                 sizes.append(status.st_size)
                 etags.append(f"{LOCAL_ETAG}{status.st_mtime_ns}")
-            except OSError:  # a dangling link: fetching it says so in its row
+            except OSError:  # a link that leads nowhere, or to itself: fetching it says so in its row
                 uris.append(local_uri(item.path))
                 sizes.append(None)
                 etags.append(None)
@@ -110,18 +118,25 @@ def _list_local(path: str) -> Iterator[pa.Table]:
         yield entries(uris, sizes, etags)
 
 
+def _is_folder(item: "os.DirEntry[str]") -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _list_s3(filesystem: AbstractFileSystem, url: str, name_start: str) -> Iterator[pa.Table]:
     bucket, key = split_bucket(url)
     base = f"{url.partition('://')[0]}://{bucket}/"
 
     def page(**arguments: Any) -> tuple[dict[str, Any], pa.Table]:
         what = f"listing {redact(url)}"
-        answer = patiently(lambda: filesystem.call_s3("list_objects_v2", Bucket=bucket, **arguments), what)
+        answer = patiently(lambda: list_page(filesystem, Bucket=bucket, **arguments), what)
         objects = [item for item in answer.get("Contents", []) if not item["Key"].endswith("/")]  # folder markers
         return answer, entries(
             [base + item["Key"] for item in objects],
-            [item["Size"] for item in objects],
-            [normal_etag(item["ETag"]) for item in objects],
+            [item.get("Size") for item in objects],
+            [normal_etag(item["ETag"]) if item.get("ETag") else None for item in objects],
         )
 
     def split(prefix: str) -> Page | None:
@@ -129,10 +144,10 @@ def _list_s3(filesystem: AbstractFileSystem, url: str, name_start: str) -> Itera
         tables, folders = [table], [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
         if answer.get("IsTruncated") and not (folders and full_folders(prefix)):
             return None
-        while answer.get("IsTruncated"):
+        while following := next_page(answer):
             if len(folders) > _MAX_FOLDERS:
                 return None
-            answer, table = page(Prefix=prefix, Delimiter="/", ContinuationToken=answer["NextContinuationToken"])
+            answer, table = page(Prefix=prefix, Delimiter="/", **following)
             tables.append(table)
             folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
         return pa.concat_tables(tables), folders
@@ -148,15 +163,17 @@ def _list_s3(filesystem: AbstractFileSystem, url: str, name_start: str) -> Itera
         while True:
             answer, table = page(Prefix=prefix, **token)
             yield table
-            if not answer.get("IsTruncated"):
+            following = next_page(answer)
+            if following is None:
                 return
-            token = {"ContinuationToken": answer["NextContinuationToken"]}
+            token = following
 
     if name_start:
         key = f"{key.rstrip('/')}/" if key.strip("/") else ""
     elif key and not key.endswith("/"):
         answer, table = page(Prefix=key, MaxKeys=1)
-        if any(item["Key"] == key and item["Size"] for item in answer.get("Contents", [])):  # none sorts before it
+        first = next(iter(answer.get("Contents", [])), None)
+        if first is not None and first["Key"] == key and first.get("Size", 1):  # none sorts before it
             yield table
             return
         key += "/"

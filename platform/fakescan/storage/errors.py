@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import ssl
 import sys
 
 from fakescan.storage.url import redact_text
@@ -91,6 +92,8 @@ def classify(error: BaseException) -> tuple[ErrorCode, str]:
     error = root_cause(error)
     status, code = http_status(error), service_code(error)
     message = _message(error, status, code)
+    if _is_certificate(error):
+        return ErrorCode.FETCH_FAILED, message
     if status in (404, 410) or code in _MISSING_CODES or isinstance(error, FileNotFoundError):
         return ErrorCode.NOT_FOUND, message
     if status in (401, 403) or code in _DENIED_CODES or isinstance(error, PermissionError):
@@ -112,6 +115,8 @@ def is_transient(error: BaseException) -> bool:
     status, code = http_status(error), service_code(error)
     if status is not None or code:
         return status in BUSY_STATUS or code in _BUSY_CODES
+    if _is_certificate(error):
+        return False
     if isinstance(error, TimeoutError | ConnectionError | asyncio.IncompleteReadError):
         return True
     if _is_botocore(error):
@@ -120,6 +125,11 @@ def is_transient(error: BaseException) -> bool:
     if type(error).__module__.startswith(("aiohttp", "http.client", "urllib3", "requests")):
         return type(error).__name__ not in {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"}
     return isinstance(error, OSError) and error.errno not in _SETTLED_ERRNO and type(error) is OSError
+
+
+def _is_certificate(error: BaseException) -> bool:
+    """Whether TLS failed. Python's errors of it are OSErrors with numbers of their own, which mean other things."""
+    return isinstance(error, ssl.SSLError) or "SSL" in type(error).__name__ or "Certificate" in type(error).__name__
 
 
 def _is_botocore(error: BaseException) -> bool:
@@ -139,6 +149,8 @@ def _message(error: BaseException, status: int | None, code: str) -> str:
         return redact_text(f"HTTP {status} {reason}".rstrip())
     if isinstance(error, UserError):
         return redact_text(str(error))
+    if _is_certificate(error):
+        return redact_text(f"the server's certificate was not accepted: {error}")
     if isinstance(error, OSError) and error.strerror and error.errno is not None:
         return redact_text(error.strerror)
     if isinstance(error, TimeoutError):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from fsspec import AbstractFileSystem
 
 from fakescan.storage.errors import classify, is_transient
+from fakescan.storage.s3_listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3, without_retries
 from fakescan.storage.url import redact, split_bucket
 from fakevlm.errors import ErrorCode
@@ -120,11 +121,12 @@ def _list_s3(fs: AbstractFileSystem, folder: str) -> list[tuple[str, int]]:
     names: list[tuple[str, int]] = []
     token: dict[str, str] = {}
     while True:
-        page = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **token)
-        names += [(item["Key"][len(prefix) :], int(item["Size"])) for item in page.get("Contents", [])]
-        if not page.get("IsTruncated"):
+        page = list_page(fs, Bucket=bucket, Prefix=prefix, Delimiter="/", **token)
+        names += [(item["Key"][len(prefix) :], int(item.get("Size", 0))) for item in page.get("Contents", [])]
+        following = next_page(page)
+        if following is None:
             return sorted(entry for entry in names if entry[0])
-        token = {"ContinuationToken": page["NextContinuationToken"]}
+        token = following
 
 
 def _put_local(path: Path, data: bytes, *, exclusive: bool) -> None:

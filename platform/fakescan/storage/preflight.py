@@ -8,6 +8,7 @@ from pathlib import Path
 from fsspec import AbstractFileSystem
 
 from fakescan.storage.errors import classify, is_transient, root_cause, service_code, store_errors
+from fakescan.storage.s3_listing import list_page
 from fakescan.storage.store import Store, is_s3
 from fakescan.storage.url import file_path, redact, scheme_of, split_bucket
 from fakevlm.errors import ErrorCode, UserError
@@ -52,7 +53,7 @@ def check_writable(url: str, store: Store) -> None:
     probe = f"{path}/{_PROBE}{secrets.token_hex(8)}"
     try:
         if is_s3(filesystem):  # some servers create a missing bucket on the first write; and resuming needs to list
-            filesystem.call_s3("list_objects_v2", Bucket=split_bucket(path)[0], MaxKeys=1)
+            list_page(filesystem, Bucket=split_bucket(path)[0], MaxKeys=1)
         filesystem.pipe_file(probe, b"fakescan")
     except store_errors() as error:
         raise UserError(explain("write to", url, store, error)) from None
@@ -65,7 +66,7 @@ def _check_s3_readable(filesystem: AbstractFileSystem, url: str) -> None:
     if not bucket:
         raise UserError(f"{url} names no bucket: write s3://BUCKET/PREFIX")
     try:
-        filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+        list_page(filesystem, Bucket=bucket, Prefix=key, MaxKeys=1)
     except PermissionError as error:
         try:  # a policy may allow reading one object and forbid listing
             filesystem.call_s3("head_object", Bucket=bucket, Key=key or "-")

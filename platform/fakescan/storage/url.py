@@ -2,7 +2,8 @@
 
 import os
 import re
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az", "https": "http", "local": "file"}
@@ -11,6 +12,7 @@ _QUERY_SCHEMES = frozenset({"http", "https", "ftp", "ftps", "sftp", "smb", "webd
 
 _SIGNED = re.compile(r"[?&](X-Amz-Signature|X-Goog-Signature|Signature|sig|token)=", re.IGNORECASE)
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_HOST = re.compile(r"(?P<before>https?://(?:[^/?#@]*@)?)(?P<host>[^/?#@:\[\]]+)", re.IGNORECASE)
 _URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
 
 
@@ -43,7 +45,39 @@ def split_bucket(path: str) -> tuple[str, str]:
 
 def web_address(uri: str) -> str:
     """The address with characters that may not travel quoted, and everything that is quoted already left alone."""
-    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", uri), safe=_URL_SAFE)
+    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", _ascii_host(uri)), safe=_URL_SAFE)
+
+
+def _ascii_host(uri: str) -> str:
+    """The address with an internationalised host name as the name system knows it (IDNA 2008)."""
+    match = _HOST.match(uri)
+    if match is None or match["host"].isascii():
+        return uri
+    import idna
+
+    try:
+        host = idna.encode(match["host"], uts46=True).decode()
+    except idna.IDNAError as error:
+        raise ValueError(f"{match['host']} cannot be the name of a host: {error}") from None
+    return f"{match['before']}{host}{uri[match.end() :]}"
+
+
+def expired_at(uri: str) -> datetime | None:
+    """When a presigned address stopped being valid; None for one that is valid, or that does not say."""
+    query = {name.lower(): value for name, value in parse_qsl(urlsplit(uri).query)}
+    signer = next((name for name in ("x-amz", "x-goog") if f"{name}-date" in query), None)
+    try:
+        if signer is not None:
+            signed = datetime.strptime(query[f"{signer}-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            end = signed + timedelta(seconds=int(query[f"{signer}-expires"]))
+        elif "signature" in query:
+            end = datetime.fromtimestamp(int(query["expires"]), UTC)
+        else:  # Azure's
+            end = datetime.fromisoformat(query["se"])
+            end = end if end.tzinfo else end.replace(tzinfo=UTC)
+    except (KeyError, ValueError, OverflowError, OSError):
+        return None
+    return end if end < datetime.now(UTC) else None
 
 
 def redact(uri: str) -> str:

@@ -3,8 +3,17 @@
 import asyncio
 from typing import Any
 
+from fakescan.storage.errors import http_status, root_cause
 from fakescan.storage.store import Store, make_filesystem
-from fakescan.storage.transport.base import Request, check_size, decoded, refuse_too_large, span_header
+from fakescan.storage.transport.base import (
+    REPLACED,
+    Request,
+    check_etag,
+    check_size,
+    decoded,
+    refuse_too_large,
+    span_header,
+)
 from fakescan.storage.url import split_bucket
 from fakevlm.errors import ErrorCode, ImageError
 
@@ -26,12 +35,13 @@ class S3Transport:
         arguments = {**self._arguments, **span_header(request)}
         if request.etag:
             arguments["IfMatch"] = f'"{request.etag}"'
-        answer = await self._client.get_object(Bucket=bucket, Key=key, **arguments)
+        answer = await self._get(request, Bucket=bucket, Key=key, **arguments)
         body = answer["Body"]
         try:
+            length = answer.get("ContentLength")
             if request.length is None:
-                refuse_too_large(answer["ContentLength"], self._max_bytes)
-            data: bytes = await body.read()
+                refuse_too_large(length, self._max_bytes)
+            data = bytes(await body.read()) if length is not None else await self._read_on(body)
         finally:
             body.close()
         if request.length is not None:
@@ -40,6 +50,34 @@ class S3Transport:
             return data
         check_size(request, len(data))
         return decoded(data, answer.get("ContentEncoding"), self._max_bytes)
+
+    async def _get(self, request: Request, **arguments: Any) -> Any:
+        """The answer to a GET. Some servers compare If-Match with their own spelling of an etag: then we compare."""
+        try:
+            return await self._client.get_object(**arguments)
+        except Exception as error:
+            if "IfMatch" not in arguments or http_status(root_cause(error)) != 412:
+                raise
+        del arguments["IfMatch"]
+        answer = await self._client.get_object(**arguments)
+        try:
+            if not answer.get("ETag"):
+                raise ImageError(ErrorCode.CHANGED, REPLACED)
+            check_etag(request, answer["ETag"])
+        except ImageError:
+            answer["Body"].close()
+            raise
+        return answer
+
+    async def _read_on(self, body: Any) -> bytes:
+        """A body of unknown length, never holding much more than the limit."""
+        pieces, received = [], 0
+        while piece := await body.read(2**16):
+            pieces.append(piece)
+            received += len(piece)
+            if received > self._max_bytes:
+                raise ImageError(ErrorCode.TOO_LARGE, f"the object has more than {self._max_bytes} bytes")
+        return b"".join(pieces)
 
     async def _open(self) -> None:
         async with self._opening:

@@ -15,11 +15,12 @@ from fakescan.storage.transport.base import (
     refuse_too_large,
     span_header,
 )
-from fakescan.storage.url import web_address
+from fakescan.storage.url import expired_at, web_address
 from fakevlm.errors import ErrorCode, ImageError
 
 _REDIRECTS = 10
 _REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})
+_REFUSED = frozenset({400, 401, 403})
 
 
 class WebTransport:
@@ -61,6 +62,8 @@ class WebTransport:
                         headers = {name: value for name, value in headers.items() if name not in self._headers}
                     url = following
                     continue
+                if response.status in _REFUSED and (ended := expired_at(request.uri)):
+                    raise ImageError(ErrorCode.DENIED, f"the presigned address expired on {ended:%Y-%m-%d %H:%M} UTC")
                 if response.status >= 300:
                     raise aiohttp.ClientResponseError(
                         response.request_info, (), status=response.status, message=response.reason or ""
