@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from fakescan.errors import JobFailedError
@@ -25,6 +27,8 @@ _LOCAL_CLUSTER = {
     "worker_niceness": 0,
 }
 """Settings of Ray for a cluster of this process's own."""
+_MAX_TMPDIR = 36
+"""Bytes: the name of a socket may have 107, of which Ray's own part takes about 70."""
 _ANSWER_S = 10.0
 """Seconds in which a cluster's address must accept a connection."""
 
@@ -60,11 +64,13 @@ def connect(
     options: dict[str, Any] = {
         "logging_level": logging.INFO if verbose else logging.ERROR,
         "log_to_driver": verbose,
+        "job_config": _job_config(),
     }
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None or address == "local":
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         options |= {"num_cpus": cpus or max(2, os.cpu_count() or 1), "include_dashboard": dashboard}
+        options |= _short_temporary_folder()
         try:
             with _quiet_stderr(verbose):
                 ray.init(address="local", _system_config=_LOCAL_CLUSTER, **options)
@@ -83,6 +89,35 @@ def connect(
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put one in its place that exits with status 15
     loading.join()
     _quiet_data(verbose)
+
+
+def _job_config() -> Any:
+    """Settings of this driver: its workers find our packages, and nothing else that lies in the current folder.
+
+    Ray puts the driver's current folder before the installed packages of every worker: a `numpy.py` there would be
+    imported for numpy. None inside a Ray job, whose settings come with it.
+    """
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return None
+    from ray.job_config import JobConfig
+
+    import fakevlm
+
+    ours = dict.fromkeys(str(Path(package).resolve().parents[1]) for package in (__file__, fakevlm.__file__))
+    return JobConfig(_client_job=True, _py_driver_sys_path=list(ours))
+
+
+def _short_temporary_folder() -> dict[str, str]:
+    """Where Ray keeps its sockets if TMPDIR is too long for their names. Raises UserError where there is no other."""
+    folder = tempfile.gettempdir()
+    if "RAY_TMPDIR" in os.environ or len(os.fsencode(folder)) <= _MAX_TMPDIR:
+        return {}
+    if not os.access("/tmp", os.W_OK | os.X_OK):
+        raise UserError(
+            f"TMPDIR: {folder} has more than {_MAX_TMPDIR} characters, which leaves too few for the names of Ray's "
+            "sockets, and /tmp cannot be written to; set TMPDIR to a shorter folder"
+        )
+    return {"_temp_dir": "/tmp/ray"}
 
 
 def _refuse_silent(address: str) -> None:

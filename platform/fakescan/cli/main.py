@@ -1,9 +1,12 @@
 """The command line: parse, build a configuration, run, and say in one line what the user can fix."""
 
+import io
 import logging
+import os
 import signal
 import sys
 from typing import Any, NoReturn
+from urllib.parse import quote_from_bytes
 
 import click
 
@@ -18,12 +21,18 @@ from fakescan.errors import JobFailedError
 from fakevlm import __version__
 from fakevlm.errors import UserError
 
+_LOCAL_FILES = (["--config"], ["--file"], ["--json"], ["--answers"])
+"""Flags whose files are opened by their names as they are."""
+
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 success, 1 failure, 2 wrong use, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        sys.exit(cli.main(arguments, prog_name="fakescan", standalone_mode=False) or 0)
+        given = _in_utf8(sys.argv[1:] if arguments is None else arguments)
+        sys.exit(cli.main(given, prog_name="fakescan", standalone_mode=False) or 0)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -38,6 +47,18 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         fail(redact_text(str(error)), EXIT_FAILED)
     except (KeyboardInterrupt, click.Abort):
         fail("interrupted; what is done stays: run the same command again to resume", EXIT_INTERRUPTED)
+
+
+def _in_utf8(arguments: list[str]) -> list[str]:
+    """The arguments with names of files and folders that are not UTF-8 as `file://` URLs, which settings can hold."""
+    result: list[str] = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        if value.encode(errors="ignore").decode() == value or result[-1:] in _LOCAL_FILES:
+            result.append(argument)
+        else:
+            result.append(f"{option}{equals}file://{quote_from_bytes(os.fsencode(os.path.abspath(value)))}")
+    return result
 
 
 def _interrupt(signum: int, frame: Any) -> NoReturn:

@@ -62,13 +62,15 @@ def _report(outcome: "ScanOutcome") -> None:
             f"scanned now: {outcome.scanned.rows:,} in {duration(outcome.seconds)} "
             f"({duration(outcome.startup_s)} to the first part, then {pace})"
         )
-    for code, count in whole.most_common()[:5]:
+    for code, count in whole.most_common():
         example = outcome.examples.get(code)
         print(f"  {code:<18} {count:>8,}   {f'e.g. {example}' if example else ''}".rstrip())
     if outcome.run.identity.selection.is_dry_run and outcome.scanned.rows:
         rate = outcome.steady_rate or outcome.scanned.rows / max(outcome.seconds - outcome.startup_s, 1e-9)
         total = outcome.run.population
         print(f"estimate: the whole source, {total:,} images, takes about {duration(outcome.startup_s + total / rate)}")
+    for line in outcome.account:
+        print(line)
     if outcome.run.warning:
         print(f"warning: {outcome.run.warning}")
 
@@ -78,6 +80,9 @@ def _report(outcome: "ScanOutcome") -> None:
 @click.option("-o", "--output", required=True, metavar="MANIFEST", help="Folder for the manifest.")
 @click.option("--glob", "globs", multiple=True, metavar="PATTERN", help="Only names like this. Repeatable.")
 @click.option("--extensions", metavar="jpg,png", help="Only these file name extensions.")
+@click.option("--column", metavar="NAME", help="Column of a list or Parquet file with the addresses or images.")
+@click.option("--size-column", metavar="NAME", help="Column with sizes in bytes (default: none is believed).")
+@click.option("--skip-damaged", is_flag=True, help="Go on after damage inside a container, and count it.")
 @with_store("input", "the source")
 @with_store("output", "the manifest")
 def index(source: str, output: str, globs: tuple[str, ...], extensions: str | None, **flags: Any) -> None:
@@ -92,10 +97,13 @@ def index(source: str, output: str, globs: tuple[str, ...], extensions: str | No
         manifest_store=store_from_flags("output", flags),
         glob=list(globs) or None,
         extensions=split_extensions(extensions),
+        column=flags["column"],
+        size_column=flags["size_column"],
+        skip_damaged=flags["skip_damaged"],
     )
     print(f"{info.rows:,} images in {output} ({info.duplicates:,} duplicates left out)")
-    for extension, count in sorted(info.skipped_by_extension.items(), key=lambda item: -item[1])[:5]:
-        print(f"  {count:,} objects with extension {extension or '(none)'} left out")
+    for line in info.account():
+        print(line)
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """run.json: written once, when the manifest is complete."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,12 @@ class RunFile(StrictModel):
     """Images of the source; more than `rows` in a dry run."""
     shard_rows: int
     """Rows per part; never changes for a run."""
+    seen: int | None = None
+    """Objects, members and rows that the source was seen to hold, when it was listed."""
+    left_out: dict[str, int] = {}
+    """What of them became no row, by reason; places and extensions are in the manifest's file."""
+    notes: tuple[str, ...] = ()
+    """Choices made in reading the source that people must hear of."""
 
     @property
     def sharding(self) -> Sharding:
@@ -47,6 +54,9 @@ def new_run(
     rows: int,
     population: int,
     shard_rows: int,
+    seen: int | None = None,
+    left_out: dict[str, int] | None = None,
+    notes: Sequence[str] = (),
 ) -> RunFile:
     """A new run's file."""
     return RunFile(
@@ -60,6 +70,9 @@ def new_run(
         rows=rows,
         population=population,
         shard_rows=shard_rows,
+        seen=seen,
+        left_out=left_out or {},
+        notes=tuple(notes),
     )
 
 

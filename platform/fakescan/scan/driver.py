@@ -55,6 +55,8 @@ class ScanOutcome:
     """From the start of the command to the last part."""
     startup_s: float = 0.0
     """From the start of the command to the first part."""
+    account: list[str] = field(default_factory=list)
+    """Lines for people about what of the source became no row."""
 
     @property
     def error_rate(self) -> float:
@@ -94,7 +96,9 @@ def run_scan(
         run = folder.load() or start_run(config, folder, identity, checkpoint, images)
         if run.warning:
             logger.warning("%s", run.warning)
-        outcome = ScanOutcome(run, folder.url)
+        outcome = ScanOutcome(run, folder.url, account=folder.manifest().info.account())
+        for line in outcome.account:
+            logger.warning("%s", line)
         todo, done = plan(folder, run, retry_errors=config.retry_errors)
         with ThreadPoolExecutor(2, thread_name_prefix="count") as pool:
             # What earlier scans did is counted while the engines start.

@@ -74,6 +74,9 @@ def start_run(
         rows=info.rows,
         population=population,
         shard_rows=config.shard_rows or shard_rows_for(info.rows, info.known_bytes),
+        seen=info.seen,
+        left_out=info.everything_left_out(),
+        notes=info.notes,
     )
     folder.save(run)
     return run

@@ -56,6 +56,7 @@ def write_run_manifest(
         source=config.source,
         unique=source.unique,
         left_out=source.left_out,
+        notes=source.notes,
     )
     if info.rows == 0:
         raise UserError(f"source: nothing in {redact(config.source)} is new or changed since {config.new_since}")

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-from collections.abc import Callable
 
 from fakescan.sources.manifest import ManifestInfo, ManifestReader, write_manifest
 from fakescan.sources.source import new_since, open_source
@@ -25,13 +24,12 @@ def build_index(
     column: str | None = None,
     size_column: str | None = None,
     skip_damaged: bool = False,
-    note: Callable[[str], None] = logger.info,
     earlier: ManifestReader | None = None,
 ) -> ManifestInfo:
     """Write the manifest of `source` into the folder `manifest_url`.
 
     `store` reaches the source, `manifest_store` (the same by default) the manifest; the others are those of
-    `open_source`, and `note` gets lines for people. With `earlier` only what is new or changed since that manifest goes
+    `open_source`. With `earlier` only what is new or changed since that manifest goes
     in. The addresses are in the manifest in full, with the signatures of presigned ones: keep it as private as the
     images. Raises `UserError` for anything the user can fix, a source without images included.
     """
@@ -56,10 +54,10 @@ def build_index(
     check_writable(manifest_url, manifest_store)
     filesystem, path = manifest_store.filesystem(manifest_url)
     try:
-        info = write_manifest(entries, filesystem, path, source=source, unique=found.unique, left_out=found.left_out)
+        info = write_manifest(
+            entries, filesystem, path, source=source, unique=found.unique, left_out=found.left_out, notes=found.notes
+        )
     except FileExistsError:
         raise UserError(f"{redact(manifest_url)} already holds a manifest: name another folder") from None
-    for line in found.notes:
-        note(line)
     logger.info("indexed %d images, %d duplicates left out", info.rows, info.duplicates)
     return info

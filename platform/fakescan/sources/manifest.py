@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -64,11 +64,29 @@ class ManifestInfo(BaseModel):
     seen: int | None = Field(default=None, description="Objects, members and rows that the source was seen to hold.")
     left_out: dict[str, int] = Field(default={}, description="What became no row, by reason; duplicates apart.")
     places: dict[str, str] = Field(default={}, description="For each reason the first place.")
+    notes: list[str] = Field(default=[], description="Choices made in reading the source, for people.")
     source: str = Field(description="What was indexed, without secrets.")
     known_bytes: int = Field(description="Sum of the known sizes, in bytes.")
     fingerprint: str = Field(description="SHA-256 over uri, size, etag and offset of all rows in order.")
     rows_per_file: int
     row_group_rows: int
+
+    def everything_left_out(self) -> dict[str, int]:
+        """By reason, duplicates among them."""
+        return {**self.left_out, **({"duplicates": self.duplicates} if self.duplicates else {})}
+
+    def account(self) -> list[str]:
+        """Lines for people: every reason, with a place, and every extension; empty where nothing was left out."""
+        lines = list(self.notes)
+        for reason, count in self.left_out.items():
+            place = self.places.get(reason)
+            lines.append(f"left out: {count:,} {reason}{f', such as {place}' if place else ''}")
+        names = sorted(self.skipped_by_extension.items(), key=lambda item: (-item[1], item[0]))
+        if names:
+            lines.append("  " + "   ".join(f"{name or '(no extension)'} {count:,}" for name, count in names))
+        if self.duplicates:
+            lines.append(f"left out: {self.duplicates:,} duplicates")
+        return lines
 
 
 class ManifestReader:
@@ -157,12 +175,13 @@ def write_manifest(
     source: str = "",
     unique: bool = False,
     left_out: LeftOut | None = None,
+    notes: Sequence[str] = (),
 ) -> ManifestInfo:
     """Write a manifest into the folder `path` as the entries come, in bounded memory.
 
     `entries`: tables with the columns of `ENTRY_SCHEMA`; all but `uri` may be missing. `unique`: the source vouches
-    that no URI comes twice, which saves remembering 16 bytes for each. `left_out`: the source's account, read at the
-    end. Raises `FileExistsError` when the folder already holds a complete manifest.
+    that no URI comes twice, which saves remembering 16 bytes for each. `left_out` and `notes`: the source's, read at
+    the end. Raises `FileExistsError` when the folder already holds a complete manifest.
     """
     path = path.rstrip("/")
     if INFO_NAME in (before := {name for name, _ in list_names(filesystem, path)}):
@@ -185,6 +204,7 @@ def write_manifest(
         seen=left_out.seen if left_out else None,
         left_out={str(reason): count for reason, count in left_out.counts.items()} if left_out else {},
         places={str(reason): place for reason, place in left_out.places.items()} if left_out else {},
+        notes=list(notes),
         source=redact(source),
         known_bytes=parts.known_bytes,
         fingerprint=parts.fingerprint.hexdigest(),

@@ -152,8 +152,10 @@ def _recognise(source: str, reading: Reading, wanted: NameFilter) -> Source:
         within = wanted.within(pattern)
         return Source(source, "objects", True, reading, lambda this: _objects(this, folder, within))
     check_readable(source, store)
-    if not _is_folder(source, store):
-        if name.endswith(LIST_EXTENSIONS) or (web and not extension):
+    if web and not extension:
+        return _list(source, reading, wanted)
+    if name.endswith((*LIST_EXTENSIONS, *TAR_EXTENSIONS, ".parquet")) and not _is_folder(source, store):
+        if name.endswith(LIST_EXTENSIONS):
             return _list(source, reading, wanted)
         if extension == ".parquet":
             return _parquet_file(source, reading, wanted)
