@@ -20,6 +20,7 @@ class Reason(StrEnum):
     LINK = "links that lead to no file"
     METADATA = "tables beside tar files, which describe their images"
     DAMAGED = "damaged"
+    SPARSE = "sparse members of tar files, which are in pieces"
 
 
 @dataclass
