@@ -13,7 +13,9 @@ from operator import itemgetter
 
 import pyarrow as pa
 
+from fakescan.sources.archive_file import is_compressed
 from fakescan.sources.parquet import read_images
+from fakescan.sources.tar import read_members
 from fakescan.storage.errors import classify, is_transient
 from fakescan.storage.io_loop import io_loop
 from fakescan.storage.store import Store
@@ -82,6 +84,7 @@ class Fetcher:
         results: list[Fetched] = [_EMPTY] * rows.num_rows
         single: list[tuple[int, Request]] = []
         members: list[tuple[int, Request]] = []
+        packed: list[tuple[int, Request]] = []
         parquet_rows: list[tuple[str, str | None, int, int]] = []
         columns = (rows[name].to_pylist() for name in ("uri", "size", "etag", "object", "offset"))
         for index, (uri, size, etag, container, offset) in enumerate(zip(*columns, strict=True)):
@@ -92,7 +95,8 @@ class Fetcher:
             elif container is None:
                 single.append((index, Request(uri, etag, size)))
             elif uri.startswith("tar://"):
-                members.append((index, Request(container, etag, None, offset, size)))
+                of_a_kind = packed if is_compressed(container) else members
+                of_a_kind.append((index, Request(container, etag, None, offset, size)))
             else:
                 parquet_rows.append((container, etag, offset, index))
         jobs: list[_Job] = [*single, *_spans(members)]
@@ -103,6 +107,8 @@ class Fetcher:
         for index, result in io_loop().run(self._fetch_remote(remote)) if remote else ():
             results[index] = result
         for index, result in self._fetch_parquet(parquet_rows):
+            results[index] = result
+        for index, result in self._fetch_packed(packed):
             results[index] = result
         return results
 
@@ -128,6 +134,19 @@ class Fetcher:
                         yield index, _fetched(data or b"")
             except Exception as error:  # noqa: BLE001 - as above
                 yield from ((index, _failed(error)) for index in indices.values())
+
+    def _fetch_packed(self, wanted: list[tuple[int, Request]]) -> _Results:
+        """Members of compressed tar files, each of which is unpacked once, up to the last member that is wanted."""
+        tars: dict[tuple[str, str | None], dict[tuple[int, int], list[int]]] = {}
+        for index, request in wanted:
+            spans = tars.setdefault((request.uri, request.etag), {})
+            spans.setdefault((request.first or 0, request.length or 0), []).append(index)  # links share a span
+        for (tar, etag), spans in tars.items():
+            try:
+                for span, data in read_members(tar, etag, sorted(spans), self.store):
+                    yield from ((index, _fetched(data)) for index in spans.pop(span))
+            except Exception as error:  # noqa: BLE001 - as above
+                yield from ((index, _failed(error)) for indices in spans.values() for index in indices)
 
     async def _fetch_remote(self, jobs: list[_Job]) -> list[tuple[int, Fetched]]:
         waiting = iter(jobs)

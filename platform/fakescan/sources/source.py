@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +15,7 @@ from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
 from fakescan.sources.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
 from fakescan.sources.parquet import image_column, open_parquet, parquet_entries
 from fakescan.sources.reading import LeftOut, Reading, Reason
-from fakescan.sources.tar import TAR_EXTENSIONS, tar_entries
+from fakescan.sources.tar import OTHER_ARCHIVES, TAR_EXTENSIONS, tar_entries
 from fakescan.sources.uri_set import UriSet
 from fakescan.sources.url_list import LIST_EXTENSIONS, read_url_list, uri_column
 from fakescan.storage.errors import store_errors
@@ -25,8 +26,8 @@ from fakevlm.errors import UserError
 
 Kind = Literal["objects", "tar", "parquet", "list", "manifest"]
 
-_CONTAINERS = r"(?i)\.(tar|tar\.gz|tgz|parquet)$"
-_TARS = r"(?i)\.(tar|tar\.gz|tgz)$"
+_TARS = f"(?i)({'|'.join(map(re.escape, TAR_EXTENSIONS))})$"
+_CONTAINERS = rf"{_TARS}|(?i)\.parquet$"
 _SIGNATURE = r"(?i)\?[^#]*(X-Amz-Signature|X-Goog-Signature|Signature|sig)=.*"
 
 Tables = Iterator[pa.Table]
@@ -154,12 +155,14 @@ def _recognise(source: str, reading: Reading, wanted: NameFilter) -> Source:
     check_readable(source, store)
     if web and not extension:
         return _list(source, reading, wanted)
-    if name.endswith((*LIST_EXTENSIONS, *TAR_EXTENSIONS, ".parquet")) and not _is_folder(source, store):
+    if name.endswith((*LIST_EXTENSIONS, *TAR_EXTENSIONS, *OTHER_ARCHIVES, ".parquet")) and not _is_folder(
+        source, store
+    ):
         if name.endswith(LIST_EXTENSIONS):
             return _list(source, reading, wanted)
         if extension == ".parquet":
             return _parquet_file(source, reading, wanted)
-        if name.endswith(TAR_EXTENSIONS):
+        if name.endswith((*TAR_EXTENSIONS, *OTHER_ARCHIVES)):
             return Source(source, "tar", False, reading, lambda this: _tars(_one_object(source, reading), this, wanted))
     if web:
         return Source(source, "objects", True, reading, lambda this: _counted(iter([_bare(source)]), this))

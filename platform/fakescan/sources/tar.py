@@ -31,6 +31,9 @@ from fakevlm.errors import ErrorCode, ImageError, UserError
 TAR_EXTENSIONS = (*PLAIN_EXTENSIONS, *COMPRESSED_EXTENSIONS)
 """File names that are tar files, for `str.endswith` in lower case."""
 
+OTHER_ARCHIVES = (".zip", ".7z", ".rar")
+"""File names of archives that `tar_entries` refuses with what to do."""
+
 MAX_URI_CHARACTERS = 2**15
 """Longest URI of a member that becomes a row; operating systems allow paths of 4,096 bytes."""
 
@@ -130,11 +133,11 @@ def tar_members(tar: str, reading: Reading) -> dict[str, tuple[int, int]]:
 
 def read_members(
     tar: str, etag: str | None, spans: Iterable[tuple[int, int]], store: Store
-) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of members of a compressed tar file, by their offset and size, in ascending order.
+) -> Iterator[tuple[tuple[int, int], bytes]]:
+    """The spans (offset, size) of a compressed tar file, which must be in ascending order, and the bytes of each.
 
     Unpacks the file once, up to the last of them. `ImageError` (changed) when the file is not the one in the manifest,
-    (truncated) when it cannot be unpacked.
+    (truncated) when it cannot be unpacked that far.
     """
     filesystem, path = store.filesystem(tar)
     if etag:
@@ -147,7 +150,7 @@ def read_members(
                 data = file.read(offset, size)
                 if len(data) < size:
                     raise ImageError(ErrorCode.TRUNCATED, "the tar file ends within this member")
-                yield offset, data
+                yield (offset, size), data
     except NoTarError as error:
         raise ImageError(ErrorCode.CHANGED, f"the tar file {error}") from None
     except BrokenStreamError as error:
