@@ -5,7 +5,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
@@ -37,6 +37,9 @@ _REMOTE_CHUNK = 2**18
 _STREAM_CHUNK = 2**22
 """Bytes per request where everything is read."""
 
+_UNPACKED_CHUNK = 2**15
+"""Bytes to unpack at once. What is in the same chunk before damage is lost, too."""
+
 
 class NoTarError(Exception):
     """The file is of another kind; the message says which, and what to do."""
@@ -53,12 +56,15 @@ def is_compressed(uri: str) -> bool:
 
 
 class ArchiveFile:
-    """Bytes of a file at offsets. `size` in bytes; None for one that can only be read forward, each byte once."""
+    """Bytes of a file at offsets. `size` in bytes; None for one that can only be read forward, each byte once.
 
-    def __init__(self, file: IO[bytes], size: int | None, chunk: int) -> None:
+    `chunk`: bytes to read at once. `data`: what was read from the beginning of the file already.
+    """
+
+    def __init__(self, file: IO[bytes], size: int | None, chunk: int, data: bytes = b"") -> None:
         self.size = size
         self._file, self._chunk = file, chunk
-        self._start, self._data = 0, b""
+        self._start, self._data = 0, data
 
     @property
     def first(self) -> int:
@@ -90,13 +96,18 @@ class ArchiveFile:
             self._start, self._data = at, b""
         elif at < self._start:
             raise ValueError(f"byte {at} of a stream was passed")
-        while self.position < at + count:
-            missing = at + count - self.position if at <= self.position else 0  # before `at` nothing is kept
-            piece = self._file.read(max(self._chunk, missing))
-            if not piece:
-                break
-            kept = self._data[at - self._start :] if at < self.position else b""
-            self._start, self._data = self.position - len(kept), kept + piece
+        while at > self.position:
+            self._start, self._data = self.position, self._file.read(self._chunk)
+            if not self._data:
+                return
+        pieces = [self._data[at - self._start :]]
+        missing = count - len(pieces[0])
+        try:
+            while missing > 0 and (piece := self._file.read(max(self._chunk, missing))):
+                pieces.append(piece)
+                missing -= len(piece)
+        finally:
+            self._start, self._data = at, b"".join(pieces)
 
 
 @contextmanager
@@ -108,9 +119,14 @@ def open_archive(uri: str, store: Store) -> Iterator[ArchiveFile]:
     filesystem, path = store.filesystem(uri)
     streamed = is_compressed(uri)
     local = is_local(filesystem)
-    options: dict[str, Any] = {} if local else {"block_size": _STREAM_CHUNK if streamed else _REMOTE_CHUNK}
+    options: dict[str, Any] = {} if local else {"block_size": _REMOTE_CHUNK, "cache_type": "none"}  # the chunk is one
+    if streamed and not local:
+        options["block_size"] = 0 if scheme_of(uri) == "http" else _STREAM_CHUNK  # 0: one request, without ranges
     with filesystem.open(path, "rb", **options) as file:
-        first = file.read(_SIGNATURE_BYTES)
+        chunk = _LOCAL_CHUNK if local else _REMOTE_CHUNK
+        first = b""
+        while len(first) < _SIGNATURE_BYTES and (piece := file.read(chunk)):
+            first += piece
         kind = next((name for start, name in _SIGNATURES.items() if first.startswith(start)), None)
         if kind is not None and kind not in _EXTENSION:
             raise NoTarError(f"is a {kind} file: unpack it, or pack it again as .tar")
@@ -118,10 +134,10 @@ def open_archive(uri: str, store: Store) -> Iterator[ArchiveFile]:
             raise NoTarError(f"is compressed with {kind} without saying so: rename it to end in {_EXTENSION[kind]}")
         size = None if streamed else _size(file)
         if size is not None:
-            yield ArchiveFile(file, size, _LOCAL_CHUNK if local else _REMOTE_CHUNK)
+            yield ArchiveFile(file, size, chunk, first)
             return
         stream = _Stream(io.BufferedReader(_Delivery(first, file), _STREAM_CHUNK), kind)
-        yield ArchiveFile(cast(IO[bytes], stream), None, _STREAM_CHUNK)
+        yield ArchiveFile(cast(IO[bytes], stream), None, _UNPACKED_CHUNK)
 
 
 def _size(file: Any) -> int | None:
@@ -145,11 +161,11 @@ class _Delivery(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """The next bytes."""
         try:
-            data = self._first or self._file.read(len(buffer))
+            data = self._first[: len(buffer)] or self._file.read(len(buffer))
         except Exception as error:  # whatever the store's library raises
             self.failure = error
             raise
-        self._first = b""
+        self._first = self._first[len(data) :]
         buffer[: len(data)] = data
         return len(data)
 
@@ -159,12 +175,13 @@ class _Stream:
 
     def __init__(self, packed: io.BufferedReader, kind: str | None) -> None:
         self._packed = packed
-        self._file = _unpacked(packed, kind)
+        unpacked = _unpacked(packed, kind)
+        self._read = getattr(unpacked, "read1", None) or unpacked.read  # `read` would lose what it has before damage
 
     def read(self, count: int) -> bytes:
         """Up to `count` bytes, none at the end. `BrokenStreamError`, or the store's errors."""
         try:
-            return bytes(self._file.read(count))
+            return bytes(self._read(count))
         except _UNPACKING_ERRORS as error:
             failure = cast(_Delivery, self._packed.raw).failure
             if failure is not None:
@@ -172,14 +189,41 @@ class _Stream:
             raise BrokenStreamError(" ".join(str(error).split())) from None
 
 
+class _Streams:
+    """bz2 or xz streams, one behind the other. Python's own readers end without a word where a later one is damaged."""
+
+    def __init__(self, packed: io.BufferedReader, new: Callable[[], Any]) -> None:
+        self._packed, self._new = packed, new
+        self._stream, self._waiting = new(), b""
+
+    def read1(self, count: int) -> bytes:
+        """1 to `count` bytes, none at the end."""
+        while True:
+            if self._stream.eof:
+                self._waiting = self._stream.unused_data.lstrip(b"\0")  # xz files may be padded
+                while not self._waiting and (more := self._packed.read1()):
+                    self._waiting = more.lstrip(b"\0")
+                if not self._waiting:
+                    return b""
+                self._stream = self._new()
+            elif self._stream.needs_input and not self._waiting:
+                self._waiting = self._packed.read1()
+                if not self._waiting:
+                    raise EOFError("it ends before the end of its stream")
+            data = self._stream.decompress(self._waiting, count)
+            self._waiting = b""
+            if data:
+                return bytes(data)
+
+
 def _unpacked(packed: io.BufferedReader, kind: str | None) -> Any:
     match kind:
         case "gzip":
             return gzip.GzipFile(fileobj=packed)
         case "bz2":
-            return bz2.BZ2File(packed)
+            return _Streams(packed, bz2.BZ2Decompressor)
         case "xz":
-            return lzma.LZMAFile(packed)
+            return _Streams(packed, lzma.LZMADecompressor)
         case "zstd":
             return pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), kind)
     return packed

@@ -202,8 +202,8 @@ def _contents(uri: str, store: Store, *, whole: bool) -> _Contents:
 
 def _described(damage: Damage, uri: str) -> str:
     if damage.at == 0:
-        kind = "tar file" if is_compressed(uri) else "uncompressed tar file"
-        return f"is not a readable, {kind}: {damage.reason}"
+        kind = "readable tar file" if is_compressed(uri) else "readable, uncompressed tar file"
+        return f"is not a {kind}: {damage.reason}"
     unpacked = " of what it unpacks to" if is_compressed(uri) else ""
     after = f", after {shown_name(damage.after)}" if damage.after else ""
     return f"is damaged at byte {damage.at}{unpacked}{after}: {damage.reason}"

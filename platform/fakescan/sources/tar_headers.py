@@ -75,6 +75,7 @@ class TarHeaders:
     def __iter__(self) -> Iterator[Member | Damage]:
         """A member is handed out once what follows it is known: if its data hold the next header it is damage."""
         last: Member | None = None
+        before: str | None = None
         after: str | None = None
         at, orphan = 0, -1
         try:
@@ -90,14 +91,16 @@ class TarHeaders:
                     member = self._member(at)
                 except _BadHeaderError as bad:
                     reason = "neither zeros nor a header behind the end mark" if zeros > _BLOCK else bad.reason
-                    hides = last is not None and zeros <= _BLOCK and self._may_hide_headers(last)
-                    found = self._next_header(last.offset if last is not None and hides else bad.search, at)
-                    if last is not None and hides and found is not None and found < last.end:
-                        yield Damage(last.header, None, f"{shown_name(last.name)} does not end where its header says")
+                    found = None
+                    if last is not None and zeros <= _BLOCK and self._may_hide_headers(last):
+                        found = self._next_header(last.offset, at, last.end)
+                    if last is not None and found is not None:
+                        yield Damage(last.header, before, f"{shown_name(last.name)} does not end where its header says")
                     else:
                         if last is not None:
                             yield last
                         yield Damage(start if zeros == _BLOCK else bad.at, after, reason)
+                        found = self._next_header(bad.search, at)
                     last = None
                     self.end_mark = True  # what the damage hides is not known
                     if found is None:
@@ -110,7 +113,7 @@ class TarHeaders:
                 if zeros == _BLOCK:
                     yield Damage(start, after, "a block of zeros where a header is due")
                 last = None if member.header == orphan else member
-                after, at, orphan = member.name, member.end, -1
+                before, after, at, orphan = after, member.name, member.end, -1
         except BrokenStreamError as error:
             if last is not None:
                 yield last
@@ -217,14 +220,18 @@ class TarHeaders:
             end = start + int(length.group(1)) if length else 0
             key, equals, value = data[length.end() : end - 1].partition(b"=") if length else (b"", b"", b"")
             if not (key and equals) or data[end - 1 : end] != b"\n":
-                following = at + _BLOCK + _padded(info.size)
+                missing = _is_header(data[:_BLOCK])  # the next header is where the records should be
+                following = at + _BLOCK + (0 if missing else _padded(info.size))
                 raise _BadHeaderError(at, "a damaged pax header", following, following)
             records[key.decode("utf-8", "replace")] = value
             start = end
         return records
 
-    def _next_header(self, start: int, aligned: int) -> int | None:
-        """The first sound header from `start` on: with a magic number anywhere, without one in steps from `aligned`."""
+    def _next_header(self, start: int, aligned: int, stop: int | None = None) -> int | None:
+        """The first sound header that begins from `start` on, and before `stop`.
+
+        One with a magic number may be anywhere, one without must be a number of blocks away from `aligned`.
+        """
         start = max(start, self.file.first)
         while len(data := self.file.read(start, _SEARCH_BYTES)) >= _BLOCK:
             last = len(data) - _BLOCK
@@ -234,8 +241,10 @@ class TarHeaders:
                     places.add(at)
             for at in sorted(places):
                 if 0 <= at <= last and _is_header(data[at : at + _BLOCK]):
-                    return start + at
+                    return start + at if stop is None or start + at < stop else None
             start += last + 1
+            if stop is not None and start >= stop:
+                return None
         return None
 
 
