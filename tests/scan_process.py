@@ -26,7 +26,9 @@ SCRIPT = str(Path(sys.executable).with_name("fakescan"))
 class ScanProcess:
     """A running command. `out` and `err` hold what it has printed so far."""
 
-    def __init__(self, *arguments: object, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None
+    ) -> None:
         self.lines: dict[str, list[str]] = {"out": [], "err": []}
         self._process = subprocess.Popen(
             [SCRIPT, *map(str, arguments)],
@@ -34,6 +36,7 @@ class ScanProcess:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(environment or {})},
+            cwd=folder,
             # A group of its own, as a terminal gives it: Ctrl-C reaches everything that the command has started.
             start_new_session=True,
         )
@@ -138,18 +141,22 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def running(*arguments: object, environment: dict[str, str] | None = None) -> Iterator[ScanProcess]:
-    """Start a command and make sure that nothing of it is left in the end."""
-    process = ScanProcess(*arguments, environment=environment)
+def running(
+    *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None
+) -> Iterator[ScanProcess]:
+    """Start a command, in a folder, and make sure that nothing of it is left in the end."""
+    process = ScanProcess(*arguments, environment=environment, folder=folder)
     try:
         yield process
     finally:
         process.clean_up()
 
 
-def fakescan(*arguments: object, environment: dict[str, str] | None = None, status: int = 0) -> ScanProcess:
+def fakescan(
+    *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None, status: int = 0
+) -> ScanProcess:
     """Run a command to its end and check its exit status."""
-    with running(*arguments, environment=environment) as process:
+    with running(*arguments, environment=environment, folder=folder) as process:
         ended = process.end()
     assert ended == status, f"exit status {ended}\n{process.out}\n{process.err}"
     assert "Traceback" not in process.err, process.err

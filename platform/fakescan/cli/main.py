@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         given = _in_utf8(sys.argv[1:] if arguments is None else arguments)
+        if arguments is None and given != sys.argv[1:]:  # Ray notes a driver's command line, which must be UTF-8
+            os.execv(sys.executable, [*sys.orig_argv[: len(sys.orig_argv) - len(given)], *given])
         sys.exit(cli.main(given, prog_name="fakescan", standalone_mode=False) or 0)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -148,7 +149,8 @@ class ManifestReader:
     def _open(self, file: int) -> pq.ParquetFile:
         if self._file is None or self._file[0] != file:
             filesystem, path = self.store.filesystem(f"{self.url}/{part_name(file)}")
-            source: Any = path if is_local(filesystem) else filesystem.open(path, "rb", block_size=2**20)
+            local = is_local(filesystem)  # its name need not be UTF-8, which Arrow takes strings for
+            source: Any = pa.OSFile(os.fsencode(path)) if local else filesystem.open(path, "rb", block_size=2**20)
             self._file = (file, pq.ParquetFile(source, pre_buffer=True))
         return self._file[1]
 
