@@ -110,7 +110,7 @@ class NameFilter:
 
 def without_metadata(table: pa.Table, left_out: LeftOut) -> pa.Table:
     """The entries without what macOS leaves beside files: `._NAME`, `.DS_Store` and folders called `__MACOSX`."""
-    paths = pc.replace_substring_regex(table["uri"], r"^tar://(.*)::.*$", r"\1")
+    paths = pc.replace_substring_regex(table["uri"], r"(?s)^tar://(.*?)::.*$", r"\1")
     return _kept(table, pc.invert(pc.match_substring_regex(paths, _MACOS)), Reason.HIDDEN, left_out)
 
 
@@ -126,7 +126,7 @@ def _extensions(table: pa.Table) -> pa.ChunkedArray:
     """The file name extension of each URI in lower case, with its dot; empty if there is none. Queries do not count."""
     web = pc.match_substring_regex(table["uri"], r"^(?i)https?://")
     paths = pc.if_else(web, pc.replace_substring_regex(table["uri"], r"[?#].*$", ""), table["uri"])
-    paths = pc.replace_substring_regex(paths, r"^tar://(.*)::.*$", r"\1")
+    paths = pc.replace_substring_regex(paths, r"(?s)^tar://(.*?)::.*$", r"\1")
     return pc.utf8_lower(pc.struct_field(pc.extract_regex(paths, _EXTENSION), [0]))
 
 

@@ -19,7 +19,7 @@ from fakescan.sources.manifest import MANIFEST_SCHEMA
 from fakescan.sources.reading import Reason
 from fakescan.sources.source import Source, open_source
 from fakescan.storage.store import Store
-from fakevlm.errors import ErrorCode, UserError
+from fakevlm.errors import ErrorCode
 from tests.web_server import Answer, WebServer
 
 pytestmark = pytest.mark.unit
@@ -94,13 +94,6 @@ class TestFolders:
         source, uris = listed(tmp_path / "in")
         assert len(uris) == 1
         assert source.left_out.counts[Reason.NOT_A_FILE] == 1
-
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
-    def test_a_folder_that_cannot_be_listed_is_refused_by_name(self, tmp_path: Path) -> None:
-        write(tmp_path / "in" / "a.jpg")
-        (tmp_path / "in" / "closed").mkdir(mode=0)
-        with pytest.raises(UserError, match="closed is a folder that cannot be listed"):
-            listed(tmp_path / "in")
 
     def test_names_that_are_not_utf8(self, tmp_path: Path) -> None:
         folder = os.fsencode(tmp_path) + b"/in\xff"
