@@ -1,0 +1,6 @@
+"""Reads an image file into an RGB Pillow image the right way up, or says what is wrong with it."""
+
+from fakevlm.image_file.reader import ImageFileContent, read_image
+from fakevlm.image_file.signature import FORMATS
+
+__all__ = ["FORMATS", "ImageFileContent", "read_image"]

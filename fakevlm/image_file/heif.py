@@ -1,0 +1,53 @@
+"""HEIC and other HEIF files, what phones take: the primary image, as libheif decodes it."""
+
+import io
+
+import pillow_heif
+from PIL import Image
+
+from fakevlm.errors import ErrorCode, ImageError
+from fakevlm.image_file import isobmff
+
+
+def read_heif(data: bytes, max_pixels: int) -> Image.Image:
+    """The primary image, turned, mirrored and cropped as the file says, with eight bits a sample.
+
+    EXIF has no say in that (ISO/IEC 23008-12), so the image comes without it. Raises ImageError, or ValueError and the
+    like for a damaged file.
+    """
+    layout = isobmff.layout(data)
+    for width, height in layout.sizes:  # those stored: what is shown may be a small crop of it
+        _check(width, height, max_pixels)
+    _check_whole(data, layout)
+    file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+    width, height = file.size
+    _check(width, height, max_pixels)
+    image = file.to_pillow()
+    image.info.clear()
+    return image
+
+
+def _check(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(ErrorCode.TOO_MANY_PIXELS, f"{width} x {height} pixels are more than {max_pixels}")
+
+
+def _check_whole(data: bytes, layout: isobmff.Layout) -> None:
+    """Raises ValueError where bytes of the image are missing: libheif leaves tiles that it cannot read grey."""
+    for item in layout.pixel_items():
+        for start, length in item.extents:
+            if start + length > len(data):
+                raise ValueError(f"the file ends {start + length - len(data)} bytes before the image does")
+        if item.kind == b"hvc1" and not _units_add_up(b"".join(data[at : at + size] for at, size in item.extents)):
+            raise ValueError("a part of the image is empty or damaged")
+
+
+def _units_add_up(coded: bytes) -> bool:
+    """Whether HEVC data is units that each have the length they say, as a hole in a half-written file is not."""
+    at = 0
+    while at < len(coded):
+        length = int.from_bytes(coded[at : at + 4])
+        if length == 0:
+            return False
+        at += 4 + length
+    return at == len(coded) > 0

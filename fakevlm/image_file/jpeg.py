@@ -1,0 +1,270 @@
+"""JPEG files that Pillow refuses although their pixels are there, and the share of the pixels that a file lacks."""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageChops, JpegImagePlugin
+
+from fakevlm.errors import ErrorCode, ImageError
+from fakevlm.image_file.repair import MAX_MISSING, Repair, missing_note
+
+_EOI = b"\xff\xd9"
+_SOS, _DRI, _APP0, _APP1, _APP14, _COM = 0xDA, 0xDD, 0xE0, 0xE1, 0xEE, 0xFE
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_NEXT_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_FILLERS = 4
+_END_MISSING = "the end marker is missing; all pixels are there"
+_MIN_RUN = 64
+"""A run of one byte this long at the end of a file is a hole in it, not pixels."""
+
+
+class _Segment(NamedTuple):
+    marker: int
+    body: bytes
+
+
+class _Scan(NamedTuple):
+    components: tuple[int, ...]
+    first: int
+    last: int
+    low_bit: int
+    """Coefficients `first` to `last` are known down to this bit."""
+    restarts: bool
+    start: int
+    end: int
+    """Where its entropy-coded data is."""
+
+
+class _Frame(NamedTuple):
+    marker: int
+    components: dict[int, tuple[int, int]]
+    """Component number to its samples (across, down) in an MCU."""
+
+    @property
+    def mcu(self) -> tuple[int, int]:
+        """(width, height) of the blocks that are coded one after the other, in pixels."""
+        if len(self.components) == 1:
+            return 8, 8
+        return 8 * max(x for x, _ in self.components.values()), 8 * max(y for _, y in self.components.values())
+
+
+class _Layout(NamedTuple):
+    """What the file consists of, without metadata."""
+
+    head: list[_Segment]
+    body: bytes
+    """From the first scan's marker on."""
+    info: dict[str, bytes | str]
+
+    @property
+    def data(self) -> bytes:
+        return b"\xff\xd8" + b"".join(map(_written, self.head)) + self.body
+
+
+def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
+    """The file without its metadata; or, where it has no end marker, without metadata and with that."""
+    layout = _layout(data)
+    scans = layout and list(_scans(layout))
+    if not layout or not scans:
+        return
+    if scans[-1].end < len(layout.body):
+        yield Repair(layout.data, info=layout.info)
+    if _EOI not in layout.body[scans[-1].end :]:
+        layout, missing = _without_end(layout)
+        yield Repair(layout.data + _EOI, _END_MISSING if not missing else missing_note("JPEG", missing), layout.info)
+
+
+def note(data: bytes, last_pixel: object, progressive: bool) -> str:
+    """The note for a JPEG that Pillow has read; "" for a sound one. Raises ImageError for one that lacks too much.
+
+    Pillow takes an end marker wherever it comes, and none where the file goes on with zeros. A closer look is worth its
+    time only without the marker, where the last pixel is the grey of missing data, or for scans that are missing.
+    """
+    if data.endswith(_EOI) and not _is_grey(last_pixel) and not progressive:
+        return ""
+    layout = _layout(data)
+    frame, scans = layout and _frame(layout), layout and list(_scans(layout))
+    if not layout or not frame or not scans:
+        return ""
+    if scans[-1].end == len(layout.body):
+        missing = _without_end(layout)[1]
+        return missing_note("JPEG", missing) if missing else _END_MISSING
+    if _is_grey(last_pixel) and (missing := _missing(layout._replace(body=layout.body[: scans[-1].end]), frame)):
+        return missing_note("JPEG", missing)
+    return "" if not progressive or _all_scans_begun(frame, scans) else "the scans with the finer details are missing"
+
+
+def _without_end(layout: _Layout) -> tuple[_Layout, float]:
+    """The file up to where its pixels end, and the share of them that it lacks. It has no end marker."""
+    scans, frame = list(_scans(layout)), _frame(layout)
+    if frame is None or not _all_scans_begun(frame, scans):
+        raise ImageError(ErrorCode.TRUNCATED, "JPEG: the file ends before its last scans, the finer details")
+    body = layout.body[: scans[-1].end].rstrip(b"\xff")
+    solid = _without_hole(body)
+    if solid == body or not _fits(layout._replace(body=body), frame):
+        body = solid
+    layout = layout._replace(body=body)
+    return layout, _missing(layout, frame)
+
+
+def _is_grey(pixel: object) -> bool:
+    """Whether all values of a pixel are what the decoder puts where data is missing."""
+    return all(value in (127, 128) for value in (pixel if isinstance(pixel, tuple) else (pixel,)))
+
+
+def _written(segment: _Segment) -> bytes:
+    return bytes((0xFF, segment.marker)) + (len(segment.body) + 2).to_bytes(2) + segment.body
+
+
+def _layout(data: bytes) -> _Layout | None:
+    """None where the segments before the first scan cannot be followed."""
+    head: list[_Segment] = []
+    info: dict[str, bytes | str] = {}
+    at = 2
+    while (found := data.find(b"\xff", at)) >= 0:
+        at = found + 1
+        marker = data[at] if at < len(data) else 0
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
+            continue
+        if marker == _SOS:
+            return _Layout(head, data[found:], info)
+        size = int.from_bytes(data[at + 1 : at + 3])
+        segment = _Segment(marker, data[at + 3 : at + 1 + max(2, size)])
+        at += 1 + max(2, size)
+        if marker == 0xD9 or at > len(data):
+            return None
+        if marker == _APP1:
+            _add_metadata(info, segment.body)
+        elif not (0xE0 <= marker <= 0xEF or marker == _COM) or _bears_on_colour(segment):
+            head.append(segment)
+    return None
+
+
+def _bears_on_colour(segment: _Segment) -> bool:
+    """JFIF and Adobe segments tell the decoder how colours are coded; shorter ones it ignores."""
+    if segment.marker == _APP0:
+        return segment.body[:5] == b"JFIF\0" and len(segment.body) >= 14
+    return segment.marker == _APP14 and segment.body[:5] == b"Adobe" and len(segment.body) >= 12
+
+
+def _add_metadata(info: dict[str, bytes | str], body: bytes) -> None:
+    """EXIF and XMP under Pillow's names."""
+    if body.startswith(b"Exif\0\0"):
+        before = info.get("exif")
+        info["exif"] = before + body[6:] if isinstance(before, bytes) else body
+    elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+        info["xmp"] = body.partition(b"\0")[2]
+
+
+def _without_hole(body: bytes) -> bytes:
+    """Without what a half-written file has at its end: zeros or other padding."""
+    end = body.rstrip(b"\0")
+    if end.endswith(b"\xff") and len(end) < len(body):
+        end += b"\0"  # an escaped 0xFF is data
+    run = len(end) - len(end.rstrip(end[-1:]))
+    return end[:-run] if run >= _MIN_RUN else end
+
+
+def _scans(layout: _Layout) -> Iterator[_Scan]:
+    restarts = any(any(segment.body) for segment in layout.head if segment.marker == _DRI)
+    body, at = layout.body, 0
+    while found := _NEXT_MARKER.search(body, at):
+        at = found.end()
+        marker, size = body[at - 1], int.from_bytes(body[at : at + 2])
+        if marker == _EOI[1]:
+            return
+        segment = body[at + 2 : at + size]
+        at += size
+        if marker == _DRI:
+            restarts = any(segment)
+        elif marker == _SOS and len(segment) >= 4 and len(segment) == 4 + 2 * segment[0]:
+            components = tuple(segment[1 : 1 + 2 * segment[0] : 2])
+            after = _NEXT_MARKER.search(body, at)
+            end = after.start() if after else len(body)
+            yield _Scan(components, segment[-3], segment[-2], segment[-1] & 15, restarts, at, end)
+
+
+def _fits(layout: _Layout, frame: _Frame) -> bool:
+    """Whether the pixel data ends exactly where the file does, so that what looks like a hole is none."""
+    return not _missing(layout, frame) and _missing(layout._replace(body=layout.body[:-3]), frame) > 0
+
+
+def _missing(layout: _Layout, frame: _Frame) -> float:
+    """The share of the pixels whose data is not complete in a JPEG without its end marker; too large shares are rough.
+
+    A decoder does not tell how far it came. So the file is decoded as it is and with various noise behind its end:
+    where pixels depend on that, their own data is missing.
+    """
+    last = list(_scans(layout))[-1]
+    restart = None
+    if last.restarts:
+        numbers = _RESTART.findall(layout.body, last.start)
+        restart = (numbers[-1][1] + 1) % 8 if numbers else 0
+    as_is = _decode(layout.data + _EOI)
+    missing = 0.0
+    for seed in range(_FILLERS):
+        noisy = _decode(layout.data + _noise(seed, restart) + _EOI)
+        missing = max(missing, 1 - _first_difference(as_is, noisy, frame))
+        if missing > MAX_MISSING:
+            break
+    return missing
+
+
+def _frame(layout: _Layout) -> _Frame | None:
+    for marker, body in layout.head:
+        if marker in _SOF and len(body) >= 6 and len(body) == 6 + 3 * body[5]:
+            components = {body[at]: (body[at + 1] >> 4, body[at + 1] & 15) for at in range(6, len(body), 3)}
+            if components and all(1 <= x <= 4 and 1 <= y <= 4 for x, y in components.values()):
+                return _Frame(marker, components)
+    return None
+
+
+def _all_scans_begun(frame: _Frame, scans: list[_Scan]) -> bool:
+    """Whether the scans up to here bring every coefficient of every component to its last bit."""
+    missing = {(component, at) for component in frame.components for at in range(64)}
+    for scan in scans:
+        progressive = frame.marker in _PROGRESSIVE
+        known = range(scan.first, min(scan.last, 63) + 1) if progressive else range(64)
+        if not progressive or scan.low_bit == 0:
+            missing -= {(component, at) for component in scan.components for at in known}
+    return not missing
+
+
+def _noise(seed: int, restart: int | None) -> bytes:
+    """Bytes that decode to some picture; with restart markers from number `restart` on."""
+    random = np.random.default_rng(seed)
+    if restart is None:
+        return random.integers(0, 255, 4096, np.uint8).tobytes()
+    pieces = [random.integers(0, 255, 256, np.uint8).tobytes() for _ in range(16)]
+    return b"".join(piece + bytes((0xFF, 0xD0 + (restart + at) % 8)) for at, piece in enumerate(pieces))
+
+
+def _decode(data: bytes) -> Image.Image:
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def _first_difference(one: Image.Image, other: Image.Image, frame: _Frame) -> float:
+    """The share of the pixels before the first MCU in which two images differ."""
+    width, height = one.size
+    box = ImageChops.difference(one, other).getbbox()
+    if box is None:
+        return 1.0
+    across, down = frame.mcu
+    starts = np.arange(0, width, across)
+    for top in range(box[1] // down * down, height, down):
+        strip = (0, top, width, min(top + down, height))
+        differs = np.asarray(one.crop(strip)) != np.asarray(other.crop(strip))
+        differs = differs.reshape(strip[3] - top, width, -1).any(axis=2)
+        shares = np.add.reduceat(differs.mean(axis=0), starts) / np.diff([*starts, width])
+        # Colours are blended across the border of two MCUs, so a pixel or two differ in the one before.
+        where = np.flatnonzero(shares > 0.3)
+        if where.size:
+            return float(top * width + starts[where[0]] * (strip[3] - top)) / (width * height)
+    return 1.0

@@ -1,0 +1,181 @@
+"""PNG files that Pillow refuses although their pixels are there: odd metadata, wrong checksums, a cut end."""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fakevlm.errors import ErrorCode, ImageError
+from fakevlm.image_file.repair import Repair, missing_note
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MAX_METADATA = 16 << 20
+"""Bytes of uncompressed EXIF or XMP that are looked at for an orientation."""
+_PIECE = 4096
+_MAX_SURPLUS = 1 << 20
+"""Bytes after the last row that are unpacked in search of the checksum."""
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""(first column, first row, step across, step down) of the seven passes of an interlaced image."""
+_RAW_PROFILE = b"Raw profile type exif"
+_XMP = b"XML:com.adobe.xmp"
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+_END = _chunk(b"IEND", b"")
+_END_MISSING = "the file lacks its end; all pixels are there"
+
+
+class _Chunk(NamedTuple):
+    kind: bytes
+    body: bytes
+    whole: bytes
+    """With length and checksum; shorter where the file ends."""
+
+    @property
+    def cut(self) -> bool:
+        return len(self.whole) < 12 + int.from_bytes(self.whole[:4])
+
+    @property
+    def sound(self) -> bool:
+        return self.whole[-4:] == struct.pack(">I", zlib.crc32(self.kind + self.body))
+
+
+def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
+    """The chunks that hold pixels, without the others; then those pixels that the file holds of a cut image.
+
+    The chunks left out (text, colour profiles, transparency, animation ...) have no part in the RGB values: an alpha
+    channel is dropped, colours are not managed, and the first frame is the one of the IDAT chunks.
+    """
+    chunks = list(_chunks(data))
+    critical = [chunk for chunk in chunks if chunk.kind[:1].isupper() and chunk.kind != b"IEND"]
+    if any(chunk.kind == b"CgBI" for chunk in critical):
+        raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, "PNG: images in Apple's own variant (CgBI) are not read")
+    info = _orientation_info(chunks)
+    if not any(chunk.cut for chunk in critical):
+        yield Repair(_SIGNATURE + b"".join(chunk.whole for chunk in critical) + _END, info=info)
+    header = next((chunk.body for chunk in critical if chunk.kind == b"IHDR" and chunk.sound), None)
+    if header is None or len(header) != 13:
+        return
+    before = [chunk.whole for chunk in critical if chunk.kind != b"IDAT"]
+    pixels = [chunk for chunk in critical if chunk.kind == b"IDAT"]
+    if not pixels:
+        return
+    packed, words = _complete(pixels, _raw_size(header, max_pixels))
+    yield Repair(_SIGNATURE + b"".join((*before, _chunk(b"IDAT", packed), _END)), words, info)
+
+
+def note(data: bytes, last_row_is_black: bool, max_pixels: int) -> str:
+    """The note for a PNG that Pillow has read; "" for a sound one. Raises ImageError for one that lacks too much.
+
+    Pillow takes compressed data that ends between two rows, and leaves the rest black.
+    """
+    if last_row_is_black and (missing := _missing_rows(data, max_pixels)):
+        return missing_note("PNG", missing)
+    return "" if data.endswith(_END) or _END in data else _END_MISSING
+
+
+def _missing_rows(data: bytes, max_pixels: int) -> float:
+    chunks = list(_chunks(data))
+    header = next(chunk.body for chunk in chunks if chunk.kind == b"IHDR")
+    size, found = _raw_size(header, max_pixels), 0
+    stream = b"".join(chunk.body for chunk in chunks if chunk.kind == b"IDAT")
+    for raw in _unpacked(stream, zlib.decompressobj()):
+        found += len(raw)
+        if found >= size:
+            return 0.0
+    return 1 - found / size
+
+
+def _chunks(data: bytes) -> Iterator[_Chunk]:
+    at = len(_SIGNATURE)
+    while len(data) >= at + 8 and re.match(rb"[A-Za-z]{4}", kind := data[at + 4 : at + 8]):
+        end = at + 12 + int.from_bytes(data[at : at + 4])
+        yield _Chunk(kind, data[at + 8 : end - 4], data[at:end])
+        if kind == b"IEND":
+            break
+        at = end
+
+
+def _orientation_info(chunks: list[_Chunk]) -> dict[str, bytes | str]:
+    """EXIF and XMP under Pillow's names, of chunks whose checksum is right."""
+    info: dict[str, bytes | str] = {}
+    for chunk in chunks:
+        if chunk.kind not in (b"eXIf", b"tEXt", b"zTXt", b"iTXt") or not chunk.sound:
+            continue
+        key, _, value = chunk.body.partition(b"\0")
+        if chunk.kind == b"eXIf":
+            info["exif"] = b"Exif\0\0" + chunk.body
+        elif chunk.kind != b"iTXt" and key == _RAW_PROFILE:
+            text = value if chunk.kind == b"tEXt" else _unpack(value[1:])
+            info["Raw profile type exif"] = text.decode("latin-1")
+        elif chunk.kind == b"iTXt" and key == _XMP and value.count(b"\0") >= 2:
+            text = value[2:].split(b"\0", 2)[-1]
+            info["xmp"] = _unpack(text) if value[:1] == b"\x01" else text
+    return info
+
+
+def _unpack(packed: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(packed, _MAX_METADATA)
+    except zlib.error:
+        return b""
+
+
+def _raw_size(header: bytes, max_pixels: int) -> int:
+    """Bytes of all rows of the image, each with its filter byte. Raises ImageError for more than `max_pixels`."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header[:13])
+    if width * height > max_pixels:
+        raise ImageError(ErrorCode.TOO_MANY_PIXELS, f"{width} x {height} pixels are more than {max_pixels}")
+    bits = depth * _SAMPLES.get(colour, 1)
+    size = 0
+    for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            size += rows * (1 + -(-columns * bits // 8))
+    return size
+
+
+def _complete(pixels: list[_Chunk], size: int) -> tuple[bytes, str]:
+    """The IDAT chunks' stream packed again, with zeros where it lacks rows, and what was wrong with it.
+
+    Raises ImageError where it lacks too many, or where the checksums say that what is there has been changed.
+    """
+    unpack, pack = zlib.decompressobj(), zlib.compressobj(1)
+    packed, found = [], 0
+    for raw in _unpacked(b"".join(chunk.body for chunk in pixels), unpack):
+        packed.append(pack.compress(raw[: max(0, size - found)]))
+        found += len(raw)
+        if found > size + _MAX_SURPLUS:
+            break
+    if found < size:
+        words = missing_note("PNG", 1 - found / size)
+        packed.append(pack.compress(bytes(size - found)))
+    elif unpack.eof:
+        words = ""
+    elif pixels[-1].cut and all(chunk.sound for chunk in pixels[:-1]):
+        words = _END_MISSING
+    elif all(chunk.sound for chunk in pixels):
+        words = "the checksum of the pixels is wrong as it was written; all pixels are there"
+    else:
+        raise ImageError(ErrorCode.TRUNCATED, "PNG: the checksums of the pixels are wrong")
+    return b"".join((*packed, pack.flush())), words
+
+
+def _unpacked(stream: bytes, unpack: "zlib._Decompress") -> Iterator[bytes]:
+    """What can be unpacked of a zlib stream, up to its damage."""
+    for start in range(0, len(stream), _PIECE):
+        piece = stream[start : start + _PIECE]
+        before = unpack.copy()
+        try:
+            yield unpack.decompress(piece)
+        except zlib.error:
+            try:
+                for byte in piece:
+                    yield before.decompress(bytes([byte]))
+            except zlib.error:
+                return

@@ -1,0 +1,99 @@
+"""TIFF files that Pillow refuses although their pixels are there: odd tags, and sample layouts missing in its table."""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fakevlm.image_file.repair import Repair
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""TIFF type to bytes of a value."""
+_WORDS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+"""Integer types, and how struct calls them."""
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339
+_PIXEL_TAGS = frozenset(
+    (256, 257, _BITS, 259, _PHOTOMETRIC, 266, 273, _ORIENTATION, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324,
+     325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532)
+)  # fmt: skip
+"""Tags that bear on how the pixels are stored, coded and turned."""
+_MAX_ENTRIES = 4096
+
+
+class _Entry(NamedTuple):
+    type: int
+    length: int
+    raw: bytes
+    order: str
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Its integers; () for other types."""
+        word = _WORDS.get(self.type)
+        if word is None:
+            return tuple(self.raw) if _SIZES[self.type] == 1 else ()
+        return struct.unpack(f"{self.order}{self.length}{word}", self.raw)
+
+    def written(self, order: str) -> bytes:
+        """The bytes of its values in another byte order."""
+        size = {5: 4, 10: 4}.get(self.type, _SIZES[self.type])
+        if order == self.order or size == 1:
+            return self.raw
+        return b"".join(self.raw[at : at + size][::-1] for at in range(0, len(self.raw), size))
+
+
+def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
+    """The file with a new directory at its end: of the first page, and of the tags that bear on pixels.
+
+    Greyscale that counts from white is declared as counting from black, and twelve-bit samples, which have no byte
+    order, as little-endian: so Pillow knows them.
+    """
+    order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"\x2b\0", b"\0\x2b")
+    entries = dict(_entries(data, order, big))
+    if entries.get(_SAMPLE_FORMAT) and set(entries[_SAMPLE_FORMAT].values) == {4}:
+        del entries[_SAMPLE_FORMAT]  # "undefined" is to be read as unsigned
+    turned = entries.get(_ORIENTATION)
+    if turned and (len(turned.values) != 1 or not 1 <= turned.values[0] <= 8):
+        del entries[_ORIENTATION]
+    bits, photometric = (entries[tag].values if tag in entries else () for tag in (_BITS, _PHOTOMETRIC))
+    white_is_zero = photometric == (0,) and bits in ((12,), (16,))
+    if white_is_zero:
+        entries[_PHOTOMETRIC] = _Entry(3, 1, struct.pack(f"{order}H", 1), order)
+    yield Repair(_rewritten(data, entries, "<" if bits == (12,) else order, big), white_is_zero=white_is_zero)
+
+
+def _entries(data: bytes, order: str, big: bool) -> Iterator[tuple[int, _Entry]]:
+    """The pixel tags of the first directory that lie within the file, the first of each number."""
+    place, count, entry = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
+    (at,) = struct.unpack_from(order + place, data, 8 if big else 4)
+    (number,) = struct.unpack_from(order + count, data, at)
+    at += struct.calcsize(order + count)
+    seen = set()
+    for _ in range(min(number, _MAX_ENTRIES)):
+        tag, kind, length, inline = struct.unpack_from(order + entry, data, at)
+        at += struct.calcsize(order + entry)
+        size = _SIZES.get(kind, 0) * length
+        if tag not in _PIXEL_TAGS or tag in seen or not size:
+            continue
+        start = struct.unpack(order + place, inline)[0] if size > len(inline) else 0
+        raw = data[start : start + size] if size > len(inline) else inline[:size]
+        if len(raw) == size:
+            seen.add(tag)
+            yield tag, _Entry(kind, length, raw, order)
+
+
+def _rewritten(data: bytes, entries: dict[int, _Entry], order: str, big: bool) -> bytes:
+    place, count, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
+    width = struct.calcsize(order + place)
+    body = data + b"\0" * (-len(data) % 8)
+    directory = struct.pack(order + count, len(entries))
+    for tag, item in sorted(entries.items()):
+        raw = item.written(order)
+        if len(raw) > width:
+            start = len(body)
+            body += raw + b"\0" * (-len(raw) % 8)
+            raw = struct.pack(order + place, start)
+        directory += struct.pack(order + entry, tag, item.type, item.length) + raw.ljust(width, b"\0")
+    mark = b"II" if order == "<" else b"MM"
+    version = struct.pack(f"{order}HHH", 43, 8, 0) if big else struct.pack(f"{order}H", 42)
+    header = mark + version + struct.pack(order + place, len(body))
+    return header + body[len(header) :] + directory + bytes(width)
