@@ -14,6 +14,7 @@ from operator import itemgetter
 import pyarrow as pa
 
 from fakescan.sources.archive_file import is_compressed
+from fakescan.sources.image_column import chosen_column
 from fakescan.sources.parquet import read_images
 from fakescan.sources.tar import read_members
 from fakescan.storage.errors import classify, is_transient
@@ -85,7 +86,7 @@ class Fetcher:
         single: list[tuple[int, Request]] = []
         members: list[tuple[int, Request]] = []
         packed: list[tuple[int, Request]] = []
-        parquet_rows: list[tuple[str, str | None, int, int]] = []
+        parquet_places: list[tuple[str, str, str, int, int]] = []
         columns = (rows[name].to_pylist() for name in ("uri", "size", "etag", "object", "offset"))
         for index, (uri, size, etag, container, offset) in enumerate(zip(*columns, strict=True)):
             if size is not None and size > self.max_bytes:
@@ -98,7 +99,7 @@ class Fetcher:
                 of_a_kind = packed if is_compressed(container) else members
                 of_a_kind.append((index, Request(container, etag, None, offset, size)))
             else:
-                parquet_rows.append((container, etag, offset, index))
+                parquet_places.append((container, etag or "", chosen_column(uri) or "", offset, index))
         jobs: list[_Job] = [*single, *_spans(members)]
         local = [job for job in jobs if scheme_of(_request(job).uri) == "file"]
         remote = [job for job in jobs if scheme_of(_request(job).uri) != "file"]
@@ -106,7 +107,7 @@ class Fetcher:
             results[index] = result
         for index, result in io_loop().run(self._fetch_remote(remote)) if remote else ():
             results[index] = result
-        for index, result in self._fetch_parquet(parquet_rows):
+        for index, result in self._fetch_parquet(parquet_places):
             results[index] = result
         for index, result in self._fetch_packed(packed):
             results[index] = result
@@ -122,18 +123,24 @@ class Fetcher:
         except Exception as error:  # noqa: BLE001 - whatever one object does is its own row
             return _undelivered(job, _failed(error))
 
-    def _fetch_parquet(self, wanted: list[tuple[str, str | None, int, int]]) -> _Results:
-        for (container, etag), group in groupby(sorted(wanted, key=itemgetter(0, 2)), key=itemgetter(0, 1)):
-            indices = {offset: index for _, _, offset, index in group}
+    def _fetch_parquet(self, wanted: list[tuple[str, str, str, int, int]]) -> _Results:
+        """Images of file, etag, named column, place and row index; each file is read once."""
+        for (container, etag, column), group in groupby(sorted(wanted), key=itemgetter(0, 1, 2)):
+            indices: dict[int, list[int]] = {}
+            for *_, place, index in group:
+                indices.setdefault(place, []).append(index)
             try:
-                for offset, data in read_images(container, etag, sorted(indices), self.store):
-                    index = indices.pop(offset)
-                    if data is not None and len(data) > self.max_bytes:
-                        yield index, _failed(too_large(len(data), self.max_bytes), num_bytes=len(data))
-                    else:
-                        yield index, _fetched(data or b"")
+                for place, data in read_images(container, etag or None, sorted(indices), self.store, column or None):
+                    yield from ((index, self._image(data)) for index in indices.pop(place))
             except Exception as error:  # noqa: BLE001 - as above
-                yield from ((index, _failed(error)) for index in indices.values())
+                yield from ((index, _failed(error)) for places in indices.values() for index in places)
+
+    def _image(self, data: bytes | ImageError | None) -> Fetched:
+        if isinstance(data, ImageError):
+            return _failed(data)
+        if data is not None and len(data) > self.max_bytes:
+            return _failed(too_large(len(data), self.max_bytes), num_bytes=len(data))
+        return _fetched(data or b"")
 
     def _fetch_packed(self, wanted: list[tuple[int, Request]]) -> _Results:
         """Members of compressed tar files, each of which is unpacked once, up to the last member that is wanted."""

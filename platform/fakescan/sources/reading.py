@@ -20,6 +20,9 @@ class Reason(StrEnum):
     LINK = "links that lead to no file"
     METADATA = "tables beside tar files, which describe their images"
     DAMAGED = "damaged"
+    CELLS = "rows with more or fewer cells than the header"
+    INLINE = "rows that hold the image itself as text in the place of an address"
+    NO_IMAGE = "rows with an empty list of images"
     SPARSE = "sparse members of tar files, which are in pieces"
 
 

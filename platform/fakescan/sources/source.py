@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from fakescan.sources.listing import list_objects
 from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
 from fakescan.sources.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
-from fakescan.sources.parquet import image_column, open_parquet, parquet_entries
+from fakescan.sources.parquet import image_column_of
+from fakescan.sources.parquet_entries import parquet_entries
 from fakescan.sources.reading import LeftOut, Reading, Reason
 from fakescan.sources.tar import OTHER_ARCHIVES, TAR_EXTENSIONS, tar_entries
 from fakescan.sources.uri_set import UriSet
-from fakescan.sources.url_list import LIST_EXTENSIONS, read_url_list, uri_column
+from fakescan.sources.url_list import LIST_EXTENSIONS, read_url_list
 from fakescan.storage.errors import store_errors
 from fakescan.storage.preflight import check_readable, explain
 from fakescan.storage.store import Store
@@ -201,14 +202,12 @@ def _bare(uri: str) -> pa.Table:
 
 
 def _parquet_file(source: str, reading: Reading, wanted: NameFilter) -> Source:
-    with open_parquet(source, reading.store) as file:
-        schema = file.schema_arrow
-    if image_column(schema, reading.column):
-        one = _one_object(source, reading)
-        return Source(source, "parquet", True, reading, lambda _: parquet_entries(one, reading))
-    if uri_column(schema.names, reading.column):
+    images = image_column_of(source, reading)
+    if images is None:
         return _list(source, reading, wanted)
-    raise UserError(f"{redact(source)} has neither a column of image bytes nor one of addresses: {schema.names}")
+    one = _one_object(source, reading)
+    # Paths that are followed where bytes are missing may come twice.
+    return Source(source, "parquet", not images.has_path, reading, lambda _: parquet_entries(one, reading))
 
 
 def _earlier_manifest(source: str, store: Store) -> Tables:
@@ -271,8 +270,7 @@ def _contained(containers: pa.Table, this: Source, wanted: NameFilter) -> Tables
         this.left_out.seen -= tars.num_rows
         yield from _tars(iter([tars]), this, wanted)
     for number, row in enumerate(parquets.to_pylist()):
-        with open_parquet(row["uri"], reading.store) as file:
-            has_images = image_column(file.schema_arrow, reading.column) is not None
+        has_images = image_column_of(row["uri"], reading) is not None
         if not has_images and tars.num_rows and reading.column is None:
             this.left_out.add(Reason.METADATA, redact(row["uri"]))
             continue

@@ -1,8 +1,6 @@
 """Sources: everything that holds images becomes the same stream of entries, each image once."""
 
-import csv
 import io
-import json
 import os
 import tarfile
 import tempfile
@@ -24,7 +22,6 @@ from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket, new_bucket
 from tests.storage_server import SeaweedServer
-from tests.web_server import Answer, WebServer
 
 pytestmark = pytest.mark.unit
 
@@ -235,95 +232,6 @@ class TestLocalListing:
             with unprivileged(), pytest.raises(UserError, match=r"/shut is a folder that cannot be listed: Permission"):
                 read(name)
             (folder / "shut").chmod(0o700)
-
-
-ROWS = ["a.jpg", "./sub/b c.jpg", "/abs/c.jpg", "s3://b/d.jpg", "https://h/e.jpg?sig=1", "a.jpg"]
-
-
-class TestLists:
-    def absolute(self, base: str) -> list[str]:
-        return [
-            f"{base}/a.jpg",
-            f"{base}/sub/b c.jpg",
-            "/abs/c.jpg",
-            "s3://b/d.jpg",
-            "https://h/e.jpg?sig=1",
-            f"{base}/a.jpg",
-        ]
-
-    @pytest.mark.parametrize("kind", ["txt", "csv", "tsv", "jsonl", "parquet"])
-    @pytest.mark.parametrize("column", ["uri", "url", "Image_URL", "path"])
-    def test_every_format(self, tmp_path: Path, kind: str, column: str) -> None:
-        path = tmp_path / f"list.{kind}"
-        table = [{"label": index, column: row, "size": index, "etag": f'"{index}"'} for index, row in enumerate(ROWS)]
-        if kind == "txt":
-            path.write_text("\ufeff# mine\n" + "\r\n".join(["", *ROWS, "  ", ""]))
-        elif kind in ("csv", "tsv"):
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(table[0]), delimiter="\t" if kind == "tsv" else ",")
-                writer.writeheader()
-                writer.writerows(table)
-        elif kind == "jsonl":
-            path.write_text("\n".join(map(json.dumps, table)) + "\n\n")
-        else:
-            pq.write_table(pa.Table.from_pylist(table), path)
-        source, found = read(str(path))
-        assert found["uri"].to_pylist() == self.absolute(str(tmp_path))
-        assert (source.kind, source.unique) == ("list", False)
-        if kind != "txt":
-            assert found["size"].to_pylist() == list(range(6))
-            assert found["etag"].to_pylist() == list("012345")
-
-    def test_in_a_bucket_relative_to_it(self, s3_bucket: Bucket) -> None:
-        s3_bucket.put("lists/a.txt", b"x.jpg\n../y.jpg\n")
-        _, table = read(f"{s3_bucket.url}/lists/a.txt", s3_bucket.store)
-        assert table["uri"][0].as_py() == f"{s3_bucket.url}/lists/x.jpg"
-
-    def test_on_the_web(self, web: WebServer) -> None:
-        web.answers["/lists/a.txt"] = Answer(b"x.jpg\nhttps://h/y.jpg", length=False)
-        web.answers["/latest"] = Answer(status=302, headers={"Location": "/lists/a.txt"})
-        assert read(f"{web.url}/lists/a.txt?sig=1")[1]["uri"].to_pylist() == [
-            f"{web.url}/lists/x.jpg",
-            "https://h/y.jpg",
-        ]
-        assert read(f"{web.url}/latest")[1]["uri"].to_pylist() == [f"{web.url}/x.jpg", "https://h/y.jpg"]
-        web.answers["/z.jpg"] = Answer(b"image")
-        assert read(f"{web.url}/z.jpg?sig=1")[1]["uri"].to_pylist() == [f"{web.url}/z.jpg?sig=1"]
-        with pytest.raises(UserError, match=r"cannot read .*/none\.txt") as caught:
-            read(f"{web.url}/none.txt?sig=secret")
-        assert "secret" not in str(caught.value)
-
-    def test_filter_only_if_asked(self, tmp_path: Path) -> None:
-        (tmp_path / "a.txt").write_text("https://h/1\nhttps://h/2.png?x=.jpg\nhttps://h/3.JPG?sig=1\n")
-        assert len(names(f"{tmp_path}/a.txt")) == 3
-        assert names(f"{tmp_path}/a.txt", extensions=("jpg",)) == ["https://h/3.JPG?sig=1"]
-
-    @pytest.mark.parametrize(
-        ("name", "text", "words"),
-        [
-            ("a.csv", "name,label\nx,1\n", "no column of addresses"),
-            ("a.jsonl", '{"uri": "a"}\nnonsense\n', "line 2 is not JSON"),
-            ("a.jsonl", '{"uri": "a"}\n\n{"uri": 7}\n', "line 3 has no address"),
-            ("a.parquet", "nonsense", "not a readable Parquet file"),
-            ("a.txt", "\n", "no images found"),
-            ("a.csv", "", "cannot be read|no images"),
-        ],
-    )
-    def test_bad_lists(self, tmp_path: Path, name: str, text: str, words: str) -> None:
-        (tmp_path / name).write_text(text)
-        with pytest.raises(UserError, match=words) as caught:
-            read(f"{tmp_path}/{name}")
-        assert "\n" not in str(caught.value)
-
-    def test_missing_list(self, tmp_path: Path) -> None:
-        for name in ("a.txt", "a.csv", "a.parquet", "a.tar"):
-            with pytest.raises(UserError, match="cannot read"):
-                read(f"{tmp_path}/{name}")
-
-    def test_parquet_without_either(self, tmp_path: Path) -> None:
-        pq.write_table(pa.table({"label": [1]}), tmp_path / "a.parquet")
-        with pytest.raises(UserError, match="neither a column of image bytes nor one of addresses"):
-            read(f"{tmp_path}/a.parquet")
 
 
 def tar_bytes(*members: str) -> bytes:
