@@ -43,11 +43,14 @@ def _check_whole(data: bytes, layout: isobmff.Layout) -> None:
 
 
 def _units_add_up(coded: bytes) -> bool:
-    """Whether HEVC data is units that each have the length they say, as a hole in a half-written file is not."""
+    """Whether HEVC data is units that each have the length they say, without holes.
+
+    Three zeros never follow each other in a unit (ITU-T H.265, 7.3.1.1): half-written files have them.
+    """
     at = 0
     while at < len(coded):
-        length = int.from_bytes(coded[at : at + 4])
-        if length == 0:
+        end = at + 4 + int.from_bytes(coded[at : at + 4])
+        if end == at + 4 or coded.find(b"\0\0\0", at + 4, end) >= 0:
             return False
-        at += 4 + length
+        at = end
     return at == len(coded) > 0

@@ -12,7 +12,7 @@ _ACCEPTED = (
     ("BMP", re.compile(rb"BM.{8}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
     ("TIFF", re.compile(rb"II\*\0|MM\0\*|II\x2b\0\x08\0\0\0|MM\0\x2b\0\x08\0\0")),
     ("AVIF", re.compile(rb"....ftypavi[fs]|....ftypmi[fa]1.{4}(?:.{4}){0,8}?avi[fs]", re.DOTALL)),
-    ("HEIF", re.compile(rb"....ftyp(?:he[iv][cxms]|mi[fa]1|msf1)", re.DOTALL)),
+    ("HEIF", re.compile(rb"....ftyp(?:he[iv][cxmso]|mi[fa][12]|msf1|unif|avc[is]|j2ki|jpeg)", re.DOTALL)),
 )
 _REFUSED = (
     ("SVG", re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:svg[\s>]|!DOCTYPE svg|(?:\?xml|!--).*?<svg[\s>])", re.DOTALL)),

@@ -12,7 +12,7 @@ _WORDS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 """Integer types, and how struct calls them."""
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339
 _PIXEL_TAGS = frozenset(
-    (256, 257, _BITS, 259, _PHOTOMETRIC, 266, 273, _ORIENTATION, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324,
+    (256, 257, _BITS, 259, _PHOTOMETRIC, 266, 273, _ORIENTATION, 277, 278, 279, 281, 284, 292, 293, 317, 320, 322, 323, 324,
      325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532)
 )  # fmt: skip
 """Tags that bear on how the pixels are stored, coded and turned."""

@@ -62,10 +62,10 @@ class AsyncEngine:
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
 
     async def _self_test(self) -> None:
-        text = ""
+        answer = None
         async for output in self._engine.generate(*self._requests.free_request(), "self-test"):
-            text = output.outputs[0].text
-        self._requests.check_free_answer(text)
+            answer = output.outputs[0]
+        self._requests.check_free_answer(answer)
 
     async def _judge_all(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         return await asyncio.gather(*(self._judge_one(image) for image in pixels))

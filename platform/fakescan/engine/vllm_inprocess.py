@@ -116,11 +116,11 @@ class InProcessEngine:
 
     def _self_test(self) -> None:
         self._engine.add_request("self-test", *self._requests.free_request())
-        text = ""
+        answer = None
         while self._engine.has_unfinished_requests():
             for output in self._engine.step():
-                text = output.outputs[0].text
-        self._requests.check_free_answer(text)
+                answer = output.outputs[0]
+        self._requests.check_free_answer(answer)
 
     def _run(self) -> None:
         import torch

@@ -1,6 +1,7 @@
 """The parts that both vLLM engines share: environment, engine arguments, and requests made from ready pixels."""
 
 import itertools
+import math
 import os
 from typing import Any
 
@@ -163,11 +164,19 @@ class Requests:
 
         grey = np.full((self._checkpoint.image.height, self._checkpoint.image.width, 3), 128, dtype=np.uint8)
         prompt = self._render(grey, self._checkpoint.prompt.text(answer_prefix=False))
-        return prompt, SamplingParams(temperature=0.0, max_tokens=8)
+        return prompt, SamplingParams(temperature=0.0, max_tokens=8, logprobs=1)
 
-    def check_free_answer(self, text: str) -> None:
-        """Raise UserError unless free generation opens as the checkpoint's prompt says it does."""
-        prefix = self._checkpoint.prompt.answer_prefix
+    def check_free_answer(self, answer: Any) -> None:
+        """Raise UserError unless free generation opens as the checkpoint's prompt says it does.
+
+        `answer` is vLLM's `CompletionOutput`.
+        """
+        text, prefix = answer.text, self._checkpoint.prompt.answer_prefix
+        if any(math.isnan(token.logprob) for step in answer.logprobs or () for token in step.values()):
+            raise UserError(
+                f"model: {self._checkpoint.location} computes NaN, whatever it is asked: its weights are damaged "
+                "(a tensor of them holds NaN or infinities), or too large for dtype; export it again, or set dtype"
+            )
         if not text.strip().startswith(prefix):
             raise UserError(
                 f"model: asked freely, {self._checkpoint.location} answers {text.strip()[:40]!r} and not {prefix!r}; "

@@ -168,3 +168,18 @@ def test_a_prompt_that_the_model_was_not_trained_with_is_refused(
         InProcessEngine(VllmConfig(), open_checkpoint(str(model)), JudgingOptions())
     assert words in str(caught.value)
     assert "fakevlm.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["lm_head", "vision_tower", "embed_tokens"])
+def test_nan_in_the_weights_is_blamed_on_the_weights(name: str, tiny_model: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    (file,) = model.glob("*.safetensors")
+    tensors = load_file(file)
+    damaged = next(tensor for key, tensor in tensors.items() if name in key and tensor.dim() > 1)
+    damaged[...] = float("nan")
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="weights are damaged") as caught:
+        InProcessEngine(VllmConfig(), open_checkpoint(str(model)), JudgingOptions())
+    assert "prompt_format" not in str(caught.value)
