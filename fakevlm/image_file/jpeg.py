@@ -15,7 +15,7 @@ _EOI = b"\xff\xd9"
 _SOS, _DRI, _APP0, _APP1, _APP14, _COM = 0xDA, 0xDD, 0xE0, 0xE1, 0xEE, 0xFE
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_NEXT_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _FILLERS = 4
 _END_MISSING = "the end marker is missing; all pixels are there"
@@ -226,13 +226,13 @@ def _frame(layout: _Layout) -> _Frame | None:
 
 def _all_scans_begun(frame: _Frame, scans: list[_Scan]) -> bool:
     """Whether the scans up to here bring every coefficient of every component to its last bit."""
-    missing = {(component, at) for component in frame.components for at in range(64)}
+    every = (1 << 64) - 1
+    known = dict.fromkeys(frame.components, 0)
     for scan in scans:
-        progressive = frame.marker in _PROGRESSIVE
-        known = range(scan.first, min(scan.last, 63) + 1) if progressive else range(64)
-        if not progressive or scan.low_bit == 0:
-            missing -= {(component, at) for component in scan.components for at in known}
-    return not missing
+        bits = every if frame.marker not in _PROGRESSIVE else (1 << scan.last + 1) - (1 << scan.first)
+        for component in scan.components if scan.low_bit == 0 or frame.marker not in _PROGRESSIVE else ():
+            known[component] = known.get(component, 0) | bits
+    return all(bits & every == every for bits in known.values())
 
 
 def _noise(seed: int, restart: int | None) -> bytes:

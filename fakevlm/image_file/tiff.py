@@ -4,16 +4,21 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
+from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file.repair import Repair
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """TIFF type to bytes of a value."""
 _WORDS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 """Integer types, and how struct calls them."""
-_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION = 256, 257, 258, 259, 262, 273, 274
+_FILL_ORDER, _BANDS, _STRIP_ROWS, _STRIP_SIZES, _SAMPLE_FORMAT = 266, 277, 278, 279, 339
 _PIXEL_TAGS = frozenset(
-    (256, 257, _BITS, 259, _PHOTOMETRIC, 266, 273, _ORIENTATION, 277, 278, 279, 281, 284, 292, 293, 317, 320, 322, 323, 324,
-     325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532)
+    (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIPS, _ORIENTATION, _BANDS, _STRIP_ROWS, _STRIP_SIZES,
+     281, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514, 515, 517, 518, 519,
+     520, 521, 529, 530, 531, 532)
 )  # fmt: skip
 """Tags that bear on how the pixels are stored, coded and turned."""
 _MAX_ENTRIES = 4096
@@ -44,21 +49,57 @@ class _Entry(NamedTuple):
 def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     """The file with a new directory at its end: of the first page, and of the tags that bear on pixels.
 
-    Greyscale that counts from white is declared as counting from black, and twelve-bit samples, which have no byte
-    order, as little-endian: so Pillow knows them.
+    It says what Pillow knows of the same samples: greyscale that counts from white is declared as counting from black,
+    twelve-bit samples, which have no byte order, as little-endian, and others of 9 to 15 bits are widened to 16.
     """
     order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"\x2b\0", b"\0\x2b")
     entries = dict(_entries(data, order, big))
-    if entries.get(_SAMPLE_FORMAT) and set(entries[_SAMPLE_FORMAT].values) == {4}:
+    if set(_values(entries, _SAMPLE_FORMAT)) == {4}:
         del entries[_SAMPLE_FORMAT]  # "undefined" is to be read as unsigned
-    turned = entries.get(_ORIENTATION)
-    if turned and (len(turned.values) != 1 or not 1 <= turned.values[0] <= 8):
-        del entries[_ORIENTATION]
-    bits, photometric = (entries[tag].values if tag in entries else () for tag in (_BITS, _PHOTOMETRIC))
-    white_is_zero = photometric == (0,) and bits in ((12,), (16,))
+    if _values(entries, _ORIENTATION) not in [(turn,) for turn in range(1, 9)]:
+        entries.pop(_ORIENTATION, None)
+    bits = _values(entries, _BITS)
+    white_is_zero = _values(entries, _PHOTOMETRIC) == (0,) and len(bits) == 1 and bits[0] > 8
     if white_is_zero:
-        entries[_PHOTOMETRIC] = _Entry(3, 1, struct.pack(f"{order}H", 1), order)
+        entries[_PHOTOMETRIC] = _number(1, order)
+    if len(bits) == 1 and 8 < bits[0] < 16 and bits[0] != 12:
+        data = _widen(data, entries, bits[0], order, max_pixels)
     yield Repair(_rewritten(data, entries, "<" if bits == (12,) else order, big), white_is_zero=white_is_zero)
+
+
+def _values(entries: dict[int, _Entry], tag: int) -> tuple[int, ...]:
+    return entries[tag].values if tag in entries else ()
+
+
+def _number(value: int, order: str) -> _Entry:
+    return _Entry(4, 1, struct.pack(f"{order}I", value), order)
+
+
+def _widen(data: bytes, entries: dict[int, _Entry], bits: int, order: str, max_pixels: int) -> bytes:
+    """`data` with the samples as 16 bits at its end, and `entries` saying so. Raises ValueError for what is compressed.
+
+    As everywhere in TIFF, rows begin at a byte, and samples with their highest bit.
+    """
+    (width,), (height,), (rows,) = (
+        _values(entries, tag) or default for tag, default in ((_WIDTH, ()), (_HEIGHT, ()), (_STRIP_ROWS, (1 << 32,)))
+    )
+    if width * height > max_pixels:
+        raise ImageError(ErrorCode.TOO_MANY_PIXELS, f"{width} x {height} pixels are more than {max_pixels}")
+    if any((_values(entries, tag) or (1,)) != (1,) for tag in (_COMPRESSION, _BANDS, _FILL_ORDER)):
+        raise ValueError(f"compressed samples of {bits} bits are not supported")
+    wide = []
+    row_bytes, weights = -(-width * bits // 8), 1 << np.arange(15, 15 - bits, -1)
+    for number, start in enumerate(_values(entries, _STRIPS)):
+        count = min(rows, height - number * rows)
+        for row in range(count):
+            packed = np.frombuffer(data[start + row * row_bytes : start + (row + 1) * row_bytes], np.uint8)
+            samples = np.unpackbits(packed)[: width * bits].reshape(width, bits) @ weights
+            wide.append(samples.astype(f"{order}u2").tobytes())
+    entries |= {
+        _BITS: _number(16, order), _STRIPS: _number(len(data), order), _STRIP_ROWS: _number(height, order),
+        _STRIP_SIZES: _number(2 * width * height, order),
+    }  # fmt: skip
+    return data + b"".join(wide)
 
 
 def _entries(data: bytes, order: str, big: bool) -> Iterator[tuple[int, _Entry]]:
