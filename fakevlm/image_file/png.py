@@ -15,6 +15,8 @@ _MAX_METADATA = 16 << 20
 _PIECE = 4096
 _MAX_SURPLUS = 1 << 20
 """Bytes after the last row that are unpacked in search of the checksum."""
+_MIN_HOLE = 64
+"""Zeros at the end of a cut file that are a hole in it, not pixels."""
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """(first column, first row, step across, step down) of the seven passes of an interlaced image."""
@@ -56,7 +58,7 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     if any(chunk.kind == b"CgBI" for chunk in critical):
         raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, "PNG: images in Apple's own variant (CgBI) are not read")
     info = _orientation_info(chunks)
-    if not any(chunk.cut for chunk in critical):
+    if chunks and chunks[-1].kind == b"IEND":
         yield Repair(_SIGNATURE + b"".join(chunk.whole for chunk in critical) + _END, info=info)
     header = next((chunk.body for chunk in critical if chunk.kind == b"IHDR" and chunk.sound), None)
     if header is None or len(header) != 13:
@@ -72,19 +74,24 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
 def note(data: bytes, last_row_is_black: bool, max_pixels: int) -> str:
     """The note for a PNG that Pillow has read; "" for a sound one. Raises ImageError for one that lacks too much.
 
-    Pillow takes compressed data that ends between two rows, and leaves the rest black.
+    Pillow takes compressed data that ends between two rows, and leaves the rest black. It does not look at the
+    checksums of a file that lacks its end, where a hole may have been unpacked like pixels.
     """
-    if last_row_is_black and (missing := _missing_rows(data, max_pixels)):
-        return missing_note("PNG", missing)
-    return "" if data.endswith(_END) or _END in data else _END_MISSING
-
-
-def _missing_rows(data: bytes, max_pixels: int) -> float:
+    whole = data.endswith(_END) or _END in data
+    if whole and not last_row_is_black:
+        return ""
     chunks = list(_chunks(data))
     header = next(chunk.body for chunk in chunks if chunk.kind == b"IHDR")
-    size, found = _raw_size(header, max_pixels), 0
-    stream = b"".join(chunk.body for chunk in chunks if chunk.kind == b"IDAT")
-    for raw in _unpacked(stream, zlib.decompressobj()):
+    pixels = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
+    if whole:
+        missing = _missing_rows(pixels, _raw_size(header, max_pixels))
+        return missing_note("PNG", missing) if missing else ""
+    return _complete(pixels, _raw_size(header, max_pixels))[1] or _END_MISSING
+
+
+def _missing_rows(pixels: list[_Chunk], size: int) -> float:
+    found = 0
+    for raw in _unpacked(b"".join(chunk.body for chunk in pixels), zlib.decompressobj()):
         found += len(raw)
         if found >= size:
             return 0.0
@@ -147,7 +154,10 @@ def _complete(pixels: list[_Chunk], size: int) -> tuple[bytes, str]:
     """
     unpack, pack = zlib.decompressobj(), zlib.compressobj(1)
     packed, found = [], 0
-    for raw in _unpacked(b"".join(chunk.body for chunk in pixels), unpack):
+    stream = b"".join(chunk.body for chunk in pixels)
+    if pixels[-1].cut and stream.endswith(bytes(_MIN_HOLE)):
+        stream = stream.rstrip(b"\0")
+    for raw in _unpacked(stream, unpack):
         packed.append(pack.compress(raw[: max(0, size - found)]))
         found += len(raw)
         if found > size + _MAX_SURPLUS:

@@ -29,4 +29,4 @@ def missing_note(kind: str, share: float) -> str:
     """The note for an image that lacks this share of its pixels. Raises ImageError when that is too much."""
     if share > MAX_MISSING:
         raise ImageError(ErrorCode.TRUNCATED, f"{kind}: {share:.1%} of the pixels are missing")
-    return f"the file ends early: {max(share, 0.0001):.2%} of the pixels, the last ones, are missing"
+    return f"the last {max(share, 0.0001):.2%} of the pixels are missing: the file ends early or is damaged there"

@@ -14,11 +14,11 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _WORDS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 """Integer types, and how struct calls them."""
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION = 256, 257, 258, 259, 262, 273, 274
-_FILL_ORDER, _BANDS, _STRIP_ROWS, _STRIP_SIZES, _SAMPLE_FORMAT = 266, 277, 278, 279, 339
+_FILL_ORDER, _BANDS, _STRIP_ROWS, _STRIP_SIZES, _TILES, _SAMPLE_FORMAT = 266, 277, 278, 279, 324, 339
 _PIXEL_TAGS = frozenset(
-    (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIPS, _ORIENTATION, _BANDS, _STRIP_ROWS, _STRIP_SIZES,
-     281, 284, 292, 293, 317, 320, 322, 323, 324, 325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514, 515, 517, 518, 519,
-     520, 521, 529, 530, 531, 532)
+    (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIPS, _ORIENTATION, _BANDS, _STRIP_ROWS,
+     _STRIP_SIZES, 281, 284, 292, 293, 317, 320, 322, 323, _TILES, 325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514,
+     515, 517, 518, 519, 520, 521, 529, 530, 531, 532)
 )  # fmt: skip
 """Tags that bear on how the pixels are stored, coded and turned."""
 _MAX_ENTRIES = 4096
@@ -54,6 +54,8 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     """
     order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"\x2b\0", b"\0\x2b")
     entries = dict(_entries(data, order, big))
+    if _STRIPS not in entries and _TILES not in entries:
+        raise ImageError(ErrorCode.TRUNCATED, "TIFF: the directory does not say where the pixels are")
     if set(_values(entries, _SAMPLE_FORMAT)) == {4}:
         del entries[_SAMPLE_FORMAT]  # "undefined" is to be read as unsigned
     if _values(entries, _ORIENTATION) not in [(turn,) for turn in range(1, 9)]:
@@ -110,6 +112,8 @@ def _entries(data: bytes, order: str, big: bool) -> Iterator[tuple[int, _Entry]]
     at += struct.calcsize(order + count)
     seen = set()
     for _ in range(min(number, _MAX_ENTRIES)):
+        if at + struct.calcsize(order + entry) > len(data):
+            return
         tag, kind, length, inline = struct.unpack_from(order + entry, data, at)
         at += struct.calcsize(order + entry)
         size = _SIZES.get(kind, 0) * length
