@@ -55,7 +55,7 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"\x2b\0", b"\0\x2b")
     entries = dict(_entries(data, order, big))
     if _STRIPS not in entries and _TILES not in entries:
-        raise ImageError(ErrorCode.TRUNCATED, "TIFF: the directory does not say where the pixels are")
+        raise ImageError(ErrorCode.TRUNCATED, "TIFF: the file does not say where its pixels are")
     if set(_values(entries, _SAMPLE_FORMAT)) == {4}:
         del entries[_SAMPLE_FORMAT]  # "undefined" is to be read as unsigned
     if _values(entries, _ORIENTATION) not in [(turn,) for turn in range(1, 9)]:
@@ -124,6 +124,8 @@ def _entries(data: bytes, order: str, big: bool) -> Iterator[tuple[int, _Entry]]
         if len(raw) == size:
             seen.add(tag)
             yield tag, _Entry(kind, length, raw, order)
+        elif tag in (_BITS, _STRIPS, _TILES):
+            raise ImageError(ErrorCode.TRUNCATED, f"TIFF: the file ends before the values of tag {tag}")
 
 
 def _rewritten(data: bytes, entries: dict[int, _Entry], order: str, big: bool) -> bytes:
