@@ -23,6 +23,8 @@ _IMAGE_ADDRESS = re.compile(rf"({'|'.join(map(re.escape, IMAGE_EXTENSIONS))})([?
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]|^[^\s]*[^\s/]/[^\s/]|^[^\s]*\.[A-Za-z0-9]{1,5}$")
 _BASE64 = re.compile(r"^(data:[^,]*,)?[A-Za-z0-9+/\s]{200,}={0,2}\s*$")
 _MAX_NAMES = 20
+_MAX_LENGTH = 2_048
+"""Characters; longer addresses are read, but make no column likelier."""
 
 
 def plain(name: str) -> str:
@@ -43,13 +45,13 @@ def name_rank(name: str) -> int | None:
 
 def is_image_address(value: str) -> bool:
     """Whether it ends as the name of an image does, and has no blanks that a sentence would have."""
-    return _IMAGE_ADDRESS.search(value.strip()) is not None
+    return len(value) < _MAX_LENGTH and _IMAGE_ADDRESS.search(value.strip()) is not None
 
 
 def looks_like_address(value: str) -> bool:
     """Whether it has the form of a URL or path, or ends as the name of an image does."""
     value = value.strip()
-    return len(value) < 2_048 and (_ADDRESS.search(value) is not None or is_image_address(value))
+    return len(value) < _MAX_LENGTH and (_ADDRESS.search(value) is not None or is_image_address(value))
 
 
 def are_addresses(values: Sequence[str]) -> bool:
@@ -57,9 +59,17 @@ def are_addresses(values: Sequence[str]) -> bool:
     return 2 * sum("\0" not in value and looks_like_address(value) for value in values) > len(values)
 
 
+def names_columns(line: str) -> bool:
+    """Whether the first line of a text is a header rather than an address."""
+    names = re.split(r"[,;|\t]", line)
+    if len(names) == 1 and plain(line)[-3:] not in ("url", "uri"):  # a file may well be called `image`
+        return False
+    return not looks_like_address(line) and any(name_rank(name) is not None for name in names)
+
+
 def is_inline_image(value: str) -> bool:
     """Whether it is the image itself, as base64 text or a `data:` URI."""
-    return value.startswith("data:image/") or _BASE64.search(value[:2_048]) is not None
+    return value.startswith("data:image/") or _BASE64.search(value[:_MAX_LENGTH]) is not None
 
 
 def shown(names: Sequence[str]) -> str:
@@ -134,7 +144,7 @@ def _likelihood(name: str, texts: list[str], enough: float) -> int:
 
 
 def _no_column(names: Sequence[str], samples: Sequence[Sequence[object] | None], list_name: str) -> UserError:
-    if any(map(looks_like_address, names)):
+    if any("://" in name or is_image_address(name) for name in names):
         return UserError(
             f"{list_name} has no header: its first line holds an address. Write the names of the columns above it, "
             "such as uri, or name a list of nothing but addresses .txt"

@@ -57,16 +57,21 @@ class AddressEntries:
         texts, unreadable = self._texts(values)
         uris = pc.utf8_trim_whitespace(pc.fill_null(texts, ""))
         missing = pc.and_not(pc.equal(uris, ""), unreadable)
-        inline = pc.match_substring_regex(uris, _INLINE)
-        bad = pc.or_(unreadable, pc.greater(pc.binary_length(uris), MAX_ADDRESS))
-        bad = pc.or_(bad, pc.match_substring(uris, "\0"))
-        bad = pc.and_not(pc.or_(bad, pc.match_substring_regex(uris, _DRIVE)), inline)
-        absolute = pc.match_substring_regex(uris, _SCHEME + "|^/")
-        if self._stay and pc.any(absolute).as_py():
-            strange = [scheme_of(uri) != self._scheme for uri in uris.to_pylist()]
-            bad = pc.or_(bad, pc.and_not(pc.and_(absolute, pa.array(strange, pa.bool_())), inline))
-        relative = pc.replace_substring_regex(uris, r"^(\./)+", "")
-        uris = pc.if_else(absolute, uris, pc.binary_join_element_wise(pa.scalar(self.base), relative, ""))
+        inline = _no(len(uris))
+        bad = pc.and_not(pc.greater(pc.binary_length(uris), MAX_ADDRESS), pc.starts_with(uris, "tar://"))
+        bad = pc.or_(pc.or_(bad, unreadable), pc.match_substring(uris, "\0"))
+        with_scheme = pc.match_substring_regex(uris, _SCHEME)
+        if not pc.all(with_scheme).as_py():  # else none of this is needed, which is half of the work
+            inline = pc.match_substring_regex(uris, _INLINE)
+            bad = pc.or_(bad, pc.match_substring_regex(uris, _DRIVE))
+        if self._stay:
+            strange = [bool(uri) and scheme_of(uri) != self._scheme for uri in uris.to_pylist()]
+            absolute = pc.or_(with_scheme, pc.starts_with(uris, "/"))
+            bad = pc.or_(bad, pc.and_(absolute, pa.array(strange, pa.bool_())))
+        if own is not None:
+            bad = pc.or_(bad, _misplaced(own))
+        bad = pc.and_not(bad, pc.or_(missing, inline))
+        uris = self._absolute(uris, with_scheme)
         for reason, mask in ((Reason.NO_ADDRESS, missing), (Reason.INLINE, inline), (Reason.BAD_ADDRESS, bad)):
             if count := pc.sum(mask).as_py():
                 self.reading.left_out.add(reason, self.place(numbers[pc.index(mask, True).as_py()]), count)
@@ -78,6 +83,13 @@ class AddressEntries:
         if own is not None:
             return table
         return self._containers.resolve(table, lambda index: self.place(numbers[_nth(keep, index)]))
+
+    def _absolute(self, uris: pa.Array, with_scheme: pa.Array) -> pa.Array:
+        if pc.all(with_scheme).as_py():
+            return uris
+        relative = pc.replace_substring_regex(uris, r"^(\./)+", "")
+        absolute = pc.or_(with_scheme, pc.starts_with(uris, "/"))
+        return pc.if_else(absolute, uris, pc.binary_join_element_wise(pa.scalar(self.base), relative, ""))
 
     def _texts(self, values: "Sequence[object] | pa.Array") -> tuple[pa.Array, pa.Array]:
         """The addresses as text, and which of them are no text. Names of files need not be UTF-8: they become URLs."""
@@ -135,6 +147,12 @@ def folder_of(url: str) -> str:
     """The folder that relative addresses in a list are relative to, with a slash at its end."""
     path = url.partition("?")[0] if scheme_of(url) == "http" else url
     return path.rpartition("/")[0] + "/" if "/" in path else "./"
+
+
+def _misplaced(own: dict[str, pa.Array]) -> pa.Array:
+    """Rows of a manifest with a place in a container, or a size, that cannot be one."""
+    nowhere = pc.and_(own["object"].is_valid(), pc.less(pc.fill_null(own["offset"], -1), 0))
+    return pc.or_(nowhere, pc.less(pc.fill_null(own["size"], 0), 0))
 
 
 def _no(count: int) -> pa.Array:

@@ -19,7 +19,6 @@ from fakescan.storage.errors import store_errors
 from fakescan.storage.url import file_path, scheme_of
 from fakevlm.errors import UserError
 
-_INSIDE = r"^tar://.*::|(?i:\.parquet)#row=[0-9]+"
 _TAR = re.compile(r"^tar://.*?::(?P<container>.+)$", re.DOTALL)
 _ROW = re.compile(
     r"^(?P<container>.+\.parquet)#row=(?P<row>\d{1,18})(&image=(?P<image>\d{1,18}))?(&column=(?P<column>[^&]+))?$",
@@ -56,7 +55,7 @@ class Containers:
         One whose container, member or row does not exist is counted; `place` gives the place of an entry by its index.
         Raises `UserError` for a container that exists and cannot be read.
         """
-        inside = pc.match_substring_regex(table["uri"], _INSIDE)
+        inside = pc.or_(pc.starts_with(table["uri"], "tar://"), pc.match_substring(table["uri"], "#row="))
         if not pc.any(inside).as_py():
             return table
         entries = table.to_pylist()

@@ -29,7 +29,10 @@ def csv_entries(lines: Lines, entries: AddressEntries, reading: Reading, *, tabs
     if head is None:
         return
     dialect, names, lines = head
-    parser = RecordParser(dialect, len(names), lambda number, fault: reading.damaged(entries.place(number), fault))
+    likely = [at for at, name in enumerate(names) if name == reading.column or name_rank(name) is not None]
+    parser = RecordParser(
+        dialect, len(names), likely, lambda number, fault: reading.damaged(entries.place(number), fault)
+    )
     records = parser.records(lines)
     first = next(records, Records([], []))
     sample = first.cells[:SAMPLE_ROWS]
@@ -39,7 +42,7 @@ def csv_entries(lines: Lines, entries: AddressEntries, reading: Reading, *, tabs
     for batch in itertools.chain([first], records):
         cells, numbers = _regular(batch, len(names), entries, reading)
         values = [record[column] for record in cells]
-        if not dialect.quotes:
+        if dialect.quote is None:
             values = [_unquoted(value) for value in values]
         sizes = None if size_column is None else [record[size_column] for record in cells]
         yield entries.of(values, numbers, sizes)
@@ -61,20 +64,23 @@ def _header(lines: Lines, column: str | None, tabs: bool) -> tuple[Dialect, list
 def _dialect(header: str, column: str | None, tabs: bool) -> tuple[Dialect, list[str]]:
     """The delimiter that gives a column whose name is known, and of those the most columns."""
     choices: list[tuple[bool, int, str, list[str]]] = []
+    single = header.strip()[0] == header.strip()[-1] == "'"
     for delimiter in sorted(_DELIMITERS, key=lambda delimiter: (delimiter == "\t") != tabs):
-        cells = next(csv.reader([header], delimiter=delimiter), [])
+        cells = next(csv.reader([header], delimiter=delimiter, quotechar="'" if single else '"'), [])
         names = [name.strip() for name in cells]
         known = any(name_rank(name) is not None if column is None else name == column for name in names)
         choices.append((known, len(names), delimiter, names))
     _, _, delimiter, names = max(choices, key=lambda choice: choice[:2])
     written = [cell.strip() for cell in header.split(delimiter)]
-    quoted = all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in written)
-    return Dialect(delimiter, delimiter != "\t" or quoted), names
+    for quote in ('"', "'"):
+        if all(len(cell) > 1 and cell[0] == cell[-1] == quote for cell in written):
+            return Dialect(delimiter, quote), names
+    return Dialect(delimiter, None if delimiter == "\t" else '"'), names
 
 
 def _with_row_names(names: list[str], lines: list[str], dialect: Dialect) -> list[str]:
     """The names, after an empty one where R has written row names in front, which its headers do not name."""
-    if dialect != Dialect("\t", quotes=True) or len(names) < 2:
+    if dialect != Dialect("\t", '"') or len(names) < 2:
         return names
     widths = [len(cells) for cells in dialect.reader(lines, strict=False) if cells]
     return ["", *names] if 2 * widths.count(len(names) + 1) > len(widths) else names

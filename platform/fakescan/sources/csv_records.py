@@ -23,27 +23,30 @@ class Records(NamedTuple):
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a record is cut into cells. Without `quotes` a quote is a letter, as in most files between tabs."""
+    """How a record is cut into cells. Without a `quote` quotes are letters, as in most files between tabs."""
 
     delimiter: str
-    quotes: bool
+    quote: str | None
 
     def reader(self, lines: Iterator[str] | list[str], *, strict: bool = True) -> Any:
         """Python's reader of these lines."""
-        if self.quotes:
-            return csv.reader(lines, delimiter=self.delimiter, strict=strict)
+        if self.quote:
+            return csv.reader(lines, delimiter=self.delimiter, quotechar=self.quote, strict=strict)
         return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
 
 
 class RecordParser:
-    """Cuts lines into records of `width` cells. `damaged` is told the number of a line and what is wrong with it.
+    """Cuts lines into records of `width` cells, of which those at `addresses` may be addresses.
 
+    `damaged` is told the number of a line and what is wrong with it.
     After damage it goes on with the next line, so that a quote costs its own record only.
     """
 
-    def __init__(self, dialect: Dialect, width: int, damaged: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, dialect: Dialect, width: int, addresses: Sequence[int], damaged: Callable[[int, str], None]
+    ) -> None:
         csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
-        self.dialect, self.width, self.damaged = dialect, width, damaged
+        self.dialect, self.width, self.addresses, self.damaged = dialect, width, addresses, damaged
 
     def records(self, lines: Lines) -> Iterator[Records]:
         """The records of all lines, in batches; they may have any number of cells, empty lines have none."""
@@ -101,7 +104,7 @@ class RecordParser:
 
     def _alone(self, line: str) -> Cells | None:
         """The cells of a line with quotes inside quotes, if there is one reading of it that fits the header."""
-        escaped = line.replace('\\"', '""')  # as Spark and R write them
+        escaped = line.replace(f"\\{self.dialect.quote}", 2 * (self.dialect.quote or ""))  # as Spark and R write them
         for text, strict in ((escaped, True), (line, False)):
             try:
                 records: list[Cells] = list(self.dialect.reader([text, _END], strict=strict))
@@ -122,12 +125,12 @@ class RecordParser:
             return False
         for line in lines[1:]:
             cells = self._plain(line)
-            if len(cells) == self.width and any(map(_are_addresses, first, cells)):
+            if len(cells) == self.width and any(_are_addresses(first[at], cells[at]) for at in self.addresses):
                 return True
         return False
 
     def _plain(self, line: str) -> Cells:
-        return [cell.strip().strip('"') for cell in line.split(self.dialect.delimiter)]
+        return [cell.strip().strip(self.dialect.quote) for cell in line.split(self.dialect.delimiter)]
 
 
 def _from(lines: list[str], start: int) -> Iterator[str]:
@@ -139,7 +142,7 @@ def _fault(error: str) -> str:
     if error == _UNFINISHED:
         return "opens a quote that is not closed"
     if "field limit" in error:
-        return f"has a cell of more than {MAX_LINE} characters"
+        return f"opens a quote that is not closed within {MAX_LINE} characters"
     return "has a quote in the wrong place or opens one that is not closed"
 
 

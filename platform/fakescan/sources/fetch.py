@@ -99,7 +99,9 @@ class Fetcher:
                 of_a_kind = packed if is_compressed(container) else members
                 of_a_kind.append((index, Request(container, etag, None, offset, size)))
             else:
-                parquet_places.append((container, etag or "", chosen_column(uri) or "", offset, index))
+                parquet_places.append(
+                    (container, etag or "", chosen_column(uri) or "", -1 if offset is None else offset, index)
+                )
         jobs: list[_Job] = [*single, *_spans(members)]
         local = [job for job in jobs if scheme_of(_request(job).uri) == "file"]
         remote = [job for job in jobs if scheme_of(_request(job).uri) != "file"]

@@ -17,7 +17,7 @@ from fakescan.storage.store import Store
 from fakescan.storage.url import redact, redact_text, scheme_of
 from fakevlm.errors import UserError
 
-MAX_LINE = 2**26
+MAX_LINE = 2**25
 """Characters of one line or record; more is not a list."""
 
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
@@ -163,24 +163,29 @@ def _encoding(start: bytes) -> str:
     return "utf-8-sig"
 
 
-def list_lines(chunks: Iterator[str], name: str, reading: Reading) -> Lines:
+def list_lines(chunks: Iterator[str], name: str, reading: Reading, max_line: int = MAX_LINE) -> Lines:
     """The lines, which end in CR, LF or both. Damage is counted as one, with the line in which it is, or refused."""
-    number, text = 1, ""
+    number, length = 1, 0
+    parts: list[str] = []  # of a line that goes on
     ahead: str | None = ""
     while ahead is not None:
-        text, broken = text + ahead, None
+        chunk, broken = ahead, None
         try:
             ahead = next((chunk for chunk in chunks if chunk), None)
         except BrokenTextError as error:
             ahead, broken = None, error
-        lines = io.StringIO(text, newline="").readlines()
-        # The last line may go on, be it with the LF of its CR.
-        text = lines.pop() if lines and (ahead is not None or broken) else ""
-        if lines:
-            yield number, lines
-            number += len(lines)
+        parts.append(chunk)
+        length += len(chunk)
+        if ahead is None or "\n" in chunk or "\r" in chunk:
+            lines = io.StringIO("".join(parts), newline="").readlines()
+            # The last line may go on, be it with the LF of its CR.
+            parts = [lines.pop()] if lines and (ahead is not None or broken) else []
+            length = sum(map(len, parts))
+            if lines:
+                yield number, lines
+                number += len(lines)
         if broken:
             reading.damaged(f"{name} line {number}", str(broken))
-        elif len(text) > MAX_LINE:
-            reading.damaged(f"{name} line {number}", f"has more than {MAX_LINE} characters: nothing after it is read")
+        elif length > max_line:
+            reading.damaged(f"{name} line {number}", f"has more than {max_line} characters: nothing after it is read")
             return

@@ -219,7 +219,7 @@ def read_images(
     with reader:
         images = image_column(reader.schema, column)
         slots = reader.slots(images) if images is not None else []
-        if images is None or places[-1] >= sum(slots):
+        if images is None or places[0] < 0 or places[-1] >= sum(slots):
             raise ImageError(ErrorCode.CHANGED, "the Parquet file no longer holds this row of images")
         ends = np.cumsum(slots)
         groups = np.searchsorted(ends, places, side="right")

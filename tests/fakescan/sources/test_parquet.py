@@ -348,3 +348,15 @@ class TestAddresses:
         assert table.to_pylist() == [
             {"uri": f"{tmp_path}/a.jpg", "size": None, "etag": None, "object": None, "offset": None}
         ]
+
+    def test_a_manifest_with_places_that_cannot_be(self, tmp_path: Path) -> None:
+        rows: list[dict[str, Any]] = [
+            {"row_id": 0, "uri": "a.jpg", "size": -1},
+            {"row_id": 1, "uri": None, "size": -1},
+            {"row_id": 2, "uri": "tar://a::/t.tar", "object": "/t.tar"},
+            {"row_id": 3, "uri": "tar://b::/t.tar", "object": "/t.tar", "offset": 512, "size": 7},
+        ]
+        nullable = pa.schema([field.with_nullable(True) for field in MANIFEST_SCHEMA])
+        source, table = read(write(tmp_path / "a.parquet", table=pa.Table.from_pylist(rows, nullable)))
+        assert table["offset"].to_pylist() == [512]
+        assert source.left_out.counts == {Reason.NO_ADDRESS: 1, Reason.BAD_ADDRESS: 2}

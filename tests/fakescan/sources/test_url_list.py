@@ -129,6 +129,23 @@ class TestFormats:
             with pytest.raises(UserError, match=f"is {words}.*, not a list of addresses"):
                 read(f"{web.url}/list")
 
+    def test_what_texts_hold(self, tmp_path: Path) -> None:
+        """Addresses, unless the first line is that of another kind of list, which is said."""
+        for text, kind in (
+            ("\ufeffa.jpg\n# b\n\ufeffb.jpg\n", None),
+            ("# url,x\na.jpg\nb.jpg\n", None),
+            ("image\nb.jpg\n", None),
+            ("url,x\na.jpg,1\nb.jpg,2\n", ".csv"),
+            ("image_url\na.jpg\nb.jpg\n", ".csv"),
+            ('{"url": "a.jpg"}\n{"url": "b.jpg"}\n', ".jsonl"),
+        ):
+            path = write(tmp_path, "a.txt", text)
+            source, table = read(path)
+            first = "image" if text.startswith("image\n") else "a.jpg"
+            assert table["uri"].to_pylist() == [f"{tmp_path}/{first}", f"{tmp_path}/b.jpg"]
+            said = f"{path} is read as a {kind} list, which its first line looks like"
+            assert source.notes == ([said] if kind else [])
+
     def test_filter_only_if_asked(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.txt", "https://h/1\nhttps://h/2.png?x=.jpg\nhttps://h/3.JPG?sig=1\n")
         assert len(uris(path)) == 3
@@ -220,6 +237,7 @@ class TestDelimited:
             "\n\nurl,x\n\na.jpg,1\n\n  \nb.jpg,2\n\n",
             "url,x\na.jpg,1,\nb.jpg,2,,\n",
             "url,x\na.jpg,\0\nb.jpg,2\n",
+            "'url','x'\n'a.jpg','1'\n'b.jpg','2, 3'\n",
             'url,x\na.jpg,"two\nlines"\nb.jpg,"three\r\n\r\nlines, and ""quotes"""\n',
             'url,x\na.jpg,"the 5" cup"\nb.jpg,"say \\"hi\\""\n',
             'url,x\na.jpg,the 5" cup\nb.jpg,"a" b\n',
