@@ -280,7 +280,19 @@ def _contained(containers: pa.Table, this: Source, wanted: NameFilter) -> Tables
         if has_images:
             yield from parquet_entries(iter([parquets.slice(number, 1)]), reading)
         else:
-            yield from _filtered(read_url_list(row["uri"], reading), this, wanted)
+            yield from _filtered(_not_from_the_web(row["uri"], reading), this, wanted)
+
+
+def _not_from_the_web(uri: str, reading: Reading) -> Tables:
+    """The addresses in a list that was found in a folder. Raises UserError where fetching would leave for the web."""
+    for table in read_url_list(uri, reading):
+        web = [entry for entry in table["uri"].to_pylist() if scheme_of(entry) == "http"]
+        if web and reading.column is None:
+            raise UserError(
+                f"{redact(uri)} names images on the web, such as {redact(web[0])}, and a folder was to be scanned: "
+                "name the file itself as the source, or choose its column with --column"
+            )
+        yield table
 
 
 def _tars(tars: Tables, this: Source, wanted: NameFilter) -> Tables:

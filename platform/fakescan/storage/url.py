@@ -80,6 +80,10 @@ def expired_at(uri: str) -> datetime | None:
     return end if end < datetime.now(UTC) else None
 
 
+_PLACE = re.compile(r"#row=\d+(&image=\d+)?(&column=[^&#?]*)?$")
+"""The place of an image in a Parquet file, at the end of its URI."""
+
+
 def redact(uri: str) -> str:
     """The URI without what may hold a secret: query, fragment and user of web addresses, and presigned queries of any.
 
@@ -96,7 +100,9 @@ def redact(uri: str) -> str:
             parts = urlsplit(uri)
         except ValueError:  # such as an unclosed IPv6 bracket
             return f"{scheme}://…"
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        place = _PLACE.search(uri)
+        plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return plain + (place[0] if place else "")
     signed = _SIGNED.search(uri)
     return uri[: uri.index("?")] if signed and "?" in uri else uri
 

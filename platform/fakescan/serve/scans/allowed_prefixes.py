@@ -71,8 +71,8 @@ def allowed_source(source: str, allow: Iterable[str]) -> str:
 
 def _is_list(place: Place) -> bool:
     """Whether a scan would take it for a list of addresses by its name."""
-    extension = os.path.splitext(place.parts[-1] if place.parts else "")[1].lower()
-    return extension in LIST_EXTENSIONS or (scheme_of(place.url) == "http" and not extension)
+    name = place.parts[-1].lower() if place.parts else ""
+    return name.endswith(LIST_EXTENSIONS) or (scheme_of(place.url) == "http" and not os.path.splitext(name)[1])
 
 
 def _local_place(address: str, url: re.Match[str] | None) -> Place:
