@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fakescan.sources.container_address import Containers
+from fakescan.sources.containers.container_address import Containers
 from fakescan.sources.listing import local_uri
 from fakescan.sources.manifest import conform
 from fakescan.sources.reading import Reading, Reason

@@ -13,10 +13,10 @@ from operator import itemgetter
 
 import pyarrow as pa
 
-from fakescan.sources.archive_file import is_compressed
-from fakescan.sources.image_column import chosen_column
-from fakescan.sources.parquet import read_images
-from fakescan.sources.tar import read_members
+from fakescan.sources.containers.archive_file import is_compressed
+from fakescan.sources.containers.image_column import chosen_column
+from fakescan.sources.containers.parquet import read_images
+from fakescan.sources.containers.tar import read_members
 from fakescan.storage.errors import classify, is_transient
 from fakescan.storage.io_loop import io_loop
 from fakescan.storage.store import Store

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fakescan.sources.addresses import AddressEntries
-from fakescan.sources.image_column import ImageColumn, image_column
+from fakescan.sources.containers.image_column import ImageColumn, image_column
+from fakescan.sources.containers.parquet import DamagedParquetError, ParquetReader, child, flat_indices
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.parquet import DamagedParquetError, ParquetReader, child, flat_indices
 from fakescan.sources.reading import Reading, Reason
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError

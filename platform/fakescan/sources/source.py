@@ -10,15 +10,15 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fakescan.sources.containers.parquet import image_column_of
+from fakescan.sources.containers.tar import OTHER_ARCHIVES, TAR_EXTENSIONS, tar_entries
 from fakescan.sources.listing import list_objects
+from fakescan.sources.lists.url_list import LIST_EXTENSIONS, read_url_list
 from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
 from fakescan.sources.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
-from fakescan.sources.parquet import image_column_of
 from fakescan.sources.parquet_entries import parquet_entries
 from fakescan.sources.reading import LeftOut, Reading, Reason
-from fakescan.sources.tar import OTHER_ARCHIVES, TAR_EXTENSIONS, tar_entries
 from fakescan.sources.uri_set import UriSet
-from fakescan.sources.url_list import LIST_EXTENSIONS, read_url_list
 from fakescan.storage.errors import store_errors
 from fakescan.storage.preflight import check_readable, explain
 from fakescan.storage.store import Store

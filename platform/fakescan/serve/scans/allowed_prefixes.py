@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from fakescan.serve.scans.state import ScanRefusedError
-from fakescan.sources.url_list import LIST_EXTENSIONS
+from fakescan.sources.lists.url_list import LIST_EXTENSIONS
 from fakescan.storage.url import file_path, scheme_of
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[^/]*)(?:/(?P<path>.*))?")

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from fakescan.sources.address_column import SAMPLE_ROWS, are_addresses, choose_column, name_rank, shown
 from fakescan.sources.addresses import AddressEntries
-from fakescan.sources.image_column import find_field, is_bytes, is_text
+from fakescan.sources.containers.image_column import find_field, is_bytes, is_text
+from fakescan.sources.containers.parquet import DamagedParquetError, ParquetReader
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.parquet import DamagedParquetError, ParquetReader
 from fakescan.sources.reading import Reading
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from fakescan.sources.address_column import are_addresses
-from fakescan.sources.image_column import ImageColumn, image_column, image_columns, is_list
+from fakescan.sources.containers.image_column import ImageColumn, image_column, image_columns, is_list
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store, is_local
@@ -79,7 +79,9 @@ class ParquetReader:
             if not is_local(filesystem):
                 self._source = _StoreFile(filesystem.open(path, "rb", block_size=2**20))
             self._file = pq.ParquetFile(
-                self._source or pa.OSFile(os.fsencode(path)), pre_buffer=not stream, buffer_size=_BUFFER_BYTES if stream else 0
+                self._source or pa.OSFile(os.fsencode(path)),
+                pre_buffer=not stream,
+                buffer_size=_BUFFER_BYTES if stream else 0,
             )
             self.schema: pa.Schema = self._file.schema_arrow
             self.leaves = [self._file.schema.column(index).path for index in range(len(self._file.schema))]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from fakescan.sources.archive_file import (
+from fakescan.sources.containers.archive_file import (
     COMPRESSED_EXTENSIONS,
     PLAIN_EXTENSIONS,
     BrokenStreamError,
@@ -19,9 +19,9 @@ from fakescan.sources.archive_file import (
     is_compressed,
     open_archive,
 )
+from fakescan.sources.containers.tar_headers import Damage, Member, TarHeaders, shown_name
 from fakescan.sources.manifest import ENTRY_SCHEMA
 from fakescan.sources.reading import LeftOut, Reading, Reason
-from fakescan.sources.tar_headers import Damage, Member, TarHeaders, shown_name
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store, is_local
 from fakescan.storage.transport.base import LOCAL_ETAG, REPLACED, entry_etag

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from fakescan.sources.address_column import SAMPLE_ROWS, choose_column, name_rank, shown
 from fakescan.sources.addresses import AddressEntries
-from fakescan.sources.csv_records import Cells, Dialect, RecordParser, Records
-from fakescan.sources.list_text import Lines
+from fakescan.sources.lists.csv_records import Cells, Dialect, RecordParser, Records
+from fakescan.sources.lists.list_text import Lines
 from fakescan.sources.reading import Reading, Reason
 from fakevlm.errors import UserError
 

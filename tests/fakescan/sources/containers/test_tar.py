@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from fakescan.sources.containers.tar import MAX_URI_CHARACTERS, member_uri, tar_entries, tar_members
 from fakescan.sources.fetch import Fetcher
 from fakescan.sources.listing import list_objects
 from fakescan.sources.reading import Reading, Reason
 from fakescan.sources.source import open_source
-from fakescan.sources.tar import MAX_URI_CHARACTERS, member_uri, tar_entries, tar_members
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fakescan.sources.address_column import is_image_address
-from fakescan.sources.list_text import MAX_LINE, Lines
+from fakescan.sources.lists.list_text import MAX_LINE, Lines
 
 Cells = list[str]
 

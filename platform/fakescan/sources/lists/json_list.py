@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from fakescan.sources.address_column import SAMPLE_ROWS, choose_column, looks_like_address, name_rank, shown
 from fakescan.sources.addresses import AddressEntries
-from fakescan.sources.list_text import Lines
+from fakescan.sources.lists.list_text import Lines
 from fakescan.sources.reading import Reading
 from fakevlm.data.readers import Fault, json_items
 from fakevlm.errors import UserError

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fakescan.sources.image_column import ImageColumn, image_column
+from fakescan.sources.containers.image_column import ImageColumn, image_column
+from fakescan.sources.containers.parquet import DamagedParquetError, ParquetReader
+from fakescan.sources.containers.tar import tar_members
 from fakescan.sources.listing import list_objects
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.parquet import DamagedParquetError, ParquetReader
 from fakescan.sources.reading import Reading, Reason
-from fakescan.sources.tar import tar_members
 from fakescan.storage.errors import store_errors
 from fakescan.storage.url import file_path, scheme_of
 from fakevlm.errors import UserError

@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fakescan.sources.archive_file import ArchiveFile, BrokenStreamError
+from fakescan.sources.containers.archive_file import ArchiveFile, BrokenStreamError
 
 _BLOCK = tarfile.BLOCKSIZE
 _MAX_EXTENSION_BYTES = 2**20

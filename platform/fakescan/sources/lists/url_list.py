@@ -7,10 +7,10 @@ import pyarrow as pa
 
 from fakescan.sources.address_column import names_columns
 from fakescan.sources.addresses import AddressEntries
-from fakescan.sources.csv_list import csv_entries
-from fakescan.sources.json_list import MAX_DOCUMENT, json_entries
-from fakescan.sources.list_text import COMPRESSIONS, MAX_LINE, Lines, list_lines, open_text
-from fakescan.sources.parquet_list import parquet_list_entries
+from fakescan.sources.lists.csv_list import csv_entries
+from fakescan.sources.lists.json_list import MAX_DOCUMENT, json_entries
+from fakescan.sources.lists.list_text import COMPRESSIONS, MAX_LINE, Lines, list_lines, open_text
+from fakescan.sources.lists.parquet_list import parquet_list_entries
 from fakescan.sources.reading import Reading
 from fakescan.storage.url import redact, scheme_of
 

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fakescan.sources.fetch import Fetcher
+from fakescan.sources.lists.url_list import LIST_EXTENSIONS
 from fakescan.sources.manifest import ENTRY_SCHEMA, MANIFEST_SCHEMA
 from fakescan.sources.reading import Reason
 from fakescan.sources.source import Source, open_source
-from fakescan.sources.url_list import LIST_EXTENSIONS
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
 from tests.conftest import Bucket

@@ -1,0 +1,1 @@
+"""Tar and Parquet files that hold images."""

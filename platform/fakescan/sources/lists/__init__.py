@@ -1,0 +1,1 @@
+"""Lists of addresses, in text and in Parquet."""
