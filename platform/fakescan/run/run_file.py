@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import Field
+
 import fakevlm
 from fakescan.run.identity import Identity
 from fakescan.run.parts import Sharding
@@ -34,7 +36,7 @@ class RunFile(StrictModel):
     """Rows per part; never changes for a run."""
     seen: int | None = None
     """Objects, members and rows that the source was seen to hold, when it was listed."""
-    left_out: dict[str, int] = {}
+    left_out: dict[str, int] = Field(default_factory=dict)
     """What of them became no row, by reason; places and extensions are in the manifest's file."""
     notes: tuple[str, ...] = ()
     """Choices made in reading the source that people must hear of."""

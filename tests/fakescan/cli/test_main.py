@@ -177,7 +177,8 @@ def test_index_says_what_it_found(images: Path, tmp_path: Path, capfd: pytest.Ca
     assert exit.value.code == 0
     out, err = capfd.readouterr()
     assert out.splitlines()[0] == f"2 images in {tmp_path}/manifest (0 duplicates left out)"
-    assert "1 objects with extension .txt left out" in out
+    assert f"left out: 1 with other extensions, such as {images}/notes.txt" in out
+    assert ".txt 1" in out
     assert err == ""
     assert_refused(capfd, "index", images, "-o", tmp_path / "manifest", words="already holds a manifest")
 

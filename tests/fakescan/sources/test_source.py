@@ -300,8 +300,15 @@ class TestContainers:
     def test_folder_of_lists_in_parquet(self, tmp_path: Path) -> None:
         for number in range(2):
             pq.write_table(pa.table({"url": [f"https://h/{number}.jpg"]}), tmp_path / f"{number}.parquet")
-        source, table = read(str(tmp_path))
+        with pytest.raises(UserError, match=r"0\.parquet names images on the web, such as https://h/0\.jpg"):
+            read(str(tmp_path))
+        source, table = read(str(tmp_path), column="url")
         assert (source.kind, table["uri"].to_pylist()) == ("list", ["https://h/0.jpg", "https://h/1.jpg"])
+
+    def test_folder_of_lists_in_parquet_of_the_same_store(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"path": ["a.jpg", "s3://b/c.jpg"]}), tmp_path / "list.parquet")
+        source, table = read(str(tmp_path))
+        assert (source.kind, table["uri"].to_pylist()) == ("list", [f"{tmp_path}/a.jpg", "s3://b/c.jpg"])
 
     def test_images_go_before_containers(self, tmp_path: Path) -> None:
         (tmp_path / "a.tar").write_bytes(tar_bytes("b.jpg"))
