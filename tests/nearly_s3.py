@@ -78,6 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         limit = min(2 if "small pages" in habits else 1000, int(query.get("max-keys", "1000")))
         after = max(query.get(name, "") for name in ("continuation-token", "start-after", "marker"))
+        after = "" if "starts anew" in habits else after
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         names: list[tuple[str, bool]] = []
         for key in sorted(self.server_of.objects):

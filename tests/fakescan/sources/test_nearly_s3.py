@@ -11,7 +11,7 @@ from fakescan.sources.manifest import conform
 from fakescan.sources.source import Source, open_source
 from fakescan.storage.objects import list_names
 from fakescan.storage.store import Store
-from fakevlm.errors import ErrorCode
+from fakevlm.errors import ErrorCode, UserError
 from tests.nearly_s3 import NearlyS3
 
 pytestmark = pytest.mark.unit
@@ -90,3 +90,12 @@ def test_parts_of_a_run_are_listed_by_such_servers_too() -> None:
         with serving(*habits, objects=objects) as server:
             fs, path = server.store.filesystem("s3://b/run/parts")
             assert [f"run/parts/{name}" for name, _ in list_names(fs, path)] == sorted(objects)
+
+
+@pytest.mark.parametrize("habits", [("no token",), ("first version",), ()], ids=lambda habits: ", ".join(habits))
+def test_a_listing_that_never_ends_is_refused(habits: tuple[str, ...]) -> None:
+    with (
+        serving("starts anew", "small pages", *habits) as server,
+        pytest.raises(UserError, match="begins it again"),
+    ):
+        read(server.store)
