@@ -126,7 +126,9 @@ class DecodedImage(NamedTuple):
     height: int
     """Height of the original in pixels, as displayed."""
     format: str
-    """JPEG, PNG, WEBP, GIF, BMP, TIFF or AVIF."""
+    """JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF or HEIF."""
+    note: str = ""
+    """What was wrong with the file although it could be read; mostly ""."""
 
 
 def decode(
@@ -134,14 +136,13 @@ def decode(
 ) -> DecodedImage:
     """Decodes the bytes of an image file; the first frame of an animation. `change` is done to the whole RGB image.
 
-    Sixteen-bit greyscale keeps its upper eight bits, as Pillow's decoders do with sixteen-bit colour. Raises ImageError
-    with `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the
+    Deeper greyscale keeps its upper eight bits, as Pillow's decoders do with sixteen-bit colour. Raises ImageError with `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the
     header says more than `max_pixels`, before memory is allocated for them. A WebP image or a TIFF tile of more than
     twice Pillow's `Image.MAX_IMAGE_PIXELS` (179 million by default) is refused whatever `max_pixels` is.
     """
     image = read_image(data, max_pixels=max_pixels)
     seen = image.rgb if change is None else change(image.rgb)
-    return DecodedImage(fit(seen, spec), image.rgb.width, image.rgb.height, image.format)
+    return DecodedImage(fit(seen, spec), image.rgb.width, image.rgb.height, image.format, image.note)
 
 
 def fit(image: Image.Image, spec: ImageSpec) -> Pixels:

@@ -293,13 +293,15 @@ def wrong(odd: OddImage) -> tuple[str, str]:
 def main() -> None:
     warnings.simplefilter("ignore")
     outcomes: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
     faults = {}
     for odd in odd_images():
+        kinds.update([odd.kind] if odd.kind else [])
         outcome, fault = wrong(odd)
         outcomes[outcome] += 1
         if fault:
             faults[odd.name] = fault
-    json.dump({"outcomes": outcomes, "faults": faults}, sys.stdout)
+    json.dump({"outcomes": outcomes, "kinds": kinds, "faults": faults}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,17 @@ def _check(width: int, height: int, max_pixels: int) -> None:
         raise ImageError(ErrorCode.TOO_MANY_PIXELS, f"{width} x {height} pixels are more than {max_pixels}")
 
 
+_DERIVED = (b"grid", b"iovl", b"iden")
+
+
 def _check_whole(data: bytes, layout: isobmff.Layout) -> None:
-    """Raises ValueError where bytes of the image are missing: libheif leaves tiles that it cannot read grey."""
+    """Raises ValueError where bytes of the image are missing: libheif leaves tiles that it cannot read grey.
+
+    Also for other codings than HEVC, the only one that pillow-heif's libheif decodes.
+    """
     for item in layout.pixel_items():
+        if item.kind != b"hvc1" and item.kind not in _DERIVED:
+            raise ValueError(f"images coded as {item.kind.decode('latin-1')!r} are not supported")
         for start, length in item.extents:
             if start + length > len(data):
                 raise ValueError(f"the file ends {start + length - len(data)} bytes before the image does")
