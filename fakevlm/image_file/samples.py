@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImagePalette, TiffImagePlugin
 
-_BITS, _PHOTOMETRIC, _MAX_SAMPLE, _COLOUR_MAP, _SAMPLE_FORMAT = 258, 262, 281, 320, 339
+_BITS, _COMPRESSION, _PHOTOMETRIC, _MAX_SAMPLE, _PLANES, _COLOUR_MAP, _SAMPLE_FORMAT = 258, 259, 262, 281, 284, 320, 339
 
 
 class Interpretation(NamedTuple):
@@ -18,12 +18,14 @@ class Interpretation(NamedTuple):
 
 
 def interpretation(image: Image.Image) -> Interpretation:
-    """By the tags of a TIFF, before it is turned. Raises ValueError with "not supported" for signed samples."""
+    """By the tags of a TIFF, before it is turned. Raises ValueError with "not supported" for what Pillow misreads."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return Interpretation()
     tags = image.tag_v2
     if 2 in _values(tags, _SAMPLE_FORMAT):
         raise ValueError("signed samples are not supported")
+    if _values(tags, _PLANES) == (2,) and 16 in _values(tags, _BITS) and _values(tags, _COMPRESSION) in ((), (1,)):
+        raise ValueError("separate planes of 16 bits are not supported")  # Pillow would decode them as eight
     bits, declared = _values(tags, _BITS), _values(tags, _MAX_SAMPLE)
     return Interpretation(
         bits[0] if bits else 16, 0 in _values(tags, _PHOTOMETRIC), declared[0] if len(declared) == 1 else 0

@@ -14,11 +14,11 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _WORDS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 """Integer types, and how struct calls them."""
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION = 256, 257, 258, 259, 262, 273, 274
-_FILL_ORDER, _BANDS, _STRIP_ROWS, _STRIP_SIZES, _TILES, _SAMPLE_FORMAT = 266, 277, 278, 279, 324, 339
+_FILL_ORDER, _BANDS, _STRIP_ROWS, _STRIP_SIZES, _PLANES, _TILES, _SAMPLE_FORMAT = 266, 277, 278, 279, 284, 324, 339
 _PIXEL_TAGS = frozenset(
     (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIPS, _ORIENTATION, _BANDS, _STRIP_ROWS,
-     _STRIP_SIZES, 281, 284, 292, 293, 317, 320, 322, 323, _TILES, 325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513, 514,
-     515, 517, 518, 519, 520, 521, 529, 530, 531, 532)
+     _STRIP_SIZES, 281, _PLANES, 292, 293, 317, 320, 322, 323, _TILES, 325, 332, 338, _SAMPLE_FORMAT, 347, 512, 513,
+     514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532)
 )  # fmt: skip
 """Tags that bear on how the pixels are stored, coded and turned."""
 _MAX_ENTRIES = 4096
@@ -50,7 +50,8 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     """The file with a new directory at its end: of the first page, and of the tags that bear on pixels.
 
     It says what Pillow knows of the same samples: greyscale that counts from white is declared as counting from black,
-    twelve-bit samples, which have no byte order, as little-endian, and others of 9 to 15 bits are widened to 16.
+    twelve-bit samples, which have no byte order, as little-endian, others of 9 to 15 bits are widened to 16, and of 16
+    bits in separate planes, which Pillow takes for eight, the upper eight are kept.
     """
     order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"\x2b\0", b"\0\x2b")
     entries = dict(_entries(data, order, big))
@@ -63,9 +64,11 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     bits = _values(entries, _BITS)
     white_is_zero = _values(entries, _PHOTOMETRIC) == (0,) and len(bits) == 1 and bits[0] > 8
     if white_is_zero:
-        entries[_PHOTOMETRIC] = _number(1, order)
+        entries[_PHOTOMETRIC] = _numbers([1], order)
     if len(bits) == 1 and 8 < bits[0] < 16 and bits[0] != 12:
         data = _widen(data, entries, bits[0], order, max_pixels)
+    if set(bits) == {16} and _values(entries, _PLANES) == (2,) and _values(entries, _COMPRESSION) == (1,):
+        data = _upper_bytes(data, entries, order)
     yield Repair(_rewritten(data, entries, "<" if bits == (12,) else order, big), white_is_zero=white_is_zero)
 
 
@@ -73,8 +76,8 @@ def _values(entries: dict[int, _Entry], tag: int) -> tuple[int, ...]:
     return entries[tag].values if tag in entries else ()
 
 
-def _number(value: int, order: str) -> _Entry:
-    return _Entry(4, 1, struct.pack(f"{order}I", value), order)
+def _numbers(values: list[int], order: str) -> _Entry:
+    return _Entry(4, len(values), struct.pack(f"{order}{len(values)}I", *values), order)
 
 
 def _widen(data: bytes, entries: dict[int, _Entry], bits: int, order: str, max_pixels: int) -> bytes:
@@ -98,10 +101,25 @@ def _widen(data: bytes, entries: dict[int, _Entry], bits: int, order: str, max_p
             samples = np.unpackbits(packed)[: width * bits].reshape(width, bits) @ weights
             wide.append(samples.astype(f"{order}u2").tobytes())
     entries |= {
-        _BITS: _number(16, order), _STRIPS: _number(len(data), order), _STRIP_ROWS: _number(height, order),
-        _STRIP_SIZES: _number(2 * width * height, order),
+        _BITS: _numbers([16], order), _STRIPS: _numbers([len(data)], order), _STRIP_ROWS: _numbers([height], order),
+        _STRIP_SIZES: _numbers([2 * width * height], order),
     }  # fmt: skip
     return data + b"".join(wide)
+
+
+def _upper_bytes(data: bytes, entries: dict[int, _Entry], order: str) -> bytes:
+    """`data` with the upper bytes of 16-bit samples at its end, and `entries` saying so."""
+    strips, places = [], []
+    end = len(data)
+    for start, size in zip(_values(entries, _STRIPS), _values(entries, _STRIP_SIZES), strict=True):
+        strips.append(data[start : start + size][order == "<" :: 2])
+        places.append(end)
+        end += len(strips[-1])
+    entries |= {
+        _BITS: _numbers([8] * len(_values(entries, _BITS)), order), _STRIPS: _numbers(places, order),
+        _STRIP_SIZES: _numbers([len(strip) for strip in strips], order),
+    }  # fmt: skip
+    return data + b"".join(strips)
 
 
 def _entries(data: bytes, order: str, big: bool) -> Iterator[tuple[int, _Entry]]:

@@ -81,6 +81,19 @@ def test_sixteen_bit_colour_keeps_its_upper_byte(bands: int) -> None:
         np.testing.assert_array_equal(np.asarray(read_image(data, max_pixels=10**6).rgb), expected)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("bands", [3, 4])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_colours_in_separate_planes(bits: int, bands: int, order: str) -> None:
+    """Pillow alone takes planes of 16 bits for planes of eight."""
+    samples = np.random.default_rng(0).integers(0, 1 << bits, (9, 20, bands)).astype(np.uint16)
+    planes = samples.transpose(2, 0, 1).reshape(-1, 20)
+    tags = [(257, 4, [9]), (258, 3, [bits] * bands), (277, 3, [bands]), (284, 3, [2]), (338, 3, [2] * (bands - 3))]
+    data = tiff(planes, bits, 2, order=order, rows=9, tags=[tag for tag in tags if tag[2]])
+    expected = (samples >> bits - 8)[..., :3]
+    np.testing.assert_array_equal(np.asarray(read_image(data, max_pixels=10**6).rgb), expected)
+
+
 @pytest.mark.parametrize("factor", [1, 256, 257])
 def test_a_colour_map_of_eight_bits_is_not_black(factor: int) -> None:
     random = np.random.default_rng(0)
