@@ -137,9 +137,9 @@ def decode(
     """Decodes the bytes of an image file; the first frame of an animation. `change` is done to the whole RGB image.
 
     Deeper greyscale keeps its upper eight bits, as Pillow's decoders do with sixteen-bit colour. Raises ImageError with
-    `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the header
-    says more than `max_pixels`, before memory is allocated for them. A WebP image or a TIFF tile of more than twice
-    Pillow's `Image.MAX_IMAGE_PIXELS` (179 million by default) is refused whatever `max_pixels` is.
+    `empty`, `not_an_image`, `unsupported_format`, `truncated` (damaged or cut off), or `too_many_pixels` when the
+    header says more than `max_pixels`, before memory is allocated for them. A WebP image or a TIFF tile of more than
+    twice Pillow's `Image.MAX_IMAGE_PIXELS` (179 million by default) is refused whatever `max_pixels` is.
     """
     image = read_image(data, max_pixels=max_pixels)
     seen = image.rgb if change is None else change(image.rgb)
