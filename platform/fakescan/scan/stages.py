@@ -121,6 +121,7 @@ class Decode:
                 continue
             pixels[index] = image.pixels
             facts[index] = (image.width, image.height, image.format)
+            messages[index] = image.note or None
         schema = decoded_schema(height, width)
         widths, heights, formats = zip(*facts, strict=True) if facts else ((), (), ())
         columns: dict[str, Any] = {

@@ -60,6 +60,8 @@ class Result(BaseModel):
     """In pixels, as displayed."""
     height: int | None = None
     format: str | None = None
+    note: str | None = None
+    """What the image's file lacks, where it was read in spite of damage."""
     num_bytes: int
     sha256: str
     error: ImageFailure | None = None
@@ -185,6 +187,7 @@ class Detector:
         except ImageError as error:
             return facts.model_copy(update={"error": ImageFailure(code=error.code, message=error.message)})
         facts.width, facts.height, facts.format = image.width, image.height, image.format
+        facts.note = image.note or None
         on_judgement = None if listener is None else lambda judgement: listener(facts, judgement)
         return facts, self._engine.submit(image.pixels, options, on_judgement)
 

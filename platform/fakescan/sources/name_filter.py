@@ -12,6 +12,7 @@ from fakevlm.errors import UserError
 
 IMAGE_EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif", ".mpo"),
+    *(".heic", ".heif", ".hif"),
 )
 """Names that are taken for images unless the user says otherwise."""
 
