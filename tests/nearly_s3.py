@@ -1,5 +1,6 @@
 """A small S3 server with the habits of real ones that are nearly, but not quite, S3."""
 
+import gzip
 import hashlib
 import re
 import threading
@@ -126,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
                 piece = data[start : start + 1000]
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.write(b"0\r\n\r\n")
+        elif "packs" in self.server_of.habits and self.command == "GET":
+            self._answer(200, gzip.compress(data), {**headers, "Content-Encoding": "gzip"})
         else:
             self._answer(200, data, headers)
 

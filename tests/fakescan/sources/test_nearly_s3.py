@@ -49,6 +49,7 @@ def fetched(table: pa.Table, store: Store, **settings: int) -> list[Fetched]:
         ("first version", "no etag"),
         ("own spelling",),
         ("no length",),
+        ("packs",),
         ("own spelling", "no length", "small pages", "no token"),
     ],
     ids=", ".join,
