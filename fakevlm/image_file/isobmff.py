@@ -9,7 +9,7 @@ _MAX_ITEMS = 100_000
 _CONTAINERS = {b"iprp", b"ipco"}
 
 
-class Box(NamedTuple):
+class FileBox(NamedTuple):
     """One box; `start` and `end` delimit its content."""
 
     kind: bytes
@@ -68,7 +68,7 @@ class _Reader:
         return value
 
 
-def boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
+def boxes(data: bytes, at: int, end: int) -> Iterator[FileBox]:
     """The boxes between two places."""
     while at + 8 <= end:
         size, header = int.from_bytes(data[at : at + 4]), 8
@@ -78,7 +78,7 @@ def boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
             size = end - at
         if size < header:
             return
-        yield Box(data[at + 4 : at + 8], at + header, min(at + size, end), at + size <= end)
+        yield FileBox(data[at + 4 : at + 8], at + header, min(at + size, end), at + size <= end)
         at += size
 
 
@@ -130,7 +130,7 @@ def without_metadata(data: bytes, max_pixels: int) -> Iterator[Repair]:
         yield Repair(bytes(cleaned))
 
 
-def _descendants(data: bytes, at: int, end: int) -> Iterator[Box]:
+def _descendants(data: bytes, at: int, end: int) -> Iterator[FileBox]:
     """The boxes of a `meta` box, those within `iinf` and `ipco` included."""
     for box in boxes(data, at, end):
         yield box
@@ -141,7 +141,7 @@ def _descendants(data: bytes, at: int, end: int) -> Iterator[Box]:
             yield from _descendants(data, box.start + counted, box.end)
 
 
-def _item_types(data: bytes, meta: Box) -> Iterator[int]:
+def _item_types(data: bytes, meta: FileBox) -> Iterator[int]:
     """Where the types of the items are."""
     for box in _descendants(data, meta.start + 4, meta.end):
         if box.kind == b"infe":
@@ -168,7 +168,7 @@ def _places(reader: _Reader, version: int) -> dict[int, list[tuple[int, int]]]:
     return places
 
 
-def _derived(data: bytes, iref: Box, width: int) -> dict[int, list[int]]:
+def _derived(data: bytes, iref: FileBox, width: int) -> dict[int, list[int]]:
     derived = {}
     for box in boxes(data, iref.start + 4, iref.end):
         if box.kind == b"dimg":

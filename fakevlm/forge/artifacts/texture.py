@@ -9,7 +9,7 @@ from fakevlm.forge.artifacts.region import frame_or_panel, size_of
 from fakevlm.forge.forged import Floats, Forged, Pixels, blend
 
 _BOARD_LEVELS = {"subtle": 4.0, "visible": 13.0, "strong": 26.0}
-"""Amplitude of the board on a flat surface, in levels of 255."""
+"""Amplitude of the lattice on a flat surface, in levels of 255."""
 _BOARD_SHARE = {"subtle": 0.05, "visible": 0.25, "strong": 0.45}
 """What the amplitude gains from the local contrast, which would hide it."""
 
@@ -22,11 +22,11 @@ def checkerboard(rgb: Pixels, severity: Severity, rng: np.random.Generator, dono
     cell = max(1.0, min(shape) * rng.uniform(1 / 64, 1 / 40))
     rows = np.cos(np.pi * (np.arange(height) / cell + rng.uniform(0, 2)))
     columns = np.cos(np.pi * (np.arange(width) / cell + rng.uniform(0, 2)))
-    board = (1.8 * np.outer(rows, columns)).clip(-1, 1)
+    lattice = (1.8 * np.outer(rows, columns)).clip(-1, 1)
     contrast = local_contrast(image, max(1.0, min(shape) / 40)).clip(max=50)
     amplitude = _BOARD_LEVELS[severity] + _BOARD_SHARE[severity] * contrast
     tint = rng.uniform(0.85, 1.15, 3)
-    art = (image + (board * amplitude)[..., None] * tint).astype(np.float32)
+    art = (image + (lattice * amplitude)[..., None] * tint).astype(np.float32)
     return blend(rgb, art, mask, cell=cell, amplitude=_BOARD_LEVELS[severity])
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.scan.judge import Judge, JudgeSettings
-from fakescan.scan.small_machine import QUEUED, HeadStart
+from fakescan.scan.small_machine import QUEUED, FirstShards
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.tables import PartSummary
 from fakescan.settings.replicas import Replicas
@@ -59,7 +59,7 @@ class Pipeline:
         fetch = self.fetch
         if self.judge.device == "cpu" and self.judge.engine.computes_on("cpu") and len(shards):
             first = shards[: self.replicas.low]  # one for each engine
-            fetch = replace(fetch, head_start=HeadStart(self.judge.run_id, int(first[-1]), ledger))
+            fetch = replace(fetch, first_shards=FirstShards(self.judge.run_id, int(first[-1]), ledger))
         pool = ActorPoolStrategy(
             min_size=self.replicas.low,
             max_size=self.replicas.high,

@@ -43,7 +43,7 @@ class FirstPart:
 
 
 @dataclass(frozen=True)
-class HeadStart:
+class FirstShards:
     """Lets fetch do the first shards at once and the others when one has been judged.
 
     On few cores everything that the feed does meanwhile, the start of its worker processes above all, delays the engine
@@ -67,15 +67,15 @@ class HeadStart:
         _judged.add(self.run_id)
 
 
-def feed(head_start: HeadStart | None = None, shard: int = 0) -> None:
+def feed(first_shards: FirstShards | None = None, shard: int = 0) -> None:
     """Called as a stage of the feed begins with a shard.
 
     A feed stops by itself when enough is waiting, while an engine with the higher priority starves itself of work: so
     the feed comes before an engine that is at work, and after one that loads.
     """
     _yield_to(FEED_NICENESS)
-    if head_start is not None:
-        head_start.wait(shard)
+    if first_shards is not None:
+        first_shards.wait(shard)
 
 
 def engine_is_loaded() -> None:

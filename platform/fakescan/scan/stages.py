@@ -16,7 +16,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
 from fakescan.run.schema import RESULT_SCHEMA
-from fakescan.scan.small_machine import HeadStart, feed
+from fakescan.scan.small_machine import FirstShards, feed
 from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, examples
 from fakescan.sources.fetch import Fetcher
 from fakescan.sources.manifest import ManifestReader
@@ -49,12 +49,12 @@ class Fetch:
     concurrency: int
     timeout_s: float
     retry_errors: bool
-    head_start: HeadStart | None = None
+    first_shards: FirstShards | None = None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From one row with `shard` to `FETCHED_SCHEMA`."""
         shard: int = table["shard"][0].as_py()
-        feed(self.head_start, shard)
+        feed(self.first_shards, shard)
         started = time.process_time()
         rows = self._rows(shard)
         fetched = self._fetcher().fetch(rows)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from fakescan.sources.containers.container_address import Containers
 from fakescan.sources.listing import local_uri
 from fakescan.sources.manifest import conform
-from fakescan.sources.reading import Reading, Reason
+from fakescan.sources.reading import LeftOutReason, Reading
 from fakescan.storage.url import file_path, redact, scheme_of
 
 MAX_ADDRESS = 8_192
@@ -72,7 +72,11 @@ class AddressEntries:
             bad = pc.or_(bad, _misplaced(own))
         bad = pc.and_not(bad, pc.or_(missing, inline))
         uris = self._absolute(uris, with_scheme)
-        for reason, mask in ((Reason.NO_ADDRESS, missing), (Reason.INLINE, inline), (Reason.BAD_ADDRESS, bad)):
+        for reason, mask in (
+            (LeftOutReason.NO_ADDRESS, missing),
+            (LeftOutReason.INLINE, inline),
+            (LeftOutReason.BAD_ADDRESS, bad),
+        ):
             if count := pc.sum(mask).as_py():
                 self.reading.left_out.add(reason, self.place(numbers[pc.index(mask, True).as_py()]), count)
         columns: dict[str, Any] = {"uri": uris, **(own or {})}

@@ -15,7 +15,7 @@ import pyarrow as pa
 from fsspec import AbstractFileSystem
 
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.reading import Reading, Reason
+from fakescan.sources.reading import LeftOutReason, Reading
 from fakescan.storage.objects import patiently
 from fakescan.storage.s3_listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3
@@ -102,7 +102,7 @@ def _list_local(path: str, reading: Reading) -> Iterator[pa.Table]:
                 status = item.stat()
                 if not stat.S_ISREG(status.st_mode):  # a pipe or a device
                     reading.left_out.seen += 1
-                    reading.left_out.add(Reason.NOT_A_FILE, local_uri(item.path))
+                    reading.left_out.add(LeftOutReason.NOT_A_FILE, local_uri(item.path))
                     continue
                 uris.append(local_uri(item.path))
                 sizes.append(status.st_size)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fakescan.sources.reading import LeftOut, Reason
+from fakescan.sources.reading import LeftOut, LeftOutReason
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
@@ -80,7 +80,7 @@ class NameFilter:
             names = left_out.by_extension
             name = item["values"] if item["values"] in names or len(names) < _MAX_EXTENSIONS else "others"
             names[name] += item["counts"]
-        return _kept(table, keep, Reason.EXTENSION, left_out)
+        return _kept(table, keep, LeftOutReason.EXTENSION, left_out)
 
     def apply_split(self, table: pa.Table, root: str, containers: str, left_out: LeftOut) -> tuple[pa.Table, pa.Table]:
         """Entries to keep, and apart from them those whose URI the regular expression `containers` matches.
@@ -100,22 +100,22 @@ class NameFilter:
         names = pc.replace_substring_regex(table["uri"], f"^{re.escape(root)}/*", "") if root else table["uri"]
         if self.anchor:
             keep = pc.match_substring_regex(names, f"^{translate(self.anchor)}$")
-            table, names = _kept(table, keep, Reason.PATTERN, left_out), names.filter(keep)
+            table, names = _kept(table, keep, LeftOutReason.PATTERN, left_out), names.filter(keep)
         if self.globs:
             starts = [
                 f"^{translate(glob.lstrip('/'))}$" if "/" in glob else f"(^|/){translate(glob)}$" for glob in self.globs
             ]
-            table = _kept(table, pc.match_substring_regex(names, "|".join(starts)), Reason.PATTERN, left_out)
+            table = _kept(table, pc.match_substring_regex(names, "|".join(starts)), LeftOutReason.PATTERN, left_out)
         return table
 
 
 def without_metadata(table: pa.Table, left_out: LeftOut) -> pa.Table:
     """The entries without what macOS leaves beside files: `._NAME`, `.DS_Store` and folders called `__MACOSX`."""
     paths = pc.replace_substring_regex(table["uri"], r"(?s)^tar://(.*?)::.*$", r"\1")
-    return _kept(table, pc.invert(pc.match_substring_regex(paths, _MACOS)), Reason.HIDDEN, left_out)
+    return _kept(table, pc.invert(pc.match_substring_regex(paths, _MACOS)), LeftOutReason.HIDDEN, left_out)
 
 
-def _kept(table: pa.Table, keep: pa.ChunkedArray, reason: Reason, left_out: LeftOut) -> pa.Table:
+def _kept(table: pa.Table, keep: pa.ChunkedArray, reason: LeftOutReason, left_out: LeftOut) -> pa.Table:
     """The entries that are kept; the others are counted."""
     if lost := table.num_rows - (pc.sum(keep).as_py() or 0):
         first = pc.index(keep, False).as_py()

@@ -10,7 +10,7 @@ from fakescan.sources.addresses import AddressEntries
 from fakescan.sources.containers.image_column import ImageColumn, image_column
 from fakescan.sources.containers.parquet import DamagedParquetError, ParquetReader, child, flat_indices
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.reading import Reading, Reason
+from fakescan.sources.reading import LeftOutReason, Reading
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
@@ -74,7 +74,7 @@ class _File:
         if empty:  # counted only now that nothing of the group can be damaged any more
             place = f"{redact(self.uri)} row {first_row + int(np.argmin(lengths))}"
             self.reading.left_out.seen += empty
-            self.reading.left_out.add(Reason.NO_IMAGE, place, empty)
+            self.reading.left_out.add(LeftOutReason.NO_IMAGE, place, empty)
         inside = np.ones(len(numbers), bool)
         if missing is not None:
             inside = np.array([not (gone and path) for gone, path in zip(missing, paths, strict=True)], bool)

@@ -8,7 +8,7 @@ from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 
 
-class Reason(StrEnum):
+class LeftOutReason(StrEnum):
     """Why something in a source becomes no row. The value is what is printed, after a number."""
 
     EXTENSION = "with other extensions"
@@ -35,10 +35,10 @@ class LeftOut:
 
     seen: int = 0
     """Objects, members and rows that were met. A container that is read counts as what it holds."""
-    counts: Counter[Reason] = field(default_factory=Counter)
+    counts: Counter[LeftOutReason] = field(default_factory=Counter)
     by_extension: Counter[str] = field(default_factory=Counter)
-    """Of `Reason.EXTENSION`, by file name extension."""
-    places: dict[Reason, str] = field(default_factory=dict)
+    """Of `LeftOutReason.EXTENSION`, by file name extension."""
+    places: dict[LeftOutReason, str] = field(default_factory=dict)
     """For each reason the first place, free of secrets."""
 
     @property
@@ -46,7 +46,7 @@ class LeftOut:
         """All that becomes no row; duplicates are counted elsewhere."""
         return sum(self.counts.values())
 
-    def add(self, reason: Reason, place: str = "", count: int = 1) -> None:
+    def add(self, reason: LeftOutReason, place: str = "", count: int = 1) -> None:
         """Leave out `count`; the first time, `place` is kept."""
         if count:
             self.counts[reason] += count
@@ -85,4 +85,4 @@ class Reading:
         if not self.skip_damaged:
             raise UserError(f"{place} {message}; --skip-damaged leaves out what is damaged and goes on")
         self.left_out.seen += count
-        self.left_out.add(Reason.DAMAGED, f"{place} {message}", count)
+        self.left_out.add(LeftOutReason.DAMAGED, f"{place} {message}", count)

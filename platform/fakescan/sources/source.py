@@ -17,7 +17,7 @@ from fakescan.sources.lists.url_list import LIST_EXTENSIONS, read_url_list
 from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
 from fakescan.sources.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
 from fakescan.sources.parquet_entries import parquet_entries
-from fakescan.sources.reading import LeftOut, Reading, Reason
+from fakescan.sources.reading import LeftOut, LeftOutReason, Reading
 from fakescan.sources.uri_set import UriSet
 from fakescan.storage.errors import store_errors
 from fakescan.storage.preflight import check_readable, explain
@@ -272,7 +272,7 @@ def _contained(containers: pa.Table, this: Source, wanted: NameFilter) -> Tables
     for number, row in enumerate(parquets.to_pylist()):
         has_images = image_column_of(row["uri"], reading) is not None
         if not has_images and tars.num_rows and reading.column is None:
-            this.left_out.add(Reason.METADATA, redact(row["uri"]))
+            this.left_out.add(LeftOutReason.METADATA, redact(row["uri"]))
             continue
         this.left_out.seen -= 1
         if not tars.num_rows and not number:
@@ -309,8 +309,8 @@ def _hint(left_out: LeftOut) -> str:
     if not left_out.total:
         return ""
     names = ", ".join(f"{count} x {name or 'no extension'}" for name, count in left_out.by_extension.most_common(3))
-    others = [f"{count} {reason}" for reason, count in left_out.counts.items() if reason is not Reason.EXTENSION]
-    extensions = left_out.counts[Reason.EXTENSION]
+    others = [f"{count} {reason}" for reason, count in left_out.counts.items() if reason is not LeftOutReason.EXTENSION]
+    extensions = left_out.counts[LeftOutReason.EXTENSION]
     parts = [
         *([f"{extensions} objects have other extensions: {names}; see --extensions"] if extensions else []),
         *others,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fakescan.scan.ledger import remote_ledger
-from fakescan.scan.small_machine import HeadStart
+from fakescan.scan.small_machine import FirstShards
 
 
 @pytest.fixture
@@ -24,32 +24,32 @@ class NoLedger:
 
 @pytest.mark.unit
 def test_the_first_shards_ask_nobody() -> None:
-    head_start = HeadStart(uuid.uuid4().hex, 3, NoLedger())
+    first_shards = FirstShards(uuid.uuid4().hex, 3, NoLedger())
     for shard in range(4):
-        head_start.wait(shard)
+        first_shards.wait(shard)
     with pytest.raises(AttributeError):
-        head_start.wait(4)
+        first_shards.wait(4)
 
 
 @pytest.mark.cluster
 def test_the_others_wait_for_the_first_judgement_and_no_longer(ledger: Any) -> None:
     import ray
 
-    head_start = HeadStart(uuid.uuid4().hex, 3, ledger)
-    waiting = threading.Thread(target=head_start.wait, args=(4,))
+    first_shards = FirstShards(uuid.uuid4().hex, 3, ledger)
+    waiting = threading.Thread(target=first_shards.wait, args=(4,))
     waiting.start()
     waiting.join(0.5)
     assert waiting.is_alive()
     ray.get(ledger.report_judged.remote())
     waiting.join(30)
     assert not waiting.is_alive()
-    head_start.wait(5)
+    first_shards.wait(5)
 
 
 @pytest.mark.cluster
 def test_an_engine_that_never_judges_holds_nothing_back_for_ever(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fakescan.scan.small_machine.MAX_WAIT_S", 0.2)
-    HeadStart(uuid.uuid4().hex, 3, ledger).wait(4)
+    FirstShards(uuid.uuid4().hex, 3, ledger).wait(4)
 
 
 _PROGRAM = """

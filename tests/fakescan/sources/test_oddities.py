@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakescan.sources.fetch import Fetcher
 from fakescan.sources.manifest import MANIFEST_SCHEMA
-from fakescan.sources.reading import Reason
+from fakescan.sources.reading import LeftOutReason
 from fakescan.sources.source import Source, open_source
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode
@@ -78,7 +78,7 @@ class TestFolders:
             write(tmp_path / "in" / name)
         source, uris = listed(tmp_path / "in")
         assert len(uris) == 1
-        assert source.left_out.counts[Reason.HIDDEN] == 5
+        assert source.left_out.counts[LeftOutReason.HIDDEN] == 5
         assert source.left_out.seen == 6
 
     @pytest.mark.parametrize("name", ["set {a,b}", "set{", "a{1..3}b", "x[1]{y}", "what?", "st*r"])
@@ -93,7 +93,7 @@ class TestFolders:
         os.mkfifo(tmp_path / "in" / "pipe.jpg")
         source, uris = listed(tmp_path / "in")
         assert len(uris) == 1
-        assert source.left_out.counts[Reason.NOT_A_FILE] == 1
+        assert source.left_out.counts[LeftOutReason.NOT_A_FILE] == 1
 
     def test_names_that_are_not_utf8(self, tmp_path: Path) -> None:
         folder = os.fsencode(tmp_path) + b"/in\xff"

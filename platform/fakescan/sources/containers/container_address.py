@@ -14,7 +14,7 @@ from fakescan.sources.containers.parquet import DamagedParquetError, ParquetRead
 from fakescan.sources.containers.tar import tar_members
 from fakescan.sources.listing import list_objects
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.reading import Reading, Reason
+from fakescan.sources.reading import LeftOutReason, Reading
 from fakescan.storage.errors import store_errors
 from fakescan.storage.url import file_path, scheme_of
 from fakevlm.errors import UserError
@@ -69,7 +69,7 @@ class Containers:
             where = found.find(entry["uri"]) if found else None
             if found is None or where is None:
                 keep[index] = False
-                self._reading.left_out.add(Reason.BAD_ADDRESS, f"{place(index)}: no such file, member or row")
+                self._reading.left_out.add(LeftOutReason.BAD_ADDRESS, f"{place(index)}: no such file, member or row")
                 continue
             entry.update(object=container, offset=where.offset, size=where.size, etag=found.etag)
         return pa.Table.from_pylist(entries, ENTRY_SCHEMA).filter(pa.array(keep, pa.bool_()))

@@ -21,7 +21,7 @@ from fakescan.sources.containers.archive_file import (
 )
 from fakescan.sources.containers.tar_headers import Damage, Member, TarHeaders, shown_name
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.reading import LeftOut, Reading, Reason
+from fakescan.sources.reading import LeftOut, LeftOutReason, Reading
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store, is_local
 from fakescan.storage.transport.base import LOCAL_ETAG, REPLACED, entry_etag
@@ -62,23 +62,23 @@ class _Contents:
     def add(self, member: Member) -> None:
         """A row for a regular member; others are left out."""
         if member.sparse:
-            self.leave_out(Reason.SPARSE, member.name)
+            self.leave_out(LeftOutReason.SPARSE, member.name)
         elif member.kind in tarfile.REGULAR_TYPES:
             self.add_row(member.name, member.offset, member.size)
         else:
-            self.leave_out(Reason.NOT_A_FILE, member.name)
+            self.leave_out(LeftOutReason.NOT_A_FILE, member.name)
 
     def add_row(self, name: str, offset: int, size: int) -> None:
         """A row, unless nothing could store its name."""
         uri = member_uri(name, self.uri)
         if len(uri) > MAX_URI_CHARACTERS:
-            self.leave_out(Reason.BAD_ADDRESS, name)
+            self.leave_out(LeftOutReason.BAD_ADDRESS, name)
             return
         self.uris.append(uri)
         self.offsets.append(offset)
         self.sizes.append(size)
 
-    def leave_out(self, reason: Reason, name: str) -> None:
+    def leave_out(self, reason: LeftOutReason, name: str) -> None:
         """Count a member that becomes no row."""
         self.left_out.add(reason, f"tar://{shown_name(name)}::{redact(self.uri)}")
 
@@ -223,7 +223,7 @@ def _follow(links: list[Member], contents: _Contents) -> None:
     for link in links:
         found = _file_behind(targets[_normal(_nameable(link.name))], files, targets)
         if found is None:
-            contents.leave_out(Reason.LINK, link.name)
+            contents.leave_out(LeftOutReason.LINK, link.name)
         else:
             contents.add_row(link.name, contents.offsets[found], contents.sizes[found])
 

@@ -11,7 +11,7 @@ from fakescan.sources.address_column import SAMPLE_ROWS, choose_column, name_ran
 from fakescan.sources.addresses import AddressEntries
 from fakescan.sources.lists.csv_records import Cells, Dialect, RecordParser, Records
 from fakescan.sources.lists.list_text import Lines
-from fakescan.sources.reading import Reading, Reason
+from fakescan.sources.reading import LeftOutReason, Reading
 from fakevlm.errors import UserError
 
 _DELIMITERS = (",", "\t", ";", "|")
@@ -104,7 +104,7 @@ def _regular(batch: Records, width: int, entries: AddressEntries, reading: Readi
         fitting = _fitting(cells, width)
         if fitting is None:
             reading.left_out.seen += 1
-            reading.left_out.add(Reason.CELLS, entries.place(number))
+            reading.left_out.add(LeftOutReason.CELLS, entries.place(number))
         else:
             records.append(fitting)
             numbers.append(number)

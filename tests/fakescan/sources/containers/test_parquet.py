@@ -13,7 +13,7 @@ import pytest
 from fakescan.sources import parquet_entries
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.manifest import ENTRY_SCHEMA, MANIFEST_SCHEMA
-from fakescan.sources.reading import Reason
+from fakescan.sources.reading import LeftOutReason
 from fakescan.sources.source import Source, open_source
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
@@ -92,7 +92,7 @@ class TestBytes:
             values = pa.array([b"pics/0.jpg", None, b"pics/1.jpg", b"caf\xe9.jpg"], pa.binary())
             source, table = read(write(tmp_path / f"{number}.parquet", values, name=column))
             assert names(table, tmp_path) == ["pics/0.jpg", "pics/1.jpg", f"file://{tmp_path}/caf%E9.jpg"]
-            assert (source.kind, source.left_out.counts) == ("list", {Reason.NO_ADDRESS: 1})
+            assert (source.kind, source.left_out.counts) == ("list", {LeftOutReason.NO_ADDRESS: 1})
 
     def test_several_columns(self, tmp_path: Path) -> None:
         images = {
@@ -145,8 +145,8 @@ class TestLists:
             write_statistics=statistics,
         )
         source, table = read(path)
-        assert source.left_out.counts == {Reason.NO_IMAGE: 2}
-        assert source.left_out.places[Reason.NO_IMAGE] == f"{path} row 1"
+        assert source.left_out.counts == {LeftOutReason.NO_IMAGE: 2}
+        assert source.left_out.places[LeftOutReason.NO_IMAGE] == f"{path} row 1"
         assert [uri.removeprefix(str(path)) for uri in table["uri"].to_pylist()] == list(self.NAMES)
         assert contents(table) == [b"a", b"b", b"c", ErrorCode.EMPTY, b"d"]
         for row in range(5):
@@ -198,8 +198,8 @@ class TestPaths:
             **dict(zip(inside, [b"inside", ErrorCode.EMPTY, ErrorCode.EMPTY], strict=True)),
             **dict(zip(followed, [b"0.jpg", b"1.jpg"], strict=True)),
         }
-        assert source.left_out.counts == {Reason.BAD_ADDRESS: 1}  # a folder does not lead to the web
-        assert source.left_out.places[Reason.BAD_ADDRESS] == f"{path} row 3"
+        assert source.left_out.counts == {LeftOutReason.BAD_ADDRESS: 1}  # a folder does not lead to the web
+        assert source.left_out.places[LeftOutReason.BAD_ADDRESS] == f"{path} row 3"
         source, table = read(path, column="image")
         assert "https://h/x.jpg" in table["uri"].to_pylist()
 
@@ -211,7 +211,7 @@ class TestPaths:
         assert sorted(table["uri"].to_pylist()) == sorted(
             [*(f"{folder}/../pics/{name}.jpg" for name in (0, 1)), f"{path}#row=0&image=1", f"{path}#row=2&image=1"]
         )
-        assert source.left_out.counts == {Reason.NO_IMAGE: 1}
+        assert source.left_out.counts == {LeftOutReason.NO_IMAGE: 1}
         assert set(contents(table)) == {b"0.jpg", b"1.jpg", b"inside", ErrorCode.EMPTY}
 
     def test_footers_are_enough_where_all_bytes_are_there(
@@ -236,7 +236,7 @@ class TestPaths:
         s3_bucket.put("d/a.parquet", buffer.getvalue())
         s3_bucket.put("d/0.jpg", b"out")
         source, table = read(f"{s3_bucket.url}/d/a.parquet", s3_bucket.store)
-        assert source.left_out.counts == {Reason.BAD_ADDRESS: 1}  # nor does a bucket to this machine
+        assert source.left_out.counts == {LeftOutReason.BAD_ADDRESS: 1}  # nor does a bucket to this machine
         assert set(contents(table, s3_bucket.store)) == {b"out", b"in"}
 
 
@@ -262,8 +262,8 @@ class TestDamage:
             assert f"{tmp_path}/0.parquet is not a readable Parquet file" in refusal(path)
         for path in (str(tmp_path), f"{tmp_path}/{{0,1}}.parquet"):
             source, table = read(path, skip_damaged=True)
-            assert (table.num_rows, source.left_out.counts) == (9, {Reason.DAMAGED: 1})
-            assert source.left_out.places[Reason.DAMAGED].startswith(f"{tmp_path}/0.parquet is not a readable")
+            assert (table.num_rows, source.left_out.counts) == (9, {LeftOutReason.DAMAGED: 1})
+            assert source.left_out.places[LeftOutReason.DAMAGED].startswith(f"{tmp_path}/0.parquet is not a readable")
 
     def test_a_row_group_that_is_damaged_at_fetch(self, tmp_path: Path) -> None:
         """The images of the other row groups are not lost with it."""
@@ -299,7 +299,7 @@ class TestDamage:
         path.write_bytes(data)
         assert f"{path} row 3 is damaged in row group 1 of column 'url'" in refusal(path)
         source, table = read(path, skip_damaged=True)
-        assert (table.num_rows, source.left_out.counts) == (6, {Reason.DAMAGED: 3})
+        assert (table.num_rows, source.left_out.counts) == (6, {LeftOutReason.DAMAGED: 3})
 
 
 class TestAddresses:
@@ -312,8 +312,8 @@ class TestAddresses:
         values = pa.array(["a.jpg", None, "", "https://h/b", "x" * 9_000], kind)
         source, table = read(write(tmp_path / "a.parquet", values, name="url", row_group_size=2))
         assert names(table, tmp_path) == ["a.jpg", "https://h/b"]
-        assert source.left_out.counts == {Reason.NO_ADDRESS: 2, Reason.BAD_ADDRESS: 1}
-        assert source.left_out.places[Reason.BAD_ADDRESS] == f"{tmp_path}/a.parquet row 4"
+        assert source.left_out.counts == {LeftOutReason.NO_ADDRESS: 2, LeftOutReason.BAD_ADDRESS: 1}
+        assert source.left_out.places[LeftOutReason.BAD_ADDRESS] == f"{tmp_path}/a.parquet row 4"
 
     def test_structs_and_lists_are_no_candidates(self, tmp_path: Path) -> None:
         table = pa.table({"image": [["a.jpg"]], "url": [{"web": "b.jpg"}], "path": ["c.jpg"], "size": [{"w": 1}]})
@@ -330,7 +330,7 @@ class TestAddresses:
         text = pa.StringArray.from_buffers(3, raw.buffers()[1], raw.buffers()[2])
         source, table = read(write(tmp_path / "a.parquet", text, name="url"))
         assert table["uri"].to_pylist() == [f"file://{tmp_path}/caf%E9.jpg", f"{tmp_path}/a.jpg"]
-        assert source.left_out.counts == {Reason.BAD_ADDRESS: 1}
+        assert source.left_out.counts == {LeftOutReason.BAD_ADDRESS: 1}
 
     def test_sizes(self, tmp_path: Path) -> None:
         columns = {"url": ["a", "b", "c"], "size": [1, 0, None], "etag": ["x", "y", "z"], "n": [7.0, 2.5, None]}
@@ -359,4 +359,4 @@ class TestAddresses:
         nullable = pa.schema([field.with_nullable(True) for field in MANIFEST_SCHEMA])
         source, table = read(write(tmp_path / "a.parquet", table=pa.Table.from_pylist(rows, nullable)))
         assert table["offset"].to_pylist() == [512]
-        assert source.left_out.counts == {Reason.NO_ADDRESS: 1, Reason.BAD_ADDRESS: 2}
+        assert source.left_out.counts == {LeftOutReason.NO_ADDRESS: 1, LeftOutReason.BAD_ADDRESS: 2}

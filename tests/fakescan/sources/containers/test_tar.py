@@ -17,7 +17,7 @@ import pytest
 from fakescan.sources.containers.tar import MAX_URI_CHARACTERS, member_uri, tar_entries, tar_members
 from fakescan.sources.fetch import Fetcher
 from fakescan.sources.listing import list_objects
-from fakescan.sources.reading import Reading, Reason
+from fakescan.sources.reading import LeftOutReason, Reading
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
@@ -92,7 +92,7 @@ class Found:
         return self.bytes_by_name == {name: content(name) for name in names}
 
     @property
-    def left_out(self) -> dict[Reason, int]:
+    def left_out(self) -> dict[LeftOutReason, int]:
         return dict(self.reading.left_out.counts)
 
 
@@ -169,14 +169,14 @@ class TestDamage:
         assert "--skip-damaged" in words
         found = look(path, data, skip_damaged=True)
         assert found.holds(*names)
-        assert found.left_out == {Reason.DAMAGED: 1}
-        assert found.reading.left_out.places[Reason.DAMAGED].startswith(str(path))
+        assert found.left_out == {LeftOutReason.DAMAGED: 1}
+        assert found.reading.left_out.places[LeftOutReason.DAMAGED].startswith(str(path))
         assert found.reading.notes == []
 
     @pytest.mark.parametrize("data", [b"", b"<html>no</html>" * 99, b"\xff\xd8\xff" * 999, A[:100]])
     def test_of_a_file_that_is_no_tar(self, data: bytes, path: Path) -> None:
         assert "is not a readable, uncompressed tar file" in refusal(path, data)
-        assert look(path, data, skip_damaged=True).left_out == {Reason.DAMAGED: 1}
+        assert look(path, data, skip_damaged=True).left_out == {LeftOutReason.DAMAGED: 1}
 
     def test_costs_no_other_tar(self, tmp_path: Path) -> None:
         for number in range(20):
@@ -184,7 +184,7 @@ class TestDamage:
             (tmp_path / f"{number:02}.tar").write_bytes(data if number % 5 else bytes([7]) * BLOCK + data[BLOCK:])
         found = open_source(str(tmp_path), Store(), skip_damaged=True)
         assert sum(table.num_rows for table in found) == 36
-        assert found.left_out.counts == {Reason.DAMAGED: 4}
+        assert found.left_out.counts == {LeftOutReason.DAMAGED: 4}
         with pytest.raises(UserError, match=r"00\.tar is not a readable"):
             list(open_source(str(tmp_path), Store()))
 
@@ -260,15 +260,15 @@ class TestLinks:
         found = look(path, data)
         assert {name for name in found.bytes_by_name} == {"2026/a.jpg", "one.jpg", "two.jpg", "three.jpg"}
         assert set(found.bytes_by_name.values()) == {content("2026/a.jpg")}
-        assert found.left_out == {Reason.LINK: 2}  # those to the folder
+        assert found.left_out == {LeftOutReason.LINK: 2}  # those to the folder
 
     @pytest.mark.parametrize("target", ["/etc/passwd", "../a.jpg", "missing.jpg", "x.jpg", "y.jpg", "folder", ".", ""])
     def test_that_lead_to_no_file_are_counted(self, target: str, path: Path) -> None:
         folder = header("folder", 0, tarfile.DIRTYPE)
         found = look(path, A + folder + self.link("y.jpg", "x.jpg") + self.link("x.jpg", target) + end())
         assert found.holds("a.jpg")
-        assert found.left_out == {Reason.LINK: 2}
-        assert found.reading.left_out.places[Reason.LINK] == f"tar://y.jpg::{path}"
+        assert found.left_out == {LeftOutReason.LINK: 2}
+        assert found.reading.left_out.places[LeftOutReason.LINK] == f"tar://y.jpg::{path}"
 
     def test_hard_link_with_the_size_of_its_target(self, path: Path) -> None:
         size = len(content("a.jpg"))
@@ -287,7 +287,7 @@ class TestKinds:
         data = b"".join(header(f"{kind!r}.jpg", 0, kind) for kind in kinds)
         found = look(path, A + data + header("folder.jpg", 0, tarfile.DIRTYPE) + B + end())
         assert found.holds("a.jpg", "b.jpg")
-        assert found.left_out == {Reason.NOT_A_FILE: 4}
+        assert found.left_out == {LeftOutReason.NOT_A_FILE: 4}
         assert found.reading.left_out.seen == 6
 
     def test_folders_of_before_there_were_kinds(self, path: Path) -> None:
@@ -306,7 +306,7 @@ class TestKinds:
         data += pax_header(new) + header("GNUSparseFile.0/a.jpg", 1024) + padded(b"1\n0\n512\n") + bytes([7]) * 512
         found = look(path, data + B + end())
         assert found.holds("b.jpg")
-        assert found.left_out == {Reason.SPARSE: 2}
+        assert found.left_out == {LeftOutReason.SPARSE: 2}
 
     def test_global_headers(self, path: Path) -> None:
         comment = b"18 comment=abcdef\n"
@@ -379,7 +379,7 @@ class TestNames:
         names = {"none": b"", "endless": b"n" * MAX_URI_CHARACTERS}
         found = look(path, nasty_tar("gnu", names))
         assert list(found.bytes_by_name.items()) == [("", content("none"))]
-        assert found.left_out == {Reason.BAD_ADDRESS: 1}
+        assert found.left_out == {LeftOutReason.BAD_ADDRESS: 1}
 
 
 class TestCompressed:
@@ -440,7 +440,7 @@ class TestCompressed:
         words = refusal(path, hurt)
         assert ("of what it unpacks to, after" in words) or extension == ".tar.bz2"  # which has blocks of 900 kB
         found = look(path, hurt, skip_damaged=True, unpacked=whole(*names))
-        assert found.left_out[Reason.DAMAGED] >= 1
+        assert found.left_out[LeftOutReason.DAMAGED] >= 1
         fetched = Fetcher(Store()).fetch(pa.Table.from_pylist(found.rows, schema=table_schema()))
         for row, image in zip(found.rows, fetched, strict=True):
             name = row["uri"].partition("::")[0].removeprefix("tar://")
@@ -599,7 +599,7 @@ class TestMutations:
             assert strict is not None or one_line
             found = look(path, packed, skip_damaged=True)
             assert all(0 <= row["offset"] <= row["offset"] + row["size"] <= len(data) for row in found.rows)
-            assert (strict is None) == (found.reading.left_out.counts[Reason.DAMAGED] > 0)
+            assert (strict is None) == (found.reading.left_out.counts[LeftOutReason.DAMAGED] > 0)
             assert strict is None or strict.rows == found.rows
         assert refused > 200
 
@@ -611,7 +611,7 @@ class TestMutations:
             at = rng.choice(heads)
             hurt = data[:at] + rng.randbytes(BLOCK) + data[at + BLOCK :]
             found = look(tmp_path / "shard.tar", hurt, skip_damaged=True)
-            assert found.left_out[Reason.DAMAGED] == 1
+            assert found.left_out[LeftOutReason.DAMAGED] == 1
             lost = [name for name, (start, stop) in spans.items() if start <= at < stop]
             assert set(spans) - set(lost) <= set(found.bytes_by_name)
 

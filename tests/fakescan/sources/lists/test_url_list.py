@@ -18,7 +18,7 @@ import pytest
 from fakescan.sources.fetch import Fetcher
 from fakescan.sources.lists.url_list import LIST_EXTENSIONS
 from fakescan.sources.manifest import ENTRY_SCHEMA, MANIFEST_SCHEMA
-from fakescan.sources.reading import Reason
+from fakescan.sources.reading import LeftOutReason
 from fakescan.sources.source import Source, open_source
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
@@ -48,7 +48,7 @@ def uris(path: Path, **options: Any) -> list[str]:
     return [uri.removeprefix(f"{path.parent}/") for uri in read(path, **options)[1]["uri"].to_pylist()]
 
 
-def left_out(path: Path, **options: Any) -> dict[Reason, str]:
+def left_out(path: Path, **options: Any) -> dict[LeftOutReason, str]:
     """What was left out, each with `COUNT at PLACE`, without the list's folder."""
     account = read(path, **options)[0].left_out
     return {
@@ -210,7 +210,7 @@ class TestCompression:
             assert "is broken off or damaged in its compression" in message
             source, table = read(path, skip_damaged=True) if pack is gzip.compress else (None, None)
             if source is not None and table is not None:
-                assert source.left_out.counts == {Reason.DAMAGED: 1}
+                assert source.left_out.counts == {LeftOutReason.DAMAGED: 1}
                 assert table.num_rows > 100_000
 
     def test_several_streams_in_one_file(self, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ class TestDelimited:
         assert "--skip-damaged" in message
         source, table = read(path, skip_damaged=True)
         assert [uri.removeprefix(f"{tmp_path}/") for uri in table["uri"].to_pylist()][: len(kept)] == kept
-        assert source.left_out.places[Reason.DAMAGED].startswith(f"{tmp_path}/a.csv line {line} ")
+        assert source.left_out.places[LeftOutReason.DAMAGED].startswith(f"{tmp_path}/a.csv line {line} ")
 
     def test_open_quote_in_a_long_list(self, tmp_path: Path) -> None:
         """Over many batches, at their bounds and behind records of several lines."""
@@ -311,7 +311,7 @@ class TestDelimited:
         ],
     )
     def test_ragged_records(self, tmp_path: Path, text: str, lost: str) -> None:
-        assert left_out(write(tmp_path, "a.csv", text)) == {Reason.CELLS: lost}
+        assert left_out(write(tmp_path, "a.csv", text)) == {LeftOutReason.CELLS: lost}
 
     def test_commas_in_a_list_of_one_column(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", "url\nhttps://h/w_1,h_2/a.jpg\nb.jpg,,\n")
@@ -341,15 +341,15 @@ class TestJson:
         lines += ['{"uri": "' + "data:image/png;base64," + "A" * 200_000 + '"}', '{"uri": {"a": 1}}', '{"uri": " "}']
         path = write(tmp_path, "a.jsonl", "\n".join(lines))
         assert left_out(path) == {
-            Reason.NO_ADDRESS: "6 at a.jsonl line 12",
-            Reason.INLINE: "1 at a.jsonl line 17",
-            Reason.BAD_ADDRESS: "2 at a.jsonl line 11",
+            LeftOutReason.NO_ADDRESS: "6 at a.jsonl line 12",
+            LeftOutReason.INLINE: "1 at a.jsonl line 17",
+            LeftOutReason.BAD_ADDRESS: "2 at a.jsonl line 11",
         }
 
     def test_damaged_lines(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.ndjson", '{"uri": "a.jpg"}\n{"uri": "b.j\n{"uri": ' + "9" * 5_000 + "}\n\0\n")
         assert "a.ndjson line 2 is not JSON" in refusal(path)
-        assert left_out(path, skip_damaged=True) == {Reason.DAMAGED: "3 at a.ndjson line 2 is not JSON"}
+        assert left_out(path, skip_damaged=True) == {LeftOutReason.DAMAGED: "3 at a.ndjson line 2 is not JSON"}
 
     @pytest.mark.parametrize(
         ("name", "text"),
@@ -376,7 +376,7 @@ class TestJson:
     def test_nested_by_name(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.jsonl", '{"foto": {"web": "a.jpg"}, "n": {"bytes": 12}}\n{"foto": "b.jpg"}\n')
         source, table = read(path, column="foto.web", size_column="n.bytes")
-        assert (table["size"].to_pylist(), source.left_out.counts) == ([12], {Reason.NO_ADDRESS: 1})
+        assert (table["size"].to_pylist(), source.left_out.counts) == ([12], {LeftOutReason.NO_ADDRESS: 1})
 
 
 class TestAddresses:
@@ -390,7 +390,10 @@ class TestAddresses:
             "pics\\c.jpg\nftp://h/d.jpg\n~/e.jpg\n",
         )
         assert uris(path) == ["a.jpg", "pics\\c.jpg", "ftp://h/d.jpg", "~/e.jpg"]
-        assert left_out(path) == {Reason.BAD_ADDRESS: "3 at a.txt line 2", Reason.INLINE: "1 at a.txt line 5"}
+        assert left_out(path) == {
+            LeftOutReason.BAD_ADDRESS: "3 at a.txt line 2",
+            LeftOutReason.INLINE: "1 at a.txt line 5",
+        }
 
     def test_names_that_are_not_utf_8(self, tmp_path: Path) -> None:
         (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"coffee")
@@ -399,12 +402,12 @@ class TestAddresses:
         )
         _, table = read(path)
         assert table["uri"].to_pylist() == [f"file://{tmp_path}/caf%E9.jpg", f"{tmp_path}/b.jpg"]
-        assert left_out(path) == {Reason.BAD_ADDRESS: "2 at a.csv line 3"}
+        assert left_out(path) == {LeftOutReason.BAD_ADDRESS: "2 at a.csv line 3"}
         assert fetched(table)[0] == b"coffee"
 
     def test_addresses_that_are_missing(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.csv", 'x,url\n1,a.jpg\n2,\n3,"  "\n')
-        assert left_out(path) == {Reason.NO_ADDRESS: "2 at a.csv line 3"}
+        assert left_out(path) == {LeftOutReason.NO_ADDRESS: "2 at a.csv line 3"}
 
 
 class TestColumns:
@@ -533,7 +536,7 @@ class TestAddressesOfResults:
         ]
         path = write(tmp_path, "a.txt", "\n".join(["x.jpg", *gone, "b.parquet#row=2"]))
         assert uris(path) == ["x.jpg", "b.parquet#row=2"]
-        assert left_out(path) == {Reason.BAD_ADDRESS: "11 at a.txt line 2: no such file, member or row"}
+        assert left_out(path) == {LeftOutReason.BAD_ADDRESS: "11 at a.txt line 2: no such file, member or row"}
 
     def test_keys_that_look_like_rows(self, tmp_path: Path) -> None:
         (tmp_path / "x#row=1").write_bytes(b"image")
@@ -550,7 +553,7 @@ class TestAddressesOfResults:
         s3_bucket.put("a.txt", "\n".join([*table["uri"].to_pylist(), f"tar://no::{s3_bucket.url}/no.tar"]).encode())
         source, again = read(f"{s3_bucket.url}/a.txt", s3_bucket.store)
         assert again.to_pylist() == table.to_pylist()
-        assert source.left_out.counts == {Reason.BAD_ADDRESS: 1}
+        assert source.left_out.counts == {LeftOutReason.BAD_ADDRESS: 1}
 
 
 @pytest.mark.parametrize("seed", range(0, 300, 50))
