@@ -21,7 +21,7 @@ demo: setup ## scan the sample images with the built-in model
 test: setup ## what every change must pass; PYTEST_ARGS="-m unit" for the fast ones
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
-drills: setup ## the long rest, before a release: kills on thousands of images, malformed requests, the workshop
+drills: setup ## the long rest, before a release: kills in scans and trainings, malformed requests, roll-backs, the workshop
 	@$(BIN)/pytest tests/drills $(PYTEST_ARGS)
 
 lint: setup ## ruff: rules and formatting

@@ -37,3 +37,9 @@ def trained(
         return run_train(config, ray_address=ray_cluster)
 
     return run
+
+
+@pytest.fixture
+def plain(trained: Callable[[str], Any]) -> Any:
+    """An undisturbed run of plain torch with one worker, which the others are held against."""
+    return trained("plain")

@@ -5,15 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import fsspec
-import numpy as np
 import psutil
 import pytest
 
@@ -24,20 +21,9 @@ from fakescan.train.folder import TrainFolder
 from fakevlm.checkpoint.checkpoint import open_checkpoint
 from fakevlm.errors import UserError
 from tests.striped import settings
+from tests.training import assert_same_weights, checkpoints, losses, train_command, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
-
-FAKESCAN = Path(sys.executable).with_name("fakescan")
-
-
-def losses(folder: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture
-def plain(trained: Callable[[str], Any]) -> Any:
-    """An undisturbed run of plain torch with one worker, which the others are held against."""
-    return trained("plain")
 
 
 def test_a_run_learns_and_leaves_log_plot_tensorboard_and_model(plain: Any) -> None:
@@ -58,22 +44,6 @@ def test_two_workers_learn_as_one_does(kind: str, plain: Any, trained: Callable[
     done = trained(kind)
     assert losses(Path(done.url)) == pytest.approx(losses(Path(plain.url)), rel=2e-3)
     assert_same_weights(Path(done.model), Path(plain.model))
-
-
-def test_a_killed_worker_is_replaced_and_the_run_goes_on_as_if_nothing_had_been(
-    plain: Any, tiny_model: Path, labelled: Path, tmp_path: Path
-) -> None:
-    command = train_command(tmp_path, settings(tiny_model, labelled, tmp_path, zero=2, checkpoint_every=2))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    run_folder = tmp_path / "train"
-    until(lambda: checkpoints(run_folder), process, "the first checkpoint")
-    workers = [
-        child for child in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in name(child)
-    ]
-    os.kill(workers[0].pid, signal.SIGKILL)
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
-    assert losses(run_folder) == pytest.approx(losses(Path(plain.url)), rel=2e-3)
 
 
 def test_a_killed_job_resumes_at_its_last_checkpoint(
@@ -161,38 +131,3 @@ def test_a_mistake_that_only_a_worker_meets_is_one_line(
     config = TrainConfig.model_validate(settings(tiny_model, data, tmp_path, zero=0))
     with pytest.raises(UserError, match=r"^data: image object/real/train-1.png: not_an_image: "):
         run_train(config, ray_address=ray_cluster)
-
-
-def train_command(folder: Path, config: dict[str, Any]) -> list[str]:
-    file = folder / "train.yaml"
-    file.write_text(json.dumps(config))
-    return [str(FAKESCAN), "train", str(file)]
-
-
-def name(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("checkpoint_*/**/*.pt")) if folder.exists() else []
-
-
-def until(condition: Callable[[], Any], process: subprocess.Popen[str], what: str) -> None:
-    deadline = time.monotonic() + 150
-    while not condition():
-        assert process.poll() is None, f"ended before {what}: {process.stdout and process.stdout.read()}"
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.05)
-
-
-def assert_same_weights(one: Path, other: Path) -> None:
-    from safetensors.numpy import load_file
-
-    a, b = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
-    assert a.keys() == b.keys()
-    for key in a:
-        if not key.endswith("k_proj.bias"):  # its true gradient is zero: attention does not change with it
-            assert np.abs(a[key] - b[key]).max() < 5e-3, key
