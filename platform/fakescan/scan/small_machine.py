@@ -1,6 +1,8 @@
 """Tuning for machines on which an engine shares two cores with the stages that feed it; on a GPU none of it is felt.
 
-Two calls: `feed` at the start of every stage that feeds the engine, `engine_is_loaded` in the judge. MEASURED
+Two calls: `feed` at the start of every stage that feeds the engine, `engine_is_loaded` in the judge.
+On two cores the first part came 26 s later than the bare engine's cold start before there was any of this and while
+vLLM still compiled a helper; `benchmarks/scan.py`, arm f, holds it to at most 10 s.
 """
 
 import os
