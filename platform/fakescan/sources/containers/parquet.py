@@ -1,6 +1,5 @@
 """Parquet files: opened, read column by column, and the images inside them by their place."""
 
-import io
 import os
 from collections.abc import Iterator
 from typing import Any, Self
@@ -17,6 +16,7 @@ from fakescan.sources.containers.image_column import ImageColumn, image_column, 
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store, is_local
+from fakescan.storage.store_reader import StoreReader
 from fakescan.storage.transport.base import LOCAL_ETAG, REPLACED, entry_etag
 from fakescan.storage.url import redact, redact_text
 from fakevlm.errors import ErrorCode, ImageError, UserError
@@ -32,15 +32,8 @@ class DamagedParquetError(Exception):
     """The file is not Parquet, or a part of it cannot be decoded; the message says which."""
 
 
-class _StoreFile(io.RawIOBase):
-    """Passes everything on to a file of a store and keeps its error, which Arrow would mix with its own."""
-
-    def __init__(self, file: Any) -> None:
-        self.file = file
-        self.error: Exception | None = None
-
-    def readable(self) -> bool:
-        return True
+class _StoreFile(StoreReader):
+    """A store's file that Arrow may read anywhere."""
 
     def seekable(self) -> bool:
         return True
@@ -50,15 +43,6 @@ class _StoreFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return int(self.file.seek(offset, whence))
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self.file.read(len(buffer))
-        except Exception as error:
-            self.error = error
-            raise
-        buffer[: len(data)] = data
-        return len(data)
 
     def close(self) -> None:
         self.file.close()

@@ -14,6 +14,7 @@ from fsspec.compression import compr
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store
+from fakescan.storage.store_reader import StoreReader
 from fakescan.storage.url import redact, redact_text, scheme_of
 from fakevlm.errors import UserError
 
@@ -51,26 +52,6 @@ class BrokenTextError(Exception):
     """The list cannot be read any further; the message says why."""
 
 
-class _StoreReader(io.RawIOBase):
-    """Passes reads on and keeps the store's own error, which would otherwise look like damage of the compression."""
-
-    def __init__(self, file: Any) -> None:
-        self.file = file
-        self.error: Exception | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self.file.read(len(buffer))
-        except Exception as error:
-            self.error = error
-            raise
-        buffer[: len(data)] = data
-        return len(data)
-
-
 @contextmanager
 def open_text(url: str, store: Store) -> Iterator[Iterator[str]]:
     """The decoded text in pieces of about a megabyte; bytes that are not UTF-8 become surrogates.
@@ -87,7 +68,7 @@ def open_text(url: str, store: Store) -> Iterator[Iterator[str]]:
     except store_errors() as error:
         raise _unreadable(name, error) from None
     with file:
-        source = _StoreReader(file)
+        source = StoreReader(file)
         raw = io.BufferedReader(cast(Any, source), _CHUNK)
         try:
             start = raw.peek(512)
@@ -113,7 +94,7 @@ def _unpacked(raw: io.BufferedReader, start: bytes) -> Callable[[], bytes]:
     return lambda: bytes(stream.read1(_CHUNK))
 
 
-def _decoded(read: Callable[[], bytes], source: _StoreReader, name: str) -> Iterator[str]:
+def _decoded(read: Callable[[], bytes], source: StoreReader, name: str) -> Iterator[str]:
     def next_bytes() -> bytes:
         try:
             return read()
