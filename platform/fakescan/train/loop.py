@@ -20,7 +20,14 @@ from fakescan.train.feed import Samples, steps
 from fakescan.train.metrics_actor import LOG, StepMetrics, log_lines, read_log
 from fakescan.train.model import load
 from fakescan.train.plan import PADDING, Plan, learning_rate
-from fakescan.train.stepper import DeepSpeedStepper, Stepper, TorchStepper, deepspeed_config, prepare_environment
+from fakescan.train.stepper import (
+    DeepSpeedStepper,
+    Stepper,
+    TorchStepper,
+    deepspeed_config,
+    import_deepspeed,
+    prepare_environment,
+)
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.data.collate import IGNORED, Batch, Collator
@@ -244,10 +251,10 @@ def _partition_while_loading(config: TrainConfig, *, bf16: bool, gpu: bool) -> A
     """With ZeRO-3 the weights are spread over the workers as they are read; no worker ever holds all of them."""
     if config.zero != 3:
         return None
-    import deepspeed
     from transformers.integrations import HfDeepSpeedConfig
 
-    deepspeed.init_distributed()  # it takes over the group that Ray has made; before that it counts one worker
+    # It takes over the group that Ray has made; before that it counts one worker.
+    import_deepspeed(gpu).init_distributed()
     return HfDeepSpeedConfig(deepspeed_config(config, bf16=bf16, gpu=gpu))
 
 

@@ -133,13 +133,13 @@ class DeepSpeedStepper(Stepper):
     """DeepSpeed's ZeRO stages 2 and 3 with torch's AdamW, whose CPU twin would be compiled at run time."""
 
     def __init__(self, model: Any, config: TrainConfig, device: Any, *, bf16: bool) -> None:
-        import deepspeed
-
+        gpu = device.type == "cuda"
+        deepspeed = import_deepspeed(gpu)
         super().__init__(model, config, device)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=model,
             optimizer=self._optimizer,
-            config=deepspeed_config(config, bf16=bf16, gpu=device.type == "cuda"),
+            config=deepspeed_config(config, bf16=bf16, gpu=gpu),
             dist_init_required=False,
         )
 
@@ -192,6 +192,15 @@ def deepspeed_config(config: TrainConfig, *, bf16: bool, gpu: bool) -> dict[str,
         "steps_per_print": 1_000_000_000,
         "wall_clock_breakdown": False,
     }
+
+
+def import_deepspeed(gpu: bool) -> Any:
+    """The module. On CPUs without the kernel that it would compile for most of a minute: only inference uses it."""
+    import deepspeed
+
+    if not gpu:
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
 
 
 def prepare_environment(gpu: bool) -> None:
