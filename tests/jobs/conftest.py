@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.serve_process import free_port
 
@@ -118,3 +120,14 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
             os.killpg(head.pid, signal.SIGKILL)
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """320 small JPEG files."""
+    folder = tmp_path_factory.mktemp("job-images")
+    draw = np.random.default_rng(0)
+    for number in range(320):
+        pixels = np.kron(draw.integers(0, 256, (4, 4, 3), dtype=np.uint8), np.ones((24, 24, 1), np.uint8))
+        Image.fromarray(pixels).save(folder / f"{number:03d}.jpg")
+    return folder

@@ -1,19 +1,46 @@
-"""Training through Ray's job API, everything in a bucket: stopped and resumed."""
+"""Jobs that are stopped through Ray's job API, and go on when they are submitted again."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from fakescan.run.folder import RunFolder
+from fakescan.run.verify import verify
+from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import open_checkpoint
 from tests.conftest import Bucket
-from tests.jobs.conftest import Jobs
+from tests.jobs.conftest import Jobs, wait
 from tests.striped import settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
 
-def test_a_stopped_job_is_resumed_by_the_same_job(
+def test_a_stopped_scan_leaves_a_run_that_the_same_job_resumes(jobs: Jobs, images: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    file = tmp_path / "scan.yaml"
+    file.write_text(
+        f"source: {images}\noutput: {output}\nshard_rows: 16\n"
+        "engine: {kind: fake, max_num_seqs: 4, step_s: 0.1}\nexplain: none\n"
+    )
+    job = jobs.submit(f"jobs/scan.py --config {file}")
+    parts = output / "parts"
+
+    jobs.run_until(job, lambda: len(list(parts.glob("part-*.parquet"))) >= 3, "the job writes parts")
+    jobs.stop(job)
+    wait(lambda: not (output / "lease.json").exists(), 30, "the stopped job gives its lease back")
+    kept = {path.name: path.read_bytes() for path in parts.glob("part-*.parquet")}
+    assert 3 <= len(kept) < 20
+
+    job = jobs.submit(f"jobs/scan.py --config {file}")
+    assert jobs.finish(job) == "SUCCEEDED", jobs.log(job)
+    assert verify(RunFolder(str(output), Store())).problems == []
+    assert len(list(parts.glob("part-*.parquet"))) == 20
+    assert all((parts / name).read_bytes() == data for name, data in kept.items()), "a part was done again"
+    assert "rows: 320 of 320" in jobs.log(job)
+
+
+def test_a_stopped_training_is_resumed_by_the_same_job(
     jobs: Jobs, s3_bucket: Bucket, tiny_model: Path, labelled: Path, tmp_path: Path
 ) -> None:
     store = s3_bucket.settings()
