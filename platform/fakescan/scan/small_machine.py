@@ -1,9 +1,8 @@
 """Tuning for machines on which an engine shares two cores with the stages that feed it; on a GPU none of it is felt.
 
-Two calls: `feed` at the start of every stage that feeds the engine, `engine_is_loaded` in the judge. On two cores the
-first part came 26 s later than the bare engine's cold start before there was any of this and while vLLM still compiled
-a helper; `benchmarks/scan.py`, arm f, holds it to at most 10 s. One pair of runs since then, with the model that ships,
-had 7.1 s with it and 6.4 s without: whether it still gains anything has to be measured over more pairs.
+Two calls: `feed` at the start of every stage that feeds the engine, `engine_is_loaded` in the judge. What it gains on
+two cores, with the model that ships, is the time to the first part beyond the bare engine's cold start: 5.3 s with it,
+9.8 s without (medians of three pairs each, one after the other; `benchmarks/scan.py`, arm f, whose ceiling is 10 s).
 """
 
 import os
