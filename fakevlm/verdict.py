@@ -53,7 +53,7 @@ class Score(NamedTuple):
     """The score of one image, and what it was computed from."""
 
     logit: float
-    """z_fake - z_real, before calibration; unbounded."""
+    """z_fake - z_real, before calibration; unbounded, a number of single precision."""
     score: float
     """P(fake) after calibration, 0 to 1."""
     off_script: float
@@ -66,11 +66,17 @@ def score_tokens(logprob_fake: float, logprob_real: float, calibration: Calibrat
     The difference of two log-probabilities of one distribution is the difference of their logits. Raises ValueError for
     NaN, or when both words are impossible (-inf), which no sound model says.
     """
-    logit = logprob_fake - logprob_real
+    # As results hold it, in single precision: score and verdict can be computed again from them.
+    logit = float(np.float32(logprob_fake - logprob_real))
     if math.isnan(logit):
         raise ValueError(f"no score from the log-probabilities {logprob_fake} (fake) and {logprob_real} (real)")
     off_script = min(1.0, max(0.0, 1.0 - math.exp(logprob_fake) - math.exp(logprob_real)))
-    return Score(logit, _sigmoid(logit / calibration.temperature + calibration.bias), off_script)
+    return Score(logit, score_of(logit, calibration), off_script)
+
+
+def score_of(logit: float, calibration: Calibration) -> float:
+    """P(fake) of a logit after calibration, 0 to 1."""
+    return _sigmoid(logit / calibration.temperature + calibration.bias)
 
 
 def calibrated(logit: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
 from fakescan.cli.exit_status import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, fail
 from fakescan.cli.keys import keys
+from fakescan.cli.rejudge import rejudge
 from fakescan.cli.scan import compact, index, scan, verify
 from fakescan.cli.serve import serve
 from fakescan.cli.train import train
@@ -78,5 +79,5 @@ def cli(context: click.Context, verbose: bool) -> None:
     context.obj = verbose
 
 
-for command in (calibrate, compact, data, evaluate, index, keys, scan, serve, train, verify):
+for command in (calibrate, compact, data, evaluate, index, keys, rejudge, scan, serve, train, verify):
     cli.add_command(command)

@@ -53,6 +53,8 @@ def scan_config(file: Path | None, flags: dict[str, Any]) -> "ScanConfig":
 def _report(outcome: "ScanOutcome") -> None:
     from fakescan.terminal.duration import duration
 
+    for line in _standing(outcome):
+        print(line)
     whole = outcome.whole
     print(f"results: {outcome.url}/parts/*.parquet   (run {outcome.run.run_id}, model {outcome.run.model})")
     print(f"rows: {whole.rows:,} of {outcome.run.rows:,}   {whole}")
@@ -73,6 +75,21 @@ def _report(outcome: "ScanOutcome") -> None:
         print(line)
     if outcome.run.warning:
         print(f"warning: {outcome.run.warning}")
+
+
+def _standing(outcome: "ScanOutcome") -> list[str]:
+    """Lines about a run in which there was nothing to do."""
+    run = outcome.run
+    listed = f"{run.listed_at or run.created_at:%Y-%m-%d %H:%M} UTC"
+    if not outcome.already_complete:
+        return []
+    if not run.rows:
+        return [f"nothing new: when the source was listed at {listed}, the earlier runs had scanned all of it"]
+    since = f"complete since {outcome.completed_at:%Y-%m-%d %H:%M} UTC" if outcome.completed_at else "complete"
+    return [
+        f"{since}; the source was listed at {listed}, and what came later is not in this run: "
+        f"scan it into another --output with --new-since {outcome.url}"
+    ]
 
 
 @click.command()

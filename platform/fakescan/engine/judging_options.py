@@ -39,6 +39,11 @@ def chosen_calibration(checkpoint: Checkpoint, given: str | Calibration | None, 
         return checkpoint.calibration
     if isinstance(given, Calibration):
         return given
+    return read_calibration(given, store)
+
+
+def read_calibration(given: str, store: Store) -> Calibration:
+    """The calibration in a file or at a URL. Raises UserError."""
     try:
         check_readable(given, store)
         return Calibration.model_validate_json(read_bytes(*store.filesystem(given)))

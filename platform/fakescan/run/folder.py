@@ -6,10 +6,12 @@ for shard in folder.shards():
     print(folder.counts_of(shard))
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +21,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fakescan.run.counts import COUNTS_KEY, Counts
-from fakescan.run.parts import Sharding, part_name, part_shard
+from fakescan.run.parts import PartFacts, Sharding, part_facts, part_name, part_shard
 from fakescan.run.run_file import RunFile
+from fakescan.run.sealed_parquet import read_sealed
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.objects import PATIENCE_S, list_names, put_atomic, read_bytes
 from fakescan.storage.store import Store
@@ -30,6 +33,8 @@ from fakevlm.errors import UserError
 _FOOTER_BYTES = 65536
 """Bytes read at once from the end of a part: its footer, in one request."""
 _READERS = 16
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,14 @@ class RunFolder:
         """Write run.json."""
         put_atomic(self.fs, f"{self.path}/run.json", run.model_dump_json(indent=2).encode())
 
-    def manifest(self) -> ManifestReader:
+    def forget(self) -> None:
+        """Remove run.json, so that the next start begins anew; for a run that has no part yet."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(f"{self.path}/run.json")
+
+    def manifest(self, run: RunFile) -> ManifestReader:
         """A reader of the run's manifest."""
-        return ManifestReader(f"{self.url}/manifest", self.store)
+        return ManifestReader(f"{self.url}/{run.manifest}", self.store)
 
     def part_names(self) -> list[str]:
         """Names of everything in the folder of parts, by one fresh listing."""
@@ -112,12 +122,15 @@ class RunFolder:
 
     def read_part(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table | None:
         """A shard's rows, or None where it has no part. Raises pyarrow's ArrowInvalid for a damaged one."""
+        data = self.part_data(shard)
+        return None if data is None else read_sealed(data, columns)
+
+    def part_data(self, shard: int) -> bytes | None:
+        """A shard's part as it is, or None where it has none."""
         try:
-            data = self._read(f"parts/{part_name(shard)}")
+            return self._read(f"parts/{part_name(shard)}")
         except FileNotFoundError:
             return None
-        # On this thread alone: a pool of Arrow's that lets go of Python's buffer while the interpreter ends aborts it.
-        return pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
 
     def write_part(self, shard: int, data: bytes) -> None:
         """Write a shard's part, which `fakescan.run.parts.part_bytes` makes, by one atomic PUT."""
@@ -135,11 +148,25 @@ class RunFolder:
                 "(see fakescan verify)"
             ) from None
 
+    def facts_of(self, run: RunFile, shard: int) -> PartFacts | None:
+        """The facts of a part; None for one that is missing, damaged or does not hold the shard's rows."""
+        data = self.part_data(shard)
+        if data is None:
+            return None
+        return part_facts(data, run.sharding, shard, sealed=run.schema_version != "1")
+
+    def facts(self, run: RunFile, shards: Sequence[int]) -> Iterator[PartFacts | None]:
+        """The facts of parts, in the order of the shards; several parts are read at once."""
+        return self._at_once(lambda shard: self.facts_of(run, shard), shards)
+
     def counts(self, shards: Sequence[int]) -> Iterator[Counts]:
         """The counts of parts, in the order of the shards; several footers are read at once."""
+        return self._at_once(self.counts_of, shards)
+
+    def _at_once(self, read: Callable[[int], Read], shards: Sequence[int]) -> Iterator[Read]:
         with ThreadPoolExecutor(_READERS, thread_name_prefix="fakescan-footers") as pool:
             try:
-                yield from pool.map(self.counts_of, shards)
+                yield from pool.map(read, shards)
             except BaseException:
                 pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait until a million footers are read
                 raise

@@ -17,7 +17,8 @@ class Selection(StrictModel):
     extensions: tuple[str, ...] | None = None
     limit: int | None = None
     sample: int | None = None
-    new_since: str | None = None
+    new_since: str | tuple[str, ...] | None = None
+    keep_columns: tuple[str, ...] = ()
 
     @property
     def is_dry_run(self) -> bool:

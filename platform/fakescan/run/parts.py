@@ -1,8 +1,9 @@
 """Shards and their parts: which row belongs where, what a part is called, and the bytes of one."""
 
-import io
 import re
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from fakescan.run.counts import COUNTS_KEY, Counts
 from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.run.sealed_parquet import Seal, parquet_bytes, seal_of
 
 DEFAULT_SHARD_ROWS = 256
 SHARD_BYTES = 64 * 2**20
@@ -69,16 +71,51 @@ def merged(part: pa.Table | None, fresh: pa.Table) -> pa.Table:
     if part is None:
         return fresh
     kept = part.filter(pc.invert(pc.is_in(part["row_id"], fresh["row_id"])))
-    return pa.concat_tables([kept.select(RESULT_SCHEMA.names).cast(RESULT_SCHEMA), fresh.cast(RESULT_SCHEMA)])
+    return pa.concat_tables([kept.select(fresh.column_names).cast(fresh.schema), fresh])
 
 
-def part_bytes(results: pa.Table, sharding: Sharding, shard: int) -> bytes:
-    """A part as a Parquet file: the shard's rows in order. A shard that is not whole is a bug, never a part."""
-    results = results.sort_by("row_id").cast(RESULT_SCHEMA)
-    counts = Counts.of(results).to_json()
-    results = results.replace_schema_metadata({**(RESULT_SCHEMA.metadata or {}), COUNTS_KEY: counts})
+def part_bytes(results: pa.Table, sharding: Sharding, shard: int, schema: pa.Schema = RESULT_SCHEMA) -> bytes:
+    """A part as a sealed Parquet file: the shard's rows in order. A shard that is not whole is a bug, never a part."""
+    results = results.sort_by("row_id").cast(schema)
     expected = np.arange(sharding.first(shard), sharding.first(shard) + sharding.size(shard))
     assert np.array_equal(results["row_id"].to_numpy(), expected), f"shard {shard} has wrong rows"
-    sink = io.BytesIO()
-    pq.write_table(results, sink, compression="zstd")
-    return sink.getvalue()
+    return parquet_bytes([results], schema, {COUNTS_KEY.decode(): Counts.of(results).to_json()})
+
+
+@dataclass(frozen=True, slots=True)
+class PartFacts:
+    """A part in short."""
+
+    counts: Counts
+    last_scanned_at: datetime | None
+    """When its latest row was judged."""
+
+
+def part_facts(data: bytes, sharding: Sharding, shard: int, *, sealed: bool) -> PartFacts | None:
+    """The facts of a part, from its footer; None for one that is damaged or does not hold the shard's rows.
+
+    `sealed`: parts of this run have seals, so that one without is damaged.
+    """
+    seal = seal_of(data)
+    if seal is Seal.BROKEN or (sealed and seal is Seal.MISSING):
+        return None
+    try:
+        footer = pq.read_metadata(pa.BufferReader(data))
+        counts = Counts.from_json(footer.metadata[COUNTS_KEY])
+        row_ids = _limits(footer, "row_id")
+        scanned_at = _limits(footer, "scanned_at")
+    except Exception:  # noqa: BLE001 - a damaged footer leads anywhere
+        return None
+    first, size = sharding.first(shard), sharding.size(shard)
+    if (row_ids, footer.num_rows, counts.rows) != ((first, first + size - 1), size, size):
+        return None
+    return PartFacts(counts, scanned_at[1] if scanned_at else None)
+
+
+def _limits(footer: pq.FileMetaData, column: str) -> tuple[Any, Any] | None:
+    """The smallest and the largest value of a column; None where the file does not say."""
+    place = footer.schema.names.index(column)
+    groups = [footer.row_group(group).column(place).statistics for group in range(footer.num_row_groups)]
+    if not groups or any(group is None or not group.has_min_max for group in groups):
+        return None
+    return min(group.min for group in groups), max(group.max for group in groups)

@@ -3,22 +3,24 @@
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
+import pyarrow as pa
 from pydantic import Field
 
 import fakevlm
 from fakescan.run.identity import Identity
 from fakescan.run.parts import Sharding
-from fakescan.run.schema import SCHEMA_VERSION
+from fakescan.run.schema import SCHEMA_VERSION, result_schema
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.bound_settings import changes, refuse_changes
+from fakescan.storage.url import canonical, redact
 
 
 class RunFile(StrictModel):
     """The contents of run.json."""
 
-    schema_version: str = SCHEMA_VERSION
+    schema_version: Literal["1", "2"] = SCHEMA_VERSION
     run_id: str
     created_at: datetime
     fakescan_version: str
@@ -27,6 +29,8 @@ class RunFile(StrictModel):
     warning: str | None
     """Set when the verdicts mean nothing: an untrained model or the simulated engine."""
     identity: Identity
+    manifest: str = "manifest"
+    """Folder of the manifest, within the run's: another one once a sample has been continued into the whole."""
     manifest_fingerprint: str
     rows: int
     """Rows of the run's manifest."""
@@ -40,11 +44,20 @@ class RunFile(StrictModel):
     """What of them became no row, by reason; places and extensions are in the manifest's file."""
     notes: tuple[str, ...] = ()
     """Choices made in reading the source that people must hear of."""
+    listed_at: datetime | None = None
+    """When the source was listed again, to continue a sample into the whole; else it was when the run was created."""
+    rejudged_from: str | None = None
+    """Id of the run whose logits this one's verdicts are made of."""
 
     @property
     def sharding(self) -> Sharding:
         """How the run's rows are cut into parts."""
         return Sharding(self.rows, self.shard_rows)
+
+    @property
+    def result_schema(self) -> pa.Schema:
+        """The columns of the run's parts."""
+        return result_schema(self.schema_version, self.identity.selection.keep_columns)
 
 
 def new_run(
@@ -80,9 +93,18 @@ def new_run(
 
 def refuse_change(url: str, run: RunFile, wanted: Identity, shard_rows: int | None) -> None:
     """Raise UserError unless the run was made with exactly the wanted settings."""
+    refuse_changes("output", url, differences(run, wanted, shard_rows), "--output")
+
+
+def differences(run: RunFile, wanted: Identity, shard_rows: int | None) -> list[str]:
+    """Each setting that the run was made with and that is now wanted otherwise, as `name was X, now Y`."""
     before = {**_settings(run.identity), "shard_rows": run.shard_rows}
     now = {**_settings(wanted), "shard_rows": shard_rows or run.shard_rows}
-    refuse_changes("output", url, changes(before, now), "--output")
+    # Earlier versions wrote places as they were typed.
+    for name in ("source", "new_since"):
+        if isinstance(before[name], str):
+            before[name] = redact(canonical(before[name]))
+    return changes(before, now)
 
 
 def _settings(identity: Identity) -> dict[str, Any]:

@@ -1,29 +1,55 @@
 """The rows of a run, as its parts hold them."""
 
+from collections.abc import Sequence
+from typing import Final
+
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+from fakevlm.errors import UserError
 
-RESULT_SCHEMA = pa.schema(
-    [
-        pa.field("row_id", pa.int64(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("sha256", pa.string()),
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("format", pa.string()),
-        pa.field("num_bytes", pa.int64()),
-        pa.field("verdict", pa.string()),
-        pa.field("score", pa.float32()),
-        pa.field("logit", pa.float32()),
-        pa.field("off_script", pa.float32()),
-        pa.field("explanation", pa.string()),
-        pa.field("error_code", pa.string()),
-        pa.field("error_message", pa.string()),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("scanned_at", pa.timestamp("us", tz="UTC"), nullable=False),
-    ],
-    metadata={"fakescan.schema_version": SCHEMA_VERSION},
-)
+SCHEMA_VERSION: Final = "2"
+
+_OF_VERSION_1 = [
+    pa.field("row_id", pa.int64(), nullable=False),
+    pa.field("uri", pa.string(), nullable=False),
+    pa.field("sha256", pa.string()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("format", pa.string()),
+    pa.field("num_bytes", pa.int64()),
+    pa.field("verdict", pa.string()),
+    pa.field("score", pa.float32()),
+    pa.field("logit", pa.float32()),
+    pa.field("off_script", pa.float32()),
+    pa.field("explanation", pa.string()),
+    pa.field("error_code", pa.string()),
+    pa.field("error_message", pa.string()),
+    pa.field("model", pa.string(), nullable=False),
+    pa.field("run_id", pa.string(), nullable=False),
+    pa.field("scanned_at", pa.timestamp("us", tz="UTC"), nullable=False),
+]
+_OF_VERSION_2 = [
+    pa.field("source_key", pa.string()),
+    pa.field("etag", pa.string()),
+    pa.field("version", pa.string()),
+    pa.field("last_modified", pa.timestamp("us", tz="UTC")),
+]
+_VERSIONS = {"1": _OF_VERSION_1, "2": [*_OF_VERSION_1, *_OF_VERSION_2]}
+
+
+def result_schema(version: str = SCHEMA_VERSION, kept: Sequence[str] = ()) -> pa.Schema:
+    """The columns of a run's parts: those of its version, then those of the user's list that it keeps, as text."""
+    fields = [*_VERSIONS[version], *(pa.field(name, pa.string()) for name in kept)]
+    return pa.schema(fields, metadata={"fakescan.schema_version": version})
+
+
+RESULT_SCHEMA = result_schema()
 """One row per manifest row; docs/results.md says what each column means. Columns are added, never repurposed."""
+
+
+def refuse_taken_names(kept: Sequence[str]) -> None:
+    """Raise UserError when a column that the user wants to keep has the name of one that every result has."""
+    if taken := [name for name in kept if name in RESULT_SCHEMA.names]:
+        raise UserError(
+            f"keep_columns: {', '.join(taken)}: the results have such a column themselves; rename it in the list"
+        )

@@ -1,13 +1,18 @@
 """Settings of a scan: the one model behind the command line, the YAML file and the job."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fakescan.engine.judging_options import Explain
 from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.settings.flag import Flag
 from fakescan.storage.store import Store
+
+
+def _several(value: Any) -> Any:
+    """One run or several."""
+    return (value,) if isinstance(value, str) else value
 
 
 class ScanConfig(JudgingSettings):
@@ -29,14 +34,16 @@ class ScanConfig(JudgingSettings):
     """Column with sizes in bytes. Default: none; sizes in a list are not believed, for they often mean other things."""
     skip_damaged: Annotated[bool, Flag()] = False
     """Go on after damage inside a tar, list or Parquet file, and count what is left out."""
+    keep_columns: Annotated[tuple[str, ...] | None, Flag("a,b")] = None
+    """Columns of the list that the results have as well."""
     limit: Annotated[int | None, Field(ge=1), Flag("N")] = None
     """Dry run on the first N images, with an estimate for all."""
     sample: Annotated[int | None, Field(ge=1), Flag("N")] = None
     """Dry run on N images drawn at random, with an estimate for all."""
     allowed_prefixes: tuple[str, ...] | None = None
     """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
-    new_since: Annotated[str | None, Flag("RUN")] = None
-    """An earlier run: scan only images that are new or changed since."""
+    new_since: Annotated[tuple[str, ...] | None, BeforeValidator(_several), Flag("RUN", multiple=True)] = None
+    """An earlier run: scan only what it, and the runs that it was new since itself, have not scanned as it is now."""
     retry_errors: Annotated[bool, Flag()] = False
     """Scan the rows again that ended in an error."""
     break_lease: Annotated[bool, Flag()] = False

@@ -4,8 +4,8 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,16 @@ from fakescan.engine.judging_options import JudgingOptions
 from fakescan.errors import JobFailedError
 from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
-from fakescan.run.run_file import RunFile, refuse_change
+from fakescan.run.identity import Identity
+from fakescan.run.parts import part_name
+from fakescan.run.run_file import RunFile, differences, refuse_change
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.continuation import begins_whole
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline
-from fakescan.scan.prepare import check, identity_of, start_run
+from fakescan.scan.prepare import check, identity_of, open_run
 from fakescan.scan.progress import Display
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.tables import PartSummary
@@ -55,6 +58,10 @@ class ScanOutcome:
     """From the start of the command to the last part."""
     startup_s: float = 0.0
     """From the start of the command to the first part."""
+    already_complete: bool = False
+    """Whether there was nothing left to do."""
+    completed_at: datetime | None = None
+    """When the latest row that was there before was judged."""
     account: list[str] = field(default_factory=list)
     """Lines for people about what of the source became no row."""
 
@@ -87,49 +94,73 @@ def run_scan(
     options = config.options(checkpoint, config.explain, config.output_store)
     identity = identity_of(config, checkpoint, options, images)
     folder = RunFolder(config.output, config.output_store)
-    run = folder.load()
-    if run is not None:
-        refuse_change(folder.url, run, identity, config.shard_rows)
+    _refuse_other_run(folder, identity, config)
     lease = Lease(folder.fs, f"{folder.path}/lease.json")
     lease.acquire(force=config.break_lease)
     try:
-        run = folder.load() or start_run(config, folder, identity, checkpoint, images)
+        run = open_run(config, folder, identity, checkpoint, images)
         if run.warning:
             logger.warning("%s", run.warning)
-        outcome = ScanOutcome(run, folder.url, account=folder.manifest().info.account())
+        outcome = ScanOutcome(run, folder.url, account=folder.manifest(run).info.account())
         for line in outcome.account:
             logger.warning("%s", line)
-        todo, done = plan(folder, run, retry_errors=config.retry_errors)
-        with ThreadPoolExecutor(2, thread_name_prefix="count") as pool:
-            # What earlier scans did is counted while the engines start.
-            kept = np.setdiff1d(done, todo)
-            before = pool.map(folder.counts_of, kept.tolist())
-            try:
-                if len(todo):
-                    connect(ray_address, verbose=verbose)
-                    pipeline = build_pipeline(config, folder, run, options, checkpoint)
-                    rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
-                    _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
-                for counts in before:
-                    outcome.whole.add(counts)
-            except BaseException:
-                # Ctrl-C does not wait until a million footers are read.
-                pool.shutdown(cancel_futures=True)
-                raise
-        _account(folder, run, np.intersect1d(done, todo), outcome)
+        plan = make_plan(folder, run, retry_errors=config.retry_errors)
+        outcome.already_complete, outcome.completed_at = not len(plan.todo), plan.last_scanned_at
+        if len(plan.todo):
+            connect(ray_address, verbose=verbose)
+            pipeline = build_pipeline(config, folder, run, options, checkpoint)
+            rows_before = run.rows - sum(run.sharding.size(shard) for shard in plan.todo.tolist())
+            _execute(pipeline, plan.todo, rows_before, outcome, lease, observe, started)
+        _account(folder, run, plan, outcome)
     finally:
         lease.release()
     return outcome
 
 
-def plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The shards to do, and those that earlier scans have done: one listing."""
-    todo = folder.missing(run.sharding)
-    done = np.setdiff1d(np.arange(run.sharding.count), todo)
-    if retry_errors and len(done):
-        failed = [counts.failed > 0 for counts in folder.counts(done.tolist())]
-        todo = np.union1d(todo, done[np.array(failed)])
-    return todo, done
+def _refuse_other_run(folder: RunFolder, identity: Identity, config: ScanConfig) -> None:
+    """Refuse a run with other settings before its lease is waited for."""
+    run = folder.load()
+    if run is None or begins_whole(run, identity) or not differences(run, identity, config.shard_rows):
+        return
+    if folder.shards():
+        refuse_change(folder.url, run, identity, config.shard_rows)
+
+
+@dataclass
+class Plan:
+    """What is to be done of a run."""
+
+    todo: NDArray[np.int64]
+    """Shards to do."""
+    retried: list[int] = field(default_factory=list)
+    """Those of them whose part keeps its good rows."""
+    before: Counts = field(default_factory=Counts)
+    """Rows of the parts that are not touched."""
+    last_scanned_at: datetime | None = None
+    """When the latest row of those was judged."""
+
+
+def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
+    """Read every part that is there; those that are damaged are done again."""
+    missing = folder.missing(run.sharding)
+    there = np.setdiff1d(np.arange(run.sharding.count), missing).tolist()
+    plan = Plan(missing)
+    damaged: list[int] = []
+    for shard, facts in zip(there, folder.facts(run, there), strict=True):
+        if facts is None:
+            damaged.append(shard)
+        elif retry_errors and facts.counts.failed:
+            plan.retried.append(shard)
+        else:
+            plan.before.add(facts.counts)
+            moments = [moment for moment in (plan.last_scanned_at, facts.last_scanned_at) if moment is not None]
+            plan.last_scanned_at = max(moments, default=None)
+    if damaged:
+        named = ", ".join(part_name(shard) for shard in damaged[:3])
+        more = f" and {len(damaged) - 3:,} more" if len(damaged) > 3 else ""
+        logger.warning("%s parts are damaged and are done again: %s%s", f"{len(damaged):,}", named, more)
+    plan.todo = np.union1d(missing, np.array([*damaged, *plan.retried], dtype=np.int64))
+    return plan
 
 
 def _execute(
@@ -156,17 +187,20 @@ def _execute(
                 observe(part)
 
 
-def _account(folder: RunFolder, run: RunFile, retried: NDArray[np.int64], outcome: ScanOutcome) -> None:
+def _account(folder: RunFolder, run: RunFile, plan: Plan, outcome: ScanOutcome) -> None:
     """Count the whole run, and make sure that no part is missing."""
     left = folder.missing(run.sharding)
     if len(left):
         raise ScanFailedError(f"{len(left)} parts are missing at the end; run the same command again to resume")
-    outcome.whole.add(outcome.scanned)
-    if len(retried):
-        # Retried parts kept their good rows, which were not scanned again: count what is there.
-        outcome.whole = Counts()
-        for counts in folder.counts(range(run.sharding.count)):
-            outcome.whole.add(counts)
+    outcome.whole.add(plan.before)
+    # Retried parts kept their good rows, which were not scanned again: count what is there.
+    if not plan.retried:
+        outcome.whole.add(outcome.scanned)
+        return
+    for shard, facts in zip(plan.todo.tolist(), folder.facts(run, plan.todo.tolist()), strict=True):
+        if facts is None:
+            raise ScanFailedError(f"{part_name(shard)} is damaged; run the same command again")
+        outcome.whole.add(facts.counts)
 
 
 def build_pipeline(

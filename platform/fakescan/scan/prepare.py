@@ -6,12 +6,14 @@ from fakescan.engine.model import model_name, open_model
 from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity, Selection
 from fakescan.run.parts import shard_rows_for
-from fakescan.run.run_file import RunFile, new_run
+from fakescan.run.run_file import RunFile, differences, new_run, refuse_change
+from fakescan.run.schema import refuse_taken_names
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.continuation import begins_whole, continue_whole, remove_surplus
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.selection import write_run_manifest
 from fakescan.storage.preflight import check_readable, check_writable
-from fakescan.storage.url import redact
+from fakescan.storage.url import canonical, redact
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError
@@ -33,12 +35,13 @@ def identity_of(
     """The identity of the run that a configuration describes."""
     return Identity(
         selection=Selection(
-            source=redact(config.source),
+            source=redact(canonical(config.source)),
             globs=config.globs,
             extensions=config.extensions,
             limit=config.limit,
             sample=config.sample,
-            new_since=None if config.new_since is None else redact(config.new_since),
+            new_since=_earlier(config.new_since),
+            keep_columns=config.keep_columns or (),
         ),
         engine=config.engine.kind,
         dtype=config.engine.dtype,
@@ -54,6 +57,40 @@ def identity_of(
     )
 
 
+def _earlier(runs: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    """As run.json has them: one as text, as it was before there could be several."""
+    names = tuple(redact(canonical(run)) for run in runs or ())
+    return names[0] if len(names) == 1 else names or None
+
+
+def open_run(
+    config: ScanConfig,
+    folder: RunFolder,
+    identity: Identity,
+    checkpoint: Checkpoint,
+    images: ExplicitImages | None = None,
+) -> RunFile:
+    """The run that the output holds, or a new one. The caller has the run's lease.
+
+    A start that came to no part binds nobody: with other settings the run begins anew. A run of a few images of its
+    source is continued into the whole when they are no longer asked for. Raises UserError for one with other settings.
+    """
+    run = folder.load()
+    if run is None:
+        if folder.shards():
+            raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
+        return start_run(config, folder, identity, checkpoint, images)
+    if begins_whole(run, identity):
+        return continue_whole(config, folder, run, identity)
+    if differences(run, identity, config.shard_rows):
+        if folder.shards():
+            refuse_change(folder.url, run, identity, config.shard_rows)
+        folder.forget()
+        return start_run(config, folder, identity, checkpoint, images)
+    remove_surplus(folder, run)
+    return run
+
+
 def start_run(
     config: ScanConfig,
     folder: RunFolder,
@@ -62,8 +99,7 @@ def start_run(
     images: ExplicitImages | None = None,
 ) -> RunFile:
     """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
-    if folder.shards():
-        raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
+    refuse_taken_names(config.keep_columns or ())
     info, population = write_run_manifest(config, folder, images)
     name, warning = model_name(config.model, config.engine, checkpoint)
     run = new_run(

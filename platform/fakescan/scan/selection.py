@@ -1,19 +1,21 @@
 """Which images of a source a run covers: all, what is new since an earlier run, or a few for a dry run."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
+from fakescan.run.chain import scanned_before
 from fakescan.run.folder import RunFolder
+from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.sources.allowed_prefixes import within_prefixes
 from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, conform, write_manifest
-from fakescan.sources.source import new_since, open_source
-from fakescan.storage.url import redact
-from fakevlm.errors import UserError
+from fakescan.sources.source import Source, open_source, unknown, versions
+from fakescan.sources.uri_set import UriSet
 
 
 def write_run_manifest(
@@ -21,27 +23,15 @@ def write_run_manifest(
 ) -> tuple[ManifestInfo, int]:
     """List the source into the run's manifest; returns it with the number of images the source holds.
 
-    Raises UserError when there is nothing to scan.
+    Raises UserError when there is nothing to scan. Where nothing is new since the earlier runs, the manifest is empty.
     """
     if images is not None:
         _remove_unfinished(folder)
         tables = [images.entries] * len(images.conditions)
         info = write_manifest(tables, folder.fs, f"{folder.path}/manifest", source=config.source, unique=True)
         return info, info.rows
-    source = open_source(
-        config.source,
-        config.input_store,
-        glob=list(config.globs) or None,
-        extensions=config.extensions,
-        column=config.column,
-        size_column=config.size_column,
-        skip_damaged=config.skip_damaged,
-    )
-    entries = iter(source) if config.allowed_prefixes is None else within_prefixes(source, config.allowed_prefixes)
-    if config.new_since is not None:
-        earlier = RunFolder(config.new_since, config.output_store)
-        earlier.open()
-        entries = new_since(entries, earlier.manifest())
+    source = _open(config)
+    entries = _entries(config, source)
     counted = _Counted(entries)
     chosen: Iterator[pa.Table] = iter(counted)
     if config.limit is not None:
@@ -58,10 +48,51 @@ def write_run_manifest(
         left_out=source.left_out,
         notes=source.notes,
     )
-    if info.rows == 0:
-        raise UserError(f"source: nothing in {redact(config.source)} is new or changed since {config.new_since}")
     dry_run = config.limit is not None or config.sample is not None
     return info, counted.rows if dry_run else info.rows
+
+
+def write_whole_manifest(config: ScanConfig, folder: RunFolder, run: RunFile, name: str) -> ManifestInfo:
+    """The manifest of a whole source of which a run has scanned some images: those first, then all others.
+
+    `name` is that of its folder in the run's.
+    """
+    known = UriSet()
+    begun = [table.drop_columns(["row_id"]) for table in folder.manifest(run).tables()]
+    for table in begun:
+        known.add(versions(table))
+    source = _open(config)
+    entries = itertools.chain(begun, unknown(_entries(config, source), known))
+    with contextlib.suppress(FileNotFoundError):
+        folder.fs.rm_file(f"{folder.path}/{name}/{INFO_NAME}")
+    return write_manifest(
+        entries,
+        folder.fs,
+        f"{folder.path}/{name}",
+        source=config.source,
+        left_out=source.left_out,
+        notes=source.notes,
+    )
+
+
+def _open(config: ScanConfig) -> Source:
+    return open_source(
+        config.source,
+        config.input_store,
+        glob=list(config.globs) or None,
+        extensions=config.extensions,
+        column=config.column,
+        size_column=config.size_column,
+        skip_damaged=config.skip_damaged,
+    )
+
+
+def _entries(config: ScanConfig, source: Source) -> Iterator[pa.Table]:
+    """What of the source is to be scanned, before a dry run takes a few."""
+    entries = iter(source) if config.allowed_prefixes is None else within_prefixes(source, config.allowed_prefixes)
+    if not config.new_since:
+        return entries
+    return unknown(entries, scanned_before(config.new_since, config.output_store))
 
 
 def _remove_unfinished(folder: RunFolder) -> None:

@@ -13,9 +13,9 @@ from PIL import Image
 
 from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
+from fakescan.run.object_key import source_key
 from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
-from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.scan.small_machine import FirstShards, feed
 from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, examples
 from fakescan.sources.fetch import Fetcher
@@ -34,7 +34,7 @@ _manifests: dict[str, ManifestReader] = {}
 def _manifest(folder: RunFolder, run: RunFile) -> ManifestReader:
     """This process's reader of a run's manifest."""
     if run.run_id not in _manifests:
-        _manifests[run.run_id] = folder.manifest()
+        _manifests[run.run_id] = folder.manifest(run)
     return _manifests[run.run_id]
 
 
@@ -67,16 +67,30 @@ class Fetch:
             pa.array([item.error_code for item in fetched], pa.string()),
             pa.array([item.error_message for item in fetched], pa.string()),
             pa.array(np.full(len(fetched), time.process_time() - started)),
+            pa.array([source_key(uri) for uri in rows["uri"].to_pylist()], pa.string()),
+            pa.array([item.version.etag for item in fetched], pa.string()),
+            pa.array([item.version.version for item in fetched], pa.string()),
+            pa.array([item.version.last_modified for item in fetched], pa.timestamp("us", tz="UTC")),
+            rows["kept"],
         ]
         return pa.table(columns, schema=FETCHED_SCHEMA)
 
     def _rows(self, shard: int) -> pa.Table:
         sharding = self.run.sharding
         rows = _manifest(self.folder, self.run).rows(sharding.first(shard), sharding.size(shard))
-        part = self.folder.read_part(shard) if self.retry_errors else None
+        part = _sound_part(self.folder, shard) if self.retry_errors else None
         if part is None:
             return rows
-        return rows.filter(pc.is_in(rows["row_id"], part.filter(pc.is_valid(part["error_code"]))["row_id"]))
+        good = part.filter(pc.is_null(part["error_code"]))["row_id"]
+        rows = rows.filter(pc.invert(pc.is_in(rows["row_id"], good)))
+        # Whatever was repaired since the listing is another version of the object; what lies in a container is found
+        # by its place and length.
+        alone = pc.is_null(rows["object"])
+        for name in ("size", "etag"):
+            nothing = pa.nulls(rows.num_rows, rows[name].type)
+            column = pc.if_else(alone, nothing, rows[name])
+            rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
+        return rows
 
     def _fetcher(self) -> Fetcher:
         if self.run.run_id not in _fetchers:
@@ -124,9 +138,7 @@ class Decode:
             messages[index] = image.note or None
         schema = decoded_schema(height, width)
         widths, heights, formats = zip(*facts, strict=True) if facts else ((), (), ())
-        columns: dict[str, Any] = {
-            name: table[name] for name in ("row_id", "uri", "sha256", "num_bytes", "fetch_cpu_s")
-        }
+        columns: dict[str, Any] = {name: table[name] for name in table.column_names if name in schema.names}
         columns |= {"width": widths, "height": heights, "format": formats}
         columns |= {"error_code": codes, "error_message": messages}
         columns["pixels"] = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels) if facts else []
@@ -157,11 +169,11 @@ class Write:
             return PartSummary(-1).to_table()
         sharding = self.run.sharding
         shard = sharding.of(table["row_id"][0].as_py())
-        fresh = table.select(RESULT_SCHEMA.names)
+        fresh = _with_kept_columns(table, self.run)
         results = fresh
         if fresh.num_rows < sharding.size(shard):
             results = merged(self.folder.read_part(shard), fresh)
-        data = part_bytes(results, sharding, shard)
+        data = part_bytes(results, sharding, shard, self.run.result_schema)
         self.folder.write_part(shard, data)
         engine = table["engine"][0].as_py()
         return PartSummary(
@@ -176,6 +188,24 @@ class Write:
             written_at=time.time(),
             write_cpu_s=time.process_time() - started,
         ).to_table()
+
+
+def _sound_part(folder: RunFolder, shard: int) -> pa.Table | None:
+    """The rows of a part; None for one that is missing or damaged."""
+    try:
+        return folder.read_part(shard)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _with_kept_columns(judged: pa.Table, run: RunFile) -> pa.Table:
+    """The rows as the run's parts have them, with the user's columns."""
+    names = run.identity.selection.keep_columns
+    if names:
+        values = [json.loads(text) if text else {} for text in judged["kept"].to_pylist()]
+        for name in names:
+            judged = judged.append_column(name, pa.array([value.get(name) for value in values], pa.string()))
+    return judged.select(run.result_schema.names).cast(run.result_schema)
 
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:

@@ -10,6 +10,15 @@ import pyarrow.compute as pc
 from fakescan.run.counts import Counts
 from fakescan.run.schema import RESULT_SCHEMA
 
+_OBJECT = [
+    ("source_key", pa.string()),
+    ("etag", pa.string()),
+    ("version", pa.string()),
+    ("last_modified", pa.timestamp("us", tz="UTC")),
+    ("kept", pa.string()),
+]
+"""What is known of the object that was read, and as JSON the columns of the user's list."""
+
 FETCHED_SCHEMA = pa.schema(
     [
         ("row_id", pa.int64()),
@@ -20,6 +29,7 @@ FETCHED_SCHEMA = pa.schema(
         ("error_code", pa.string()),
         ("error_message", pa.string()),
         ("fetch_cpu_s", pa.float64()),
+        *_OBJECT,
     ]
 )
 """From fetch to decode: `data` is the file's bytes, null on error; `fetch_cpu_s` the shard's CPU seconds."""
@@ -36,6 +46,7 @@ _JUDGEABLE = [
     pa.field("error_message", pa.string()),
     pa.field("fetch_cpu_s", pa.float64()),
     pa.field("decode_cpu_s", pa.float64()),
+    *(pa.field(name, kind) for name, kind in _OBJECT),
 ]
 
 
@@ -45,7 +56,13 @@ def decoded_schema(height: int, width: int) -> pa.Schema:
 
 
 JUDGED_SCHEMA = pa.schema(
-    [*RESULT_SCHEMA, ("fetch_cpu_s", pa.float64()), ("decode_cpu_s", pa.float64()), ("engine", pa.string())]
+    [
+        *RESULT_SCHEMA,
+        ("kept", pa.string()),
+        ("fetch_cpu_s", pa.float64()),
+        ("decode_cpu_s", pa.float64()),
+        ("engine", pa.string()),
+    ]
 )
 """From judge to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON."""
 

@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 
@@ -20,7 +20,7 @@ from fakescan.sources.containers.tar import read_members
 from fakescan.storage.errors import classify, is_transient
 from fakescan.storage.io_loop import io_loop
 from fakescan.storage.store import Store
-from fakescan.storage.transport.base import Request, Transport, too_large
+from fakescan.storage.transport.base import UNKNOWN_VERSION, Body, ObjectVersion, Request, Transport, too_large
 from fakescan.storage.transport.factory import open_transport
 from fakescan.storage.transport.local import read_local
 from fakescan.storage.url import scheme_of
@@ -46,6 +46,8 @@ class Fetched:
     num_bytes: int | None = None
     error_code: ErrorCode | None = None
     error_message: str | None = None
+    version: ObjectVersion = UNKNOWN_VERSION
+    """Of the object that was read; for a member of a container that of the container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +134,18 @@ class Fetcher:
             for *_, place, index in group:
                 indices.setdefault(place, []).append(index)
             try:
+                version = ObjectVersion(etag or None)
                 for place, data in read_images(container, etag or None, sorted(indices), self.store, column or None):
-                    yield from ((index, self._image(data)) for index in indices.pop(place))
+                    yield from ((index, self._image(data, version)) for index in indices.pop(place))
             except Exception as error:  # noqa: BLE001 - as above
                 yield from ((index, _failed(error)) for places in indices.values() for index in places)
 
-    def _image(self, data: bytes | ImageError | None) -> Fetched:
+    def _image(self, data: bytes | ImageError | None, version: ObjectVersion) -> Fetched:
         if isinstance(data, ImageError):
             return _failed(data)
         if data is not None and len(data) > self.max_bytes:
             return _failed(too_large(len(data), self.max_bytes), num_bytes=len(data))
-        return _fetched(data or b"")
+        return _fetched(data or b"", version)
 
     def _fetch_packed(self, wanted: list[tuple[int, Request]]) -> _Results:
         """Members of compressed tar files, each of which is unpacked once, up to the last member that is wanted."""
@@ -153,7 +156,7 @@ class Fetcher:
         for (tar, etag), spans in tars.items():
             try:
                 for span, data in read_members(tar, etag, sorted(spans), self.store):
-                    yield from ((index, _fetched(data)) for index in spans.pop(span))
+                    yield from ((index, _fetched(data, ObjectVersion(etag))) for index in spans.pop(span))
             except Exception as error:  # noqa: BLE001 - as above
                 yield from ((index, _failed(error)) for indices in spans.values() for index in indices)
 
@@ -191,8 +194,10 @@ class Fetcher:
 _EMPTY = Fetched(num_bytes=0, error_code=ErrorCode.EMPTY, error_message="the object is empty")
 
 
-def _fetched(data: bytes) -> Fetched:
-    return Fetched(data, hashlib.sha256(data).hexdigest(), len(data)) if data else _EMPTY
+def _fetched(data: bytes, version: ObjectVersion) -> Fetched:
+    if not data:
+        return replace(_EMPTY, version=version)
+    return Fetched(data, hashlib.sha256(data).hexdigest(), len(data), version=version)
 
 
 def _failed(error: Exception, *, num_bytes: int | None = None, attempts: int = 1) -> Fetched:
@@ -206,10 +211,12 @@ def _request(job: _Job) -> Request:
     return job.request if isinstance(job, _Span) else job[1]
 
 
-def _delivered(job: _Job, data: bytes) -> list[tuple[int, Fetched]]:
+def _delivered(job: _Job, body: Body) -> list[tuple[int, Fetched]]:
     if isinstance(job, _Span):
-        return [(index, _fetched(data[first : first + length])) for index, first, length in job.members]
-    return [(job[0], _fetched(data))]
+        return [
+            (index, _fetched(body.data[first : first + length], body.version)) for index, first, length in job.members
+        ]
+    return [(job[0], _fetched(body.data, body.version))]
 
 
 def _undelivered(job: _Job, failed: Fetched) -> list[tuple[int, Fetched]]:

@@ -33,6 +33,7 @@ ENTRY_SCHEMA = pa.schema(
         pa.field("etag", pa.string()),
         pa.field("object", pa.string()),
         pa.field("offset", pa.int64()),
+        pa.field("kept", pa.string()),
     ]
 )
 """One image before it has a row number.
@@ -139,19 +140,37 @@ class ManifestReader:
         for first in range(0, self.info.rows, self.info.row_group_rows):
             yield self.rows(first, min(self.info.row_group_rows, self.info.rows - first))
 
+    def compute_fingerprint(self) -> str:
+        """The fingerprint of the rows as they are now, which `info` has as they were written."""
+        fingerprint = hashlib.sha256()
+        for table in self.tables():
+            add_to_fingerprint(fingerprint, table)
+        return fingerprint.hexdigest()
+
     def _group(self, file: int, group: int) -> pa.Table:
         if (file, group) not in self._groups:
-            table = patiently(lambda: self._open(file).read_row_group(group), f"reading {redact(self.url)}")
+            table = patiently(lambda: self._read_group(file, group), f"reading {redact(self.url)}")
             self._groups = dict([*self._groups.items()][-1:])
             self._groups[file, group] = table
         return self._groups[file, group]
+
+    def _read_group(self, file: int, group: int) -> pa.Table:
+        try:
+            return self._open(file).read_row_group(group)
+        except UnicodeError as error:
+            raise pa.ArrowInvalid(str(error)) from None
+        except OSError as error:
+            # Arrow's word for a damaged file, which no patience mends. What a disk or a store raises says more.
+            if type(error) is OSError and error.errno is None and error.__cause__ is None:
+                raise pa.ArrowInvalid(str(error)) from None
+            raise
 
     def _open(self, file: int) -> pq.ParquetFile:
         if self._file is None or self._file[0] != file:
             filesystem, path = self.store.filesystem(f"{self.url}/{part_name(file)}")
             local = is_local(filesystem)  # its name need not be UTF-8, which Arrow takes strings for
             source: Any = pa.OSFile(os.fsencode(path)) if local else filesystem.open(path, "rb", block_size=2**20)
-            self._file = (file, pq.ParquetFile(source, pre_buffer=True))
+            self._file = (file, pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True))
         return self._file[1]
 
 
@@ -274,9 +293,7 @@ class _PartWriter:
         self._finish_file()
 
     def _write(self, group: pa.Table) -> None:
-        for name in ("uri", "size", "etag", "offset"):
-            for piece in _canonical_bytes(group[name]):
-                self.fingerprint.update(piece)
+        add_to_fingerprint(self.fingerprint, group)
         self.known_bytes += pc.sum(group["size"], min_count=0).as_py()
         row_ids = pa.array(np.arange(self.rows, self.rows + group.num_rows, dtype=np.int64))
         if self._writer is None:
@@ -289,6 +306,7 @@ class _PartWriter:
                 use_dictionary=["object"],
                 write_statistics=["row_id"],
                 column_encoding={"row_id": "DELTA_BINARY_PACKED"},
+                write_page_checksum=True,
             )
         self._writer.write_table(pa.table([row_ids, *group.columns], schema=MANIFEST_SCHEMA), ROW_GROUP_ROWS)
         self.rows += group.num_rows
@@ -302,6 +320,13 @@ class _PartWriter:
             logger.info("manifest: %d rows written", self.rows)
             self.files += 1
             self._writer = None
+
+
+def add_to_fingerprint(fingerprint: "hashlib._Hash", group: pa.Table) -> None:
+    """Take the rows of a row group into a manifest's fingerprint."""
+    for name in ("uri", "size", "etag", "offset"):
+        for piece in _canonical_bytes(group[name]):
+            fingerprint.update(piece)
 
 
 def _canonical_bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:

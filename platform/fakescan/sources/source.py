@@ -128,14 +128,19 @@ def new_since(entries: Tables, earlier: ManifestReader) -> Tables:
     """
     known = UriSet()
     for table in earlier.tables():
-        known.add(_versions(table))
+        known.add(versions(table))
+    return unknown(entries, known)
+
+
+def unknown(entries: Tables, known: UriSet) -> Tables:
+    """The entries whose version is not among the known ones."""
     for table in entries:
-        fresh = table.filter(pa.array(~known.contains(_versions(table))))
+        fresh = table.filter(pa.array(~known.contains(versions(table))))
         if fresh.num_rows:
             yield fresh
 
 
-def _versions(table: pa.Table) -> pa.StringArray:
+def versions(table: pa.Table) -> pa.StringArray:
     """One string per row that says which version of which image it is."""
     uris = pc.replace_substring_regex(table["uri"], _SIGNATURE, "")
     sizes = pc.fill_null(table["size"].cast(pa.string()), "")

@@ -33,6 +33,21 @@ def file_path(url: str) -> str:
     return os.path.abspath(os.path.expanduser(url))
 
 
+def canonical(url: str) -> str:
+    """One spelling for one place: local paths in full, bucket URLs with their usual scheme and without a last slash.
+
+    A local name that is not UTF-8 stays a percent-encoded `file://` URL. Web addresses stay as they are.
+    """
+    scheme = scheme_of(url)
+    if scheme == "http":
+        return url
+    if scheme == "file":
+        path = file_path(url)
+        return path if path.encode(errors="ignore").decode() == path else f"file://{quote(os.fsencode(path))}"
+    _, _, place = url.partition("://")
+    return f"{scheme if scheme in {'s3', 'gs'} else url.partition('://')[0].lower()}://{place.rstrip('/')}"
+
+
 def split_bucket(path: str) -> tuple[str, str]:
     """Bucket and key of an S3 URL or path. Keys are literal: `?`, `#`, `%` and a trailing `/` belong to them."""
     path = _SCHEME.sub("", path)

@@ -1,5 +1,7 @@
 """A run folder on disk, complete and made without Ray, for what reads or damages runs."""
 
+import hashlib
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,10 +61,15 @@ def result_rows(run: RunFile, manifest: pa.Table) -> pa.Table:
     rows = []
     for row_id, uri in zip(manifest["row_id"].to_pylist(), manifest["uri"].to_pylist(), strict=True):
         row = {"row_id": row_id, "uri": uri, "model": run.model, "run_id": run.run_id, "scanned_at": datetime.now(UTC)}
+        row["source_key"] = hashlib.sha256(uri.encode()).hexdigest()
         if row_id % 7 == 3:
             row |= {"error_code": "not_found", "error_message": "no such key"}
         else:
-            row |= {"verdict": "fake" if row_id % 2 else "real", "score": row_id / 100, "logit": 1.0, "off_script": 0.0}
+            logit = (1 if row_id % 2 else -1) * (1 + row_id % 50 / 64)
+            row |= {"verdict": "fake" if row_id % 2 else "real", "logit": logit, "off_script": 0.0}
+            row |= {"score": 1 / (1 + math.exp(-logit)), "sha256": f"{row_id:064x}", "format": "JPEG"}
+            row |= {"width": 40, "height": 30, "num_bytes": 100 + row_id}
+            row |= {"explanation": "This is a fake image."} if row_id % 2 else {}
         rows.append(row)
     return pa.Table.from_pylist(rows, RESULT_SCHEMA)
 
@@ -75,7 +82,7 @@ def make_run(folder: RunFolder, *, rows: int = ROWS, shard_rows: int = SHARD_ROW
         identity(), "m", None, fingerprint=info.fingerprint, rows=info.rows, population=info.rows, shard_rows=shard_rows
     )
     folder.save(run)
-    reader = folder.manifest()
+    reader = folder.manifest(run)
     for shard in range(run.sharding.count):
         manifest = reader.rows(run.sharding.first(shard), run.sharding.size(shard))
         data = part_bytes(result_rows(run, manifest), run.sharding, shard)

@@ -3,7 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.run.schema import RESULT_SCHEMA, refuse_taken_names, result_schema
+from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit
 
@@ -27,8 +28,30 @@ def test_the_columns_are_the_documented_ones() -> None:
         "model",
         "run_id",
         "scanned_at",
+        "source_key",
+        "etag",
+        "version",
+        "last_modified",
     ]
     assert {RESULT_SCHEMA.field(name).type for name in ("score", "logit", "off_script")} == {pa.float32()}
     assert RESULT_SCHEMA.field("row_id").type == pa.int64()
     assert pa.types.is_timestamp(RESULT_SCHEMA.field("scanned_at").type)
-    assert RESULT_SCHEMA.metadata == {b"fakescan.schema_version": b"1"}
+    assert RESULT_SCHEMA.metadata == {b"fakescan.schema_version": b"2"}
+
+
+def test_a_run_of_the_first_version_keeps_its_columns() -> None:
+    old = result_schema("1")
+    assert old.names == RESULT_SCHEMA.names[:17]
+    assert old.metadata == {b"fakescan.schema_version": b"1"}
+
+
+def test_kept_columns_are_text_after_the_others() -> None:
+    schema = result_schema("2", ["label", "id"])
+    assert schema.names == [*RESULT_SCHEMA.names, "label", "id"]
+    assert schema.field("label").type == pa.string()
+
+
+@pytest.mark.parametrize("name", ["uri", "score", "etag", "last_modified"])
+def test_a_kept_column_with_a_name_that_is_taken(name: str) -> None:
+    with pytest.raises(UserError, match=f"keep_columns: {name}: .*rename it in the list"):
+        refuse_taken_names(["id", name])

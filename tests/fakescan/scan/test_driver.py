@@ -132,6 +132,8 @@ def test_the_same_command_resumes_and_then_has_nothing_to_do(fakescan: Command, 
     ended = fakescan("scan", images, "-o", run.url)
     assert "rows: 30 of 30" in ended.out
     assert "scanned now" not in ended.out
+    assert ended.out.startswith("complete since 20")
+    assert f"with --new-since {run.url}" in ended.out
     assert read_rows(run) == after
 
 
@@ -205,8 +207,15 @@ def test_new_since_scans_what_is_new_or_changed(
     third = tmp_path / "third"
     Path(images / "new.png").unlink()
     changed.unlink()
-    ended = fakescan("scan", images, "-o", third, "--new-since", run.url, status=2)
-    assert "is new or changed since" in error_line(ended)
+    ended = fakescan("scan", images, "-o", third, "--new-since", second.url)
+    assert ended.out.startswith("nothing new: when the source was listed at 20")
+    assert "starting engines" not in ended.err
+    fakescan("verify", third)
+    fakescan("scan", images, "-o", third, "--new-since", second.url)
+    Image.new("RGB", (50, 50), (4, 5, 6)).save(images / "newer.png")
+    fourth = RunFolder(str(tmp_path / "fourth"), Store())
+    fakescan("scan", images, "-o", fourth.url, "--new-since", third)
+    assert {row["uri"] for row in read_rows(fourth)} == {str(images / "newer.png")}
 
 
 def test_several_engines_share_the_work(fakescan: Command, images: Path, run: RunFolder, tmp_path: Path) -> None:
@@ -268,13 +277,72 @@ def test_poison_ends_as_its_own_row_although_two_engines_die_of_it(
     fakescan("verify", run.url)
 
 
-def test_a_part_that_is_damaged_is_one_clear_error(fakescan: Command, images: Path, run: RunFolder) -> None:
+def test_parts_that_are_damaged_are_done_again(fakescan: Command, images: Path, run: RunFolder) -> None:
     fakescan("scan", images, "-o", run.url, "--shard-rows", 8)
+    before = read_rows(run)
     Path(run.parts, "part-00000000.parquet").unlink()
-    damaged = Path(run.parts, "part-00000001.parquet")
-    damaged.write_bytes(damaged.read_bytes()[:-50])
-    ended = fakescan("scan", images, "-o", run.url, status=2)
-    assert "part-00000001.parquet" in error_line(ended)
+    damaged = [Path(run.parts, f"part-0000000{shard}.parquet") for shard in (1, 2)]
+    damaged[0].write_bytes(damaged[0].read_bytes()[:-50])
+    data = damaged[1].read_bytes()
+    damaged[1].write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
+    ended = fakescan("scan", images, "-o", run.url, "--retry-errors")
+    assert "2 parts are damaged and are done again: part-00000001.parquet, part-00000002.parquet" in ended.err
+    assert "scanned now: 24 in" in ended.out
+    assert "rows: 30 of 30" in ended.out
+    assert [row["score"] for row in read_rows(run)] == [row["score"] for row in before]
+    fakescan("verify", run.url)
+
+
+@pytest.mark.parametrize("flag", ["--limit", "--sample"])
+def test_a_sample_is_continued_into_the_whole(
+    fakescan: Command, images: Path, run: RunFolder, flag: str, tmp_path: Path
+) -> None:
+    fakescan("scan", images, "-o", run.url, flag, 20, "--shard-rows", 3)
+    sample = {row["uri"]: row for row in read_rows(run)}
+    (images / "notes.txt").touch()
+    ended = fakescan("scan", images, "-o", run.url, "--shard-rows", 8)
+    assert "scanned now: 14 in" in ended.out, "two parts of eight were judged in the sample"
+    assert "rows: 30 of 30" in ended.out
+    rows = {row["uri"]: row for row in read_rows(run)}
+    assert rows.keys() == {str(path) for path in images.iterdir() if path.suffix != ".txt"}
+    assert sum(rows[uri]["scanned_at"] == row["scanned_at"] for uri, row in sample.items()) == 16
+    fakescan("verify", run.url)
+    assert fakescan("scan", images, "-o", run.url).out.startswith("complete since")
+    fakescan("scan", images, "-o", run.url, flag, 20, status=2)
+
+
+def test_a_start_that_failed_binds_nobody(fakescan: Command, images: Path, run: RunFolder) -> None:
+    fakescan("scan", images, "-o", run.url, "--replicas", 64, status=2)
+    assert run.load() is not None
+    (images / "late.txt").touch()
+    fakescan("scan", images, "-o", run.url, "--explain", "none", "--extensions", "txt")
+    assert [row["uri"] for row in read_rows(run)] == [str(images / "late.txt")]
+    fakescan("verify", run.url)
+
+
+def test_one_place_in_several_spellings_is_one_source(
+    fakescan: Command, images: Path, run: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fakescan("scan", "images", "-o", run.url)
+    for spelling in ("./images/", images, f"file://{images}", "../" + tmp_path.name + "/images"):
+        assert fakescan("scan", spelling, "-o", run.url).out.startswith("complete since"), spelling
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(images, elsewhere / "images")
+    monkeypatch.chdir(elsewhere)
+    assert "source was" in error_line(fakescan("scan", "images", "-o", run.url, status=2))
+
+
+def test_verdicts_are_made_anew(fakescan: Command, images: Path, run: RunFolder, tmp_path: Path) -> None:
+    fakescan("scan", images, "-o", run.url)
+    strict = RunFolder(str(tmp_path / "strict"), Store())
+    ended = fakescan("rejudge", run.url, "-o", strict.url, "--threshold", 0.9)
+    assert "have another verdict" in ended.out
+    assert [row["verdict"] == "fake" for row in read_rows(strict)] == [row["score"] >= 0.9 for row in read_rows(run)]
+    fakescan("verify", strict.url)
+    for wrong in ([], ["--threshold", 2], ["--threshold", "x"], ["--calibration", tmp_path / "none.json"]):
+        fakescan("rejudge", run.url, "-o", tmp_path / "more", *wrong, status=2)
+    assert fakescan("scan", images, "-o", strict.url, "--threshold", 0.9).out.startswith("complete since")
 
 
 def test_the_built_in_model_is_right_about_the_sample_pairs(fakescan: Command, run: RunFolder) -> None:

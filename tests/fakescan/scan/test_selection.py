@@ -9,13 +9,15 @@ import pyarrow as pa
 import pytest
 
 from fakescan.run.folder import RunFolder
-from fakescan.run.run_file import new_run
+from fakescan.run.parts import part_bytes
+from fakescan.run.run_file import RunFile, new_run
+from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.selection import write_run_manifest
 from fakescan.sources.manifest import ManifestInfo, ManifestReader
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
-from tests.fakescan.run.conftest import identity
+from tests.fakescan.run.conftest import identity, result_rows
 
 pytestmark = pytest.mark.unit
 
@@ -48,13 +50,32 @@ def names(rows: pa.Table) -> list[str]:
     return [Path(uri).name for uri in rows["uri"].to_pylist()]
 
 
-def finish(folder: RunFolder, info: ManifestInfo) -> None:
-    """Make a run of the folder, as far as a later one looks at it."""
-    folder.save(
-        new_run(
-            identity(), "m", None, fingerprint=info.fingerprint, rows=info.rows, population=info.rows, shard_rows=16
-        )
+def finish(folder: RunFolder, info: ManifestInfo, new_since: str | None = None) -> RunFile:
+    """Make a finished run of the folder; every seventh row ended in `not_found`."""
+    whole = identity()
+    selection = whole.selection.model_copy(update={"new_since": new_since})
+    run = new_run(
+        whole.model_copy(update={"selection": selection}),
+        "m",
+        None,
+        fingerprint=info.fingerprint,
+        rows=info.rows,
+        population=info.rows,
+        shard_rows=16,
     )
+    folder.save(run)
+    for shard in range(run.sharding.count):
+        write_results(folder, run, shard)
+    return run
+
+
+def write_results(folder: RunFolder, run: RunFile, shard: int, **change: Any) -> None:
+    """Write a part; `change` are columns in which its first row differs."""
+    sharding = run.sharding
+    rows = folder.manifest(run).rows(sharding.first(shard), sharding.size(shard))
+    first, *others = result_rows(run, rows).to_pylist()
+    table = pa.Table.from_pylist([{**first, **change}, *others], RESULT_SCHEMA)
+    folder.write_part(shard, part_bytes(table, sharding, shard))
 
 
 def test_all_images_of_a_source(images: Path, tmp_path: Path) -> None:
@@ -101,8 +122,7 @@ def test_nothing_to_scan_is_one_clear_error(images: Path, tmp_path: Path) -> Non
 def test_new_since_takes_what_is_new_and_what_has_changed(images: Path, tmp_path: Path) -> None:
     _, info, _, earlier = select(images, tmp_path)
     finish(earlier, info)
-    with pytest.raises(UserError, match=r"nothing in .*images is new or changed since"):
-        select(images, tmp_path, new_since=earlier.url)
+    assert select(images, tmp_path, new_since=earlier.url)[1].rows == 0, "nothing is new, and that is no mistake"
     (images / "new.jpg").write_bytes(b"new")
     (images / "005.jpg").write_bytes(b"another size")
     status = (images / "007.jpg").stat()
@@ -114,16 +134,51 @@ def test_new_since_takes_what_is_new_and_what_has_changed(images: Path, tmp_path
     assert names(select(images, tmp_path, new_since=earlier.url, limit=2)[0]) == names(rows)[:2]
 
 
-def test_new_since_can_be_asked_again_when_there_was_nothing_new(images: Path, tmp_path: Path) -> None:
-    _, info, _, earlier = select(images, tmp_path)
+def test_new_since_follows_the_chain_of_runs(images: Path, tmp_path: Path) -> None:
+    _, info, _, first = select(images, tmp_path)
+    finish(first, info)
+    (images / "second.jpg").write_bytes(b"second")
+    rows, info, _, second = select(images, tmp_path, new_since=first.url)
+    assert names(rows) == ["second.jpg"]
+    finish(second, info, new_since=first.url)
+    rows, info, _, empty = select(images, tmp_path, new_since=second.url)
+    assert info.rows == 0
+    finish(empty, info, new_since=second.url)
+    (images / "fourth.jpg").write_bytes(b"fourth")
+    (images / "005.jpg").write_bytes(b"changed since")
+    rows = select(images, tmp_path, new_since=empty.url)[0]
+    assert sorted(names(rows)) == ["005.jpg", "fourth.jpg"]
+    several = select(images, tmp_path, new_since=[first.url, f"{second.url}/"])[0]
+    assert sorted(names(several)) == ["005.jpg", "fourth.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("code", "again"),
+    [("fetch_failed", True), ("denied", True), ("changed", True), ("judge_failed", True), ("not_an_image", False)],
+)
+def test_what_failed_by_weather_was_not_scanned(images: Path, tmp_path: Path, code: str, again: bool) -> None:
+    rows, info, _, earlier = select(images, tmp_path)
+    run = finish(earlier, info)
+    nothing = dict.fromkeys(("verdict", "score", "logit", "off_script", "explanation"))
+    write_results(earlier, run, 2, error_code=code, error_message="why", **nothing)
+    found = names(select(images, tmp_path, new_since=earlier.url)[0])
+    assert found == (names(rows)[32:33] if again else [])
+
+
+def test_what_is_not_done_was_not_scanned(images: Path, tmp_path: Path) -> None:
+    rows, info, _, earlier = select(images, tmp_path)
     finish(earlier, info)
-    output = str(tmp_path / "tomorrow")
-    config = ScanConfig(source=str(images), output=output, new_since=earlier.url)
-    with pytest.raises(UserError, match="new or changed"):
-        write_run_manifest(config, RunFolder(output, Store()))
-    (images / "new.jpg").write_bytes(b"new")
-    info, _ = write_run_manifest(config, RunFolder(output, Store()))
-    assert info.rows == 1
+    Path(earlier.part(1)).unlink()
+    Path(earlier.part(3)).write_bytes(b"damaged")
+    found = names(select(images, tmp_path, new_since=earlier.url)[0])
+    assert found == names(rows)[16:32] + names(rows)[48:64]
+
+
+def test_a_chain_that_is_broken_is_one_clear_error(images: Path, tmp_path: Path) -> None:
+    _, info, _, earlier = select(images, tmp_path)
+    finish(earlier, info, new_since=str(tmp_path / "lost"))
+    with pytest.raises(UserError, match=r"new_since: .*lost, which .* follows, holds no run"):
+        select(images, tmp_path, new_since=earlier.url)
 
 
 def test_new_since_a_folder_without_a_run_is_one_clear_error(images: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_write_puts_the_part_and_says_what_is_in_it(started: Started) -> None:
     assert table["verdict"].to_pylist() == [None, "fake", None, "fake"]
     footer = pq.read_metadata(path).metadata
     assert footer is not None
-    assert footer[b"fakescan.schema_version"] == b"1"
+    assert footer[b"fakescan.schema_version"] == b"2"
     assert Counts.from_json(footer[COUNTS_KEY]) == Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
 
 
@@ -173,12 +173,14 @@ def test_a_retry_scans_errors_only_and_keeps_the_other_rows(started: Started, im
     scan(started, 1)
     before = part(started, 1).to_pylist()
     Image.new("RGB", (50, 60)).save(images / "06.png")
-    # The manifest knows the old version; a text that became an image has changed, so only row 6 gets another code.
+    # What the manifest knows of the objects, size and version, is of before they were repaired.
     summary = scan(started, 1, score=0.25, retry_errors=True)
-    assert summary.counts == Counts(2, errors={"changed": 1, "empty": 1})
+    assert summary.counts == Counts(2, fake=1, errors={"empty": 1})
     after = part(started, 1).to_pylist()
     assert [after[index] for index in (1, 3)] == [before[index] for index in (1, 3)]
-    assert [row["error_code"] for row in after] == ["empty", None, "changed", None]
+    assert [row["error_code"] for row in after] == ["empty", None, None, None]
+    Image.new("RGB", (50, 60)).save(images / "04.png")  # listed with zero bytes
+    assert scan(started, 1, retry_errors=True).counts == Counts(1, fake=1)
 
 
 def test_a_retry_of_a_part_that_was_resolved_meanwhile_writes_nothing(started: Started) -> None:
@@ -187,6 +189,30 @@ def test_a_retry_of_a_part_that_was_resolved_meanwhile_writes_nothing(started: S
     summary = scan(started, 0, retry_errors=True)
     assert (summary.shard, summary.counts.rows) == (-1, 0)
     assert Path(started.folder.part(0)).read_bytes() == before
+
+
+def test_a_retry_of_a_part_that_is_damaged_scans_the_shard(started: Started) -> None:
+    scan(started, 1)
+    path = Path(started.folder.part(1))
+    path.write_bytes(path.read_bytes()[:-50])
+    assert scan(started, 1, retry_errors=True).counts.rows == 4
+
+
+def test_rows_say_which_version_of_which_object_was_judged(started: Started, images: Path) -> None:
+    scan(started, 1)
+    rows = part(started, 1).to_pylist()
+    file = images / "05.png"
+    assert rows[1]["source_key"] == hashlib.sha256(str(file).encode()).hexdigest()
+    assert rows[1]["etag"] == f"mtime-{file.stat().st_mtime_ns}"
+    assert rows[1]["last_modified"] == datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    assert rows[0]["etag"] is None, "listed as empty, and not read"
+
+
+def test_rows_whose_shown_addresses_are_the_same_have_keys_of_their_own(tmp_path: Path) -> None:
+    uris = [f"http://127.0.0.1:9/img?id={number}" for number in range(2)]
+    table = fetch(start(tmp_path, [pa.table({"uri": uris})], 2), 0)
+    assert len(set(table["uri"].to_pylist())) == 1
+    assert table["source_key"].to_pylist() == [hashlib.sha256(uri.encode()).hexdigest() for uri in uris]
 
 
 def test_a_retry_of_a_part_that_is_not_there_scans_the_shard(started: Started) -> None:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.manifest import MANIFEST_SCHEMA
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
+from fakescan.storage.transport.base import version_of_entry
 from fakevlm.errors import ErrorCode
 from tests.conftest import Bucket, new_bucket
 from tests.storage_server import SeaweedServer
@@ -482,3 +484,52 @@ class TestContained:
         path.unlink()
         for result in Fetcher(Store()).fetch(table):
             assert_failed(result, "not_found")
+
+
+class TestVersion:
+    """Which state of the object was read."""
+
+    MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+    def test_s3(self, s3_bucket: Bucket) -> None:
+        s3_bucket.put("a.jpg", b"image")
+        (result,) = fetch(s3_bucket.store, {"uri": f"{s3_bucket.url}/a.jpg"})
+        assert result.version.etag == hashlib.md5(b"image").hexdigest()
+        assert result.version.last_modified is not None
+        assert abs(result.version.last_modified - datetime.now(UTC)) < timedelta(minutes=5)
+
+    def test_web(self, web: WebServer) -> None:
+        stamps = {"ETag": '"v1"', "Last-Modified": "Wed, 04 Mar 2026 05:06:07 GMT", "x-goog-generation": "17"}
+        web.answers["/a.jpg"] = Answer(body=b"image", headers=stamps)
+        web.answers["/b.jpg"] = Answer(body=b"image", headers={"Last-Modified": "yesterday"})
+        first, second = fetch(Store(), {"uri": f"{web.url}/a.jpg"}, {"uri": f"{web.url}/b.jpg"})
+        assert first.version == ("v1", "17", self.MOMENT)
+        assert second.version == (None, None, None)
+
+    def test_local(self, tmp_path: Path) -> None:
+        file = tmp_path / "a.jpg"
+        file.write_bytes(b"image")
+        os.utime(file, (0, self.MOMENT.timestamp()))
+        (result,) = fetch(Store(), {"uri": str(file)})
+        assert result.version.etag == f"mtime-{file.stat().st_mtime_ns}"
+        assert result.version.last_modified == self.MOMENT
+
+    def test_a_member_has_that_of_its_archive(self, tmp_path: Path) -> None:
+        (tmp_path / "a.tar").write_bytes(tar_of({"1.jpg": b"image", "2.jpg": b"image"}))
+        one, two = Fetcher(Store()).fetch(listed(str(tmp_path / "a.tar"), Store()))
+        assert one.version == two.version
+        assert one.version.etag == f"mtime-{(tmp_path / 'a.tar').stat().st_mtime_ns}"
+
+    @pytest.mark.parametrize(
+        ("entry", "expected"),
+        [
+            ({"LastModified": MOMENT, "ETag": '"x"', "VersionId": "3"}, ("x", "3", MOMENT)),
+            ({"updated": "2026-03-04T05:06:07Z", "generation": 99}, ("99", "99", MOMENT)),
+            ({"last_modified": MOMENT.replace(tzinfo=None), "etag": "y"}, ("y", None, MOMENT)),
+            ({"mtime": MOMENT.timestamp()}, (None, None, MOMENT)),
+            ({"mtime": 1e300, "LastModified": None}, (None, None, None)),
+            ({}, (None, None, None)),
+        ],
+    )
+    def test_entries_of_any_store(self, entry: dict[str, Any], expected: tuple[Any, ...]) -> None:
+        assert version_of_entry(entry) == expected

@@ -1,8 +1,11 @@
 """The request that every transport takes, its checks of an answer, and the form of entity tags."""
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, Protocol
 
 from fakevlm.errors import ErrorCode, ImageError
 
@@ -27,10 +30,30 @@ class Request:
     length: int | None = None
 
 
+class ObjectVersion(NamedTuple):
+    """Which state of an object was read; None for what its store does not say."""
+
+    etag: str | None = None
+    """The entity tag, unquoted."""
+    version: str | None = None
+    """The id or generation that a store with versions gives."""
+    last_modified: datetime | None = None
+
+
+UNKNOWN_VERSION = ObjectVersion()
+
+
+class Body(NamedTuple):
+    """The bytes of an object or of a span of it, and the state that they are of."""
+
+    data: bytes
+    version: ObjectVersion
+
+
 class Transport(Protocol):
     """Reads objects of one kind of store. Used on one event loop."""
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, request: Request) -> Body:
         """The bytes. `ImageError` for what a retry cannot fix; else the store's own exceptions, for `classify`."""
 
     async def close(self) -> None:
@@ -95,6 +118,38 @@ def span_header(request: Request) -> dict[str, str]:
     if request.first is None or request.length is None:
         return {}
     return {"Range": f"bytes={request.first}-{request.first + request.length - 1}"}
+
+
+def version_of_headers(headers: Mapping[str, str]) -> ObjectVersion:
+    """What the headers of a web server's answer say; names in any case."""
+    etag = headers.get("ETag")
+    return ObjectVersion(
+        normal_etag(etag) if etag else None,
+        headers.get("x-amz-version-id") or headers.get("x-goog-generation") or headers.get("x-ms-version-id"),
+        _moment(headers.get("Last-Modified")),
+    )
+
+
+def version_of_entry(info: dict[str, Any]) -> ObjectVersion:
+    """What a store's entry for an object says, in the names of fsspec's file systems."""
+    versions = (info.get(name) for name in ("VersionId", "version_id", "generation"))
+    moments = (info.get(name) for name in ("LastModified", "last_modified", "updated", "mtime", "modify"))
+    version = next((str(found) for found in versions if found), None)
+    return ObjectVersion(entry_etag(info), version, _moment(next((found for found in moments if found), None)))
+
+
+def _moment(value: object) -> datetime | None:
+    """A time in any of the forms that stores and web servers give; None for one that is no time."""
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value) if value[:4].isdigit() else parsedate_to_datetime(value)
+        elif isinstance(value, int | float):
+            value = datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def entry_etag(info: dict[str, Any]) -> str | None:

@@ -7,7 +7,16 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 
 from fakescan.storage.store import Store
-from fakescan.storage.transport.base import REPLACED, Request, check_etag, check_size, entry_etag, refuse_too_large
+from fakescan.storage.transport.base import (
+    REPLACED,
+    Body,
+    ObjectVersion,
+    Request,
+    check_etag,
+    check_size,
+    refuse_too_large,
+    version_of_entry,
+)
 from fakevlm.errors import ErrorCode, ImageError
 
 
@@ -20,11 +29,14 @@ class FsspecTransport:
     def __init__(self, store: Store, *, max_bytes: int) -> None:
         self._store, self._max_bytes = store, max_bytes
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, request: Request) -> Body:
         filesystem, path = self._store.filesystem(request.uri, attempts=1)
+        version = ObjectVersion(request.etag)
         if request.length is None:
             if request.size is None:
-                refuse_too_large((await _await(filesystem, "info", path)).get("size"), self._max_bytes)
+                info = await _await(filesystem, "info", path)
+                refuse_too_large(info.get("size"), self._max_bytes)
+                version = version_of_entry(info)
             body = bytes(await _await(filesystem, "cat_file", path))
             check_size(request, len(body))
         else:
@@ -33,8 +45,9 @@ class FsspecTransport:
             if len(body) != request.length:
                 raise ImageError(ErrorCode.CHANGED, f"{REPLACED}: the span ends early")
         if request.etag:
-            check_etag(request, entry_etag(await _await(filesystem, "info", path)))
-        return body
+            version = version_of_entry(await _await(filesystem, "info", path))
+            check_etag(request, version.etag)
+        return Body(body, version)
 
     async def close(self) -> None:
         """The file system closes its own connections."""

@@ -3,13 +3,14 @@
 import errno
 import os
 import stat
+from datetime import UTC, datetime
 
-from fakescan.storage.transport.base import LOCAL_ETAG, Request, check_size, refuse_too_large
+from fakescan.storage.transport.base import LOCAL_ETAG, Body, ObjectVersion, Request, check_size, refuse_too_large
 from fakescan.storage.url import file_path
 from fakevlm.errors import ErrorCode, ImageError
 
 
-def read_local(request: Request, max_bytes: int) -> bytes:
+def read_local(request: Request, max_bytes: int) -> Body:
     """A local file, or a span of it; checked against the manifest's size and modification time."""
     path = file_path(request.uri)
     try:
@@ -22,7 +23,8 @@ def read_local(request: Request, max_bytes: int) -> bytes:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(ErrorCode.FETCH_FAILED, "not a regular file")
-        if (request.etag or "").startswith(LOCAL_ETAG) and request.etag != f"{LOCAL_ETAG}{status.st_mtime_ns}":
+        etag = f"{LOCAL_ETAG}{status.st_mtime_ns}"
+        if (request.etag or "").startswith(LOCAL_ETAG) and request.etag != etag:
             raise ImageError(ErrorCode.CHANGED, "the file was modified after it was listed")
         check_size(request, status.st_size)
         if request.length is None:
@@ -35,4 +37,5 @@ def read_local(request: Request, max_bytes: int) -> bytes:
             wanted -= len(piece)
     if wanted:
         raise ImageError(ErrorCode.CHANGED, "the file became shorter while it was read")
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    version = ObjectVersion(etag, last_modified=datetime.fromtimestamp(status.st_mtime, UTC))
+    return Body(pieces[0] if len(pieces) == 1 else b"".join(pieces), version)

@@ -7,10 +7,13 @@ from fakescan.storage.errors import http_status, root_cause
 from fakescan.storage.store import Store, make_filesystem
 from fakescan.storage.transport.base import (
     REPLACED,
+    Body,
+    ObjectVersion,
     Request,
     check_etag,
     check_size,
     decoded,
+    normal_etag,
     refuse_too_large,
     span_header,
 )
@@ -28,7 +31,7 @@ class S3Transport:
         self._arguments: dict[str, Any] = {}
         self._opening = asyncio.Lock()
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, request: Request) -> Body:
         if self._client is None:
             await self._open()
         bucket, key = split_bucket(request.uri)
@@ -44,14 +47,18 @@ class S3Transport:
             data = bytes(await body.read()) if length is not None else await self._read_on(body)
         finally:
             body.close()
+        etag = answer.get("ETag")
+        version = ObjectVersion(
+            normal_etag(etag) if etag else None, answer.get("VersionId"), answer.get("LastModified")
+        )
         if request.length is not None:
             if len(data) != request.length:
                 raise ImageError(ErrorCode.CHANGED, "the object is no longer the one in the manifest: it ends early")
-            return data
+            return Body(data, version)
         plain = decoded(data, answer.get("ContentEncoding"), self._max_bytes)
         # Some gateways pack on the way what they list by its plain size.
         check_size(request, len(plain) if request.size == len(plain) else len(data))
-        return plain
+        return Body(plain, version)
 
     async def _get(self, request: Request, **arguments: Any) -> Any:
         """The answer to a GET. Some servers compare If-Match with their own spelling of an etag: then we compare."""

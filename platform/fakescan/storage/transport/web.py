@@ -8,12 +8,14 @@ from yarl import URL
 from fakescan.storage.store import Store
 from fakescan.storage.transport.base import (
     REPLACED,
+    Body,
     Request,
     check_etag,
     check_size,
     decoded,
     refuse_too_large,
     span_header,
+    version_of_headers,
 )
 from fakescan.storage.url import expired_at, web_address
 from fakevlm.errors import ErrorCode, ImageError
@@ -47,7 +49,7 @@ class WebTransport:
             )
         return self._session
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, request: Request) -> Body:
         headers = {**self._headers, **span_header(request)}
         if request.etag and not request.etag.startswith("W/"):  # If-Match never accepts a weak tag
             headers["If-Match"] = f'"{request.etag}"'
@@ -69,7 +71,8 @@ class WebTransport:
                         response.request_info, (), status=response.status, message=response.reason or ""
                     )
                 check_etag(request, response.headers.get("ETag"))
-                return await _read_response(response, request, self._max_bytes)
+                data = await _read_response(response, request, self._max_bytes)
+                return Body(data, version_of_headers(response.headers))
         raise ImageError(ErrorCode.FETCH_FAILED, f"more than {_REDIRECTS} redirects")
 
     async def close(self) -> None:

@@ -1,0 +1,70 @@
+"""The chain of runs that a new one follows: what they have scanned need not be scanned again."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fakescan.run.folder import RunFolder
+from fakescan.run.run_file import RunFile
+from fakescan.sources.source import versions
+from fakescan.sources.uri_set import UriSet
+from fakescan.storage.store import Store
+from fakescan.storage.url import canonical, redact
+from fakevlm.errors import ErrorCode, UserError
+
+WEATHER = frozenset({ErrorCode.FETCH_FAILED, ErrorCode.DENIED, ErrorCode.CHANGED, ErrorCode.JUDGE_FAILED})
+"""Errors that say nothing about the image: the next run of a chain tries it again."""
+
+
+def scanned_before(runs: Sequence[str], store: Store) -> UriSet:
+    """The versions of images, as `versions` names them, that these runs and those they follow have scanned.
+
+    Not scanned are rows that are not done, and those that ended in an error of `WEATHER`. Takes 16 bytes per row, and
+    one byte per row of the largest run. Raises UserError for a folder that holds no run.
+    """
+    known = UriSet()
+    for folder, run in chain(runs, store):
+        scanned = _scanned_rows(folder, run)
+        for table in folder.manifest(run).tables():
+            row_ids = table["row_id"].to_numpy()
+            known.add(versions(table.filter(pa.array(scanned[row_ids]))))
+    return known
+
+
+def chain(runs: Sequence[str], store: Store) -> Iterator[tuple[RunFolder, RunFile]]:
+    """The runs, and the ones that each of them follows, each once."""
+    waiting = [(url, "") for url in runs]
+    visited: set[str] = set()
+    while waiting:
+        url, follower = waiting.pop(0)
+        if canonical(url) in visited:
+            continue
+        visited.add(canonical(url))
+        folder = RunFolder(url, store)
+        run = folder.load()
+        if run is None:
+            followed = f", which {redact(follower)} follows," if follower else ""
+            raise UserError(f"new_since: {redact(url)}{followed} holds no run (run.json is missing)")
+        yield folder, run
+        earlier = run.identity.selection.new_since
+        waiting += [(one, url) for one in ([earlier] if isinstance(earlier, str) else earlier or ())]
+
+
+def _scanned_rows(folder: RunFolder, run: RunFile) -> np.typing.NDArray[np.bool_]:
+    """Bool[rows]: whether each row of a run is done, and not by an error of the weather."""
+    scanned = np.zeros(run.rows, dtype=bool)
+    sharding = run.sharding
+    shards = [shard for shard in folder.shards() if shard < sharding.count]
+    for shard, facts in zip(shards, folder.facts(run, shards), strict=True):
+        if facts is None:
+            continue
+        first = sharding.first(shard)
+        scanned[first : first + sharding.size(shard)] = True
+        if WEATHER & facts.counts.errors.keys():
+            part = folder.read_part(shard, ["row_id", "error_code"])
+            if part is not None:
+                failed = pc.is_in(part["error_code"], pa.array([str(code) for code in WEATHER]))
+                scanned[part.filter(failed)["row_id"].to_numpy()] = False
+    return scanned

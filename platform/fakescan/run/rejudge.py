@@ -1,0 +1,139 @@
+"""Makes verdicts anew from the logits of a finished run, with another threshold or calibration, into a new run."""
+
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_bytes
+from fakescan.run.run_file import RunFile, differences
+from fakescan.sources.manifest import INFO_NAME
+from fakescan.storage.bound_settings import refuse_changes
+from fakescan.storage.lease import Lease
+from fakescan.storage.objects import list_names, put_atomic, read_bytes
+from fakescan.storage.url import canonical, redact
+from fakevlm.errors import UserError
+from fakevlm.verdict import Calibration, decide, score_of
+
+_WORKERS = 8
+
+
+@dataclass
+class Rejudgement:
+    """What became of the verdicts of a run."""
+
+    run: RunFile
+    """The new run."""
+    changed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Rows by earlier and new verdict, where they differ."""
+    unexplained: int = 0
+    """Rows that the run's settings would explain with their new verdict, and that have no explanation of it."""
+
+
+def rejudge(folder: RunFolder, target: RunFolder, calibration: Calibration) -> Rejudgement:
+    """Write the new run into `target`: the same rows, with scores and verdicts of `calibration`.
+
+    An explanation of the other verdict is left out. The same call again does what an interrupted one left. Raises
+    UserError for a run that is not finished or damaged, and for a target that holds something else.
+    """
+    if canonical(folder.url) == canonical(target.url):
+        raise UserError("output: name another folder than the run itself; its verdicts stay as they are")
+    run = folder.open()
+    missing = folder.missing(run.sharding)
+    if len(missing):
+        raise UserError(f"run: {redact(folder.url)} is unfinished, {len(missing):,} parts are missing; resume it")
+    lease = Lease(target.fs, f"{target.path}/lease.json")
+    lease.acquire()
+    try:
+        result = Rejudgement(_open_target(folder, run, target, calibration))
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="rejudge") as pool:
+            try:
+                for changed, unexplained in pool.map(
+                    lambda shard: _rejudge_part(folder, run, target, result.run, shard), range(run.sharding.count)
+                ):
+                    lease.check()
+                    result.changed.update(changed)
+                    result.unexplained += unexplained
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    finally:
+        lease.release()
+    return result
+
+
+def _open_target(folder: RunFolder, run: RunFile, target: RunFolder, calibration: Calibration) -> RunFile:
+    ask = run.identity.ask.model_copy(update={"calibration": calibration})
+    name = uuid.uuid5(uuid.NAMESPACE_OID, f"{run.run_id} {calibration.model_dump_json()}")
+    wanted = run.model_copy(
+        update={
+            "run_id": name.hex,
+            "created_at": datetime.now(UTC),
+            "identity": run.identity.model_copy(update={"ask": ask}),
+            "listed_at": run.listed_at or run.created_at,
+            "rejudged_from": run.run_id,
+        }
+    )
+    there = target.load()
+    if there is not None:
+        changed = differences(there, wanted.identity, None)
+        if there.rejudged_from != run.run_id:
+            changed.append(f"rejudged_from was {there.rejudged_from or 'not set'}, now {run.run_id}")
+        refuse_changes("output", target.url, changed, "--output")
+        return there
+    if target.shards():
+        raise UserError(f"output: {redact(target.url)} holds parts but no run.json; use an empty --output")
+    _copy_manifest(folder, run, target)
+    target.save(wanted)
+    return wanted
+
+
+def _copy_manifest(folder: RunFolder, run: RunFile, target: RunFolder) -> None:
+    source, copy = f"{folder.path}/{run.manifest}", f"{target.path}/{run.manifest}"
+    names = [name for name, _ in list_names(folder.fs, source)]
+    for name in sorted(names, key=lambda name: (name == INFO_NAME, name)):  # what makes it complete is the last
+        put_atomic(target.fs, f"{copy}/{name}", read_bytes(folder.fs, f"{source}/{name}"))
+
+
+def _rejudge_part(
+    folder: RunFolder, run: RunFile, target: RunFolder, wanted: RunFile, shard: int
+) -> tuple[Counter[tuple[str, str]], int]:
+    ((_, part),) = folder.tables([shard])
+    calibration, ask = wanted.identity.ask.calibration, wanted.identity.ask
+    changed: Counter[tuple[str, str]] = Counter()
+    unexplained = 0
+    scores: list[float | None] = []
+    verdicts: list[str | None] = []
+    explanations: list[str | None] = []
+    for logit, before, explanation in zip(
+        *(part[name].to_pylist() for name in ("logit", "verdict", "explanation")), strict=True
+    ):
+        if before is None:
+            scores.append(None)
+            verdicts.append(None)
+            explanations.append(None)
+            continue
+        score = score_of(logit, calibration)
+        verdict = decide(score, calibration)
+        if verdict != before:
+            changed[before, str(verdict)] += 1
+        kept = explanation if verdict == before and ask.wants_explanation(verdict) else None
+        unexplained += kept is None and ask.wants_explanation(verdict)
+        scores.append(score)
+        verdicts.append(verdict)
+        explanations.append(kept)
+    columns = {
+        "score": pa.array(scores, pa.float32()),
+        "verdict": pa.array(verdicts, pa.string()),
+        "explanation": pa.array(explanations, pa.string()),
+        "run_id": pa.array([wanted.run_id] * part.num_rows),
+    }
+    for name, values in columns.items():
+        part = part.set_column(part.schema.get_field_index(name), part.schema.field(name), values)
+    if target.facts_of(wanted, shard) is None:
+        target.write_part(shard, part_bytes(part, wanted.sharding, shard, wanted.result_schema))
+    return changed, unexplained
