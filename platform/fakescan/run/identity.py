@@ -18,6 +18,8 @@ class Selection(StrictModel):
     limit: int | None = None
     sample: int | None = None
     new_since: str | None = None
+    keep_columns: tuple[str, ...] = ()
+    """Columns of the source that the results have as well."""
 
     @property
     def is_dry_run(self) -> bool:

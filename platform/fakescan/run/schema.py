@@ -1,6 +1,11 @@
 """The rows of a run, as its parts hold them."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
+
+from fakescan.sources.kept_columns import check_names
+from fakevlm.errors import UserError
 
 SCHEMA_VERSION = "1"
 
@@ -27,3 +32,13 @@ RESULT_SCHEMA = pa.schema(
     metadata={"fakescan.schema_version": SCHEMA_VERSION},
 )
 """One row per manifest row; docs/results.md says what each column means. Columns are added, never repurposed."""
+
+_RESERVED = frozenset({*RESULT_SCHEMA.names, "source_key", "etag", "version", "last_modified"})
+
+
+def check_kept_names(names: Sequence[str]) -> None:
+    """Raises UserError for columns of a source that cannot be in the results under their names."""
+    check_names(names)
+    for name in names:
+        if name in _RESERVED:
+            raise UserError(f"keep_columns: {name!r} is the name of a column of the results; rename it in the list")

@@ -7,6 +7,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity, Selection
 from fakescan.run.parts import shard_rows_for
 from fakescan.run.run_file import RunFile, new_run
+from fakescan.run.schema import check_kept_names
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.selection import write_run_manifest
@@ -19,6 +20,7 @@ from fakevlm.errors import UserError
 
 def check(config: ScanConfig) -> Checkpoint:
     """Everything that can be found wrong before an engine starts; returns the opened checkpoint."""
+    check_kept_names(config.keep_columns or ())
     check_installed(config.engine)
     check_readable(config.source, config.input_store)
     check_writable(config.output, config.output_store)
@@ -39,6 +41,7 @@ def identity_of(
             limit=config.limit,
             sample=config.sample,
             new_since=None if config.new_since is None else redact(config.new_since),
+            keep_columns=config.keep_columns or (),
         ),
         engine=config.engine.kind,
         dtype=config.engine.dtype,

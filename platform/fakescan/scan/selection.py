@@ -36,6 +36,7 @@ def write_run_manifest(
         column=config.column,
         size_column=config.size_column,
         skip_damaged=config.skip_damaged,
+        keep_columns=config.keep_columns,
     )
     entries = iter(source) if config.allowed_prefixes is None else within_prefixes(source, config.allowed_prefixes)
     if config.new_since is not None:
