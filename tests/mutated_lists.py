@@ -45,6 +45,7 @@ ADDRESSES = (
     ),
 )
 NAMES = ("url", "image_url", "path", "image", "uri", "Image URL", "file_name", "foto")
+KEPT = (("label",), ("caption",), ("size", "url"), ("path",), ("image",), ("row_id", "etag"))
 
 
 def records(rng: random.Random) -> list[dict[str, Any]]:
@@ -217,6 +218,8 @@ def check(seed: int, folder: Path) -> str:
         "column": rng.choice([*[None] * 20, "url", "image", "images", "image.path"]),
         "size_column": rng.choice([*[None] * 9, "size"]),
         "skip_damaged": rng.random() < 0.6,
+        # Drawn apart, so that the files of a seed stay the same.
+        "keep_columns": random.Random(f"kept {seed}").choice([*[None] * 8, *KEPT]),
     }
     try:
         opened = open_source(str(folder / name), Store(), **options)
@@ -227,6 +230,7 @@ def check(seed: int, folder: Path) -> str:
         return "refused"
     rows = pa.concat_tables(tables)
     assert opened.left_out.seen == rows.num_rows + opened.left_out.total, (seed, opened.left_out)
+    assert rows["kept"].null_count == (0 if options["keep_columns"] else rows.num_rows), seed
     inside = rows.filter(rows["object"].is_valid())
     numbers = pa.array(range(inside.num_rows), pa.int64())
     fetched = Fetcher(Store()).fetch(inside.add_column(0, MANIFEST_SCHEMA.field("row_id"), numbers))

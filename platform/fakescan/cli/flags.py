@@ -77,6 +77,8 @@ def settings_of(
     plain = {name: value for name, value in flags.items() if name in model.model_fields}
     if "extensions" in plain:
         plain["extensions"] = split_extensions(plain["extensions"])
+    if "keep_columns" in plain:
+        plain["keep_columns"] = split_names(plain["keep_columns"])
     if "engine" in model.model_fields:
         plain["engine"] = engine_setting(settings.get("engine"), flags.get("engine"))
     # Not `in`: 0 equals False, and `--limit 0` must be refused, not ignored.
@@ -105,6 +107,11 @@ def store_from_flags(name: str, flags: dict[str, Any]) -> Store:
 def split_extensions(text: str | None) -> tuple[str, ...] | None:
     """`jpg,png` as a tuple; None when not given."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """`id,label` as a tuple, empty names included, which are refused where they are used; None when not given."""
+    return tuple(part.strip() for part in text.split(",")) if text is not None else None
 
 
 def store_settings(name: str, flags: dict[str, Any]) -> dict[str, Any]:

@@ -99,14 +99,18 @@ def _standing(outcome: "ScanOutcome") -> list[str]:
 @click.option("--extensions", metavar="jpg,png", help="Only these file name extensions.")
 @click.option("--column", metavar="NAME", help="Column of a list or Parquet file with the addresses or images.")
 @click.option("--size-column", metavar="NAME", help="Column with sizes in bytes (default: none is believed).")
+@click.option("--keep-columns", metavar="a,b", help="Columns that a scan may take into its results, to join them by.")
 @click.option("--skip-damaged", is_flag=True, help="Go on after damage inside a container, and count it.")
 @with_store("input", "the source")
 @with_store("output", "the manifest")
 def index(source: str, output: str, globs: tuple[str, ...], extensions: str | None, **flags: Any) -> None:
     """List SOURCE once and write its manifest, which `scan` takes as a source."""
-    from fakescan.cli.flags import split_extensions, store_from_flags
+    from fakescan.cli.flags import split_extensions, split_names, store_from_flags
+    from fakescan.run.schema import check_kept_names
     from fakescan.sources.index import build_index
 
+    keep_columns = split_names(flags["keep_columns"])
+    check_kept_names(keep_columns or ())
     info = build_index(
         source,
         output,
@@ -117,6 +121,7 @@ def index(source: str, output: str, globs: tuple[str, ...], extensions: str | No
         column=flags["column"],
         size_column=flags["size_column"],
         skip_damaged=flags["skip_damaged"],
+        keep_columns=keep_columns,
     )
     print(f"{info.rows:,} images in {output} ({info.duplicates:,} duplicates left out)")
     for line in info.account():

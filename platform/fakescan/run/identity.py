@@ -19,6 +19,7 @@ class Selection(StrictModel):
     sample: int | None = None
     new_since: str | tuple[str, ...] | None = None
     keep_columns: tuple[str, ...] = ()
+    """Columns of the source that the results have as well."""
 
     @property
     def is_dry_run(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from fakescan.sources.kept_columns import check_names
 from fakevlm.errors import UserError
 
 SCHEMA_VERSION: Final = "2"
@@ -47,9 +48,9 @@ RESULT_SCHEMA = result_schema()
 """One row per manifest row; docs/results.md says what each column means. Columns are added, never repurposed."""
 
 
-def refuse_taken_names(kept: Sequence[str]) -> None:
-    """Raise UserError when a column that the user wants to keep has the name of one that every result has."""
-    if taken := [name for name in kept if name in RESULT_SCHEMA.names]:
-        raise UserError(
-            f"keep_columns: {', '.join(taken)}: the results have such a column themselves; rename it in the list"
-        )
+def check_kept_names(names: Sequence[str]) -> None:
+    """Raises UserError for columns of a source that cannot be in the results under their names."""
+    check_names(names)
+    for name in names:
+        if name in RESULT_SCHEMA.names:
+            raise UserError(f"keep_columns: {name!r} is the name of a column of the results; rename it in the list")

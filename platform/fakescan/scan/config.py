@@ -32,10 +32,10 @@ class ScanConfig(JudgingSettings):
     """Column of a list or Parquet file that holds the addresses or images. Default: the likeliest by its name."""
     size_column: Annotated[str | None, Flag("NAME")] = None
     """Column with sizes in bytes. Default: none; sizes in a list are not believed, for they often mean other things."""
+    keep_columns: Annotated[tuple[str, ...] | None, Flag("a,b")] = None
+    """Columns of a list, a Parquet file or a manifest that go with each image into the results, to join them by."""
     skip_damaged: Annotated[bool, Flag()] = False
     """Go on after damage inside a tar, list or Parquet file, and count what is left out."""
-    keep_columns: Annotated[tuple[str, ...] | None, Flag("a,b")] = None
-    """Columns of the list that the results have as well."""
     limit: Annotated[int | None, Field(ge=1), Flag("N")] = None
     """Dry run on the first N images, with an estimate for all."""
     sample: Annotated[int | None, Field(ge=1), Flag("N")] = None

@@ -7,7 +7,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity, Selection
 from fakescan.run.parts import shard_rows_for
 from fakescan.run.run_file import RunFile, differences, new_run, refuse_change
-from fakescan.run.schema import refuse_taken_names
+from fakescan.run.schema import check_kept_names
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.continuation import begins_whole, continue_whole, remove_surplus
 from fakescan.scan.explicit_images import ExplicitImages
@@ -21,6 +21,7 @@ from fakevlm.errors import UserError
 
 def check(config: ScanConfig) -> Checkpoint:
     """Everything that can be found wrong before an engine starts; returns the opened checkpoint."""
+    check_kept_names(config.keep_columns or ())
     check_installed(config.engine)
     check_readable(config.source, config.input_store)
     check_writable(config.output, config.output_store)
@@ -77,8 +78,6 @@ def open_run(
     """
     run = folder.load()
     if run is None:
-        if folder.shards():
-            raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
         return start_run(config, folder, identity, checkpoint, images)
     if begins_whole(run, identity):
         return continue_whole(config, folder, run, identity)
@@ -99,7 +98,8 @@ def start_run(
     images: ExplicitImages | None = None,
 ) -> RunFile:
     """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
-    refuse_taken_names(config.keep_columns or ())
+    if folder.shards():
+        raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
     info, population = write_run_manifest(config, folder, images)
     name, warning = model_name(config.model, config.engine, checkpoint)
     run = new_run(

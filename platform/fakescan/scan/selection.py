@@ -84,6 +84,7 @@ def _open(config: ScanConfig) -> Source:
         column=config.column,
         size_column=config.size_column,
         skip_damaged=config.skip_damaged,
+        keep_columns=config.keep_columns,
     )
 
 

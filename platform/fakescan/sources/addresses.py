@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fakescan.sources.containers.container_address import Containers
+from fakescan.sources.kept_columns import kept_array
 from fakescan.sources.listing import local_uri
 from fakescan.sources.manifest import conform
 from fakescan.sources.reading import LeftOutReason, Reading
@@ -48,10 +49,12 @@ class AddressEntries:
         numbers: Sequence[int],
         sizes: Sequence[object] | None = None,
         own: dict[str, pa.Array] | None = None,
+        kept: "pa.Array | pa.ChunkedArray | None" = None,
     ) -> pa.Table:
         """Entries in `ENTRY_SCHEMA` of records with these addresses, of which some may be null or no text.
 
-        `numbers`: of the records. `sizes`: what a column says of the objects' sizes; `own`: columns of our manifest.
+        `numbers`: of the records. `sizes`: what a column says of the objects' sizes; `own`: columns of our manifest;
+        `kept`: what `kept` returns.
         """
         self.reading.left_out.seen += len(values)
         texts, unreadable = self._texts(values)
@@ -82,11 +85,17 @@ class AddressEntries:
         columns: dict[str, Any] = {"uri": uris, **(own or {})}
         if sizes is not None:
             columns["size"] = self._sizes(sizes)
+        if kept is not None:
+            columns["kept"] = kept
         keep = pc.invert(pc.or_(pc.or_(missing, inline), bad))
         table = conform(pa.table(columns)).filter(keep)
         if own is not None:
             return table
         return self._containers.resolve(table, lambda index: self.place(numbers[_nth(keep, index)]))
+
+    def kept(self, texts: Sequence[str], numbers: Sequence[int]) -> pa.Array:
+        """The manifest's column of kept values of the records with these numbers, from `kept_texts`."""
+        return kept_array(texts, self.reading, lambda index: self.place(numbers[index]))
 
     def _absolute(self, uris: pa.Array, with_scheme: pa.Array) -> pa.Array:
         if pc.all(with_scheme).as_py():

@@ -24,6 +24,7 @@ def build_index(
     column: str | None = None,
     size_column: str | None = None,
     skip_damaged: bool = False,
+    keep_columns: tuple[str, ...] | None = None,
     earlier: ManifestReader | None = None,
 ) -> ManifestInfo:
     """Write the manifest of `source` into the folder `manifest_url`.
@@ -43,6 +44,7 @@ def build_index(
         column=column,
         size_column=size_column,
         skip_damaged=skip_damaged,
+        keep_columns=keep_columns,
     )
     entries = iter(found)
     if earlier is not None:

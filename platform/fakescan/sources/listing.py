@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes
 import pyarrow as pa
 from fsspec import AbstractFileSystem
 
-from fakescan.sources.manifest import ENTRY_SCHEMA
+from fakescan.sources.manifest import conform
 from fakescan.sources.reading import LeftOutReason, Reading
 from fakescan.storage.objects import patiently
 from fakescan.storage.s3_listing import list_page, next_page
@@ -54,9 +54,8 @@ def list_objects(url: str, reading: Reading, *, name_start: str = "") -> Iterato
 
 def entries(uris: list[str], sizes: list[int | None], etags: list[str | None]) -> pa.Table:
     """A table of `ENTRY_SCHEMA` for objects that are images themselves."""
-    nothing = pa.nulls(len(uris), pa.string()), pa.nulls(len(uris), pa.int64())
-    columns = [pa.array(uris, pa.string()), pa.array(sizes, pa.int64()), pa.array(etags, pa.string()), *nothing]
-    return pa.table(columns, schema=ENTRY_SCHEMA)
+    columns = [pa.array(uris, pa.string()), pa.array(sizes, pa.int64()), pa.array(etags, pa.string())]
+    return conform(pa.table(columns, names=["uri", "size", "etag"]))
 
 
 def local_uri(path: str) -> str:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fakescan.sources.kept_columns import columns_of
 from fakescan.sources.reading import LeftOut
 from fakescan.sources.uri_set import UriSet
 from fakescan.storage.objects import list_names, patiently, put_atomic, read_bytes
@@ -41,17 +42,19 @@ ENTRY_SCHEMA = pa.schema(
 `uri`: what names the image, in full, with the query of a presigned address. `size`: bytes, null when unknown. `etag`:
 the store's version of the object, unquoted; `mtime-NANOSECONDS` for a local file; null when unknown. `object`: URI of
 the tar or Parquet file that holds the image, null when `uri` is itself the object. `offset`: first byte in the tar, or
-row in the Parquet file.
+row in the Parquet file. `kept`: the columns of the source that are kept for the results, as a JSON object of texts,
+null where a value is null; null where none is kept.
 """
 
 MANIFEST_SCHEMA = pa.schema([pa.field("row_id", pa.int64(), nullable=False), *ENTRY_SCHEMA])
-"""One row per image; `row_id` counts from 0 without gaps."""
+"""One row per image; `row_id` counts from 0 without gaps. The files of earlier versions have no `kept`."""
 
 ROWS_PER_FILE = 1_048_576
 ROW_GROUP_ROWS = 16_384
 INFO_NAME = "manifest.json"
 
 _BATCH_ROWS = 8 * ROW_GROUP_ROWS
+_BATCH_BYTES = 2**26
 
 
 class ManifestInfo(BaseModel):
@@ -69,7 +72,9 @@ class ManifestInfo(BaseModel):
     notes: list[str] = Field(default=[], description="Choices made in reading the source, for people.")
     source: str = Field(description="What was indexed, without secrets.")
     known_bytes: int = Field(description="Sum of the known sizes, in bytes.")
-    fingerprint: str = Field(description="SHA-256 over uri, size, etag and offset of all rows in order.")
+    fingerprint: str = Field(
+        description="SHA-256 over uri, size, etag and offset of all rows in order, and over kept where there is any."
+    )
     rows_per_file: int
     row_group_rows: int
 
@@ -121,6 +126,11 @@ class ManifestReader:
         except ValidationError:
             raise UserError(f"{redact(self.url)}/{INFO_NAME} is not a manifest of this version of fakescan") from None
 
+    @cached_property
+    def kept_columns(self) -> tuple[str, ...]:
+        """Names of the columns whose values were kept, in their order. `UserError` if they cannot be read."""
+        return columns_of(self.rows(0, 1)["kept"][0].as_py(), redact(self.url)) if self.info.rows else ()
+
     def rows(self, first: int, count: int) -> pa.Table:
         """Rows `first` … `first + count - 1` in `MANIFEST_SCHEMA`. `IndexError` outside the manifest."""
         if first < 0 or count < 0 or first + count > self.info.rows:
@@ -150,6 +160,8 @@ class ManifestReader:
     def _group(self, file: int, group: int) -> pa.Table:
         if (file, group) not in self._groups:
             table = patiently(lambda: self._read_group(file, group), f"reading {redact(self.url)}")
+            if "kept" not in table.schema.names:  # of an earlier version
+                table = table.append_column(MANIFEST_SCHEMA.field("kept"), pa.nulls(table.num_rows, pa.string()))
             self._groups = dict([*self._groups.items()][-1:])
             self._groups[file, group] = table
         return self._groups[file, group]
@@ -243,13 +255,14 @@ def write_manifest(
 def _batches(entries: Iterable[pa.Table | pa.RecordBatch]) -> Iterator[pa.Table]:
     """The entries in `ENTRY_SCHEMA`, one chunk per table and about `_BATCH_ROWS` rows, whatever size they came in."""
     waiting: list[pa.Table] = []
-    rows = 0
+    rows = size = 0
     for entry in entries:
         waiting.append(conform(entry))
         rows += entry.num_rows
-        if rows >= _BATCH_ROWS:
+        size += waiting[-1]["kept"].nbytes
+        if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
             yield pa.concat_tables(waiting).combine_chunks()
-            waiting, rows = [], 0
+            waiting, rows, size = [], 0, 0
     if rows:
         yield pa.concat_tables(waiting).combine_chunks()
 
@@ -324,7 +337,8 @@ class _PartWriter:
 
 def add_to_fingerprint(fingerprint: "hashlib._Hash", group: pa.Table) -> None:
     """Take the rows of a row group into a manifest's fingerprint."""
-    for name in ("uri", "size", "etag", "offset"):
+    names = ("uri", "size", "etag", "offset")
+    for name in names if group["kept"].null_count == group.num_rows else (*names, "kept"):
         for piece in _canonical_bytes(group[name]):
             fingerprint.update(piece)
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from fakescan.sources.addresses import AddressEntries
 from fakescan.sources.containers.image_column import ImageColumn, image_column
+from fakescan.sources.containers.kept_fields import KeptFields
 from fakescan.sources.containers.parquet import DamagedParquetError, ParquetReader, child, flat_indices
 from fakescan.sources.manifest import ENTRY_SCHEMA
 from fakescan.sources.reading import LeftOutReason, Reading
@@ -25,7 +26,8 @@ def parquet_entries(files: Iterable[pa.Table], reading: Reading) -> Iterator[pa.
     """One entry per image of every file, called `FILE#row=N` or `FILE#row=N&image=K`, in tables of `ENTRY_SCHEMA`.
 
     Where a struct has a path and no bytes, the path is followed, from the file's folder; one that leads to another
-    kind of store only if the column was named. Footers alone are read, except of lists and where bytes are missing.
+    kind of store only if the column was named. Footers and kept columns alone are read, except of lists and where bytes
+    are missing.
     """
     for table in files:
         for uri, etag in zip(table["uri"].to_pylist(), table["etag"].to_pylist(), strict=True):
@@ -47,6 +49,7 @@ class _File:
         self.column: ImageColumn = column
         self.leaf, self.path_leaf = reader.image_leaves(column)
         self.addresses = AddressEntries(self.uri, "row", reading, stay=reading.column is None)
+        self.kept = KeptFields(reader, reading.keep_columns, self.addresses.name)
 
     def entries(self) -> Iterator[pa.Table]:
         """The tables of all row groups."""
@@ -71,6 +74,7 @@ class _File:
             images = np.concatenate([np.arange(length) for length in lengths.tolist()] or [np.zeros(0, np.int64)])
             slots = first_slot + np.flatnonzero(flat_indices(lengths) >= 0)
         paths, missing = self._paths(group, len(numbers), empty)
+        kept = self._kept(group, first_row) if self.kept.names else None
         if empty:  # counted only now that nothing of the group can be damaged any more
             place = f"{redact(self.uri)} row {first_row + int(np.argmin(lengths))}"
             self.reading.left_out.seen += empty
@@ -80,12 +84,24 @@ class _File:
             inside = np.array([not (gone and path) for gone, path in zip(missing, paths, strict=True)], bool)
         for start in range(0, len(numbers), _TABLE_ROWS):
             chosen = np.flatnonzero(inside[start : start + _TABLE_ROWS]) + start
-            yield self._inside(numbers[chosen], None if images is None else images[chosen], slots[chosen])
+            values = kept.take(numbers[chosen] - first_row) if kept is not None else None
+            yield self._inside(numbers[chosen], None if images is None else images[chosen], slots[chosen], values)
             followed = np.flatnonzero(~inside[start : start + _TABLE_ROWS]) + start
             if len(followed):
-                yield self.addresses.of([paths[index] for index in followed], numbers[followed].tolist())
+                values = kept.take(numbers[followed] - first_row) if kept is not None else None
+                yield self.addresses.of([paths[index] for index in followed], numbers[followed].tolist(), kept=values)
 
-    def _inside(self, rows: Ints, images: Ints | None, slots: Ints) -> pa.Table:
+    def _kept(self, group: int, first_row: int) -> pa.ChunkedArray:
+        """The kept values of each row of a row group."""
+        arrays: list[pa.Array] = []
+        row = first_row
+        for texts in self.kept.of_group(group):
+            arrays.append(self.addresses.kept(texts, range(row, row + len(texts))))
+            row += len(texts)
+        _check(row == first_row + self.reader.group_rows[group])
+        return pa.chunked_array(arrays, pa.string())
+
+    def _inside(self, rows: Ints, images: Ints | None, slots: Ints, kept: pa.ChunkedArray | None) -> pa.Table:
         count = len(rows)
         self.reading.left_out.seen += count
         if images is None:
@@ -100,6 +116,7 @@ class _File:
             pa.array([self.etag] * count, pa.string()),
             pa.array([self.uri] * count, pa.string()),
             pa.array(slots, pa.int64()),
+            pa.nulls(count, pa.string()) if kept is None else kept,
         ]
         return pa.table(columns, schema=ENTRY_SCHEMA)
 

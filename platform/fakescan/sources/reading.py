@@ -71,6 +71,8 @@ class Reading:
     """Column with the sizes of the objects in bytes. Default: sizes in a user's list are not believed."""
     skip_damaged: bool = False
     """Go on after damage inside a container, and count it."""
+    keep_columns: tuple[str, ...] = ()
+    """Columns of a list or Parquet file whose values go with each image into the manifest."""
     left_out: LeftOut = field(default_factory=LeftOut)
     notes: list[str] = field(default_factory=list)
     """Lines for people about choices that were made, each once."""

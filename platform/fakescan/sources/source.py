@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from fakescan.sources.containers.parquet import image_column_of
 from fakescan.sources.containers.tar import OTHER_ARCHIVES, TAR_EXTENSIONS, tar_entries
+from fakescan.sources.kept_columns import check_names, find_columns, kept_again, kept_array, no_columns
 from fakescan.sources.listing import list_objects
 from fakescan.sources.lists.url_list import LIST_EXTENSIONS, read_url_list
 from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
@@ -67,7 +68,11 @@ class Source:
         return itertools.chain([first], tables)
 
     def _tables(self) -> Tables:
-        return (table for table in self._open(self) if table.num_rows)
+        for table in self._open(self):
+            if table.num_rows:
+                if self.kind == "objects" and self.reading.keep_columns:
+                    raise no_columns(f"{redact(self.url)} is read as files that are images")
+                yield table
 
 
 def open_source(
@@ -79,6 +84,7 @@ def open_source(
     column: str | None = None,
     size_column: str | None = None,
     skip_damaged: bool = False,
+    keep_columns: tuple[str, ...] | None = None,
 ) -> Source:
     """Opens what `source` names, recognised in this order:
 
@@ -97,7 +103,8 @@ def open_source(
     if not source:
         raise UserError("the source is empty: name a folder, a bucket, a list or a manifest")
     wanted = NameFilter.of(glob, extensions)
-    reading = Reading(store, column, size_column, skip_damaged)
+    check_names(keep_columns or ())
+    reading = Reading(store, column, size_column, skip_damaged, keep_columns or ())
     try:
         many = expand_braces(source)
         if len(many) > 1 and _exists(source, store):
@@ -175,7 +182,7 @@ def _recognise(source: str, reading: Reading, wanted: NameFilter) -> Source:
     filesystem, path = store.filesystem(source)
     if is_manifest(filesystem, path):
         return Source(
-            source, "manifest", True, reading, lambda this: _named(_earlier_manifest(source, store), this, wanted)
+            source, "manifest", True, reading, lambda this: _named(_earlier_manifest(source, reading), this, wanted)
         )
     return Source(source, "objects", True, reading, lambda this: _objects(this, source, wanted))
 
@@ -215,9 +222,16 @@ def _parquet_file(source: str, reading: Reading, wanted: NameFilter) -> Source:
     return Source(source, "parquet", not images.has_path, reading, lambda _: parquet_entries(one, reading))
 
 
-def _earlier_manifest(source: str, store: Store) -> Tables:
-    for table in ManifestReader(source, store).tables():
-        yield table.drop_columns(["row_id"])
+def _earlier_manifest(source: str, reading: Reading) -> Tables:
+    manifest, keep = ManifestReader(source, reading.store), reading.keep_columns
+    same = not keep or keep == manifest.kept_columns
+    if not same:
+        find_columns(keep, manifest.kept_columns, f"the manifest {redact(source)}")
+    for table in manifest.tables():
+        kept = table["kept"] if keep else pa.nulls(table.num_rows, pa.string())
+        if not same:
+            kept = kept_array(kept_again(kept.to_pylist(), keep, redact(source)), reading, lambda _: redact(source))
+        yield table.drop_columns(["row_id", "kept"]).append_column(ENTRY_SCHEMA.field("kept"), kept)
 
 
 def _counted(tables: Tables, this: Source) -> Tables:
@@ -301,6 +315,8 @@ def _not_from_the_web(uri: str, reading: Reading) -> Tables:
 
 
 def _tars(tars: Tables, this: Source, wanted: NameFilter) -> Tables:
+    if this.reading.keep_columns:
+        raise no_columns(f"{redact(this.url)} is read as tar files")
     for table in tar_entries(tars, this.reading):
         yield wanted.members().apply(table, "", this.left_out)
 

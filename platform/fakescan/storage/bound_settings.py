@@ -40,7 +40,7 @@ def _changes(before: Any, now: Any, name: str) -> list[str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
-        value = ",".join(str(item) for item in value)
+        value = ",".join(str(item) for item in value) or None
     return "not set" if value is None else redact_text(str(value))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from fakescan.cli.main import main
 from fakescan.run.folder import RunFolder
+from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
 from tests.conftest import Bucket
 from tests.fakescan.run.conftest import make_run
@@ -83,6 +84,13 @@ def assert_refused(capfd: pytest.CaptureFixture[str], *arguments: object, words:
         (["index", "/no/such/folder", "-o", "OUT"], "cannot read"),
         (["index", "EMPTY", "-o", "OUT"], "no images found"),
         (["index", "IMAGES", "-o", "FILE"], "a file is in the place of the folder"),
+        (["index", "IMAGES", "-o", "OUT", "--keep-columns", "id"], "which has no columns to keep"),
+        (["index", "IMAGES", "-o", "OUT", "--keep-columns", "id,uri"], "'uri' is the name of a column of the results"),
+        (["index", "IMAGES", "-o", "OUT", "--keep-columns", ""], "keep_columns: a name is empty"),
+        (["scan", "IMAGES", "-o", "OUT", "--keep-columns", "id,,x"], "keep_columns: a name is empty"),
+        (["scan", "IMAGES", "-o", "OUT", "--keep-columns", "x, x"], "keep_columns: 'x' is named twice"),
+        (["scan", "IMAGES", "-o", "OUT", "--keep-columns", "id,score"], "rename it in the list"),
+        (["scan", "IMAGES", "-o", "OUT", "--keep-columns", "last_modified"], "rename it in the list"),
         (["verify"], "RUN"),
         (["verify", "EMPTY"], "holds no run"),
         (["verify", "/no/such/run"], "there is no such file or folder"),
@@ -181,6 +189,17 @@ def test_index_says_what_it_found(images: Path, tmp_path: Path, capfd: pytest.Ca
     assert ".txt 1" in out
     assert err == ""
     assert_refused(capfd, "index", images, "-o", tmp_path / "manifest", words="already holds a manifest")
+
+
+def test_columns_are_kept_from_a_list_to_the_manifest_of_a_scan(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("url,id,label\na.jpg,007,cat\n")
+    for source, keep in (("list.csv", "id, label"), ("m-0", "label")):
+        output = tmp_path / f"m-{source == 'm-0':d}"
+        with pytest.raises(SystemExit) as exit:
+            main(["index", str(tmp_path / source), "-o", str(output), "--keep-columns", keep])
+        assert exit.value.code == 0
+    kept = [ManifestReader(str(tmp_path / name), Store()).rows(0, 1)["kept"][0].as_py() for name in ("m-0", "m-1")]
+    assert kept == ['{"id": "007", "label": "cat"}', '{"label": "cat"}']
 
 
 def test_verify_counts_an_intact_run(run_folder: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:

@@ -185,6 +185,18 @@ def test_a_store_from_flags() -> None:
     assert (store.endpoint_url, store.anon, store.region) == ("http://e:1", True, None)
 
 
+def test_columns_to_keep(tmp_path: Path) -> None:
+    required = {"source": "/images", "output": "/out"}
+    assert scan_config(None, {**required, "keep_columns": "id, my label"}).keep_columns == ("id", "my label")
+    assert scan_config(None, {**required, "keep_columns": None}).keep_columns is None
+    file = tmp_path / "scan.yaml"
+    file.write_text("keep_columns: [id, 'last, first']\n")
+    assert scan_config(file, required).keep_columns == ("id", "last, first")
+    assert scan_config(file, {**required, "keep_columns": "x"}).keep_columns == ("x",)
+    for text in ("keep_columns: id", "keep_columns: [2024]", "keep_columns: {id: 1}"):
+        assert refused(tmp_path, text, **required).startswith("keep_columns")
+
+
 def test_extensions() -> None:
     assert split_extensions("jpg, png,") == ("jpg", "png")
     assert split_extensions(None) is None

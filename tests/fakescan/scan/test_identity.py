@@ -1,5 +1,6 @@
 """Identity: a run is resumed only with the settings that it was started with, as far as they change a row."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from fakescan.engine.config import SimulatedConfig, VllmConfig
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.identity import Identity
-from fakescan.run.run_file import new_run, refuse_change
+from fakescan.run.run_file import RunFile, new_run, refuse_change
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.prepare import identity_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -92,6 +93,7 @@ def test_settings_that_change_no_row_may_change(checkpoint: Checkpoint, settings
         ({"limit": 5}, "limit was not set, now 5"),
         ({"sample": 5}, "sample was not set, now 5"),
         ({"new_since": "s3://b/earlier"}, "new_since"),
+        ({"keep_columns": ["id", "label"]}, "keep_columns was not set, now id,label"),
         ({"engine": {"kind": "fake"}}, "engine was vllm, now fake"),
         ({"engine": {"kind": "vllm", "dtype": "bfloat16"}}, "dtype was auto, now bfloat16"),
         ({"max_bytes": 5}, "max_bytes was 67108864, now 5"),
@@ -124,6 +126,19 @@ def test_another_model_is_refused_by_its_weights_and_not_by_its_name(checkpoint:
     assert f"weights_sha256 was {checkpoint.weights_sha256[:12]}…, now ffffffffffff…" in refused(of(checkpoint), other)
     run = new_run(of(checkpoint), "m", None, fingerprint="f", rows=100, population=100, shard_rows=16)
     refuse_change("s3://b/run", run, of(checkpoint, model="/a/copy/elsewhere"), None)
+
+
+def test_a_run_from_before_there_were_kept_columns_goes_on(checkpoint: Checkpoint) -> None:
+    run = new_run(of(checkpoint), "m", None, fingerprint="f", rows=100, population=100, shard_rows=16)
+    stored = json.loads(run.model_dump_json())
+    assert stored["identity"]["selection"].pop("keep_columns") == []
+    earlier = RunFile.model_validate_json(json.dumps(stored))
+    refuse_change("s3://b/run", earlier, of(checkpoint), None)
+    with pytest.raises(UserError, match=r"keep_columns was not set, now id\)"):
+        refuse_change("s3://b/run", earlier, of(checkpoint, keep_columns=["id"]), None)
+    assert "keep_columns was id,label, now label,id" in refused(
+        of(checkpoint, keep_columns=["id", "label"]), of(checkpoint, keep_columns=["label", "id"])
+    )
 
 
 def test_another_cut_is_refused(checkpoint: Checkpoint) -> None:

@@ -186,6 +186,17 @@ def test_new_since_a_folder_without_a_run_is_one_clear_error(images: Path, tmp_p
         select(images, tmp_path, new_since=str(tmp_path / "nothing"))
 
 
+def test_kept_columns_are_in_the_runs_manifest(tmp_path: Path) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text("\n".join(["url,id", *(f"{number}.jpg,{number:03}" for number in range(50))]))
+    assert select(source, tmp_path)[0]["kept"].null_count == 50
+    for settings in ({}, {"limit": 7}, {"sample": 7}):
+        rows, *_ = select(source, tmp_path, keep_columns=["id"], **settings)
+        assert rows["kept"].to_pylist() == [f'{{"id": "{int(name.removesuffix(".jpg")):03}"}}' for name in names(rows)]
+    with pytest.raises(UserError, match=r"keep_columns: .* has no column 'ID'"):
+        select(source, tmp_path, keep_columns=["ID"])
+
+
 def test_a_manifest_is_a_source(images: Path, tmp_path: Path) -> None:
     rows, info, _, folder = select(images, tmp_path)
     again, second, _, _ = select(Path(folder.path) / "manifest", tmp_path)

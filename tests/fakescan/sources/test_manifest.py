@@ -34,6 +34,10 @@ from tests.conftest import Bucket
 pytestmark = pytest.mark.unit
 
 
+EARLIER_FINGERPRINT = "c169143e6617f0af4db8a1ff5995b3c93d0ca71bfb997e44bed86ca0f6af348a"
+"""Of `entries(0, 40_000)`, from the version before manifests had kept values."""
+
+
 def entries(first: int, last: int) -> pa.Table:
     numbers = range(first, last)
     return conform(
@@ -113,6 +117,40 @@ def test_fingerprint_is_of_the_rows_alone(tmp_path: Path) -> None:
         assert (
             write(tmp_path / f"{column}-{value[:1] if isinstance(value, str) else value}", changed).fingerprint != first
         )
+
+
+def with_kept(table: pa.Table, values: list[str | None]) -> pa.Table:
+    return table.set_column(
+        table.schema.get_field_index("kept"), ENTRY_SCHEMA.field("kept"), pa.array(values, pa.string())
+    )
+
+
+def test_kept_values_are_part_of_the_fingerprint_where_there_are_any(tmp_path: Path) -> None:
+    whole = entries(0, 40_000)
+    plain = write(tmp_path / "plain", whole).fingerprint
+    assert plain == EARLIER_FINGERPRINT, "of manifests that were written before there were kept values"
+    prints = [plain]
+    for number, texts in enumerate((['{"id": "1"}'], ['{"id": "2"}'], ['{"id": null}'], [None, '{"id": "1"}'])):
+        table = with_kept(whole, [*texts, *[None] * (40_000 - len(texts))])
+        prints.append(write(tmp_path / f"{number}", table).fingerprint)
+        bits = [table.slice(first, 777) for first in range(0, 40_000, 777)]
+        assert write(tmp_path / f"{number}-again", *bits).fingerprint == prints[-1]
+        kept = [text for rows in ManifestReader(str(tmp_path / f"{number}"), Store()).tables() for text in rows["kept"]]
+        assert [text.as_py() for text in kept[:2]] == [*texts, None][:2]
+    assert len(set(prints)) == len(prints)
+
+
+def test_manifests_without_kept_values_are_read(tmp_path: Path) -> None:
+    """As earlier versions wrote them."""
+    write(tmp_path, entries(0, 20_000))
+    part = tmp_path / "part-00000.parquet"
+    before = ManifestReader(str(tmp_path), Store()).rows(0, 20_000)
+    pq.write_table(pq.read_table(part).drop_columns(["kept"]), part, row_group_size=ROW_GROUP_ROWS)
+    reader = ManifestReader(str(tmp_path), Store())
+    assert reader.rows(0, 20_000).equals(before)
+    assert reader.rows(0, 20_000).schema == MANIFEST_SCHEMA
+    assert [table.schema for table in reader.tables()] == [MANIFEST_SCHEMA] * 2
+    assert reader.kept_columns == ()
 
 
 def test_incomplete_manifest_is_none(tmp_path: Path) -> None:

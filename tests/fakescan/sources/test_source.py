@@ -335,6 +335,7 @@ class TestManifests:
             {"uri": "s3://b/a", "size": 1, "etag": "e", "object": None, "offset": None},
             {"uri": "tar://x::s3://b/t.tar", "size": 2, "etag": "f", "object": "s3://b/t.tar", "offset": 512},
         ]
+        rows = [{**row, "kept": None} for row in rows]
         self.write(tmp_path, *rows)
         source, table = read(str(tmp_path))
         assert (source.kind, table.to_pylist()) == ("manifest", rows)

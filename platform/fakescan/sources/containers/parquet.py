@@ -1,7 +1,7 @@
 """Parquet files: opened, read column by column, and the images inside them by their place."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -93,14 +93,21 @@ class ParquetReader:
         size = sum(chunk.total_uncompressed_size for chunk in chunks)
         return float(size / max(1, sum(chunk.num_values for chunk in chunks)))
 
+    def row_bytes(self, path: str) -> float:
+        """Bytes of a row's values in a field and all that it holds, on the average, as far as the footer says."""
+        within = [leaf for leaf in self.leaves if leaf == path or leaf.startswith(f"{path}.")]
+        chunks = [self.column_chunk(leaf, group) for leaf in within for group in range(len(self.group_rows))]
+        return float(sum(chunk.total_uncompressed_size for chunk in chunks) / max(1, sum(self.group_rows)))
+
     def batches(self, leaf: str, steps: tuple[str, ...], group: int, rows: int) -> Iterator[pa.Array]:
         """The field under `steps` of a row group in arrays of `rows` rows, read without the field's other leaves.
 
+        `leaf` may also be the path of a field that holds several, which are all read.
         Raises `DamagedParquetError` when it cannot be decoded, or the store's own error.
         """
         try:
             for batch in self._file.iter_batches(rows, row_groups=[group], columns=[leaf], use_threads=False):
-                array = batch.column(0)
+                array = batch.column(batch.schema.names.index(steps[0]))
                 for step in steps[1:]:
                     array = child(array, step)
                 _check_indices(array)
@@ -242,6 +249,14 @@ def _group_images(
         start += count
         if not wanted:
             return
+
+
+def together(streams: Sequence[Iterator[pa.Array]]) -> Iterator[list[pa.Array]]:
+    """Arrays of the same rows, one of each column. Raises `DamagedParquetError` where a column has other rows."""
+    while arrays := [array for array in (next(stream, None) for stream in streams) if array is not None]:
+        if len(arrays) != len(streams) or any(len(array) != len(arrays[0]) for array in arrays):
+            raise DamagedParquetError("holds columns that differ in their number of rows")
+        yield arrays
 
 
 def list_lengths(array: pa.Array) -> npt.NDArray[np.int64]:

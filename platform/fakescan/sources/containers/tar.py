@@ -263,6 +263,7 @@ def _table(contents: _Contents, etag: str | None) -> pa.Table:
         pa.array([etag] * count, pa.string()),
         pa.array([contents.uri] * count, pa.string()),
         pa.array(contents.offsets, pa.int64()),
+        pa.nulls(count, pa.string()),
     ]
     return pa.table(columns, schema=ENTRY_SCHEMA)
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from fakescan.sources.address_column import SAMPLE_ROWS, choose_column, name_rank, shown
 from fakescan.sources.addresses import AddressEntries
+from fakescan.sources.kept_columns import find_columns, kept_texts
 from fakescan.sources.lists.csv_records import Cells, Dialect, RecordParser, Records
 from fakescan.sources.lists.list_text import Lines
 from fakescan.sources.reading import LeftOutReason, Reading
@@ -39,13 +40,18 @@ def csv_entries(lines: Lines, entries: AddressEntries, reading: Reading, *, tabs
     samples = [[cells[index] for cells in sample if index < len(cells)] for index in range(len(names))]
     column = choose_column(names, samples, entries.name, reading)
     size_column = _index(names, reading.size_column, entries.name)
+    kept_columns = find_columns(reading.keep_columns, names, entries.name)
     for batch in itertools.chain([first], records):
         cells, numbers = _regular(batch, len(names), entries, reading)
         values = [record[column] for record in cells]
         if dialect.quote is None:
             values = [_unquoted(value) for value in values]
         sizes = None if size_column is None else [record[size_column] for record in cells]
-        yield entries.of(values, numbers, sizes)
+        kept = None
+        if kept_columns:
+            texts = [[record[index] for record in cells] for index in kept_columns]
+            kept = entries.kept(kept_texts(reading.keep_columns, texts), numbers)
+        yield entries.of(values, numbers, sizes, kept=kept)
 
 
 def _header(lines: Lines, column: str | None, tabs: bool) -> tuple[Dialect, list[str], Lines] | None:

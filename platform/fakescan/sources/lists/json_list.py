@@ -2,13 +2,14 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from fakescan.sources.address_column import SAMPLE_ROWS, choose_column, looks_like_address, name_rank, shown
 from fakescan.sources.addresses import AddressEntries
+from fakescan.sources.kept_columns import WrittenNumber, find_columns, kept_texts, no_columns, value_text
 from fakescan.sources.lists.list_text import Lines
 from fakescan.sources.reading import Reading
 from fakevlm.data.readers import Fault, json_items
@@ -47,24 +48,30 @@ def _is_lines(head: list[tuple[int, list[str]]], by_line: bool) -> bool:
     return isinstance(value, dict) and second is not None
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, decode: Callable[[str], Any] = json.loads) -> Any:
     """The value, or a `Fault`."""
     try:
-        return json.loads(text)
+        return decode(text)
     except RecursionError:
         return Fault("is nested too deeply")
     except ValueError:  # among them numbers of thousands of digits
         return Fault("is not JSON")
 
 
+def _decoder(reading: Reading) -> Callable[[str], Any]:
+    """What parses the values: where columns are kept, numbers with their digits."""
+    return json.JSONDecoder(parse_float=WrittenNumber).decode if reading.keep_columns else json.loads
+
+
 def _line_values(lines: Lines, entries: AddressEntries, reading: Reading) -> Items:
+    decode = _decoder(reading)
     for first, batch in lines:
         numbers: list[int] = []
         values: list[Any] = []
         for number, line in enumerate(batch, first):
             if not line.strip():
                 continue
-            value = _parsed(line)
+            value = _parsed(line, decode)
             if isinstance(value, Fault):
                 reading.damaged(entries.place(number), value.message)
             else:
@@ -87,7 +94,7 @@ def _document_values(lines: Lines, entries: AddressEntries, reading: Reading) ->
     parts.clear()
     if not text.strip():
         return
-    value = _parsed(text)
+    value = _parsed(text, _decoder(reading))
     if isinstance(value, Fault):
         value = _before_the_fault(text, entries, reading)
     elif isinstance(value, dict):
@@ -134,6 +141,7 @@ def _chosen(items: Items, entries: AddressEntries, reading: Reading, *, texts: b
     """The entries of the values' address column. `texts`: a value that is text is an address itself."""
     steps: tuple[str, ...] | None = None
     size_steps: tuple[str, ...] | None = None
+    kept_steps: list[tuple[str, ...]] = []
     for numbers, values in items:
         if not values:
             continue
@@ -144,11 +152,25 @@ def _chosen(items: Items, entries: AddressEntries, reading: Reading, *, texts: b
             if reading.size_column is not None and reading.size_column not in names:
                 raise UserError(f"{entries.name} has no {reading.size_column!r}: its objects have {shown([*names])}")
             size_steps = names[reading.size_column] if reading.size_column is not None else None
+            find_columns(reading.keep_columns, [*names], f"{entries.name}, up to {entries.unit} {numbers[-1]},")
+            kept_steps = [names[name] for name in reading.keep_columns]
+        elif steps is None and texts and reading.keep_columns:
+            raise no_columns(f"{entries.name} is read as a list of addresses")
         addresses = [
             value if texts and isinstance(value, str) else _field(value, steps) if steps else None for value in values
         ]
         sizes = [_field(value, size_steps) for value in values] if size_steps else None
-        yield entries.of(addresses, numbers, sizes)
+        yield entries.of(addresses, numbers, sizes, kept=_kept(values, numbers, kept_steps, entries, reading))
+
+
+def _kept(
+    values: list[Any], numbers: list[int], ways: list[tuple[str, ...]], entries: AddressEntries, reading: Reading
+) -> pa.Array | None:
+    """The kept values of objects, which lie at the end of these `ways`; None without any."""
+    if not ways:
+        return None
+    columns = [[value_text(_field(value, way), entries.name) for value in values] for way in ways]
+    return entries.kept(kept_texts(reading.keep_columns, columns), numbers)
 
 
 def _names(values: list[Any]) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,9 @@ import pyarrow as pa
 from fakescan.sources.address_column import SAMPLE_ROWS, are_addresses, choose_column, name_rank, shown
 from fakescan.sources.addresses import AddressEntries
 from fakescan.sources.containers.image_column import find_field, is_bytes, is_text
-from fakescan.sources.containers.parquet import DamagedParquetError, ParquetReader
+from fakescan.sources.containers.kept_fields import ROWS, KeptFields
+from fakescan.sources.containers.parquet import DamagedParquetError, ParquetReader, together
+from fakescan.sources.kept_columns import columns_of, find_columns, kept_again
 from fakescan.sources.manifest import ENTRY_SCHEMA
 from fakescan.sources.reading import Reading
 from fakescan.storage.url import redact
@@ -35,11 +37,15 @@ class _File:
         self.reader, self.addresses, self.reading = reader, entries, reading
         self.fields = _text_fields(list(reader.schema))
         self.is_own = _is_own(reader.schema) and reading.column in (None, "uri")
+        # A manifest keeps its columns in one of its own, from which they are kept again.
+        self.kept = KeptFields(reader, () if self.is_own else reading.keep_columns, entries.name)
 
     def entries(self) -> Iterator[pa.Table]:
         """The tables of all row groups."""
         column = "uri" if self.is_own else self._column()
         size_column = self._size_column()
+        if self.is_own:
+            self._check_own_columns()
         first = 0
         for group, rows in enumerate(self.reader.group_rows):
             done = 0
@@ -53,19 +59,34 @@ class _File:
 
     def _group(self, column: str, size_column: str | None, group: int, first: int) -> Iterator[tuple[pa.Table, int]]:
         """Entries, and how many rows they were made of."""
-        batch = int(min(_BATCH_ROWS, max(64, _BATCH_BYTES / max(1.0, self.reader.mean_bytes(self._leaf(column))))))
-        columns = [column, *(_OWN_COLUMNS if self.is_own else ()), *([size_column] if size_column else ())]
+        keep = self.reading.keep_columns
+        row_bytes = max(1.0, self.reader.mean_bytes(self._leaf(column)) + self.kept.row_bytes)
+        batch = int(min(ROWS if keep else _BATCH_ROWS, max(64, _BATCH_BYTES / row_bytes)))
+        own_columns = () if not self.is_own else (*_OWN_COLUMNS, "kept") if keep else _OWN_COLUMNS
+        columns = [column, *own_columns, *([size_column] if size_column else ())]
         streams = [self._arrays(name, group, batch) for name in columns]
         done = 0
-        while arrays := [array for array in (next(stream, None) for stream in streams) if array is not None]:
+        for arrays in together([*streams, *self.kept.streams(group, batch)]):
             count = len(arrays[0])
-            if len(arrays) != len(columns) or any(len(array) != count for array in arrays):
-                raise DamagedParquetError("holds columns that differ in their number of rows")
-            own = dict(zip(_OWN_COLUMNS, arrays[1:], strict=False)) if self.is_own else None
-            sizes = _numbers(arrays[-1]) if size_column else None
+            own = dict(zip(own_columns, arrays[1:], strict=False)) if self.is_own else None
+            sizes = _numbers(arrays[len(columns) - 1]) if size_column else None
             numbers = range(first + done, first + done + count)
-            yield self.addresses.of(_texts(arrays[0]), numbers, sizes, own), count
+            kept = self._kept(own.pop("kept", None) if own else None, arrays[len(columns) :], numbers)
+            yield self.addresses.of(_texts(arrays[0]), numbers, sizes, own, kept), count
             done += count
+
+    def _kept(self, of_manifest: pa.Array | None, arrays: list[pa.Array], numbers: range) -> pa.Array | None:
+        """The kept values of some rows, from a manifest's column or from the columns themselves; None without any."""
+        if of_manifest is not None:
+            again = kept_again(_values(of_manifest), self.reading.keep_columns, self.addresses.name)
+            return self.addresses.kept(again, numbers)
+        return self.addresses.kept(self.kept.texts(arrays), numbers) if arrays else None
+
+    def _check_own_columns(self) -> None:
+        """Raises UserError unless this part of a manifest has all the columns that are kept again."""
+        name, keep = self.addresses.name, self.reading.keep_columns
+        sample = self._sample("kept") if keep and "kept" in self.reader.leaves else None
+        find_columns(keep, columns_of(sample[0] if sample else None, name), name)
 
     def _arrays(self, column: str, group: int, rows: int) -> Iterator[pa.Array]:
         steps, _ = find_field(list(self.reader.schema), column)
@@ -131,9 +152,11 @@ def _text_fields(fields: list[pa.Field], prefix: str = "") -> dict[str, bool]:
 
 
 def _is_own(schema: pa.Schema) -> bool:
-    """Whether the file is part of a manifest of this package."""
+    """Whether the file is part of a manifest of this package, perhaps of a version that kept no values."""
     return "row_id" in schema.names and all(
-        schema.names.count(field.name) == 1 and schema.field(field.name).type == field.type for field in ENTRY_SCHEMA
+        schema.names.count(field.name) == 1 and schema.field(field.name).type == field.type
+        for field in ENTRY_SCHEMA
+        if field.name != "kept" or "kept" in schema.names
     )
 
 
@@ -147,6 +170,12 @@ def _texts(array: pa.Array) -> pa.Array:
         return array.cast(pa.string())
     except pa.ArrowInvalid:
         return array
+
+
+def _values(array: pa.Array) -> list[str | None]:
+    """The values of a column of strings; what of them is not UTF-8 becomes surrogates."""
+    values = _texts(array).to_pylist()
+    return [value.decode(errors="surrogateescape") if isinstance(value, bytes) else value for value in values]
 
 
 def _numbers(array: pa.Array) -> list[Any]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from fakescan.sources.address_column import names_columns
 from fakescan.sources.addresses import AddressEntries
+from fakescan.sources.kept_columns import no_columns
 from fakescan.sources.lists.csv_list import csv_entries
 from fakescan.sources.lists.json_list import MAX_DOCUMENT, json_entries
 from fakescan.sources.lists.list_text import COMPRESSIONS, MAX_LINE, Lines, list_lines, open_text
@@ -43,6 +44,8 @@ def read_url_list(url: str, reading: Reading) -> Iterator[pa.Table]:
                 yield from csv_entries(lines, entries, reading, tabs=kind == ".tsv")
             elif kind in (".jsonl", ".ndjson", ".json"):
                 yield from json_entries(lines, entries, reading, by_line=kind != ".json")
+            elif reading.keep_columns:
+                raise no_columns(f"{entries.name} is read as one address on each line")
             else:
                 yield from _text_entries(lines, entries)
     entries.close()

@@ -346,7 +346,7 @@ class TestAddresses:
         columns: dict[str, Any] = {name: ["a.jpg"] for name in MANIFEST_SCHEMA.names}
         _, table = read(write(tmp_path / "a.parquet", table=pa.table(columns)))
         assert table.to_pylist() == [
-            {"uri": f"{tmp_path}/a.jpg", "size": None, "etag": None, "object": None, "offset": None}
+            {"uri": f"{tmp_path}/a.jpg", "size": None, "etag": None, "object": None, "offset": None, "kept": None}
         ]
 
     def test_a_manifest_with_places_that_cannot_be(self, tmp_path: Path) -> None:
