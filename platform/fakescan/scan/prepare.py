@@ -35,6 +35,7 @@ def identity_of(
         selection=Selection(
             source=redact(config.source),
             globs=config.globs,
+            exclude=config.exclude,
             extensions=config.extensions,
             limit=config.limit,
             sample=config.sample,

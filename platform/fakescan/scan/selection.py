@@ -32,12 +32,16 @@ def write_run_manifest(
         config.source,
         config.input_store,
         glob=list(config.globs) or None,
+        exclude=list(config.exclude) or None,
         extensions=config.extensions,
         column=config.column,
         size_column=config.size_column,
         skip_damaged=config.skip_damaged,
+        allowed_prefixes=config.allowed_prefixes,
     )
-    entries = iter(source) if config.allowed_prefixes is None else within_prefixes(source, config.allowed_prefixes)
+    entries = iter(source)  # settles `source.unique`
+    if config.allowed_prefixes is not None:
+        entries = within_prefixes(entries, config.allowed_prefixes)
     if config.new_since is not None:
         earlier = RunFolder(config.new_since, config.output_store)
         earlier.open()

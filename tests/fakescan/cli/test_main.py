@@ -183,6 +183,19 @@ def test_index_says_what_it_found(images: Path, tmp_path: Path, capfd: pytest.Ca
     assert_refused(capfd, "index", images, "-o", tmp_path / "manifest", words="already holds a manifest")
 
 
+def test_index_leaves_out_what_is_excluded(images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["index", str(images), "-o", str(tmp_path / "manifest"), "--exclude", "c*t.webp", "--exclude", "none"])
+    assert exit.value.code == 0
+    out, _ = capfd.readouterr()
+    assert out.splitlines()[0] == f"1 images in {tmp_path}/manifest (0 duplicates left out)"
+    assert "left out: 1 with names that were not asked for" in out
+    every = ("index", images, "-o", tmp_path / "none", "--exclude")
+    assert_refused(capfd, *every, "*", words="2 with names that were not asked for")
+    assert_refused(capfd, *every, "[z-a]", words="exclude: '[z-a]' is no pattern")
+    assert_refused(capfd, *every, "", words="exclude: '' is no pattern")
+
+
 def test_verify_counts_an_intact_run(run_folder: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main(["verify", run_folder.url])
