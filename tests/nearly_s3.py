@@ -19,12 +19,15 @@ class NearlyS3:
     """One bucket `b`. `habits` are what the server does otherwise than the protocol says:
 
     `no etag`, `no size`, `no token` (a page that is cut and names no next one), `first version` (knows only
-    ListObjects), `own spelling` (etags without quotes, compared as text), `no length` (chunked answers), `small pages`.
+    ListObjects), `own spelling` (etags without quotes, compared as text), `no length` (chunked answers), `small pages`,
+    `forbids reading`, `silent reading` (no answer to it while the server runs).
     """
 
     def __init__(self, objects: dict[str, bytes], *habits: str) -> None:
         self.objects, self.habits = objects, frozenset(habits)
         self.requests: list[str] = []
+        self.sent = 0
+        self.stopped = threading.Event()
         handler = type("Handler", (_Handler,), {"server_of": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
 
@@ -41,6 +44,7 @@ class NearlyS3:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stopped.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -66,6 +70,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_of.requests.append(f"{self.command} {self.path}")
         if not key:
             self._list(query)
+        elif "forbids reading" in self.server_of.habits:
+            self._error(403, "AccessDenied")
+        elif "silent reading" in self.server_of.habits and key in self.server_of.objects:
+            self.server_of.stopped.wait(60)
+            self.close_connection = True
         elif key in self.server_of.objects:
             self._get(self.server_of.objects[key])
         else:
@@ -142,4 +151,5 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
+            self.server_of.sent += len(body)
             self.wfile.write(body)

@@ -96,14 +96,17 @@ def _standing(outcome: "ScanOutcome") -> list[str]:
 @click.argument("source")
 @click.option("-o", "--output", required=True, metavar="MANIFEST", help="Folder for the manifest.")
 @click.option("--glob", "globs", multiple=True, metavar="PATTERN", help="Only names like this. Repeatable.")
-@click.option("--extensions", metavar="jpg,png", help="Only these file name extensions.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out names like this. Repeatable.")
+@click.option("--extensions", metavar="jpg,png", help="Only these file name extensions; any: every object.")
 @click.option("--column", metavar="NAME", help="Column of a list or Parquet file with the addresses or images.")
 @click.option("--size-column", metavar="NAME", help="Column with sizes in bytes (default: none is believed).")
 @click.option("--keep-columns", metavar="a,b", help="Columns that a scan may take into its results, to join them by.")
 @click.option("--skip-damaged", is_flag=True, help="Go on after damage inside a container, and count it.")
 @with_store("input", "the source")
 @with_store("output", "the manifest")
-def index(source: str, output: str, globs: tuple[str, ...], extensions: str | None, **flags: Any) -> None:
+def index(
+    source: str, output: str, globs: tuple[str, ...], exclude: tuple[str, ...], extensions: str | None, **flags: Any
+) -> None:
     """List SOURCE once and write its manifest, which `scan` takes as a source."""
     from fakescan.cli.flags import split_extensions, split_names, store_from_flags
     from fakescan.run.schema import check_kept_names
@@ -117,6 +120,7 @@ def index(source: str, output: str, globs: tuple[str, ...], extensions: str | No
         store=store_from_flags("input", flags),
         manifest_store=store_from_flags("output", flags),
         glob=list(globs) or None,
+        exclude=list(exclude) or None,
         extensions=split_extensions(extensions),
         column=flags["column"],
         size_column=flags["size_column"],

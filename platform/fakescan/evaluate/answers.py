@@ -211,6 +211,7 @@ def print_answers(results: AnswersResults) -> None:
         print(f"  {reason:<16} {count:>8,}")
     for one in results.differing[:MAX_SHOWN]:
         text = " ".join(one.text.split())
-        print(f"  {one.image}: ours {one.ours}, upstream {one.upstream or 'a coin toss'}: {text[:100]!r}")
+        shown = text if len(text) <= 100 else f"{text[:99]}…"
+        print(f"  {one.image}: ours {one.ours}, upstream {one.upstream or 'a coin toss'}: {shown!r}")
     if len(results.differing) > MAX_SHOWN:
         print(f"  … and {len(results.differing) - MAX_SHOWN:,} more (all are in {METRICS} of --output)")

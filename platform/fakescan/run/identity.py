@@ -14,6 +14,7 @@ class Selection(StrictModel):
     source: str
     """The source, without secrets."""
     globs: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     extensions: tuple[str, ...] | None = None
     limit: int | None = None
     sample: int | None = None

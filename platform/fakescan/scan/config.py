@@ -26,8 +26,10 @@ class ScanConfig(JudgingSettings):
     """Which images get an explanation: fakes, all or none."""
     globs: Annotated[tuple[str, ...], Flag("PATTERN", "--glob", multiple=True)] = ()
     """Only objects whose name below the source matches one of these patterns."""
+    exclude: Annotated[tuple[str, ...], Flag("PATTERN", multiple=True)] = ()
+    """Leave out objects whose name below the source matches one of these patterns."""
     extensions: Annotated[tuple[str, ...] | None, Flag("jpg,png")] = None
-    """Only objects with these file name extensions. Default: those of the supported image formats."""
+    """Only objects with these file name extensions; any: every object. Default: images, by their name or content."""
     column: Annotated[str | None, Flag("NAME")] = None
     """Column of a list or Parquet file that holds the addresses or images. Default: the likeliest by its name."""
     size_column: Annotated[str | None, Flag("NAME")] = None

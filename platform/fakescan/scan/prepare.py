@@ -38,6 +38,7 @@ def identity_of(
         selection=Selection(
             source=redact(canonical(config.source)),
             globs=config.globs,
+            exclude=config.exclude,
             extensions=config.extensions,
             limit=config.limit,
             sample=config.sample,

@@ -80,17 +80,21 @@ def _open(config: ScanConfig) -> Source:
         config.source,
         config.input_store,
         glob=list(config.globs) or None,
+        exclude=list(config.exclude) or None,
         extensions=config.extensions,
         column=config.column,
         size_column=config.size_column,
         skip_damaged=config.skip_damaged,
         keep_columns=config.keep_columns,
+        allowed_prefixes=config.allowed_prefixes,
     )
 
 
 def _entries(config: ScanConfig, source: Source) -> Iterator[pa.Table]:
     """What of the source is to be scanned, before a dry run takes a few."""
-    entries = iter(source) if config.allowed_prefixes is None else within_prefixes(source, config.allowed_prefixes)
+    entries = iter(source)  # settles `source.unique`
+    if config.allowed_prefixes is not None:
+        entries = within_prefixes(entries, config.allowed_prefixes)
     if not config.new_since:
         return entries
     return unknown(entries, scanned_before(config.new_since, config.output_store))

@@ -206,7 +206,7 @@ class KeyEdit:
             if name_or_id in (key.id, key.name):
                 return index
         known = ", ".join(key.name for key in self.keys[:10]) or "none"
-        more = ", …" if len(self.keys) > 10 else ""
+        more = f" and {len(self.keys) - 10} more" if len(self.keys) > 10 else ""
         raise UserError(f"key: there is no {name_or_id!r} in the file; it has {known}{more}")
 
 

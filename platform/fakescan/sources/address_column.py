@@ -23,6 +23,7 @@ _IMAGE_ADDRESS = re.compile(rf"({'|'.join(map(re.escape, IMAGE_EXTENSIONS))})([?
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]|^[^\s]*[^\s/]/[^\s/]|^[^\s]*\.[A-Za-z0-9]{1,5}$")
 _BASE64 = re.compile(r"^(data:[^,]*,)?[A-Za-z0-9+/\s]{200,}={0,2}\s*$")
 _MAX_NAMES = 20
+_MAX_ALTERNATIVES = 5
 _MAX_LENGTH = 2_048
 """Characters; longer addresses are read, but make no column likelier."""
 
@@ -78,6 +79,12 @@ def shown(names: Sequence[str]) -> str:
     return f"{[name[:50] for name in names[:_MAX_NAMES]]}{more}"
 
 
+def alternatives(names: Sequence[str]) -> str:
+    """The names of columns that were not chosen, for a message."""
+    more = [f"{len(names) - _MAX_ALTERNATIVES} more"] if len(names) > _MAX_ALTERNATIVES else []
+    return " or ".join([*(repr(name) for name in names[:_MAX_ALTERNATIVES]), *more])
+
+
 def choose_column(
     names: Sequence[str], samples: Sequence[Sequence[object] | None], list_name: str, reading: Reading
 ) -> int:
@@ -107,7 +114,7 @@ def choose_column(
     if others:
         reading.note(
             f"addresses are read from column {names[chosen]!r}, not from "
-            f"{' or '.join(repr(names[index]) for index in others[:5])}; --column chooses"
+            f"{alternatives([names[index] for index in others])}; --column chooses"
         )
     return chosen
 

@@ -15,17 +15,23 @@ def within_prefixes(tables: Iterable[pa.Table], prefixes: tuple[str, ...]) -> It
 
     What is read is the `object` that holds the image, where there is one, and else its `uri`.
     """
-    roots = tuple(_root(prefix) for prefix in prefixes)
+    roots = roots_of(prefixes)
     for table in tables:
         objects = table["object"].to_pylist() if "object" in table.column_names else [None] * table.num_rows
         for uri, container in zip(table["uri"].to_pylist(), objects, strict=True):
-            if not _normal(container or uri).startswith(roots):
+            if not is_below(container or uri, roots):
                 raise UserError(f"source: it names {redact(container or uri)}, which lies below no allowed prefix")
         yield table
 
 
-def _root(prefix: str) -> str:
-    return f"{_normal(prefix).rstrip('/')}/"
+def roots_of(prefixes: Iterable[str]) -> tuple[str, ...]:
+    """The prefixes as `is_below` compares them."""
+    return tuple(f"{_normal(prefix).rstrip('/')}/" for prefix in prefixes)
+
+
+def is_below(address: str, roots: tuple[str, ...]) -> bool:
+    """Whether an object lies below one of the prefixes, wherever links lead."""
+    return _normal(address).startswith(roots)
 
 
 def _normal(address: str) -> str:

@@ -32,6 +32,7 @@ _MAX_FOLDERS = 50_000
 _FEW_FOLDERS = 20
 _PAGES_AHEAD = 16
 _LOCAL_ROWS = 16_384
+_JOINED_ROWS = 1_000
 
 Page = tuple[pa.Table, list[str]]
 
@@ -131,7 +132,7 @@ def _list_s3(filesystem: AbstractFileSystem, url: str, name_start: str) -> Itera
     def page(**arguments: Any) -> tuple[dict[str, Any], pa.Table]:
         what = f"listing {redact(url)}"
         answer = patiently(lambda: list_page(filesystem, Bucket=bucket, **arguments), what)
-        objects = [item for item in answer.get("Contents", []) if not item["Key"].endswith("/")]  # folder markers
+        objects = [item for item in answer.get("Contents", []) if not _is_marker(item["Key"], item.get("Size"))]
         return answer, entries(
             [base + item["Key"] for item in objects],
             [item.get("Size") for item in objects],
@@ -188,7 +189,7 @@ def _list_other(filesystem: AbstractFileSystem, path: str, url: str) -> Iterator
             found = patiently(lambda: filesystem.ls(folder, detail=True), f"listing {redact(url)}")
         except FileNotFoundError:
             found = []
-        files = [item for item in found if item["type"] == "file" and not item["name"].endswith("/")]
+        files = [item for item in found if item["type"] == "file" and not _is_marker(item["name"], item.get("size"))]
         table = entries(
             [base + str(item["name"]).removeprefix("/") for item in files],
             [item.get("size") for item in files],
@@ -198,12 +199,23 @@ def _list_other(filesystem: AbstractFileSystem, path: str, url: str) -> Iterator
 
     def everything(folder: str) -> Iterator[pa.Table]:
         folders = [folder]
+        joined: list[pa.Table] = []  # folders may hold few objects each, and what comes after works on many at once
+        rows = 0
         while folders:
             table, children = split(folders.pop())
-            yield table
             folders += reversed(children)
+            joined += [table] if table.num_rows else []
+            rows += table.num_rows
+            if joined and (rows >= _JOINED_ROWS or not folders):
+                yield pa.concat_tables(joined)
+                joined, rows = [], 0
 
     yield from _in_parallel(path, split, everything)
+
+
+def _is_marker(name: str, size: int | None) -> bool:
+    """Whether an object merely stands for a folder; one with bytes in it is an object, whatever it is called."""
+    return name.endswith("/") and not size
 
 
 def _version(info: dict[str, Any]) -> str | None:

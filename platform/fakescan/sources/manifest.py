@@ -18,7 +18,7 @@ from fsspec import AbstractFileSystem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fakescan.sources.kept_columns import columns_of
-from fakescan.sources.reading import LeftOut
+from fakescan.sources.reading import SHOWN_EXTENSIONS, LeftOut, extensions_shown, printable
 from fakescan.sources.uri_set import UriSet
 from fakescan.storage.objects import list_names, patiently, put_atomic, read_bytes
 from fakescan.storage.store import Store, is_local
@@ -55,6 +55,7 @@ INFO_NAME = "manifest.json"
 
 _BATCH_ROWS = 8 * ROW_GROUP_ROWS
 _BATCH_BYTES = 2**26
+_SHOWN_TEXT = 2_000
 
 
 class ManifestInfo(BaseModel):
@@ -83,14 +84,14 @@ class ManifestInfo(BaseModel):
         return {**self.left_out, **({"duplicates": self.duplicates} if self.duplicates else {})}
 
     def account(self) -> list[str]:
-        """Lines for people: every reason, with a place, and every extension; empty where nothing was left out."""
-        lines = list(self.notes)
+        """Lines for people: every reason, with a place, and the extensions; empty where nothing was left out."""
+        lines = [printable(note, _SHOWN_TEXT) for note in self.notes]
         for reason, count in self.left_out.items():
-            place = self.places.get(reason)
+            place = printable(self.places.get(reason, ""), _SHOWN_TEXT)
             lines.append(f"left out: {count:,} {reason}{f', such as {place}' if place else ''}")
-        names = sorted(self.skipped_by_extension.items(), key=lambda item: (-item[1], item[0]))
-        if names:
-            lines.append("  " + "   ".join(f"{name or '(no extension)'} {count:,}" for name, count in names))
+        if self.skipped_by_extension:
+            more = f" (more in {INFO_NAME})" if len(self.skipped_by_extension) > SHOWN_EXTENSIONS else ""
+            lines.append(f"  {'   '.join(extensions_shown(self.skipped_by_extension))}{more}")
         if self.duplicates:
             lines.append(f"left out: {self.duplicates:,} duplicates")
         return lines

@@ -202,6 +202,19 @@ def test_columns_are_kept_from_a_list_to_the_manifest_of_a_scan(tmp_path: Path) 
     assert kept == ['{"id": "007", "label": "cat"}', '{"label": "cat"}']
 
 
+def test_index_leaves_out_what_is_excluded(images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["index", str(images), "-o", str(tmp_path / "manifest"), "--exclude", "c*t.webp", "--exclude", "none"])
+    assert exit.value.code == 0
+    out, _ = capfd.readouterr()
+    assert out.splitlines()[0] == f"1 images in {tmp_path}/manifest (0 duplicates left out)"
+    assert "left out: 1 with names that were not asked for" in out
+    every = ("index", images, "-o", tmp_path / "none", "--exclude")
+    assert_refused(capfd, *every, "*", words="2 with names that were not asked for")
+    assert_refused(capfd, *every, "[z-a]", words="exclude: '[z-a]' is no pattern")
+    assert_refused(capfd, *every, "", words="exclude: '' is no pattern")
+
+
 def test_verify_counts_an_intact_run(run_folder: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         main(["verify", run_folder.url])
@@ -225,7 +238,8 @@ def test_verify_fails_on_a_damaged_run(run_folder: RunFolder, capfd: pytest.Capt
 def test_verify_of_a_thousand_problems_stays_readable(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder(str(tmp_path / "run"), Store())
     make_run(folder, rows=100, shard_rows=1)
-    shutil.rmtree(folder.parts)
+    for shard in range(100):
+        Path(folder.part(shard)).write_bytes(b"damaged")
     with pytest.raises(SystemExit):
         main(["verify", folder.url])
     out, _ = capfd.readouterr()

@@ -61,6 +61,14 @@ def test_flags_go_before_the_file(tmp_path: Path) -> None:
     assert (config.explain, config.limit, config.retry_errors) == ("all", 5, True)
 
 
+def test_patterns_from_a_file_and_from_flags(tmp_path: Path) -> None:
+    text = "source: /images\noutput: /out\nglobs: ['*.jpg']\nexclude: ['thumbs/**', '*_small.jpg']"
+    assert from_yaml(tmp_path, text).exclude == ("thumbs/**", "*_small.jpg")
+    assert from_yaml(tmp_path, text, exclude=()).exclude == ("thumbs/**", "*_small.jpg")
+    assert from_yaml(tmp_path, text, exclude=("x/*",)).exclude == ("x/*",)
+    assert "exclude" in refused(tmp_path, "source: /images\noutput: /out\nexclude: '*.jpg'")
+
+
 def test_store_flags_are_joined_with_the_files_store(tmp_path: Path) -> None:
     text = "source: /images\noutput: /out\ninput_store: {region: eu-west-1, options: {key: a}}"
     config = from_yaml(tmp_path, text, input_endpoint="http://e:1", output_profile="p", model_anon=True)

@@ -35,6 +35,8 @@ def test_the_page_shows_the_worst_mistakes_and_needs_nothing_from_outside(
     shown = re.findall(r"P\(fake\) ([\d.]+)", page)
     assert len(shown) <= 2 * MAX_MISTAKES
     assert shown[0] == "0.990", "the worst first"
+    assert "Fake images called real: 13" in page
+    assert page.count("12 of them are shown, those furthest from the threshold.") == 1
     assert "cannot be read any more" in page
     assert "nan" not in re.sub(r"base64,\S+", "", page).lower()
 

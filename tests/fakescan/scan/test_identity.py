@@ -89,6 +89,7 @@ def test_settings_that_change_no_row_may_change(checkpoint: Checkpoint, settings
     [
         ({"source": "s3://b/others"}, "source was s3://b/images, now s3://b/others"),
         ({"globs": ["*.jpg"]}, "globs"),
+        ({"exclude": ["*.png"]}, "exclude"),
         ({"extensions": ["jpg"]}, "extensions was not set"),
         ({"limit": 5}, "limit was not set, now 5"),
         ({"sample": 5}, "sample was not set, now 5"),
@@ -170,3 +171,13 @@ def test_the_engine_is_part_of_the_identity(checkpoint: Checkpoint, config: Vllm
     assert (one.engine, one.dtype) == (("vllm", "auto") if config.kind == "vllm" else ("fake", None))
     assert one.weights_sha256 == checkpoint.weights_sha256
     assert one.trained is False
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(checkpoint: Checkpoint) -> None:
+    run = new_run(of(checkpoint), "m", None, fingerprint="f", rows=100, population=100, shard_rows=16)
+    written = run.model_dump(mode="json")
+    del written["identity"]["selection"]["exclude"]
+    earlier = RunFile.model_validate(written)
+    refuse_change("s3://b/run", earlier, of(checkpoint), None)
+    with pytest.raises(UserError, match="exclude"):
+        refuse_change("s3://b/run", earlier, of(checkpoint, exclude=["*.png"]), None)

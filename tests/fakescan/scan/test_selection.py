@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fakescan.sources.manifest import ManifestInfo, ManifestReader
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.fakescan.run.conftest import identity, result_rows
+from tests.fakevlm.data.labelled import png
 
 pytestmark = pytest.mark.unit
 
@@ -112,6 +114,34 @@ def test_globs_and_extensions(images: Path, tmp_path: Path) -> None:
         f"{number:03}.jpg" for number in range(12)
     ]
     assert names(select(images, tmp_path, extensions=["txt"])[0]) == ["notes.txt"]
+
+
+def test_what_is_excluded_and_what_has_no_extension(images: Path, tmp_path: Path) -> None:
+    (images / "key").write_bytes(png())
+    rows, info, _, _ = select(images, tmp_path, exclude=["[01]*", "*9.jpg"])
+    assert names(rows) == ["key"]
+    assert info.left_out == {"with names that were not asked for": 200, "with other extensions": 1}
+    every = select(images, tmp_path, extensions=["any"])[0]
+    assert {"key", "notes.txt"} < set(names(every))
+
+
+def test_links_out_of_the_allowed_prefixes_are_not_looked_at(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(png())
+    (images / "key").symlink_to(tmp_path / "secret")
+    rows, info, _, _ = select(images, tmp_path, allowed_prefixes=[str(images)])
+    assert "key" not in names(rows)
+    assert info.left_out["with names that do not say what they are, outside the allowed prefixes"] == 1
+
+
+def test_names_that_come_twice_in_tars_are_rows_once_below_allowed_prefixes_too(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    with tarfile.open(folder / "0.tar", "w") as archive:
+        for _ in range(2):
+            info = tarfile.TarInfo("a.jpg")
+            archive.addfile(info)
+    rows, found, _, _ = select(folder, tmp_path, allowed_prefixes=[str(folder)])
+    assert (rows.num_rows, found.duplicates) == (1, 1)
 
 
 def test_nothing_to_scan_is_one_clear_error(images: Path, tmp_path: Path) -> None:

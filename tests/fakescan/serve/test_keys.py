@@ -236,6 +236,13 @@ def test_keys_are_disabled_and_removed_by_name_or_id(path: Path) -> None:
         edit.remove("lab")
 
 
+def test_of_many_keys_the_first_are_named_and_the_others_counted(path: Path) -> None:
+    for number in range(13):
+        add(path, f"k{number}")
+    with pytest.raises(UserError, match=r"it has k0, k1, .*, k9 and 3 more$"), edit_keys(path) as edit:
+        edit.remove("lab")
+
+
 def test_an_edit_that_fails_changes_nothing(path: Path) -> None:
     add(path, "shop")
     before = path.read_bytes()

@@ -1,5 +1,6 @@
 """WebDataset shards: the images inside tar files, each by the byte range that holds it."""
 
+import itertools
 import os
 import posixpath
 import re
@@ -20,7 +21,9 @@ from fakescan.sources.containers.archive_file import (
     open_archive,
 )
 from fakescan.sources.containers.tar_headers import Damage, Member, TarHeaders, shown_name
+from fakescan.sources.content import HEAD_BYTES, begins_as_image
 from fakescan.sources.manifest import ENTRY_SCHEMA
+from fakescan.sources.name_filter import OTHER_EXTENSIONS, extension_of, says_nothing
 from fakescan.sources.reading import LeftOut, LeftOutReason, Reading
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store, is_local
@@ -58,22 +61,27 @@ class _Contents:
     damage: list[str] = field(default_factory=list)
     end_mark: bool = True
     continued: bool = False
+    strangers: set[int] = field(default_factory=set)
+    """Rows whose names say nothing, and whose content is no image."""
 
     def add(self, member: Member) -> None:
         """A row for a regular member; others are left out."""
         if member.sparse:
             self.leave_out(LeftOutReason.SPARSE, member.name)
         elif member.kind in tarfile.REGULAR_TYPES:
-            self.add_row(member.name, member.offset, member.size)
+            is_image = member.head is None or begins_as_image(member.head)
+            self.add_row(member.name, member.offset, member.size, is_image=is_image)
         else:
             self.leave_out(LeftOutReason.NOT_A_FILE, member.name)
 
-    def add_row(self, name: str, offset: int, size: int) -> None:
+    def add_row(self, name: str, offset: int, size: int, *, is_image: bool) -> None:
         """A row, unless nothing could store its name."""
         uri = member_uri(name, self.uri)
         if len(uri) > MAX_URI_CHARACTERS:
             self.leave_out(LeftOutReason.BAD_ADDRESS, name)
             return
+        if not is_image:
+            self.strangers.add(len(self.uris))
         self.uris.append(uri)
         self.offsets.append(offset)
         self.sizes.append(size)
@@ -82,11 +90,27 @@ class _Contents:
         """Count a member that becomes no row."""
         self.left_out.add(reason, f"tar://{shown_name(name)}::{redact(self.uri)}")
 
+    def leave_out_strangers(self) -> None:
+        """Count the rows that are no images, now that no link needs them any more."""
+        if not self.strangers:
+            return
+        start, end = len("tar://"), -len(f"::{self.uri}")
+        for row in sorted(self.strangers):
+            name = self.uris[row][start:end]
+            self.leave_out(LeftOutReason.CONTENT, name)
+            self.left_out.add_extensions({extension_of(name): 1})
+        kept = [row not in self.strangers for row in range(len(self.uris))]
+        self.uris = list(itertools.compress(self.uris, kept))
+        self.sizes = list(itertools.compress(self.sizes, kept))
+        self.offsets = list(itertools.compress(self.offsets, kept))
 
-def tar_entries(tars: Iterable[pa.Table], reading: Reading) -> Iterator[pa.Table]:
+
+def tar_entries(tars: Iterable[pa.Table], reading: Reading, *, by_content: bool = False) -> Iterator[pa.Table]:
     """All regular members of the tar files in tables of `ENTRY_SCHEMA`, one output table per tar, in their order.
 
-    Links to regular members of the same tar are rows, too. What is no file, and damage, goes into the account.
+    Links to regular members of the same tar are rows, too. What is no file, and damage, goes into the account. With
+    `by_content` so do members whose names say nothing and whose first bytes are not those of an image: these come with
+    the header, so that looking at them costs nothing.
     """
     shards = (
         shard for table in tars for shard in zip(table["uri"].to_pylist(), table["etag"].to_pylist(), strict=True)
@@ -106,7 +130,8 @@ def tar_entries(tars: Iterable[pa.Table], reading: Reading) -> Iterator[pa.Table
     with ThreadPoolExecutor(_SHARDS_AT_ONCE, thread_name_prefix="fakescan-tar") as pool:
         waiting: deque[tuple[Future[_Contents], str | None]] = deque()
         for uri, etag in shards:
-            waiting.append((pool.submit(_contents, uri, reading.store, whole=reading.skip_damaged), etag))
+            contents = pool.submit(_contents, uri, reading.store, whole=reading.skip_damaged, by_content=by_content)
+            waiting.append((contents, etag))
             if len(waiting) > _SHARDS_AT_ONCE:  # no more than that wait in memory
                 yield taken(*waiting.popleft())
         while waiting:
@@ -172,13 +197,13 @@ def _nameable(name: str) -> str:
     )
 
 
-def _contents(uri: str, store: Store, *, whole: bool) -> _Contents:
+def _contents(uri: str, store: Store, *, whole: bool, by_content: bool = False) -> _Contents:
     """What a tar file holds, up to the first damage unless `whole`. `UserError` if the store does not deliver it."""
     contents = _Contents(uri)
     links: list[Member] = []
     try:
         with open_archive(uri, store) as file:
-            headers = TarHeaders(file)
+            headers = TarHeaders(file, HEAD_BYTES, says_nothing if by_content else None)
             for item in headers:
                 if isinstance(item, Damage):
                     contents.damage.append(_described(item, uri))
@@ -196,7 +221,8 @@ def _contents(uri: str, store: Store, *, whole: bool) -> _Contents:
     except store_errors() as error:
         raise UserError(f"cannot read {redact(uri)}: {classify(error)[1]}") from None
     if links:
-        _follow(links, contents)
+        _follow(links, contents, by_content=by_content)
+    contents.leave_out_strangers()
     return contents
 
 
@@ -209,8 +235,11 @@ def _described(damage: Damage, uri: str) -> str:
     return f"is damaged at byte {damage.at}{unpacked}{after}: {damage.reason}"
 
 
-def _follow(links: list[Member], contents: _Contents) -> None:
-    """Add a row for each link that leads to a regular member, over other links and linked folders, too."""
+def _follow(links: list[Member], contents: _Contents, *, by_content: bool) -> None:
+    """Add a row for each link that leads to a regular member, over other links and linked folders, too.
+
+    With `by_content` a link whose name says nothing is an image if what it leads to is one.
+    """
     start, end = len("tar://"), -len(f"::{contents.uri}")
     files: dict[str, int] = {}
     for row, uri in enumerate(contents.uris):
@@ -225,7 +254,10 @@ def _follow(links: list[Member], contents: _Contents) -> None:
         if found is None:
             contents.leave_out(LeftOutReason.LINK, link.name)
         else:
-            contents.add_row(link.name, contents.offsets[found], contents.sizes[found])
+            is_image = not (by_content and says_nothing(link.name)) or not (
+                found in contents.strangers or extension_of(contents.uris[found][start:end]) in OTHER_EXTENSIONS
+            )
+            contents.add_row(link.name, contents.offsets[found], contents.sizes[found], is_image=is_image)
 
 
 def _file_behind(path: str, files: dict[str, int], targets: dict[str, str]) -> int | None:
@@ -251,6 +283,7 @@ def _account(contents: _Contents, reading: Reading) -> None:
     reading.left_out.seen += contents.left_out.seen
     for reason, count in contents.left_out.counts.items():
         reading.left_out.add(reason, contents.left_out.places[reason], count)
+    reading.left_out.add_extensions(contents.left_out.by_extension)
     if contents.damage:
         reading.damaged(redact(contents.uri), contents.damage[0], len(contents.damage))
 

@@ -2,7 +2,7 @@
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fakescan.sources.containers.archive_file import ArchiveFile, BrokenStreamError
@@ -28,7 +28,8 @@ _SPARSE = "GNU.sparse."
 class Member:
     """One member: the type flag `kind`; first byte of `header` and data (`offset`), `size` of the data in bytes.
 
-    The next header is due at `end`. Names that are not UTF-8 hold surrogate escapes.
+    The next header is due at `end`. Names that are not UTF-8 hold surrogate escapes. `head`: the first bytes of the
+    data, where they were asked for.
     """
 
     kind: bytes
@@ -39,6 +40,7 @@ class Member:
     offset: int
     size: int
     end: int
+    head: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -62,10 +64,13 @@ class _BadHeaderError(Exception):
 class TarHeaders:
     """Iterates over members and damage. After damage it goes on with the next sound header, wherever that begins.
 
-    `tarfile` ends without a word at a bad header or an end mark, whatever is behind it.
+    `tarfile` ends without a word at a bad header or an end mark, whatever is behind it. Of a regular member whose name
+    `looks_into` wants it, `head_bytes` are read along with the header, mostly with no further request.
     """
 
     file: ArchiveFile
+    head_bytes: int = 0
+    looks_into: Callable[[str], bool] | None = None
     end_mark: bool = False
     """Whether the file ends in zeros, as it should."""
     continued: bool = False
@@ -183,13 +188,16 @@ class TarHeaders:
                 offset, more = offset + _BLOCK, extension[504]
         if kind == tarfile.LNKTYPE and size and self._has_data(offset, size):
             kind = tarfile.REGTYPE
+        head = None
+        if kind in tarfile.REGULAR_TYPES and not sparse and self.looks_into is not None and self.looks_into(info.name):
+            head = self.file.read(offset, min(size, self.head_bytes))  # a stream is at the end of the data soon
         if kind in _NO_DATA or kind == tarfile.LNKTYPE:
             size = 0
         elif not self.file.reaches(offset + size):
             raise _BadHeaderError(first, f"{shown_name(info.name)} is cut off", offset)
         if size == 0 and info.name.endswith("/") and kind in tarfile.REGULAR_TYPES:  # so were folders written once
             kind = tarfile.DIRTYPE
-        return Member(kind, info.name, info.linkname, sparse, first, offset, size, offset + _padded(size))
+        return Member(kind, info.name, info.linkname, sparse, first, offset, size, offset + _padded(size), head)
 
     def _has_data(self, offset: int, size: int) -> bool:
         """Whether a hard link with a size has data (POSIX allows it); most writers give the size of the target."""

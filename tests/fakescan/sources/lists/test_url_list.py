@@ -435,6 +435,12 @@ class TestColumns:
             if len(row.split(",")[header.split(",").index(name)]) < 200:
                 assert uris(path, column=name) == [row.split(",")[header.split(",").index(name)]]
 
+    def test_of_many_others_it_is_said_how_many(self, tmp_path: Path) -> None:
+        names = ["image_url", *(f"{letter}_image_url" for letter in "bcdefghij")]
+        path = write(tmp_path, "a.csv", ",".join(names) + "\n" + ",".join(["a.jpg"] * 10) + "\n")
+        (note,) = read(path)[0].notes
+        assert note.endswith(" or 'f_image_url' or 4 more; --column chooses")
+
     def test_named(self, tmp_path: Path) -> None:
         for name, text in (
             ("a.csv", "url,foto\nx.jpg,b.jpg\n"),
