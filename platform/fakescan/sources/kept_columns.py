@@ -65,7 +65,7 @@ def _hint(name: str, names: Sequence[str]) -> str:
 def no_columns(where: str) -> UserError:
     """The error for a source whose kind has no columns; `where` says what it is read as."""
     return UserError(
-        f"keep_columns: {where}, which has no columns to keep; .csv, .tsv, .jsonl, .json and .parquet lists have "
+        f"keep_columns: {where}, without columns to keep; .csv, .tsv, .jsonl, .json and .parquet lists have "
         "columns, and so have Parquet files with images and manifests made with --keep-columns"
     )
 

@@ -68,7 +68,7 @@ class Source:
         for table in self._open(self):
             if table.num_rows:
                 if self.kind == "objects" and self.reading.keep_columns:
-                    raise no_columns(f"{redact(self.url)} is read as files that are images")
+                    raise no_columns(f"{redact(self.url)} is read as image files")
                 yield table
 
     def _end(self) -> Tables:

@@ -84,7 +84,7 @@ def assert_refused(capfd: pytest.CaptureFixture[str], *arguments: object, words:
         (["index", "/no/such/folder", "-o", "OUT"], "cannot read"),
         (["index", "EMPTY", "-o", "OUT"], "no images found"),
         (["index", "IMAGES", "-o", "FILE"], "a file is in the place of the folder"),
-        (["index", "IMAGES", "-o", "OUT", "--keep-columns", "id"], "which has no columns to keep"),
+        (["index", "IMAGES", "-o", "OUT", "--keep-columns", "id"], "without columns to keep"),
         (["index", "IMAGES", "-o", "OUT", "--keep-columns", "id,uri"], "'uri' is the name of a column of the results"),
         (["index", "IMAGES", "-o", "OUT", "--keep-columns", ""], "keep_columns: a name is empty"),
         (["scan", "IMAGES", "-o", "OUT", "--keep-columns", "id,,x"], "keep_columns: a name is empty"),

@@ -171,7 +171,7 @@ class TestJson:
         assert kept(write(tmp_path, "a.json", coco), "id") == [("a.jpg", {"id": "1"})]
         mixed = '["a.jpg", {"url": "b.jpg", "id": 2}]'
         assert kept(write(tmp_path, "b.json", mixed), "id") == [("a.jpg", {"id": None}), ("b.jpg", {"id": "2"})]
-        assert "a list of addresses, which has no columns" in refusal(write(tmp_path, "c.json", '["a.jpg"]'), "id")
+        assert "a list of addresses, without columns" in refusal(write(tmp_path, "c.json", '["a.jpg"]'), "id")
 
     def test_sizes_are_read_as_well(self, tmp_path: Path) -> None:
         path = write(tmp_path, "a.jsonl", '{"url": "a.jpg", "n": 6.0, "id": 1.0}\n')
@@ -430,9 +430,9 @@ class TestRefusals:
         with tarfile.open(tmp_path / "shards" / "a.tar", "w") as archive:
             archive.add(image, "a.jpg")
         for source, words in (
-            (pictures, "is read as files that are images"),
-            (f"{pictures}/*.jpg", "is read as files that are images"),
-            (image, "is read as files that are images"),
+            (pictures, "is read as image files"),
+            (f"{pictures}/*.jpg", "is read as image files"),
+            (image, "is read as image files"),
             (tmp_path / "shards", "is read as tar files"),
             (tmp_path / "shards" / "a.tar", "is read as tar files"),
             (f"{tmp_path}/shards/{{a,b}}.tar", "is read as tar files"),

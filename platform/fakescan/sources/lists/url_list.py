@@ -45,7 +45,7 @@ def read_url_list(url: str, reading: Reading) -> Iterator[pa.Table]:
             elif kind in (".jsonl", ".ndjson", ".json"):
                 yield from json_entries(lines, entries, reading, by_line=kind != ".json")
             elif reading.keep_columns:
-                raise no_columns(f"{entries.name} is read as one address on each line")
+                raise no_columns(f"{entries.name} is read as one address on each line (as a table with --column)")
             else:
                 yield from _text_entries(lines, entries)
     entries.close()
