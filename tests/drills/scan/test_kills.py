@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from fakescan.run.folder import RunFolder
-from fakescan.sources.manifest import ManifestReader
+from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, write_manifest
 from fakevlm.errors import ErrorCode
 from tests.conftest import Bucket, new_bucket
 from tests.drill_images import MAX_BYTES, MAX_PIXELS, POISON_RGB, DrillImage, Fate, drill_images
@@ -91,8 +92,8 @@ def drill(s3: SeaweedServer, tiny_model: Path, tmp_path_factory: pytest.TempPath
         list(pool.map(lambda image: bucket.put(f"images/{image.name}", image.data), stored))
         drill = Drill(bucket, folder, tiny_model, images)
         index(drill, f"{bucket.url}/images", f"{bucket.url}/listed")
-        bucket.put("list.jsonl", "\n".join(json.dumps(entry) for entry in entries(drill, web)).encode())
-        index(drill, f"{bucket.url}/list.jsonl", f"{bucket.url}/manifest")
+        fs, path = bucket.store.filesystem(f"{bucket.url}/manifest")
+        write_manifest([pa.Table.from_pylist(list(entries(drill, web)), ENTRY_SCHEMA)], fs, path)
         list(pool.map(lambda image: meet_its_fate(image, bucket, web), images))
         yield drill
 
@@ -106,7 +107,7 @@ def index(drill: Drill, source: str, manifest: str) -> None:
 
 
 def entries(drill: Drill, web: WebServer) -> Iterator[dict[str, Any]]:
-    """A list of addresses as a user brings it: objects with size and etag, and pages of a web server without."""
+    """Objects with the size and etag that were listed, and pages of a web server without."""
     reader = ManifestReader(f"{drill.bucket.url}/listed", drill.bucket.store)
     listed = {row["uri"].rpartition("/")[2]: row for row in reader.rows(0, reader.info.rows).to_pylist()}
     for image in drill.images:
