@@ -1,15 +1,19 @@
-"""Trainings that are killed, a worker or the whole job."""
+"""Trainings that are killed, a worker or the whole job, or taken over; and the shared runs that only drills need."""
 
+import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import psutil
 import pytest
 
+from fakescan.storage.lease import TRAINING, Lease
 from tests.striped import settings
 from tests.training import assert_same_weights, checkpoints, losses, process_title, train_command, until
 
@@ -55,3 +59,30 @@ def test_a_killed_job_resumes_at_its_last_checkpoint(
     assert len(list(run_folder.glob("checkpoint_*/"))) <= 2, "as many are kept as the settings say"
     assert losses(run_folder) == pytest.approx(losses(Path(plain.url)), rel=2e-3), "the log has every step"
     assert_same_weights(run_folder / "model", Path(plain.model))
+
+
+def test_a_training_stops_when_another_has_taken_its_run_over(
+    tiny_model: Path, labelled: Path, tmp_path: Path, ray_cluster: str
+) -> None:
+    config = settings(tiny_model, labelled, tmp_path, zero=0, workers=1, epochs=500, checkpoint_every=5)
+    command = [*train_command(tmp_path, config), "--ray-address", ray_cluster]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run_folder = tmp_path / "train"
+    until(lambda: checkpoints(run_folder), process, "the first checkpoint")
+    other = Lease(fsspec.filesystem("file"), str(run_folder / "lease.json"), TRAINING)
+    other.acquire(force=True)
+    try:
+        output, _ = process.communicate(timeout=100)
+        assert json.loads((run_folder / "lease.json").read_text())["pid"] == os.getpid(), "the other one keeps it"
+    finally:
+        other.release()
+    assert process.returncode == 1, output
+    assert output.splitlines()[-1] == "fakescan: error: another training has taken this run over; this one stops"
+    assert not (run_folder / "model").exists()
+    assert not (run_folder / "tensorboard").exists(), "nothing more is written into a folder of somebody else"
+
+
+def test_two_workers_without_deepspeed_learn_as_one_does(plain: Any, trained: Callable[[str], Any]) -> None:
+    done = trained("zero 0")
+    assert losses(Path(done.url)) == pytest.approx(losses(Path(plain.url)), rel=2e-3)
+    assert_same_weights(Path(done.model), Path(plain.model))

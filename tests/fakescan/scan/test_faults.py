@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,34 +90,6 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(
     fakescan("verify", run.url)
 
 
-def test_sigterm_and_kill_on_a_lasting_cluster(
-    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
-) -> None:
-    """Ray outlives its drivers here, so tasks of the killed one may still write while the next one is at work."""
-    settings = {"source": str(pictures), "output": run.url}
-    slow = [*command(tmp_path, tiny_model, **settings, engine=SLOW), "--ray-address", ray_cluster]
-    with running(*slow) as scan:
-        scan.wait_for_parts(run, 2)
-        scan.signal(signal.SIGTERM)
-        assert scan.end(60) == 130
-    assert "interrupted" in error_of(scan)
-    assert not run.fs.exists(f"{run.path}/lease.json")
-    stopped = len(run.part_names())
-    assert stopped < 8
-    with running(*slow) as scan:
-        scan.wait_for_parts(run, stopped + 1)
-        scan.kill()
-    assert run.fs.exists(f"{run.path}/lease.json"), "nobody could remove it"
-    again = fakescan(*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster)
-    assert "watching" not in again.err, "the holder was a process of this machine and is gone"
-    assert "rows: 30 of 30" in again.out
-    rows = read_rows(run)
-    fakescan("verify", run.url)
-    alone = RunFolder(str(tmp_path / "alone"), Store())
-    fakescan(*command(tmp_path, tiny_model, source=str(pictures), output=alone.url), "--ray-address", ray_cluster)
-    assert [row["score"] for row in rows] == [row["score"] for row in read_rows(alone)]
-
-
 def test_two_scans_of_one_run(
     ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -195,41 +166,6 @@ def test_objects_that_came_back_are_mended_by_a_retry(
     others = [index for index in range(30) if index not in (3, 17)]
     assert [after[index] for index in others] == [before[index] for index in others]
     fakescan("verify", run.url)
-
-
-def test_a_store_that_goes_away_and_comes_back(
-    ray_cluster: str, own_s3: SeaweedServer, pictures: Path, tmp_path: Path, tiny_model: Path
-) -> None:
-    """Results wait for their store; images that cannot be fetched meanwhile are errors that a retry mends."""
-    bucket = new_bucket(own_s3)
-    upload(bucket, pictures, copies=4)
-    store, environment = settings_of(own_s3, "BOTH"), environment_of(own_s3, "BOTH")
-    settings = {
-        "source": f"{bucket.url}/images",
-        "output": f"{bucket.url}/run",
-        "input_store": store,
-        "output_store": store,
-        "fetch_timeout_s": 5,
-    }
-    folder = RunFolder(f"{bucket.url}/run", bucket.store)
-    slow = [*command(tmp_path, tiny_model, **settings, engine=SLOW), "--ray-address", ray_cluster]
-    with running(*slow, environment=environment) as scan:
-        scan.wait_for_parts(folder, 4)
-        own_s3.kill()
-        with pytest.raises(AssertionError, match="no end"):
-            scan.wait_for("end", lambda: False, timeout_s=3)
-        own_s3.start()
-        assert scan.end() == 0, scan.err
-    rows = read_rows(folder)
-    assert len(rows) == 120
-    assert {row["error_code"] for row in rows} <= {None, "fetch_failed"}
-    flags = ["--output-endpoint", own_s3.endpoint_url, "--output-option", "key=env:BOTH_KEY"]
-    verify = ["verify", folder.url, *flags, "--output-option", "secret=env:BOTH_SECRET"]
-    fakescan(*verify, environment=environment)
-    if any(row["error_code"] for row in rows):
-        retry = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster, "--retry-errors"]
-        fakescan(*retry, environment=environment)
-    assert {row["error_code"] for row in read_rows(folder)} == {None}
 
 
 @pytest.fixture

@@ -1,0 +1,80 @@
+"""Scans that are stopped and killed on a lasting cluster, and a store that goes away meanwhile."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from fakescan.run.folder import RunFolder
+from fakescan.storage.store import Store
+from tests.conftest import new_bucket
+from tests.fakescan.scan.test_faults import SLOW, command, environment_of, error_of, run, settings_of, upload
+from tests.scan_process import fakescan, read_rows, running
+from tests.storage_server import SeaweedServer
+
+__all__ = ["run"]
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+def test_sigterm_and_kill_on_a_lasting_cluster(
+    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Ray outlives its drivers here, so tasks of the killed one may still write while the next one is at work."""
+    settings = {"source": str(pictures), "output": run.url}
+    slow = [*command(tmp_path, tiny_model, **settings, engine=SLOW), "--ray-address", ray_cluster]
+    with running(*slow) as scan:
+        scan.wait_for_parts(run, 2)
+        scan.signal(signal.SIGTERM)
+        assert scan.end(60) == 130
+    assert "interrupted" in error_of(scan)
+    assert not run.fs.exists(f"{run.path}/lease.json")
+    stopped = len(run.part_names())
+    assert stopped < 8
+    with running(*slow) as scan:
+        scan.wait_for_parts(run, stopped + 1)
+        scan.kill()
+    assert run.fs.exists(f"{run.path}/lease.json"), "nobody could remove it"
+    again = fakescan(*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster)
+    assert "watching" not in again.err, "the holder was a process of this machine and is gone"
+    assert "rows: 30 of 30" in again.out
+    rows = read_rows(run)
+    fakescan("verify", run.url)
+    alone = RunFolder(str(tmp_path / "alone"), Store())
+    fakescan(*command(tmp_path, tiny_model, source=str(pictures), output=alone.url), "--ray-address", ray_cluster)
+    assert [row["score"] for row in rows] == [row["score"] for row in read_rows(alone)]
+
+
+def test_a_store_that_goes_away_and_comes_back(
+    ray_cluster: str, own_s3: SeaweedServer, pictures: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Results wait for their store; images that cannot be fetched meanwhile are errors that a retry mends."""
+    bucket = new_bucket(own_s3)
+    upload(bucket, pictures, copies=4)
+    store, environment = settings_of(own_s3, "BOTH"), environment_of(own_s3, "BOTH")
+    settings = {
+        "source": f"{bucket.url}/images",
+        "output": f"{bucket.url}/run",
+        "input_store": store,
+        "output_store": store,
+        "fetch_timeout_s": 5,
+    }
+    folder = RunFolder(f"{bucket.url}/run", bucket.store)
+    slow = [*command(tmp_path, tiny_model, **settings, engine=SLOW), "--ray-address", ray_cluster]
+    with running(*slow, environment=environment) as scan:
+        scan.wait_for_parts(folder, 4)
+        own_s3.kill()
+        with pytest.raises(AssertionError, match="no end"):
+            scan.wait_for("end", lambda: False, timeout_s=3)
+        own_s3.start()
+        assert scan.end() == 0, scan.err
+    rows = read_rows(folder)
+    assert len(rows) == 120
+    assert {row["error_code"] for row in rows} <= {None, "fetch_failed"}
+    flags = ["--output-endpoint", own_s3.endpoint_url, "--output-option", "key=env:BOTH_KEY"]
+    verify = ["verify", folder.url, *flags, "--output-option", "secret=env:BOTH_SECRET"]
+    fakescan(*verify, environment=environment)
+    if any(row["error_code"] for row in rows):
+        retry = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster, "--retry-errors"]
+        fakescan(*retry, environment=environment)
+    assert {row["error_code"] for row in read_rows(folder)} == {None}
