@@ -20,7 +20,8 @@ from fakescan.sources.parquet_entries import parquet_entries
 from fakescan.sources.reading import LeftOut, LeftOutReason, Reading
 from fakescan.sources.uri_set import UriSet
 from fakescan.storage.errors import store_errors
-from fakescan.storage.preflight import check_readable, explain
+from fakescan.storage.explanation import explain
+from fakescan.storage.preflight import check_readable, exists
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakevlm.errors import UserError
@@ -100,7 +101,7 @@ def open_source(
     reading = Reading(store, column, size_column, skip_damaged)
     try:
         many = expand_braces(source)
-        if len(many) > 1 and _exists(source, store):
+        if len(many) > 1 and exists(source, store):
             many = [source]
         first = _recognise(many[0], reading, wanted)
         if len(many) == 1:
@@ -148,7 +149,7 @@ def _recognise(source: str, reading: Reading, wanted: NameFilter) -> Source:
     web = scheme_of(source) == "http"
     name = (source.partition("?")[0] if web else source).lower()
     extension = os.path.splitext(name)[1]
-    if has_pattern(source) and not web and not _exists(source, store):
+    if has_pattern(source) and not web and not exists(source, store):
         folder, pattern = split_pattern(source)
         check_readable(folder, store)
         within = wanted.within(pattern)
@@ -180,12 +181,6 @@ def _list(source: str, reading: Reading, wanted: NameFilter) -> Source:
         return _filtered(read_url_list(source, reading), this, wanted)
 
     return Source(source, "list", False, reading, entries)
-
-
-def _exists(source: str, store: Store) -> bool:
-    """Whether there is an object or folder whose name merely looks like a pattern."""
-    filesystem, path = store.filesystem(source)
-    return bool(filesystem.exists(path))
 
 
 def _is_folder(source: str, store: Store) -> bool:
