@@ -208,7 +208,7 @@ class _Repository:
         @contextmanager
         def stream(first: int) -> Iterator[Stream]:
             from huggingface_hub import constants, get_session, hf_raise_for_status
-            from huggingface_hub.utils import build_hf_headers
+            from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public in its documentation
 
             headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
             if first:

@@ -38,7 +38,7 @@ def url_folder(url: str, storage_options: dict[str, Any], cache: Path, *, show: 
         raise UserError(f"model {shown} does not exist") from None
     except ImportError as error:
         raise UserError(f"model {shown}: {missing_package(url.partition('://')[0], error)}") from None
-    except (*remote_errors(), TypeError) as error:  # TypeError: of clients that need more than an address
+    except _faults() as error:
         raise unreadable(error) from None
     named = {str(entry["name"]).rsplit("/", 1)[-1]: entry for entry in entries}
     wanted = {name: named[name] for name in sorted(named) if is_wanted(name)}
@@ -52,7 +52,7 @@ def url_folder(url: str, storage_options: dict[str, Any], cache: Path, *, show: 
         missing = {name: entry for name, entry in wanted.items() if not (partial / name).exists()}
         try:
             files = within(ANSWER_S, lambda: remote_files(filesystem, missing, partial))
-        except (*remote_errors(), WrongFileError) as error:
+        except _faults() as error:
             raise unreadable(error) from None
         try:
             download(f"downloading {shown}", files, show=show, may_pass=_may_pass, silence_s=ANSWER_S)
@@ -63,6 +63,11 @@ def url_folder(url: str, storage_options: dict[str, Any], cache: Path, *, show: 
             stale.unlink()
 
     return build_once(cache / "models" / f"{root.rstrip('/').rsplit('/', 1)[-1]}-{key}", build)
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What clients raise; TypeError those that need more than an address."""
+    return *remote_errors(), TypeError, WrongFileError
 
 
 def _list(url: str, storage_options: dict[str, Any]) -> tuple[Any, str, list[dict[str, Any]]]:
