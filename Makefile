@@ -1,4 +1,4 @@
-# Every target sets up .venv first; where nothing has changed that takes a fraction of a second.
+# Every target sets up .venv first. Where nothing has changed, that check takes a fraction of a second; then comes the work.
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_ARGS ?=

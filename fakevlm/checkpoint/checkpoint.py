@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fakevlm.checkpoint.cache import cache_folder
 from fakevlm.checkpoint.card import read_card
 from fakevlm.checkpoint.config_files import (
     feature_tokens,
@@ -18,7 +19,7 @@ from fakevlm.checkpoint.config_files import (
 )
 from fakevlm.checkpoint.converted import loadable_copy
 from fakevlm.checkpoint.layout import check_shapes, read_weights
-from fakevlm.checkpoint.location import cache_folder, resolve
+from fakevlm.checkpoint.location import resolve
 from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.checkpoint.weights_hash import weights_sha256
 from fakevlm.preprocess import ImageSpec
@@ -58,15 +59,20 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    location: str, *, storage_options: dict[str, Any] | None = None, cache_dir: Path | None = None
+    location: str,
+    *,
+    storage_options: dict[str, Any] | None = None,
+    cache_dir: Path | None = None,
+    show_progress: bool = False,
 ) -> Checkpoint:
     """Opens the checkpoint at a local path, a hub id (`owner/name` or `owner/name@revision`) or an fsspec URL.
 
-    Downloads and converted views are kept in `cache_dir` (default: the user's cache folder). Imports neither torch nor
-    transformers. Raises UserError, one line that names what is missing or does not fit.
+    Downloads and converted views are kept in `cache_dir` (default: the user's cache folder), those of the hub in its
+    own cache. With `show_progress` a download is visible on stderr; one that broke off goes on where it stopped.
+    Imports neither torch nor transformers. Raises UserError, one line that names what is missing or does not fit.
     """
     cache = cache_folder(cache_dir)
-    folder = resolve(location, storage_options=storage_options, cache_dir=cache_dir)
+    folder = resolve(location, storage_options=storage_options, cache_dir=cache_dir, show=show_progress)
     config = read_config(folder)
     card = read_card(folder)
     tokens = PromptTokens(folder)

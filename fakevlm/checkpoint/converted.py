@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fakevlm.checkpoint.cache import build_once
 from fakevlm.checkpoint.card import CARD
 from fakevlm.checkpoint.config_files import read_processor_config
 from fakevlm.checkpoint.layout import INDEX, Weights, rename_file, rename_index
-from fakevlm.checkpoint.location import build_once
 from fakevlm.checkpoint.weights_hash import file_states
 
 _VERSION = 1

@@ -7,11 +7,14 @@ from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 
 
-def open_model(model: str | None, store: Store) -> Checkpoint:
-    """The checkpoint at a local path, hub id or URL; None is the built-in small one. Raises UserError."""
+def open_model(model: str | None, store: Store, *, show_progress: bool = False) -> Checkpoint:
+    """The checkpoint at a local path, hub id or URL; None is the built-in small one. Raises UserError.
+
+    `show_progress` makes a download visible on stderr: for the program that a person has started, not for workers.
+    """
     if model is None:
         return open_checkpoint(str(BUILT_IN))
-    return open_checkpoint(model, storage_options=store.fsspec_options(model))
+    return open_checkpoint(model, storage_options=store.fsspec_options(model), show_progress=show_progress)
 
 
 def model_name(model: str | None, engine: EngineConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:

@@ -87,7 +87,7 @@ def run_calibration(
     check_readable(config.data, config.data_store)
     check_writable(config.output, config.output_store)
     images = read_benchmark(config).images
-    old = open_model(config.model, config.model_store).calibration
+    old = open_model(config.model, config.model_store, show_progress=True).calibration
     # Not under the checkpoint's own calibration, which changes here: the same command again would be refused.
     judged = judge(
         config.model_copy(update={"calibration": Calibration(), "threshold": None}), images, "calibration",

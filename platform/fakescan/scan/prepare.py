@@ -25,7 +25,7 @@ def check(config: ScanConfig) -> Checkpoint:
     check_installed(config.engine)
     check_readable(config.source, config.input_store)
     check_writable(config.output, config.output_store)
-    checkpoint = open_model(config.model, config.model_store)
+    checkpoint = open_model(config.model, config.model_store, show_progress=True)
     self_test(checkpoint)
     return checkpoint
 

@@ -86,7 +86,7 @@ def _check_config(config: ServeConfig) -> Checkpoint:
     check_installed(config.engine)
     if config.keys is not None and not read_keys(Path(config.keys)).keys:
         raise UserError(f"keys: {config.keys} has no keys; make one with fakescan keys add NAME --file {config.keys}")
-    checkpoint = open_model(config.model, config.model_store)
+    checkpoint = open_model(config.model, config.model_store, show_progress=True)
     self_test(checkpoint)
     chosen_calibration(checkpoint, config.calibration, config.model_store)
     return checkpoint

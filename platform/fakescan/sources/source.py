@@ -21,7 +21,8 @@ from fakescan.sources.parquet_entries import parquet_entries
 from fakescan.sources.reading import LeftOut, LeftOutReason, Reading, extensions_shown
 from fakescan.sources.uri_set import UriSet
 from fakescan.storage.errors import store_errors
-from fakescan.storage.preflight import check_readable, explain
+from fakescan.storage.explanation import explain
+from fakescan.storage.preflight import check_readable, exists
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact, scheme_of
 from fakevlm.errors import UserError
@@ -113,7 +114,7 @@ def open_source(
     content = ContentFilter(reading)
     try:
         many = expand_braces(source)
-        if len(many) > 1 and _exists(source, store):
+        if len(many) > 1 and exists(source, store):
             many = [source]
         first = _recognise(many[0], content, wanted)
         if len(many) == 1:
@@ -167,7 +168,7 @@ def _recognise(source: str, content: ContentFilter, wanted: NameFilter) -> Sourc
     web = scheme_of(source) == "http"
     name = (source.partition("?")[0] if web else source).lower()
     extension = os.path.splitext(name)[1]
-    if has_pattern(source) and not web and not _exists(source, store):
+    if has_pattern(source) and not web and not exists(source, store):
         folder, pattern = split_pattern(source)
         check_readable(folder, store)
         return _folder(source, folder, content, wanted.within(pattern))
@@ -220,12 +221,6 @@ def _list(source: str, content: ContentFilter, wanted: NameFilter) -> Source:
             yield wanted.addresses(named=True).apply(table, "", reading.left_out)
 
     return Source(source, "list", False, reading, content, entries)
-
-
-def _exists(source: str, store: Store) -> bool:
-    """Whether there is an object or folder whose name merely looks like a pattern."""
-    filesystem, path = store.filesystem(source)
-    return bool(filesystem.exists(path))
 
 
 def _is_folder(source: str, store: Store) -> bool:

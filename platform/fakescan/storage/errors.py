@@ -3,10 +3,10 @@
 import asyncio
 import errno
 import ssl
-import sys
 
 from fakescan.storage.url import redact_text
-from fakevlm.errors import ErrorCode, UserError
+from fakevlm.errors import ErrorCode, UserError, remote_errors
+from fakevlm.remote import shortened
 
 _DENIED_CODES = frozenset(
     {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AllAccessDisabled"}
@@ -25,14 +25,6 @@ BUSY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BUSY_KINDS = frozenset(
     {"HTTPClientError", "ConnectionError", "ResponseStreamingError", "IncompleteReadError", "ResponseParserError"}
 )
-_ERROR_BASES = (
-    ("aiohttp", "ClientError"),
-    ("botocore.exceptions", "BotoCoreError"),
-    ("botocore.exceptions", "ClientError"),
-    ("gcsfs.retry", "HttpError"),
-    ("google.auth.exceptions", "GoogleAuthError"),
-    ("azure.core.exceptions", "AzureError"),
-)
 _REASONS = {
     400: "bad request",
     401: "unauthorized",
@@ -45,12 +37,8 @@ _REASONS = {
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """Exceptions of reading and writing stores. The libraries share no base class, and some are optional."""
-    kinds: list[type[Exception]] = [OSError, EOFError, ValueError]  # ValueError: an address that is none
-    for module, name in _ERROR_BASES:
-        if module in sys.modules:
-            kinds.append(getattr(sys.modules[module], name))
-    return tuple(kinds)
+    """Exceptions of reading and writing stores."""
+    return remote_errors()
 
 
 def http_status(error: BaseException) -> int | None:
@@ -92,7 +80,7 @@ def classify(error: BaseException) -> tuple[ErrorCode, str]:
     error = root_cause(error)
     status, code = http_status(error), service_code(error)
     message = _message(error, status, code)
-    if _is_certificate(error):
+    if is_certificate(error):
         return ErrorCode.FETCH_FAILED, message
     if status in (404, 410) or code in _MISSING_CODES or isinstance(error, FileNotFoundError):
         return ErrorCode.NOT_FOUND, message
@@ -115,7 +103,7 @@ def is_transient(error: BaseException) -> bool:
     status, code = http_status(error), service_code(error)
     if status is not None or code:
         return status in BUSY_STATUS or code in _BUSY_CODES
-    if _is_certificate(error):
+    if is_certificate(error):
         return False
     if isinstance(error, TimeoutError | ConnectionError | asyncio.IncompleteReadError):
         return True
@@ -127,7 +115,7 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno not in _SETTLED_ERRNO and type(error) is OSError
 
 
-def _is_certificate(error: BaseException) -> bool:
+def is_certificate(error: BaseException) -> bool:
     """Whether TLS failed. Python's errors of it are OSErrors with numbers of their own, which mean other things."""
     return isinstance(error, ssl.SSLError) or "SSL" in type(error).__name__ or "Certificate" in type(error).__name__
 
@@ -143,16 +131,23 @@ def _message(error: BaseException, status: int | None, code: str) -> str:
         words = str(response.get("Error", {}).get("Message", "")) if isinstance(response, dict) else ""
         detail = f": {words}" if words and words != _REASONS.get(status or 0, "").title() else ""
         name = f"{status} {_REASONS.get(status, '')}".rstrip() if code.isdigit() and status else code or status
-        return redact_text(f"{name}{detail}")
+        return _cut(f"{name}{detail}")
     if status is not None:
         reason = str(getattr(error, "message", "") or _REASONS.get(status, "")).strip()
-        return redact_text(f"HTTP {status} {reason}".rstrip())
+        return _cut(f"HTTP {status} {reason}".rstrip())
     if isinstance(error, UserError):
         return redact_text(str(error))
-    if _is_certificate(error):
-        return redact_text(f"the server's certificate was not accepted: {error}")
+    if is_certificate(error):
+        if "WRONG_VERSION_NUMBER" in str(error) or "record layer" in str(error):
+            return "the server does not speak TLS at this port: write http://, or name the port that does"
+        return _cut(f"the server's certificate was not accepted: {error}")
     if isinstance(error, OSError) and error.strerror and error.errno is not None:
         return redact_text(error.strerror)
     if isinstance(error, TimeoutError):
         return "timed out"
-    return redact_text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    return _cut(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def _cut(text: str) -> str:
+    """Another library's words: on one line, without secrets, and no longer than a line may be."""
+    return shortened(redact_text(text))

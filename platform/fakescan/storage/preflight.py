@@ -1,19 +1,33 @@
-"""Checks of a source and an output before any engine starts: each failure is one line that says what to fix."""
+"""Checks of a source and an output before any engine starts: each failure is one line that says what to fix.
+
+No check of a store takes longer than `ANSWER_S` seconds, whatever its name, its server and the client's retries do.
+"""
 
 import contextlib
+import errno
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem, sync
 
-from fakescan.storage.errors import classify, is_transient, root_cause, service_code, store_errors
+from fakescan.storage.errors import classify, store_errors
+from fakescan.storage.explanation import explain, foreign
 from fakescan.storage.s3_listing import list_page
 from fakescan.storage.store import Store, is_s3
 from fakescan.storage.url import file_path, redact, scheme_of, split_bucket
-from fakevlm.errors import ErrorCode, UserError
+from fakevlm.errors import UserError
+from fakevlm.remote import ANSWER_S, within
+
+T = TypeVar("T")
 
 _PROBE = ".fakescan-write-check-"
+_KNOWN = frozenset({"file", "memory", "s3", "gs", "az", "http"})
+_BEGINNING = 512
+_PAGES = (b"<!doctype html", b"<html", b"<!--")
 
 
 def check_readable(url: str, store: Store) -> None:
@@ -22,18 +36,30 @@ def check_readable(url: str, store: Store) -> None:
     if scheme == "file":
         _check_local_readable(url)
         return
-    filesystem, path = store.filesystem(url, attempts=2)
-    try:
+
+    def check() -> None:
+        filesystem, path = store.filesystem(url, attempts=2)
         if is_s3(filesystem):
-            _check_s3_readable(filesystem, url)
+            _check_s3_readable(filesystem, url, store)
         elif scheme == "http":
-            filesystem.cat_file(path, start=0, end=1)
-        else:
+            sync(filesystem.loop, _first_bytes, filesystem, path)
+        elif isinstance(filesystem, AsyncFileSystem):
             filesystem.exists(path)
-    except UserError:
-        raise
-    except store_errors() as error:
-        raise UserError(explain("read", url, store, error)) from None
+        else:  # whose `exists` takes every error for a no
+            with contextlib.suppress(FileNotFoundError):
+                filesystem.info(path)
+
+    _explained("read", url, store, check)
+
+
+def exists(url: str, store: Store) -> bool:
+    """Whether there is an object or a folder of exactly this name. Raises `UserError` as `check_readable` does."""
+
+    def ask() -> bool:
+        filesystem, path = store.filesystem(url)
+        return bool(filesystem.exists(path))
+
+    return ask() if scheme_of(url) == "file" else _explained("read", url, store, ask)
 
 
 def check_writable(url: str, store: Store) -> None:
@@ -47,31 +73,65 @@ def check_writable(url: str, store: Store) -> None:
     if scheme == "file":
         _check_local_writable(Path(file_path(url)))
         return
-    filesystem, path = store.filesystem(url, attempts=2)
-    if is_s3(filesystem) and not split_bucket(path)[0]:
-        raise UserError(f"{url} names no bucket: write s3://BUCKET/PREFIX")
-    probe = f"{path}/{_PROBE}{secrets.token_hex(8)}"
-    try:
+
+    def check() -> None:
+        filesystem, path = store.filesystem(url, attempts=2)
         if is_s3(filesystem):  # some servers create a missing bucket on the first write; and resuming needs to list
-            list_page(filesystem, Bucket=split_bucket(path)[0], MaxKeys=1)
+            _list_one(filesystem, url, store, Bucket=_bucket(url))
+        probe = f"{path}/{_PROBE}{secrets.token_hex(8)}"
         filesystem.pipe_file(probe, b"fakescan")
-    except store_errors() as error:
-        raise UserError(explain("write to", url, store, error)) from None
-    with contextlib.suppress(PermissionError):  # a policy may allow writing and forbid deleting
-        filesystem.rm_file(probe)
+        with contextlib.suppress(PermissionError):  # a policy may allow writing and forbid deleting
+            filesystem.rm_file(probe)
+
+    _explained("write to", url, store, check)
 
 
-def _check_s3_readable(filesystem: AbstractFileSystem, url: str) -> None:
-    bucket, key = split_bucket(url)
+def _explained(action: str, url: str, store: Store, call: Callable[[], T]) -> T:
+    """The result of a call to a store. Raises `UserError` for its errors and for an answer that does not come."""
+    try:
+        return within(ANSWER_S, call)
+    except UserError:
+        raise
+    except Exception as error:
+        if scheme_of(url) in _KNOWN and not isinstance(error, store_errors()):
+            raise
+        # The clients of stores that this project does not know raise what they like.
+        raise UserError(explain(action, url, store, error)) from None
+
+
+def _bucket(url: str) -> str:
+    bucket, _ = split_bucket(url)
     if not bucket:
         raise UserError(f"{url} names no bucket: write s3://BUCKET/PREFIX")
+    return bucket
+
+
+def _check_s3_readable(filesystem: AbstractFileSystem, url: str, store: Store) -> None:
+    bucket, key = _bucket(url), split_bucket(url)[1]
     try:
-        list_page(filesystem, Bucket=bucket, Prefix=key, MaxKeys=1)
+        _list_one(filesystem, url, store, Bucket=bucket, Prefix=key)
     except PermissionError as error:
         try:  # a policy may allow reading one object and forbid listing
             filesystem.call_s3("head_object", Bucket=bucket, Key=key or "-")
         except OSError:
             raise error from error.__cause__
+
+
+def _list_one(filesystem: AbstractFileSystem, url: str, store: Store, **arguments: str) -> None:
+    answer = list_page(filesystem, MaxKeys=1, **arguments)
+    if not answer.keys() & {"Name", "Contents", "IsTruncated", "KeyCount"}:  # a tidy web page is XML too
+        raise UserError(f"cannot use {redact(url)}: {foreign(url, store)}")
+
+
+async def _first_bytes(filesystem: Any, address: str) -> None:
+    """Reads the beginning of what is at a web address, and no more of it where the server knows no ranges."""
+    session = await filesystem.set_session()
+    async with session.get(filesystem.encode_url(address), headers={"Range": f"bytes=0-{_BEGINNING - 1}"}) as answer:
+        if answer.status == 404:
+            raise FileNotFoundError(errno.ENOENT, "there is nothing at this address")
+        answer.raise_for_status()
+        if (await answer.content.readany())[:_BEGINNING].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
+            raise UserError(f"cannot read {redact(address)}: what answers is a web page, perhaps of a login")
 
 
 def _check_local_readable(url: str) -> None:
@@ -99,30 +159,3 @@ def _check_local_writable(folder: Path) -> None:
         raise UserError(f"cannot write to {folder}: a file is in the place of the folder") from None
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {classify(error)[1]}") from None
-
-
-def explain(action: str, url: str, store: Store, error: Exception) -> str:
-    """One line: what failed, why in the user's terms, what to change."""
-    start = f"cannot {action} {redact(url)}"
-    cause = root_cause(error)
-    code, message = classify(error)
-    service, kind = service_code(cause), type(cause).__name__
-    if kind in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
-        return f"{start}: no credentials found; set them, name a profile, or use anonymous access for a public bucket"
-    if kind == "ProfileNotFound":
-        return f"{start}: there is no AWS profile named {store.profile}"
-    if service in {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}:
-        return f"{start}: wrong or expired credentials ({message})"
-    bucket = split_bucket(url)[0]
-    if service == "NoSuchBucket" or (code is ErrorCode.NOT_FOUND and scheme_of(url) in {"s3", "gs", "az"}):
-        return f"{start}: no such bucket: {bucket}"
-    if code is ErrorCode.DENIED:
-        return f"{start}: access denied ({message}); check the credentials' permissions"
-    if code is ErrorCode.NOT_FOUND:
-        return f"{start}: not found ({message})"
-    if kind in {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError", "ClientConnectorDNSError"}:
-        address = store.endpoint_url if store.endpoint_url and scheme_of(url) != "http" else url
-        return f"{start}: cannot reach {redact(address)}; check the address and the network"
-    if is_transient(error):
-        return f"{start}: the store does not answer properly ({message}); try again later"
-    return f"{start}: {message}"

@@ -1,5 +1,6 @@
 """Stores: where and as whom objects are read and written, and the file systems that follow from it."""
 
+import inspect
 import os
 import threading
 from datetime import datetime
@@ -12,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, Secret, field_seri
 
 from fakescan.storage.url import file_path, scheme_of, web_address
 from fakevlm.errors import UserError
+from fakevlm.remote import ANSWER_S, missing_package, quiet_clients
 
 _HIDDEN = "**********"
+_KNOWN = "a local path, s3://, gs://, az://, https://"
 
 _instances: dict[tuple[object, ...], AbstractFileSystem] = {}
 _instances_lock = threading.Lock()
@@ -81,9 +84,11 @@ class Store(BaseModel):
         scheme = scheme_of(url)
         key = (os.getpid(), scheme, attempts, self.identity)
         with _instances_lock:
-            if key not in _instances:
-                _instances[key] = make_filesystem(self, scheme, attempts=attempts)
-            filesystem = _instances[key]
+            filesystem = _instances.get(key)
+        if filesystem is None:  # outside the lock: some clients look for credentials for minutes
+            made = make_filesystem(self, scheme, attempts=attempts)
+            with _instances_lock:
+                filesystem = _instances.setdefault(key, made)
         return filesystem, path_in(filesystem, url)
 
 
@@ -103,13 +108,23 @@ def make_filesystem(store: Store, scheme: str, *, attempts: int, **extra: Any) -
     where the garbage collector finds it.
     """
     if scheme not in known_implementations:
-        raise UserError(f"unknown scheme {scheme}:// (known: a local path, s3://, gs://, az://, https://)")
+        raise UserError(f"unknown scheme {scheme}:// (known: {_KNOWN})")
+    quiet_clients(scheme)
     try:
         kind = get_filesystem_class(scheme)
     except ImportError as error:
-        raise UserError(f"{scheme}:// needs a package that is not installed: {error}") from None
+        raise missing_package(scheme, error) from None
     options = _constructor_options(store.resolved(), scheme, attempts)
+    if lacking := _lacking(kind, {**options, **extra}):
+        raise UserError(f"{scheme}:// is not supported: its client needs {lacking}; copy what is there to {_KNOWN}")
     return kind(**{**options, **extra}, skip_instance_cache=True, use_listings_cache=False)
+
+
+def _lacking(kind: type[AbstractFileSystem], options: dict[str, Any]) -> str:
+    """What a client must be told that is not among the options, such as a host: addresses do not carry it here."""
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return ", ".join(name for name in needed if name not in options)
 
 
 def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, Any]:
@@ -119,7 +134,7 @@ def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, 
         return {}
     headers = options.pop("headers", None)
     if scheme == "http":
-        return {"encoded": True, "client_kwargs": {"headers": headers or {}}}
+        return {"encoded": True, "client_kwargs": {"headers": headers or {}, "timeout": _web_timeout()}}
     if scheme == "gs":
         if store.endpoint_url:
             options.setdefault("endpoint_url", store.endpoint_url)
@@ -148,6 +163,13 @@ def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, 
         options.setdefault("endpoint_url", store.endpoint_url)
     session = _s3_session(store.profile)
     return {**options, "anon": store.anon, "config_kwargs": config, "client_kwargs": client, "session": session}
+
+
+def _web_timeout() -> Any:
+    """Bounds silence, not the time that a long list takes."""
+    from aiohttp import ClientTimeout
+
+    return ClientTimeout(total=None, sock_connect=ANSWER_S / 2, sock_read=ANSWER_S)
 
 
 def _s3_session(profile: str | None) -> Any:

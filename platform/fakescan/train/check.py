@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakescan.engine.model import open_model
-from fakescan.storage.preflight import check_writable
+from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import file_path, scheme_of
 from fakescan.train.config import TrainConfig
 from fakescan.train.loop import open_samples, with_prompt
@@ -46,7 +46,8 @@ def check(config: TrainConfig) -> Preflight:
         if importlib.util.find_spec(package) is None:
             raise UserError(f"{package} is not installed; install fakescan[train]")
     check_writable(config.storage_path, config.storage_store)
-    checkpoint = with_prompt(open_model(config.model, config.model_store), config)
+    check_readable(config.data, config.data_store)
+    checkpoint = with_prompt(open_model(config.model, config.model_store, show_progress=True), config)
     self_test(checkpoint)
     split, eval_split = _splits(config)
     samples = open_samples(config, checkpoint, split)

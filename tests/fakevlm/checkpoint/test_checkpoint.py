@@ -14,10 +14,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from safetensors import safe_open
 
+from fakevlm.checkpoint.cache import build_once
 from fakevlm.checkpoint.card import Card, read_card, write_card
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.checkpoint.layout import hub_name
-from fakevlm.checkpoint.location import build_once
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError
 from fakevlm.prompt import PromptSpec
@@ -468,11 +468,11 @@ def test_an_object_storage_url(tiny_model: Path, bucket: str, cache: Path) -> No
     assert first.path.is_relative_to(cache)
     assert not (first.path / "checkpoint-1").exists()
     assert first.weights_sha256 == open_checkpoint(str(tiny_model), cache_dir=cache).weights_sha256
-    MemoryFileSystem().get_file = None  # type: ignore[method-assign]
+    MemoryFileSystem().cat_file = None  # type: ignore[method-assign]
     try:
         assert open_checkpoint(bucket, cache_dir=cache) == first, "the second time nothing is downloaded"
     finally:
-        del MemoryFileSystem().get_file
+        del MemoryFileSystem().cat_file
 
 
 def test_a_changed_object_is_downloaded_again(tiny_model: Path, bucket: str, cache: Path) -> None:
@@ -485,43 +485,39 @@ def test_a_changed_object_is_downloaded_again(tiny_model: Path, bucket: str, cac
     assert second.trained
 
 
-def test_a_killed_download_is_resumed_not_taken_as_complete(
+def test_a_download_that_stopped_is_resumed_not_taken_as_complete(
     tiny_model: Path, bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(tiny_model, bucket)
-    got: list[str] = []
-    whole = MemoryFileSystem.get_file
+    monkeypatch.setattr("fakevlm.checkpoint.download.store_files._FIRST", 2**16)
+    got: list[tuple[str, int]] = []
+    whole = MemoryFileSystem.cat_file
+    allowed = 2**16
 
-    def killed(self: MemoryFileSystem, source: str, target: str, **options: Any) -> None:
-        got.append(source)
-        if source.endswith(WEIGHTS):
-            Path(target).write_bytes(self.cat_file(source)[:1000])
-            raise KeyboardInterrupt
-        whole(self, source, target, **options)
+    def counted(self: MemoryFileSystem, path: str, start: int, end: int, **options: Any) -> bytes:
+        if path.endswith(WEIGHTS) and start >= allowed:
+            raise PermissionError(13, "Permission denied")
+        got.append((path.rpartition("/")[2], start))
+        return bytes(whole(self, path, start=start, end=end, **options))
 
-    monkeypatch.setattr(MemoryFileSystem, "get_file", killed)
-    with pytest.raises(KeyboardInterrupt):
-        open_checkpoint(bucket, cache_dir=cache)
-    before = len(got)
-    assert before > 1
-
-    def counted(self: MemoryFileSystem, source: str, target: str, **options: Any) -> None:
-        got.append(source)
-        whole(self, source, target, **options)
-
-    monkeypatch.setattr(MemoryFileSystem, "get_file", counted)
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", counted)
+    message = refusal(bucket, cache)
+    assert f"{WEIGHTS} cannot be downloaded: Permission denied; the same command goes on" in message
+    assert (WEIGHTS, 0) in got
+    got.clear()
+    allowed = 2**60
     checkpoint = open_checkpoint(bucket, cache_dir=cache)
     self_test(checkpoint)
     assert (checkpoint.path / WEIGHTS).read_bytes() == (tiny_model / WEIGHTS).read_bytes()
-    assert not set(got[: before - 1]) & set(got[before:]), "what was complete is kept"
+    assert (WEIGHTS, 0) not in got, "what was there is kept"
 
 
 def test_a_short_download_is_an_error(
     tiny_model: Path, bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(tiny_model, bucket)
-    monkeypatch.setattr(MemoryFileSystem, "get_file", lambda self, source, target: Path(target).write_bytes(b"short"))
-    assert "came with 5 of" in refusal(bucket, cache)
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda self, path, start, end: b"short")
+    assert "5 bytes came where" in refusal(bucket, cache)
 
 
 def test_an_object_storage_url_with_nothing_there(bucket: str, cache: Path) -> None:

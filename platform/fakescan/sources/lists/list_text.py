@@ -40,8 +40,10 @@ _NO_LISTS = {
     b"PK\x03\x04": "a ZIP file, as spreadsheets are",
     b"PAR1": "a Parquet file without that extension",
     b"%PDF": "a PDF file",
-    b"<!doctype html": "a web page",
-    b"<html": "a web page",
+    b"<!doctype html": "a web page, perhaps of a login",
+    b"<html": "a web page, perhaps of a login",
+    b"<!--": "a web page, perhaps of a login",
+    b"<?xml": "an XML file",
 }
 
 Lines = Iterator[tuple[int, list[str]]]
@@ -104,8 +106,9 @@ def _decoded(read: Callable[[], bytes], source: StoreReader, name: str) -> Itera
             raise BrokenTextError(f"is broken off or damaged in its compression: {redact_text(str(error))}") from None
 
     data, broken = _gathered(next_bytes)
+    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for signature, kind in _NO_LISTS.items():
-        if data[: len(signature)].lower() == signature.lower():
+        if start.startswith(signature.lower()):
             raise UserError(f"{name} is {kind}, not a list of addresses")
     encoding = _encoding(data)
     # A surrogate can stand for a stray byte, but not for half a character of UTF-16.
