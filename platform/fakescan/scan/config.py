@@ -37,6 +37,8 @@ class ScanConfig(JudgingSettings):
     """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
     new_since: Annotated[str | None, Flag("RUN")] = None
     """An earlier run: scan only images that are new or changed since."""
+    dedupe: Annotated[bool, Flag()] = False
+    """Judge images whose files have the same bytes once; each keeps its own row."""
     retry_errors: Annotated[bool, Flag()] = False
     """Scan the rows again that ended in an error."""
     break_lease: Annotated[bool, Flag()] = False

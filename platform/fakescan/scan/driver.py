@@ -17,6 +17,7 @@ from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile, refuse_change
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.content_cache import recalled
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
@@ -28,7 +29,7 @@ from fakescan.scan.tables import PartSummary
 from fakescan.storage.lease import Lease
 from fakescan.storage.url import scheme_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
-from fakevlm.errors import UserError
+from fakevlm.errors import ErrorCode, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class ScanOutcome:
     """Rows of the whole run, those of earlier scans included."""
     examples: dict[str, str] = field(default_factory=dict)
     """For each error code of this scan, one URI and message."""
+    copies: int = 0
+    """Rows of this scan that got the judgement of another row with the same content; none unless `dedupe` is set."""
     seconds: float = 0.0
     """From the start of the command to the last part."""
     startup_s: float = 0.0
@@ -62,6 +65,12 @@ class ScanOutcome:
     def error_rate(self) -> float:
         """Share of the run's rows that ended in an error."""
         return self.whole.failed / self.whole.rows if self.whole.rows else 0.0
+
+    @property
+    def unreadable(self) -> int:
+        """Rows of this scan without an image that could be judged."""
+        errors = self.scanned.errors
+        return self.scanned.failed - errors.get(ErrorCode.JUDGE_FAILED, 0) - errors.get(ErrorCode.POISON, 0)
 
     @property
     def steady_rate(self) -> float | None:
@@ -83,6 +92,8 @@ def run_scan(
     With `images`, those are judged, and `config.source` is only what the run says it is of.
     """
     started = time.monotonic()
+    if config.dedupe and images is not None and images.conditions != ("none",):
+        raise UserError("dedupe: files with the same bytes are distorted in different ways here; leave it out")
     checkpoint = check(config)
     options = config.options(checkpoint, config.explain, config.output_store)
     identity = identity_of(config, checkpoint, options, images)
@@ -109,7 +120,9 @@ def run_scan(
                     connect(ray_address, verbose=verbose)
                     pipeline = build_pipeline(config, folder, run, options, checkpoint)
                     rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
-                    _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
+                    known = recalled(folder, done.tolist()) if config.dedupe else iter(())
+                    parts = _parts(pipeline, todo, known)
+                    _execute(parts, rows_before, outcome, lease, observe, started)
                 for counts in before:
                     outcome.whole.add(counts)
             except BaseException:
@@ -132,9 +145,18 @@ def plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> tuple[NDArra
     return todo, done
 
 
+def _parts(pipeline: Pipeline, todo: NDArray[np.int64], known: Iterator[dict[bytes, bytes]]) -> Iterator[PartSummary]:
+    """Each part of `todo` as it is written, by engines that are told which contents earlier scans have judged."""
+    import ray
+
+    ledger = remote_ledger()
+    for contents in known:
+        ray.get(ledger.remember.remote(contents))
+    yield from pipeline.run(todo, ledger)
+
+
 def _execute(
-    pipeline: Pipeline,
-    todo: NDArray[np.int64],
+    parts: Iterator[PartSummary],
     rows_before: int,
     outcome: ScanOutcome,
     lease: Lease,
@@ -142,13 +164,14 @@ def _execute(
     started: float,
 ) -> None:
     with Display(outcome.run.rows, rows_before) as display:
-        for part in _guarded(pipeline.run(todo, remote_ledger())):
+        for part in _guarded(parts):
             lease.check()
             if part.counts.rows == 0:
                 continue
             outcome.seconds = time.monotonic() - started
             outcome.startup_s = outcome.startup_s or outcome.seconds
             outcome.scanned.add(part.counts)
+            outcome.copies += part.copies
             for code, example in part.examples.items():
                 outcome.examples.setdefault(code, example)
             display.add(part)
@@ -196,6 +219,7 @@ def build_pipeline(
             options=options,
             run_id=run.run_id,
             shard_rows=run.shard_rows,
+            dedupe=config.dedupe,
         ),
         write=Write(folder, run),
         replicas=config.replicas,
