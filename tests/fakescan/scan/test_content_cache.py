@@ -232,6 +232,16 @@ def test_memory_is_bounded_and_what_is_asked_for_stays() -> None:
     assert known == names(1000)[-len(known) :], "the oldest go"
 
 
+def test_what_was_known_first_stays_when_it_is_told_again() -> None:
+    cost = CONTENT_BYTES + len(values("first"))
+    cache = ContentCache(max_bytes=8 * cost)
+    cache.remember({A: values("first")})
+    cache.remember(dict.fromkeys(names(4), values("first")))
+    assert A in cache._known._old
+    cache.remember({A: values("other")})
+    assert cache.claim(ONE, 1, [A]).known == {A: values("first")}
+
+
 def test_a_content_takes_no_more_memory_than_is_said() -> None:
     rng = np.random.default_rng(0)
     contents = [rng.bytes(32) for _ in range(30_000)]
