@@ -30,7 +30,7 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
     from fakescan.scan.driver import run_scan
 
     outcome = run_scan(settings, ray_address=ray_address, verbose=verbose)
-    _report(outcome)
+    _report(outcome, settings)
     if outcome.error_rate > settings.max_error_rate:
         fail(
             f"{outcome.error_rate:.2%} of the rows are errors, above --max-error-rate {settings.max_error_rate:.2%}",
@@ -50,7 +50,7 @@ def scan_config(file: Path | None, flags: dict[str, Any]) -> "ScanConfig":
     )
 
 
-def _report(outcome: "ScanOutcome") -> None:
+def _report(outcome: "ScanOutcome", settings: "ScanConfig") -> None:
     from fakescan.terminal.duration import duration
 
     for line in _standing(outcome):
@@ -64,6 +64,8 @@ def _report(outcome: "ScanOutcome") -> None:
             f"scanned now: {outcome.scanned.rows:,} in {duration(outcome.seconds)} "
             f"({duration(outcome.startup_s)} to the first part, then {pace})"
         )
+        if settings.dedupe:
+            print(_judged_once(outcome))
     for code, count in whole.most_common():
         example = outcome.examples.get(code)
         print(f"  {code:<18} {count:>8,}   {f'e.g. {example}' if example else ''}".rstrip())
@@ -90,6 +92,12 @@ def _standing(outcome: "ScanOutcome") -> list[str]:
         f"{since}; the source was listed at {listed}, and what came later is not in this run: "
         f"scan it into another --output with --new-since {outcome.url}"
     ]
+
+
+def _judged_once(outcome: "ScanOutcome") -> str:
+    rows, copies, unreadable = outcome.scanned.rows, outcome.copies, outcome.unreadable
+    line = f"judged {rows - copies - unreadable:,} of {rows:,}: {copies:,} had the same content as another"
+    return f"{line}, {unreadable:,} could not be read" if unreadable else line
 
 
 @click.command()

@@ -46,6 +46,8 @@ class ScanConfig(JudgingSettings):
     """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
     new_since: Annotated[tuple[str, ...] | None, BeforeValidator(_several), Flag("RUN", multiple=True)] = None
     """An earlier run: scan only what it, and the runs that it was new since itself, have not scanned as it is now."""
+    dedupe: Annotated[bool, Flag()] = False
+    """Judge images whose files have the same bytes once; each keeps its own row."""
     retry_errors: Annotated[bool, Flag()] = False
     """Scan the rows again that ended in an error."""
     break_lease: Annotated[bool, Flag()] = False

@@ -19,6 +19,7 @@ from fakescan.run.identity import Identity
 from fakescan.run.parts import part_name
 from fakescan.run.run_file import RunFile, differences, refuse_change
 from fakescan.scan.config import ScanConfig
+from fakescan.scan.content_cache import recalled
 from fakescan.scan.continuation import begins_whole
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.judge import JudgeSettings
@@ -31,7 +32,7 @@ from fakescan.scan.tables import PartSummary
 from fakescan.storage.lease import Lease
 from fakescan.storage.url import scheme_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
-from fakevlm.errors import UserError
+from fakevlm.errors import ErrorCode, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class ScanOutcome:
     """Rows of the whole run, those of earlier scans included."""
     examples: dict[str, str] = field(default_factory=dict)
     """For each error code of this scan, one URI and message."""
+    copies: int = 0
+    """Rows of this scan that got the judgement of another row with the same content; none unless `dedupe` is set."""
     seconds: float = 0.0
     """From the start of the command to the last part."""
     startup_s: float = 0.0
@@ -69,6 +72,12 @@ class ScanOutcome:
     def error_rate(self) -> float:
         """Share of the run's rows that ended in an error."""
         return self.whole.failed / self.whole.rows if self.whole.rows else 0.0
+
+    @property
+    def unreadable(self) -> int:
+        """Rows of this scan without an image that could be judged."""
+        errors = self.scanned.errors
+        return self.scanned.failed - errors.get(ErrorCode.JUDGE_FAILED, 0) - errors.get(ErrorCode.POISON, 0)
 
     @property
     def steady_rate(self) -> float | None:
@@ -90,6 +99,8 @@ def run_scan(
     With `images`, those are judged, and `config.source` is only what the run says it is of.
     """
     started = time.monotonic()
+    if config.dedupe and images is not None and images.conditions != ("none",):
+        raise UserError("dedupe: files with the same bytes are distorted in different ways here; leave it out")
     checkpoint = check(config)
     options = config.options(checkpoint, config.explain, config.output_store)
     identity = identity_of(config, checkpoint, options, images)
@@ -110,7 +121,8 @@ def run_scan(
             connect(ray_address, verbose=verbose)
             pipeline = build_pipeline(config, folder, run, options, checkpoint)
             rows_before = run.rows - sum(run.sharding.size(shard) for shard in plan.todo.tolist())
-            _execute(pipeline, plan.todo, rows_before, outcome, lease, observe, started)
+            known = recalled(folder, plan.sound) if config.dedupe else iter(())
+            _execute(_parts(pipeline, plan.todo, known), rows_before, outcome, lease, observe, started)
         _account(folder, run, plan, outcome)
     finally:
         lease.release()
@@ -132,8 +144,10 @@ class Plan:
 
     todo: NDArray[np.int64]
     """Shards to do."""
+    sound: list[int] = field(default_factory=list)
+    """Shards whose part is there and whole."""
     retried: list[int] = field(default_factory=list)
-    """Those of them whose part keeps its good rows."""
+    """Those to do whose part keeps its good rows."""
     before: Counts = field(default_factory=Counts)
     """Rows of the parts that are not touched."""
     last_scanned_at: datetime | None = None
@@ -149,7 +163,9 @@ def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
     for shard, facts in zip(there, folder.facts(run, there), strict=True):
         if facts is None:
             damaged.append(shard)
-        elif retry_errors and facts.counts.failed:
+            continue
+        plan.sound.append(shard)
+        if retry_errors and facts.counts.failed:
             plan.retried.append(shard)
         else:
             plan.before.add(facts.counts)
@@ -163,9 +179,18 @@ def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
     return plan
 
 
+def _parts(pipeline: Pipeline, todo: NDArray[np.int64], known: Iterator[dict[bytes, bytes]]) -> Iterator[PartSummary]:
+    """Each part of `todo` as it is written, by engines that are told which contents earlier scans have judged."""
+    import ray
+
+    ledger = remote_ledger()
+    for contents in known:
+        ray.get(ledger.remember.remote(contents))
+    yield from pipeline.run(todo, ledger)
+
+
 def _execute(
-    pipeline: Pipeline,
-    todo: NDArray[np.int64],
+    parts: Iterator[PartSummary],
     rows_before: int,
     outcome: ScanOutcome,
     lease: Lease,
@@ -173,13 +198,14 @@ def _execute(
     started: float,
 ) -> None:
     with Display(outcome.run.rows, rows_before) as display:
-        for part in _guarded(pipeline.run(todo, remote_ledger())):
+        for part in _guarded(parts):
             lease.check()
             if part.counts.rows == 0:
                 continue
             outcome.seconds = time.monotonic() - started
             outcome.startup_s = outcome.startup_s or outcome.seconds
             outcome.scanned.add(part.counts)
+            outcome.copies += part.copies
             for code, example in part.examples.items():
                 outcome.examples.setdefault(code, example)
             display.add(part)
@@ -230,6 +256,7 @@ def build_pipeline(
             options=options,
             run_id=run.run_id,
             shard_rows=run.shard_rows,
+            dedupe=config.dedupe,
         ),
         write=Write(folder, run),
         replicas=config.replicas,

@@ -4,8 +4,10 @@ import json
 import logging
 import os
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,16 +22,21 @@ from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import open_engine
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import open_model
+from fakescan.scan.content_cache import ALIVE_EVERY_S, EngineLife, Share, packed, unpacked
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
-from fakescan.scan.tables import JUDGED_SCHEMA
+from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
 from fakevlm.verdict import decide, score_tokens
 
 logger = logging.getLogger(__name__)
 
+Pixels = NDArray[np.uint8]
+
 POISON = Judgement(error="the engine's process died twice while it judged this image alone")
+_MIN_PAUSE_S, _MAX_PAUSE_S = 0.05, 1.0
+"""Pauses between two questions about contents that other shards are judging."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class JudgeSettings:
     options: JudgingOptions
     run_id: str
     shard_rows: int
+    dedupe: bool = False
+    """Judge each content once; see `fakescan.scan.content_cache`."""
 
 
 class Judge:
@@ -56,31 +65,40 @@ class Judge:
     def __init__(self, settings: JudgeSettings, ledger: Any) -> None:
         self._settings = settings
         self._ledger = ledger
+        self._id = uuid.uuid4().hex
+        self._life = EngineLife(_actor_id() or self._id, self._id)
+        if settings.dedupe:
+            self._keep_reporting()  # before the model loads: what this actor's last process had claimed is free now
         self._engine = _open(settings)
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
-        self._id = uuid.uuid4().hex
         self._lock = _ExclusiveLock()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to `JUDGED_SCHEMA`."""
         good = np.flatnonzero(table["error_code"].is_null().to_numpy())
-        judgements: list[Judgement] = []
+        values: list[RowValues] = []
+        copies: list[int] = []
         if len(good):
             # The shard's block is one chunk, whose tensor is a view of Ray's shared memory.
-            pixels = table["pixels"].chunk(0).to_numpy_ndarray()
+            block = table["pixels"].chunk(0).to_numpy_ndarray()
+            pixels = [block[index] for index in good]
             shard = table["row_id"][0].as_py() // self._settings.shard_rows
             try:
-                judgements = self._judge(shard, [pixels[index] for index in good])
+                if self._settings.dedupe:
+                    contents = [bytes.fromhex(sha256) for sha256 in table["sha256"].take(good).to_pylist()]
+                    values, copies = self._judge_contents(shard, contents, pixels)
+                else:
+                    values = [self._values(judgement) for judgement in self._judge(shard, pixels)]
             except EngineDiedError as error:
                 logger.error("the engine died: %s", error)
                 # Leave at once and without clean-up: Ray then starts this actor anew and retries its shards, which it
                 # does not do after exit_actor(); and the poison ledger counts the death.
                 os._exit(1)
         self._ledger.report_judged.remote()
-        return self._rows(table, dict(zip(good.tolist(), judgements, strict=True)))
+        return self._rows(table, dict(zip(good.tolist(), values, strict=True)), good[copies])
 
-    def _judge(self, shard: int, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
+    def _judge(self, shard: int, pixels: Sequence[Pixels]) -> list[Judgement]:
         orders: Orders = _get(self._ledger.inquire.remote(shard, self._id))
         if orders.alone:
             with self._lock.alone():
@@ -92,9 +110,7 @@ class Judge:
         _get(self._ledger.end.remote(shard))
         return judgements
 
-    def _judge_alone(
-        self, shard: int, pixels: Sequence[NDArray[np.uint8]], orders: Orders, span: Span
-    ) -> list[Judgement]:
+    def _judge_alone(self, shard: int, pixels: Sequence[Pixels], orders: Orders, span: Span) -> list[Judgement]:
         judgements: list[Judgement] = []
         for part in spans_of(span):
             first, last = part
@@ -108,22 +124,97 @@ class Judge:
                 judgements += self._engine.judge(pixels[first:last])
         return judgements
 
-    def _rows(self, table: pa.Table, judgements: dict[int, Judgement]) -> pa.Table:
+    def _judge_contents(
+        self, shard: int, contents: Sequence[bytes], pixels: Sequence[Pixels]
+    ) -> tuple[list[RowValues], list[int]]:
+        """The values of each image, given its content, and the positions of those that are copies."""
+        first: dict[bytes, int] = {}
+        for position, content in enumerate(contents):
+            first.setdefault(content, position)
+        values: dict[bytes, RowValues] = {}
+        judged: set[bytes] = set()
+        pause = _MIN_PAUSE_S
+        while unknown := [content for content in first if content not in values]:
+            share: Share = _get(self._ledger.claim.remote(self._life, shard, unknown))
+            for content, data in share.known.items():
+                values[content], judged_by = unpacked(data)
+                if judged_by == shard:  # before its engine died
+                    judged.add(content)
+            fresh = self._judge_share(shard, share, {content: pixels[first[content]] for content in unknown})
+            values |= fresh
+            judged |= fresh.keys()
+            if fresh or share.known:
+                pause = _MIN_PAUSE_S
+            else:
+                time.sleep(pause)
+                pause = min(2 * pause, _MAX_PAUSE_S)
+        copies = [
+            position for position, content in enumerate(contents) if content not in judged or position > first[content]
+        ]
+        return [values[content] for content in contents], copies
+
+    def _judge_share(self, shard: int, share: Share, pixels: Mapping[bytes, Pixels]) -> dict[bytes, RowValues]:
+        """The values of all that the shard has claimed, which the others know as well when this returns."""
+        values = {content: self._values(POISON) for content in share.poison}
+        if values:
+            self._settle(shard, values)
+        if share.together:
+            with self._lock.shared():
+                values |= self._judge_claimed(shard, share.together, pixels, alone=False)
+        if share.alone:
+            with self._lock.alone():
+                for group in share.alone:
+                    values |= self._judge_claimed(shard, group, pixels, alone=True)
+        return values
+
+    def _judge_claimed(
+        self, shard: int, contents: Sequence[bytes], pixels: Mapping[bytes, Pixels], *, alone: bool
+    ) -> dict[bytes, RowValues]:
+        _get(self._ledger.start_judging.remote(self._life, contents, alone=alone))
+        judgements = self._engine.judge([pixels[content] for content in contents])
+        values = {content: self._values(one) for content, one in zip(contents, judgements, strict=True)}
+        self._settle(shard, values)
+        return values
+
+    def _settle(self, shard: int, values: Mapping[bytes, RowValues]) -> None:
+        by_content = {content: packed(one, shard) for content, one in values.items()}
+        _get(self._ledger.settle.remote(self._life, shard, by_content))
+
+    def _keep_reporting(self) -> None:
+        """Say at once that this process is alive, and go on saying so for as long as there is this judge."""
+        ledger, life, end = self._ledger, self._life, threading.Event()
+        _get(ledger.report_alive.remote(life))
+
+        def report() -> None:
+            while not end.wait(ALIVE_EVERY_S):
+                ledger.report_alive.remote(life)
+
+        weakref.finalize(self, end.set)
+        threading.Thread(target=report, name="report-alive", daemon=True).start()
+
+    def _values(self, judgement: Judgement) -> RowValues:
+        if judgement.error is not None:
+            code = ErrorCode.POISON if judgement is POISON else ErrorCode.JUDGE_FAILED
+            return RowValues(error_code=code, error_message=judgement.error)
         calibration = self._settings.options.calibration
+        score = score_tokens(judgement.logprob_fake, judgement.logprob_real, calibration)
+        verdict = decide(score.score, calibration)
+        return RowValues(verdict, score.score, score.logit, score.off_script, judgement.explanation)
+
+    def _rows(self, table: pa.Table, values: Mapping[int, RowValues], copies: NDArray[np.intp]) -> pa.Table:
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
         verdicts: list[str | None] = [None] * table.num_rows
         explanations: list[str | None] = [None] * table.num_rows
         scores = np.full((3, table.num_rows), np.nan)
-        for index, judgement in judgements.items():
-            if judgement.error is not None:
-                code = ErrorCode.POISON if judgement is POISON else ErrorCode.JUDGE_FAILED
-                codes[index], messages[index] = code, judgement.error
+        is_copy = np.zeros(table.num_rows, dtype=np.bool_)
+        is_copy[copies] = True
+        for index, one in values.items():
+            if one.error_code is not None:
+                codes[index], messages[index] = one.error_code, one.error_message
                 continue
-            score = score_tokens(judgement.logprob_fake, judgement.logprob_real, calibration)
-            scores[:, index] = score.score, score.logit, score.off_script
-            verdicts[index] = decide(score.score, calibration)
-            explanations[index] = judgement.explanation
+            scores[:, index] = one.score, one.logit, one.off_script
+            verdicts[index], explanations[index] = one.verdict, one.explanation
         counters = json.dumps({"id": self._id, "max_num_seqs": self._engine.max_num_seqs, **asdict(self._engine.stats)})
         columns: dict[str, Any] = {
             "verdict": verdicts,
@@ -137,6 +228,7 @@ class Judge:
             "run_id": [self._settings.run_id] * table.num_rows,
             "scanned_at": [datetime.now(UTC)] * table.num_rows,
             "engine": [counters] * table.num_rows,
+            "is_copy": is_copy,
         }
         arrays = [
             table[field.name] if field.name not in columns else _array(columns[field.name], field.type)
@@ -186,6 +278,13 @@ def _open(settings: JudgeSettings) -> Engine:
     if checkpoint.weights_sha256 != settings.weights_sha256:
         raise UserError(f"model: {settings.model} holds other weights on this node than on the driver's")
     return open_engine(settings.engine, checkpoint, settings.options, settings.device)
+
+
+def _actor_id() -> str | None:
+    """Id of the Ray actor that this process is; None outside one."""
+    import ray
+
+    return ray.get_runtime_context().get_actor_id()
 
 
 def _get(reference: Any) -> Any:

@@ -2,16 +2,18 @@
 
 from typing import Any
 
+from fakescan.scan.content_cache import ContentCache
 from fakescan.scan.poison import PoisonLedger
 from fakescan.scan.small_machine import FirstPart
 
 
-class Ledger(PoisonLedger, FirstPart):
-    """Suspected images, and whether a shard has been judged. Without CPUs, so that it outlives every engine."""
+class Ledger(PoisonLedger, FirstPart, ContentCache):
+    """Suspects, whether a shard has been judged, and contents. Without CPUs, so that it outlives every engine."""
 
     def __init__(self) -> None:
         PoisonLedger.__init__(self)
         FirstPart.__init__(self)
+        ContentCache.__init__(self)
 
 
 def remote_ledger() -> Any:

@@ -180,6 +180,7 @@ class Write:
             shard,
             Counts.of(fresh),
             examples(fresh),
+            copies=pc.sum(table["is_copy"], min_count=0).as_py(),
             image_bytes=pc.sum(results["num_bytes"], min_count=0).as_py(),
             part_bytes=len(data),
             fetch_cpu_s=table["fetch_cpu_s"][0].as_py(),

@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 
 from fakescan.run.counts import Counts
 from fakescan.run.schema import RESULT_SCHEMA
+from fakevlm.errors import ErrorCode
+from fakevlm.verdict import Verdict
 
 _OBJECT = [
     ("source_key", pa.string()),
@@ -62,9 +64,25 @@ JUDGED_SCHEMA = pa.schema(
         ("fetch_cpu_s", pa.float64()),
         ("decode_cpu_s", pa.float64()),
         ("engine", pa.string()),
+        ("is_copy", pa.bool_()),
     ]
 )
-"""From judge to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON."""
+"""From judge to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON, `is_copy` says
+whether the row has the judgement of another row with the same content."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowValues:
+    """The columns of a result row that come of its judgement."""
+
+    verdict: Verdict | None = None
+    score: float = float("nan")
+    logit: float = float("nan")
+    off_script: float = float("nan")
+    explanation: str | None = None
+    error_code: ErrorCode | None = None
+    error_message: str | None = None
+    """Why there is no verdict."""
 
 
 @dataclass(slots=True)
@@ -76,6 +94,8 @@ class PartSummary:
     """Rows that were done now, which for a retry are not all of the part's."""
     examples: dict[str, str] = field(default_factory=dict)
     """For each error code in `counts`, one row: its URI and message."""
+    copies: int = 0
+    """Rows in `counts` that got the judgement of another row with the same content."""
     image_bytes: int = 0
     """Bytes of the images fetched."""
     part_bytes: int = 0

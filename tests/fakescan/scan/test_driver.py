@@ -171,6 +171,24 @@ def test_errors_are_rows_and_a_summary_and_a_status_only_if_asked(
     fakescan("scan", images, "-o", run.url, "--max-error-rate", "0.1")
 
 
+def test_copies_are_judged_once_and_the_summary_says_so(fakescan: Command, images: Path, run: RunFolder) -> None:
+    for path in sorted(images.iterdir())[:10]:
+        shutil.copy(path, images / f"copy-{path.name}")
+    (images / "words.jpg").write_bytes(b"no image")
+    ended = fakescan("scan", images, "-o", run.url, "--shard-rows", 8, "--dedupe")
+    line = "judged 30 of 41: 10 had the same content as another, 1 could not be read"
+    assert line in ended.out.splitlines()
+    verdicts: dict[str, set[Any]] = {}
+    for row in read_rows(run):
+        verdicts.setdefault(row["sha256"], set()).add((row["score"], row["explanation"]))
+    assert {len(different) for different in verdicts.values()} == {1}
+    fakescan("verify", run.url)
+    ended = fakescan("scan", images, "-o", run.url, "--dedupe")
+    assert "same content" not in ended.out, "nothing was left to do"
+    ended = fakescan("scan", images, "-o", f"{run.url}-plain")
+    assert "same content" not in ended.out
+
+
 def test_a_source_without_one_good_image_is_scanned_all_the_same(
     fakescan: Command, tmp_path: Path, run: RunFolder
 ) -> None:

@@ -70,6 +70,7 @@ def test_the_same_settings_may_go_on(checkpoint: Checkpoint) -> None:
         {"gpus_per_replica": 0.5},
         {"output": "/other"},
         {"retry_errors": True},
+        {"dedupe": True},
         {"break_lease": True},
         {"max_error_rate": 0.1},
         {"fetch_concurrency": 3},

@@ -100,6 +100,38 @@ def test_a_shard_without_one_image_needs_no_engine(checkpoint: Checkpoint, ledge
     assert result["error_code"].to_pylist() == ["denied"] * SHARD_ROWS
 
 
+def with_contents(table: pa.Table, numbers: list[int]) -> pa.Table:
+    """A decoded shard whose images have these contents, and pixels that depend on them alone."""
+    pixels = np.stack([np.full((84, 84, 3), number, np.uint8) for number in numbers])
+    columns = {
+        "sha256": pa.array([f"{number:064x}" for number in numbers]),
+        "pixels": pa.FixedShapeTensorArray.from_numpy_ndarray(pixels),
+    }
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
+    return table
+
+
+@pytest.mark.cluster
+def test_shards_with_the_same_contents_on_two_engines_share_the_judging(checkpoint: Checkpoint, ledger: Any) -> None:
+    """Each of eight shards has what the others have, in its own order: any two could wait for each other."""
+    random = np.random.default_rng(0)
+    engine = SimulatedConfig(max_num_seqs=4, step_s=0.002)
+    judges = [Judge(settings(checkpoint, engine=engine, dedupe=True), ledger) for _ in range(2)]
+    orders = [[int(number) for number in random.permutation(SHARD_ROWS) // 2] for _ in range(8)]
+    tables = [with_contents(decoded(shard), order) for shard, order in enumerate(orders)]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda shard: judges[shard % 2](tables[shard]), range(8), timeout=60))
+    assert sum(judge._engine.stats.running for judge in judges) == SHARD_ROWS // 2
+    rows = [row for result in results for row in result.to_pylist()]
+    alone = {row["sha256"]: row for row in Judge(settings(checkpoint), ledger)(tables[0]).to_pylist()}
+    for row in rows:
+        for name in ("verdict", "score", "logit", "off_script", "explanation", "error_code"):
+            assert row[name] == alone[row["sha256"]][name], name
+    assert [row["row_id"] for row in rows] == list(range(8 * SHARD_ROWS))
+    assert sum(not row["is_copy"] for row in rows) == SHARD_ROWS // 2
+
+
 @pytest.mark.cluster
 def test_a_suspect_shard_is_judged_in_spans_with_the_same_results(checkpoint: Checkpoint, ledger: Any) -> None:
     """What two engines died of is cut in pieces; images that no engine died of alone are judged after all."""
@@ -127,11 +159,14 @@ def test_the_engines_errors_are_rows(checkpoint: Checkpoint, ledger: Any) -> Non
     table = decoded(0)
     good = Judgement(-0.1, -2.4)
     judgements = {0: Judgement(error="the engine refused the image"), 1: POISON, 2: Judgement(-0.5, float("-inf"))}
-    result = Judge(settings(checkpoint), ledger)._rows(table, dict.fromkeys(range(SHARD_ROWS), good) | judgements)
+    judge = Judge(settings(checkpoint), ledger)
+    every = dict.fromkeys(range(SHARD_ROWS), good) | judgements
+    result = judge._rows(table, {index: judge._values(one) for index, one in every.items()}, np.array([3]))
     rows = result.to_pylist()
     assert [row["error_code"] for row in rows[:4]] == ["judge_failed", "poison", None, None]
     assert rows[0]["error_message"] == "the engine refused the image"
     assert (rows[2]["score"], rows[2]["logit"], rows[2]["verdict"]) == (1.0, float("inf"), "fake")
+    assert [index for index, row in enumerate(rows) if row["is_copy"]] == [3]
 
 
 @pytest.mark.cluster

@@ -151,6 +151,7 @@ def test_write_puts_the_part_and_says_what_is_in_it(started: Started) -> None:
     assert (summary.shard, summary.counts) == (1, Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1}))
     assert summary.examples.keys() == {"empty", "not_an_image"}
     assert summary.engine == {"id": "e"}
+    assert summary.copies == 0
     filesystem, path = started.folder.fs, started.folder.part(1)
     assert summary.part_bytes == filesystem.size(path)
     table = part(started, 1)
@@ -160,6 +161,13 @@ def test_write_puts_the_part_and_says_what_is_in_it(started: Started) -> None:
     assert footer is not None
     assert footer[b"fakescan.schema_version"] == b"2"
     assert Counts.from_json(footer[COUNTS_KEY]) == Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
+
+
+def test_write_counts_the_rows_that_are_copies(started: Started) -> None:
+    results = judged(Decode(SPEC, 10**6)(fetch(started, 0)))
+    index = results.schema.get_field_index("is_copy")
+    (row,) = Write(*started)(results.set_column(index, "is_copy", [[True, False, False, True]])).to_pylist()
+    assert PartSummary.from_row(row).copies == 2
 
 
 def test_writing_a_part_again_replaces_it(started: Started) -> None:

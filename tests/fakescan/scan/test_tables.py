@@ -23,6 +23,7 @@ def test_pixels_travel_as_a_tensor_column() -> None:
             12,
             Counts(5, 1, 1, 1, {"denied": 2}),
             examples={"denied": "s3://b/1: ünd"},
+            copies=2,
             image_bytes=10**12,
             part_bytes=77,
             fetch_cpu_s=0.5,
