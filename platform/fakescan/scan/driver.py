@@ -3,14 +3,16 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.cluster import connect
+from fakescan.cluster import connect, names_cluster, ray_session
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.errors import JobFailedError
 from fakescan.run.counts import Counts
@@ -22,9 +24,9 @@ from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline
 from fakescan.scan.prepare import check, identity_of, start_run
-from fakescan.scan.progress import Display
+from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
-from fakescan.scan.tables import PartSummary
+from fakescan.scan.tables import PartSummary, examples
 from fakescan.storage.lease import Lease
 from fakescan.storage.url import scheme_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -33,6 +35,9 @@ from fakevlm.errors import UserError
 logger = logging.getLogger(__name__)
 
 Observer = Callable[[PartSummary], None]
+
+_MIN_STEADY_S = 1.0
+"""Seconds after the first part below which there is no pace to speak of."""
 
 
 class ScanFailedError(JobFailedError):
@@ -50,11 +55,13 @@ class ScanOutcome:
     whole: Counts = field(default_factory=Counts)
     """Rows of the whole run, those of earlier scans included."""
     examples: dict[str, str] = field(default_factory=dict)
-    """For each error code of this scan, one URI and message."""
+    """For each error code of the run, one URI and message."""
     seconds: float = 0.0
     """From the start of the command to the last part."""
     startup_s: float = 0.0
     """From the start of the command to the first part."""
+    first_rows: int = 0
+    """Rows of the first part."""
     account: list[str] = field(default_factory=list)
     """Lines for people about what of the source became no row."""
 
@@ -65,9 +72,10 @@ class ScanOutcome:
 
     @property
     def steady_rate(self) -> float | None:
-        """Images per second after the first part; None for a single part."""
+        """Images per second after the first part; None where there were too few to tell."""
         seconds = self.seconds - self.startup_s
-        return self.scanned.rows / seconds if seconds > 0 and self.scanned.rows > self.run.shard_rows else None
+        rows = self.scanned.rows - self.first_rows
+        return rows / seconds if seconds >= _MIN_STEADY_S and rows else None
 
 
 def run_scan(
@@ -77,12 +85,30 @@ def run_scan(
     verbose: bool = False,
     observe: Observer | None = None,
     images: ExplicitImages | None = None,
+    display: bool = True,
 ) -> ScanOutcome:
     """Scan, or resume what an earlier scan left. Raises UserError before any engine starts when a setting is wrong.
 
-    With `images`, those are judged, and `config.source` is only what the run says it is of.
+    With `images`, those are judged, and `config.source` is only what the run says it is of. `display`: say on stderr
+    how far it is. A connection to Ray that it makes, it ends, unless in a `ray_session` of the caller's.
     """
+    with ScanDisplay(show=display) as progress, ray_session(lambda: progress.stage("stopping Ray", is_brief=True)):
+        try:
+            return _scan(config, ray_address, verbose, observe, images, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted at {progress.position}" if progress.position else "") from None
+
+
+def _scan(
+    config: ScanConfig,
+    ray_address: str | None,
+    verbose: bool,
+    observe: Observer | None,
+    images: ExplicitImages | None,
+    progress: ScanDisplay,
+) -> ScanOutcome:
     started = time.monotonic()
+    progress.stage("checking source, output and model", is_brief=True)
     checkpoint = check(config)
     options = config.options(checkpoint, config.explain, config.output_store)
     identity = identity_of(config, checkpoint, options, images)
@@ -91,32 +117,44 @@ def run_scan(
     if run is not None:
         refuse_change(folder.url, run, identity, config.shard_rows)
     lease = Lease(folder.fs, f"{folder.path}/lease.json")
+    progress.stage("taking the run's lease", is_brief=True)
     lease.acquire(force=config.break_lease)
     try:
-        run = folder.load() or start_run(config, folder, identity, checkpoint, images)
+        if run is None:
+            progress.stage("listing the source", is_brief=True)
+        run = folder.load() or start_run(config, folder, identity, checkpoint, images, progress.listing)
         if run.warning:
             logger.warning("%s", run.warning)
         outcome = ScanOutcome(run, folder.url, account=folder.manifest().info.account())
-        for line in outcome.account:
-            logger.warning("%s", line)
+        if outcome.account:
+            logger.warning("%s", "\n".join(outcome.account))
+        progress.stage("finding out what is done", is_brief=True)
         todo, done = plan(folder, run, retry_errors=config.retry_errors)
         with ThreadPoolExecutor(2, thread_name_prefix="count") as pool:
             # What earlier scans did is counted while the engines start.
             kept = np.setdiff1d(done, todo)
             before = pool.map(folder.counts_of, kept.tolist())
+            earlier: dict[str, int] = {}
+            """For each error code of earlier scans, a shard that has it."""
             try:
                 if len(todo):
+                    progress.stage("joining the Ray cluster" if names_cluster(ray_address) else "starting Ray")
                     connect(ray_address, verbose=verbose)
                     pipeline = build_pipeline(config, folder, run, options, checkpoint)
                     rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
-                    _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
-                for counts in before:
+                    _execute(pipeline, todo, rows_before, outcome, lease, observe, started, progress)
+                progress.stage("counting what earlier scans did", is_brief=True)
+                for shard, counts in zip(kept.tolist(), before, strict=True):
                     outcome.whole.add(counts)
+                    for code in counts.errors:
+                        earlier.setdefault(code, shard)
             except BaseException:
                 # Ctrl-C does not wait until a million footers are read.
                 pool.shutdown(cancel_futures=True)
                 raise
+        progress.stage("checking that every part exists", is_brief=True)
         _account(folder, run, np.intersect1d(done, todo), outcome)
+        _add_examples(folder, earlier, outcome)
     finally:
         lease.release()
     return outcome
@@ -140,18 +178,23 @@ def _execute(
     lease: Lease,
     observe: Observer | None,
     started: float,
+    progress: ScanDisplay,
 ) -> None:
-    with Display(outcome.run.rows, rows_before) as display:
-        for part in _guarded(pipeline.run(todo, remote_ledger())):
+    progress.begin(outcome.run.rows, rows_before)
+    ledger = remote_ledger()
+    # Closed at once however it ends: its executor must not outlive the connection to Ray.
+    with progress.following(ledger), closing(_guarded(pipeline.run(todo, ledger))) as parts:
+        for part in parts:
             lease.check()
             if part.counts.rows == 0:
                 continue
             outcome.seconds = time.monotonic() - started
-            outcome.startup_s = outcome.startup_s or outcome.seconds
+            if not outcome.startup_s:
+                outcome.startup_s, outcome.first_rows = outcome.seconds, part.counts.rows
             outcome.scanned.add(part.counts)
             for code, example in part.examples.items():
                 outcome.examples.setdefault(code, example)
-            display.add(part)
+            progress.add(part, outcome.run.sharding.size(part.shard))
             if observe is not None:
                 observe(part)
 
@@ -167,6 +210,16 @@ def _account(folder: RunFolder, run: RunFile, retried: NDArray[np.int64], outcom
         outcome.whole = Counts()
         for counts in folder.counts(range(run.sharding.count)):
             outcome.whole.add(counts)
+
+
+def _add_examples(folder: RunFolder, earlier: dict[str, int], outcome: ScanOutcome) -> None:
+    """Read an example of each error code that only earlier scans had."""
+    for code, shard in earlier.items():
+        if code not in outcome.examples:
+            with suppress(pa.ArrowInvalid, OSError):  # the scan is done; `verify` says what is wrong with a part
+                part = folder.read_part(shard, ["uri", "error_code", "error_message"])
+                if part is not None:
+                    outcome.examples = {**examples(part), **outcome.examples}
 
 
 def build_pipeline(
@@ -234,7 +287,7 @@ def _warn_of_local_folders(config: ScanConfig) -> None:
         logger.warning("%s: a local folder must be shared by all nodes of the cluster", " and ".join(local))
 
 
-def _guarded(parts: Iterator[PartSummary]) -> Iterator[PartSummary]:
+def _guarded(parts: Iterator[PartSummary]) -> Generator[PartSummary, None, None]:
     """The parts, with Ray's failures turned into one line."""
     from ray.exceptions import RayError
 

@@ -56,7 +56,9 @@ class Judge:
     def __init__(self, settings: JudgeSettings, ledger: Any) -> None:
         self._settings = settings
         self._ledger = ledger
+        ledger.report_loading.remote()
         self._engine = _open(settings)
+        ledger.report_loaded.remote()
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
         self._id = uuid.uuid4().hex

@@ -10,6 +10,7 @@ from fakescan.run.run_file import RunFile, new_run
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.selection import write_run_manifest
+from fakescan.sources.reading import Listing
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import redact
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -60,11 +61,15 @@ def start_run(
     identity: Identity,
     checkpoint: Checkpoint,
     images: ExplicitImages | None = None,
+    listing: Listing | None = None,
 ) -> RunFile:
-    """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
+    """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan.
+
+    `listing` is told where the number of objects can be read that the source has been seen to hold so far.
+    """
     if folder.shards():
         raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
-    info, population = write_run_manifest(config, folder, images)
+    info, population = write_run_manifest(config, folder, images, listing)
     name, warning = model_name(config.model, config.engine, checkpoint)
     run = new_run(
         identity,

@@ -11,13 +11,14 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.sources.allowed_prefixes import within_prefixes
 from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, conform, write_manifest
+from fakescan.sources.reading import Listing
 from fakescan.sources.source import new_since, open_source
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 
 def write_run_manifest(
-    config: ScanConfig, folder: RunFolder, images: ExplicitImages | None = None
+    config: ScanConfig, folder: RunFolder, images: ExplicitImages | None = None, listing: Listing | None = None
 ) -> tuple[ManifestInfo, int]:
     """List the source into the run's manifest; returns it with the number of images the source holds.
 
@@ -37,6 +38,8 @@ def write_run_manifest(
         size_column=config.size_column,
         skip_damaged=config.skip_damaged,
     )
+    if listing is not None:
+        listing(lambda: source.left_out.seen)
     entries = iter(source) if config.allowed_prefixes is None else within_prefixes(source, config.allowed_prefixes)
     if config.new_since is not None:
         earlier = RunFolder(config.new_since, config.output_store)
