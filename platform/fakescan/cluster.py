@@ -8,8 +8,9 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,40 @@ _MAX_TMPDIR = 36
 """Bytes: the name of a socket may have 107, of which Ray's own part takes about 70."""
 _ANSWER_S = 10.0
 """Seconds in which a cluster's address must accept a connection."""
+
+
+@dataclass
+class _Sessions:
+    """What `connect` and `ray_session` know of each other."""
+
+    depth: int = 0
+    """Sessions that are open, one within the other."""
+    is_connected: bool = False
+    """Whether it was `connect` that connected this process."""
+
+
+_sessions = _Sessions()
+
+
+@contextmanager
+def ray_session(ending: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Ends, with the outermost of its kind, the connection that `connect` makes within; `ending` is called before.
+
+    Without it Ray is shut down as the interpreter ends, which is seconds after a command has said its last line.
+    """
+    _sessions.depth += 1
+    try:
+        yield
+    finally:
+        _sessions.depth -= 1
+        if _sessions.depth == 0 and _sessions.is_connected:
+            ending()
+            disconnect()
+
+
+def names_cluster(address: str | None) -> bool:
+    """Whether `connect` would join a cluster rather than start Ray on this machine."""
+    return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
 def connect(
@@ -57,6 +92,7 @@ def connect(
 
     if ray.is_initialized():
         return
+    _sessions.is_connected = True  # also when Ctrl-C comes before Ray has started
     on_sigterm = signal.getsignal(signal.SIGTERM)
     # Ray's processes take seconds to start; this import takes one of them meanwhile.
     loading = threading.Thread(target=importlib.import_module, args=("ray.data" if data else "ray.serve",))
@@ -66,8 +102,7 @@ def connect(
         "log_to_driver": verbose,
         "job_config": _job_config(),
     }
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address is None or address == "local":
+    if not names_cluster(address):
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         options |= {"num_cpus": cpus or max(2, os.cpu_count() or 1), "include_dashboard": dashboard}
         options |= _short_temporary_folder()
@@ -79,6 +114,7 @@ def connect(
                 raise
             raise JobFailedError(f"Ray does not start on this machine: {one_line(error)}") from error
     else:
+        address = address or os.environ["RAY_ADDRESS"]
         _refuse_silent(address)
         try:
             with _quiet_stderr(verbose):
@@ -89,6 +125,14 @@ def connect(
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put one in its place that exits with status 15
     loading.join()
     _quiet_data(verbose)
+
+
+def disconnect() -> None:
+    """End what `connect` has begun; a Ray of this process's own is gone when it returns."""
+    import ray
+
+    _sessions.is_connected = False
+    ray.shutdown()
 
 
 def _job_config() -> Any:

@@ -10,5 +10,7 @@ EXIT_INTERRUPTED = 130
 
 def fail(message: str, status: int) -> NoReturn:
     """Say on stderr in one line what is wrong, and exit."""
-    print(f"fakescan: error: {' '.join(message.split())}", file=sys.stderr)
+    from fakescan.terminal.messages import print_error
+
+    print_error(" ".join(message.split()))
     sys.exit(status)

@@ -1,10 +1,14 @@
 """The command line: parse, build a configuration, run, and say in one line what the user can fix."""
 
+import atexit
+import contextlib
 import io
 import logging
 import os
 import signal
 import sys
+import threading
+import warnings
 from typing import Any, NoReturn
 from urllib.parse import quote_from_bytes
 
@@ -27,7 +31,26 @@ _LOCAL_FILES = (["--config"], ["--file"], ["--json"], ["--answers"])
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 success, 1 failure, 2 wrong use, 130 interrupted."""
+    """Run the command line and exit: 0 success, 1 failure, 2 wrong use, 130 interrupted.
+
+    Without `arguments` it is all that this process does, which then ends without the second that Python takes to clear
+    away what Ray has left in it: threads have been joined and exit handlers have run.
+    """
+    try:
+        _run(arguments)
+    except SystemExit as ending:
+        if arguments is not None or not isinstance(ending.code, int | None):
+            raise
+        with contextlib.suppress(KeyboardInterrupt):  # one more Ctrl-C
+            threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # a reader that has gone away
+                stream.flush()
+        os._exit(ending.code or 0)
+
+
+def _run(arguments: list[str] | None) -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
@@ -48,8 +71,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         from fakescan.storage.url import redact_text
 
         fail(redact_text(str(error)), EXIT_FAILED)
-    except (KeyboardInterrupt, click.Abort):
-        fail("interrupted; what is done stays: run the same command again to resume", EXIT_INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        interrupt = error.__cause__ or error  # click has made an Abort of it
+        place = str(interrupt) or "interrupted"
+        fail(f"{place}; what is done stays: run the same command again to resume", EXIT_INTERRUPTED)
 
 
 def _in_utf8(arguments: list[str]) -> list[str]:
@@ -75,7 +100,11 @@ def _interrupt(signum: int, frame: Any) -> NoReturn:
 @click.pass_context
 def cli(context: click.Context, verbose: bool) -> None:
     """Find out which images are synthetic, and why: FakeVLM over object storage, on Ray."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    from fakescan.terminal.messages import MessageHandler
+
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[MessageHandler(verbose=verbose)])
+    if not verbose and not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries say to programmers
     context.obj = verbose
 
 

@@ -12,7 +12,6 @@ from fakescan.cli.store_flags import with_store
 if TYPE_CHECKING:
     from fakescan.run.folder import RunFolder
     from fakescan.scan.config import ScanConfig
-    from fakescan.scan.driver import ScanOutcome
 
 
 @click.command(cls=SettingsCommand, settings="fakescan.scan.config:ScanConfig")
@@ -27,10 +26,11 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
     shards. The same command again resumes.
     """
     settings = scan_config(config, flags)
+    from fakescan.cli.reports.scan import print_summary
     from fakescan.scan.driver import run_scan
 
     outcome = run_scan(settings, ray_address=ray_address, verbose=verbose)
-    _report(outcome, settings)
+    print_summary(outcome, settings)
     if outcome.error_rate > settings.max_error_rate:
         fail(
             f"{outcome.error_rate:.2%} of the rows are errors, above --max-error-rate {settings.max_error_rate:.2%}",
@@ -48,56 +48,6 @@ def scan_config(file: Path | None, flags: dict[str, Any]) -> "ScanConfig":
     return settings_of(
         ScanConfig, flags, command="scan", file=read_yaml(file) if file is not None else None, required=required
     )
-
-
-def _report(outcome: "ScanOutcome", settings: "ScanConfig") -> None:
-    from fakescan.terminal.duration import duration
-
-    for line in _standing(outcome):
-        print(line)
-    whole = outcome.whole
-    print(f"results: {outcome.url}/parts/*.parquet   (run {outcome.run.run_id}, model {outcome.run.model})")
-    print(f"rows: {whole.rows:,} of {outcome.run.rows:,}   {whole}")
-    if outcome.scanned.rows:
-        pace = f"{outcome.steady_rate:.1f} img/s after the first part" if outcome.steady_rate else "one part only"
-        print(
-            f"scanned now: {outcome.scanned.rows:,} in {duration(outcome.seconds)} "
-            f"({duration(outcome.startup_s)} to the first part, then {pace})"
-        )
-        if settings.dedupe:
-            print(_judged_once(outcome))
-    for code, count in whole.most_common():
-        example = outcome.examples.get(code)
-        print(f"  {code:<18} {count:>8,}   {f'e.g. {example}' if example else ''}".rstrip())
-    if outcome.run.identity.selection.is_dry_run and outcome.scanned.rows:
-        rate = outcome.steady_rate or outcome.scanned.rows / max(outcome.seconds - outcome.startup_s, 1e-9)
-        total = outcome.run.population
-        print(f"estimate: the whole source, {total:,} images, takes about {duration(outcome.startup_s + total / rate)}")
-    for line in outcome.account:
-        print(line)
-    if outcome.run.warning:
-        print(f"warning: {outcome.run.warning}")
-
-
-def _standing(outcome: "ScanOutcome") -> list[str]:
-    """Lines about a run in which there was nothing to do."""
-    run = outcome.run
-    listed = f"{run.listed_at or run.created_at:%Y-%m-%d %H:%M} UTC"
-    if not outcome.already_complete:
-        return []
-    if not run.rows:
-        return [f"nothing new: when the source was listed at {listed}, the earlier runs had scanned all of it"]
-    since = f"complete since {outcome.completed_at:%Y-%m-%d %H:%M} UTC" if outcome.completed_at else "complete"
-    return [
-        f"{since}; the source was listed at {listed}, and what came later is not in this run: "
-        f"scan it into another --output with --new-since {outcome.url}"
-    ]
-
-
-def _judged_once(outcome: "ScanOutcome") -> str:
-    rows, copies, unreadable = outcome.scanned.rows, outcome.copies, outcome.unreadable
-    line = f"judged {rows - copies - unreadable:,} of {rows:,}: {copies:,} had the same content as another"
-    return f"{line}, {unreadable:,} could not be read" if unreadable else line
 
 
 @click.command()
@@ -119,22 +69,25 @@ def index(
     from fakescan.cli.flags import split_extensions, split_names, store_from_flags
     from fakescan.run.schema import check_kept_names
     from fakescan.sources.index import build_index
+    from fakescan.terminal.stage_display import StageDisplay
 
     keep_columns = split_names(flags["keep_columns"])
     check_kept_names(keep_columns or ())
-    info = build_index(
-        source,
-        output,
-        store=store_from_flags("input", flags),
-        manifest_store=store_from_flags("output", flags),
-        glob=list(globs) or None,
-        exclude=list(exclude) or None,
-        extensions=split_extensions(extensions),
-        column=flags["column"],
-        size_column=flags["size_column"],
-        skip_damaged=flags["skip_damaged"],
-        keep_columns=keep_columns,
-    )
+    with StageDisplay() as display:
+        info = build_index(
+            source,
+            output,
+            store=store_from_flags("input", flags),
+            manifest_store=store_from_flags("output", flags),
+            glob=list(globs) or None,
+            exclude=list(exclude) or None,
+            extensions=split_extensions(extensions),
+            column=flags["column"],
+            size_column=flags["size_column"],
+            skip_damaged=flags["skip_damaged"],
+            keep_columns=keep_columns,
+            listing=display.listing,
+        )
     print(f"{info.rows:,} images in {output} ({info.duplicates:,} duplicates left out)")
     for line in info.account():
         print(line)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fakescan.cluster import ray_session
 from fakescan.evaluate.benchmark import read_benchmark
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import find_duplicates, read_training
@@ -30,6 +31,7 @@ class EvaluationOutcome:
     """By condition; `none` is the images as they are."""
 
 
+@ray_session()
 def run_evaluation(
     config: EvaluateConfig, *, ray_address: str | None = None, verbose: bool = False
 ) -> EvaluationOutcome:

@@ -10,6 +10,7 @@ from fakescan.run.parts import part_bytes, part_name, part_shard, shard_rows_for
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.selection import write_whole_manifest
+from fakescan.sources.reading import Listing
 
 _MANIFEST = "manifest-whole"
 
@@ -22,7 +23,9 @@ def begins_whole(run: RunFile, identity: Identity) -> bool:
     return run.identity.model_copy(update={"selection": whole}) == identity
 
 
-def continue_whole(config: ScanConfig, folder: RunFolder, run: RunFile, identity: Identity) -> RunFile:
+def continue_whole(
+    config: ScanConfig, folder: RunFolder, run: RunFile, identity: Identity, listing: Listing | None = None
+) -> RunFile:
     """The run of the whole source, in the same folder. The caller has the run's lease.
 
     The images of the sample come first, with their row ids, then the others. run.json is replaced by one write: before
@@ -30,7 +33,7 @@ def continue_whole(config: ScanConfig, folder: RunFolder, run: RunFile, identity
     crash leaves in the old cut does not fit its shard any more, and is done again.
     """
     judged = _judged(folder, run)
-    info = write_whole_manifest(config, folder, run, _MANIFEST)
+    info = write_whole_manifest(config, folder, run, _MANIFEST, listing)
     whole = run.model_copy(
         update={
             "identity": identity,

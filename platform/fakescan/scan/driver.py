@@ -3,14 +3,16 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.cluster import connect
+from fakescan.cluster import connect, names_cluster, ray_session
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.errors import JobFailedError
 from fakescan.run.counts import Counts
@@ -26,9 +28,9 @@ from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline
 from fakescan.scan.prepare import check, identity_of, open_run
-from fakescan.scan.progress import Display
+from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
-from fakescan.scan.tables import PartSummary
+from fakescan.scan.tables import PartSummary, examples
 from fakescan.storage.lease import Lease
 from fakescan.storage.url import scheme_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -37,6 +39,9 @@ from fakevlm.errors import ErrorCode, UserError
 logger = logging.getLogger(__name__)
 
 Observer = Callable[[PartSummary], None]
+
+_MIN_STEADY_S = 1.0
+"""Seconds after the first part below which there is no pace to speak of."""
 
 
 class ScanFailedError(JobFailedError):
@@ -54,7 +59,7 @@ class ScanOutcome:
     whole: Counts = field(default_factory=Counts)
     """Rows of the whole run, those of earlier scans included."""
     examples: dict[str, str] = field(default_factory=dict)
-    """For each error code of this scan, one URI and message."""
+    """For each error code of the run, one URI and message."""
     copies: int = 0
     """Rows of this scan that got the judgement of another row with the same content; none unless `dedupe` is set."""
     seconds: float = 0.0
@@ -65,6 +70,8 @@ class ScanOutcome:
     """Whether there was nothing left to do."""
     completed_at: datetime | None = None
     """When the latest row that was there before was judged."""
+    first_rows: int = 0
+    """Rows of the first part."""
     account: list[str] = field(default_factory=list)
     """Lines for people about what of the source became no row."""
 
@@ -81,9 +88,10 @@ class ScanOutcome:
 
     @property
     def steady_rate(self) -> float | None:
-        """Images per second after the first part; None for a single part."""
+        """Images per second after the first part; None where there were too few to tell."""
         seconds = self.seconds - self.startup_s
-        return self.scanned.rows / seconds if seconds > 0 and self.scanned.rows > self.run.shard_rows else None
+        rows = self.scanned.rows - self.first_rows
+        return rows / seconds if seconds >= _MIN_STEADY_S and rows else None
 
 
 def run_scan(
@@ -93,37 +101,61 @@ def run_scan(
     verbose: bool = False,
     observe: Observer | None = None,
     images: ExplicitImages | None = None,
+    display: bool = True,
 ) -> ScanOutcome:
     """Scan, or resume what an earlier scan left. Raises UserError before any engine starts when a setting is wrong.
 
-    With `images`, those are judged, and `config.source` is only what the run says it is of.
+    With `images`, those are judged, and `config.source` is only what the run says it is of. `display`: say on stderr
+    how far it is. A connection to Ray that it makes, it ends, unless in a `ray_session` of the caller's.
     """
+    with ScanDisplay(show=display) as progress, ray_session(lambda: progress.stage("stopping Ray", is_brief=True)):
+        try:
+            return _scan(config, ray_address, verbose, observe, images, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted at {progress.position}" if progress.position else "") from None
+
+
+def _scan(
+    config: ScanConfig,
+    ray_address: str | None,
+    verbose: bool,
+    observe: Observer | None,
+    images: ExplicitImages | None,
+    progress: ScanDisplay,
+) -> ScanOutcome:
     started = time.monotonic()
     if config.dedupe and images is not None and images.conditions != ("none",):
         raise UserError("dedupe: files with the same bytes are distorted in different ways here; leave it out")
+    progress.stage("checking source, output and model", is_brief=True)
     checkpoint = check(config)
     options = config.options(checkpoint, config.explain, config.output_store)
     identity = identity_of(config, checkpoint, options, images)
     folder = RunFolder(config.output, config.output_store)
     _refuse_other_run(folder, identity, config)
     lease = Lease(folder.fs, f"{folder.path}/lease.json")
+    progress.stage("taking the run's lease", is_brief=True)
     lease.acquire(force=config.break_lease)
     try:
-        run = open_run(config, folder, identity, checkpoint, images)
+        progress.stage("opening the run, or listing the source", is_brief=True)
+        run = open_run(config, folder, identity, checkpoint, images, progress.listing)
         if run.warning:
             logger.warning("%s", run.warning)
         outcome = ScanOutcome(run, folder.url, account=folder.manifest(run).info.account())
-        for line in outcome.account:
-            logger.warning("%s", line)
+        if outcome.account:
+            logger.warning("%s", "\n".join(outcome.account))
+        progress.stage("finding out what is done", is_brief=True)
         plan = make_plan(folder, run, retry_errors=config.retry_errors)
         outcome.already_complete, outcome.completed_at = not len(plan.todo), plan.last_scanned_at
         if len(plan.todo):
+            progress.stage("joining the Ray cluster" if names_cluster(ray_address) else "starting Ray")
             connect(ray_address, verbose=verbose)
             pipeline = build_pipeline(config, folder, run, options, checkpoint)
             rows_before = run.rows - sum(run.sharding.size(shard) for shard in plan.todo.tolist())
             known = recalled(folder, plan.sound) if config.dedupe else iter(())
-            _execute(_parts(pipeline, plan.todo, known), rows_before, outcome, lease, observe, started)
+            _execute(pipeline, plan.todo, known, rows_before, outcome, lease, observe, started, progress)
+        progress.stage("checking that every part exists", is_brief=True)
         _account(folder, run, plan, outcome)
+        _add_examples(folder, plan.earlier_errors, outcome)
     finally:
         lease.release()
     return outcome
@@ -152,6 +184,8 @@ class Plan:
     """Rows of the parts that are not touched."""
     last_scanned_at: datetime | None = None
     """When the latest row of those was judged."""
+    earlier_errors: dict[str, int] = field(default_factory=dict)
+    """For each error code in those parts, a shard that has it."""
 
 
 def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
@@ -169,6 +203,8 @@ def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
             plan.retried.append(shard)
         else:
             plan.before.add(facts.counts)
+            for code in facts.counts.errors:
+                plan.earlier_errors.setdefault(code, shard)
             moments = [moment for moment in (plan.last_scanned_at, facts.last_scanned_at) if moment is not None]
             plan.last_scanned_at = max(moments, default=None)
     if damaged:
@@ -179,36 +215,37 @@ def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
     return plan
 
 
-def _parts(pipeline: Pipeline, todo: NDArray[np.int64], known: Iterator[dict[bytes, bytes]]) -> Iterator[PartSummary]:
-    """Each part of `todo` as it is written, by engines that are told which contents earlier scans have judged."""
-    import ray
-
-    ledger = remote_ledger()
-    for contents in known:
-        ray.get(ledger.remember.remote(contents))
-    yield from pipeline.run(todo, ledger)
-
-
 def _execute(
-    parts: Iterator[PartSummary],
+    pipeline: Pipeline,
+    todo: NDArray[np.int64],
+    known: Iterator[dict[bytes, bytes]],
     rows_before: int,
     outcome: ScanOutcome,
     lease: Lease,
     observe: Observer | None,
     started: float,
+    progress: ScanDisplay,
 ) -> None:
-    with Display(outcome.run.rows, rows_before) as display:
-        for part in _guarded(parts):
+    import ray
+
+    progress.begin(outcome.run.rows, rows_before)
+    ledger = remote_ledger()
+    for contents in known:
+        ray.get(ledger.remember.remote(contents))
+    # Closed at once however it ends: its executor must not outlive the connection to Ray.
+    with progress.following(ledger), closing(_guarded(pipeline.run(todo, ledger))) as parts:
+        for part in parts:
             lease.check()
             if part.counts.rows == 0:
                 continue
             outcome.seconds = time.monotonic() - started
-            outcome.startup_s = outcome.startup_s or outcome.seconds
+            if not outcome.startup_s:
+                outcome.startup_s, outcome.first_rows = outcome.seconds, part.counts.rows
             outcome.scanned.add(part.counts)
             outcome.copies += part.copies
             for code, example in part.examples.items():
                 outcome.examples.setdefault(code, example)
-            display.add(part)
+            progress.add(part, outcome.run.sharding.size(part.shard))
             if observe is not None:
                 observe(part)
 
@@ -227,6 +264,16 @@ def _account(folder: RunFolder, run: RunFile, plan: Plan, outcome: ScanOutcome) 
         if facts is None:
             raise ScanFailedError(f"{part_name(shard)} is damaged; run the same command again")
         outcome.whole.add(facts.counts)
+
+
+def _add_examples(folder: RunFolder, earlier: dict[str, int], outcome: ScanOutcome) -> None:
+    """Read an example of each error code that only earlier scans had."""
+    for code, shard in earlier.items():
+        if code not in outcome.examples:
+            with suppress(pa.ArrowInvalid, OSError):  # the scan is done; `verify` says what is wrong with a part
+                part = folder.read_part(shard, ["uri", "error_code", "error_message"])
+                if part is not None:
+                    outcome.examples = {**examples(part), **outcome.examples}
 
 
 def build_pipeline(
@@ -295,7 +342,7 @@ def _warn_of_local_folders(config: ScanConfig) -> None:
         logger.warning("%s: a local folder must be shared by all nodes of the cluster", " and ".join(local))
 
 
-def _guarded(parts: Iterator[PartSummary]) -> Iterator[PartSummary]:
+def _guarded(parts: Iterator[PartSummary]) -> Generator[PartSummary, None, None]:
     """The parts, with Ray's failures turned into one line."""
     from ray.exceptions import RayError
 

@@ -69,7 +69,9 @@ class Judge:
         self._life = EngineLife(_actor_id() or self._id, self._id)
         if settings.dedupe:
             self._keep_reporting()  # before the model loads: what this actor's last process had claimed is free now
+        ledger.report_loading.remote()
         self._engine = _open(settings)
+        ledger.report_loaded.remote()
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
         self._lock = _ExclusiveLock()

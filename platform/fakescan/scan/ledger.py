@@ -7,13 +7,33 @@ from fakescan.scan.poison import PoisonLedger
 from fakescan.scan.small_machine import FirstPart
 
 
-class Ledger(PoisonLedger, FirstPart, ContentCache):
-    """Suspects, whether a shard has been judged, and contents. Without CPUs, so that it outlives every engine."""
+class EngineStarts:
+    """How many engines have begun to load and how many have loaded, those counted that were started again."""
+
+    def __init__(self) -> None:
+        self._loading = self._loaded = 0
+
+    def report_loading(self) -> None:
+        """An engine begins to load."""
+        self._loading += 1
+
+    def report_loaded(self) -> None:
+        """One has loaded."""
+        self._loaded += 1
+
+    def engines(self) -> tuple[int, int]:
+        """Those that have begun, and those that have loaded."""
+        return self._loading, self._loaded
+
+
+class Ledger(PoisonLedger, FirstPart, ContentCache, EngineStarts):
+    """Suspects, the first judged shard, contents, and engines. Without CPUs, so that it outlives every engine."""
 
     def __init__(self) -> None:
         PoisonLedger.__init__(self)
         FirstPart.__init__(self)
         ContentCache.__init__(self)
+        EngineStarts.__init__(self)
 
 
 def remote_ledger() -> Any:

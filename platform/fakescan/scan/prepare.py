@@ -12,6 +12,7 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.continuation import begins_whole, continue_whole, remove_surplus
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.selection import write_run_manifest
+from fakescan.sources.reading import Listing
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import canonical, redact
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -71,6 +72,7 @@ def open_run(
     identity: Identity,
     checkpoint: Checkpoint,
     images: ExplicitImages | None = None,
+    listing: Listing | None = None,
 ) -> RunFile:
     """The run that the output holds, or a new one. The caller has the run's lease.
 
@@ -79,14 +81,14 @@ def open_run(
     """
     run = folder.load()
     if run is None:
-        return start_run(config, folder, identity, checkpoint, images)
+        return start_run(config, folder, identity, checkpoint, images, listing)
     if begins_whole(run, identity):
-        return continue_whole(config, folder, run, identity)
+        return continue_whole(config, folder, run, identity, listing)
     if differences(run, identity, config.shard_rows):
         if folder.shards():
             refuse_change(folder.url, run, identity, config.shard_rows)
         folder.forget()
-        return start_run(config, folder, identity, checkpoint, images)
+        return start_run(config, folder, identity, checkpoint, images, listing)
     remove_surplus(folder, run)
     return run
 
@@ -97,11 +99,15 @@ def start_run(
     identity: Identity,
     checkpoint: Checkpoint,
     images: ExplicitImages | None = None,
+    listing: Listing | None = None,
 ) -> RunFile:
-    """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
+    """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan.
+
+    `listing` is told where the number of objects can be read that the source has been seen to hold so far.
+    """
     if folder.shards():
         raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
-    info, population = write_run_manifest(config, folder, images)
+    info, population = write_run_manifest(config, folder, images, listing)
     name, warning = model_name(config.model, config.engine, checkpoint)
     run = new_run(
         identity,

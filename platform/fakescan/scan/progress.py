@@ -1,73 +1,156 @@
 """Shows the progress of a running scan."""
 
+import threading
 import time
-from collections import deque
-from typing import TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rich.console import RenderableType
+from rich.text import Text
 
 from fakescan.run.counts import Counts
 from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
-from fakescan.terminal.live_display import LiveDisplay
+from fakescan.terminal.pace import Pace
+from fakescan.terminal.stage_display import Count, StageDisplay
 
-_RATE_S = 60.0
-"""Seconds over which the pace is averaged."""
-
-
-class Pace:
-    """Images per second over the last minute, from the times at which parts were written."""
-
-    def __init__(self) -> None:
-        self._marks: deque[tuple[float, int]] = deque()
-        self._rows = 0
-
-    def add(self, at: float, rows: int) -> None:
-        """`rows` more were done at Unix time `at`."""
-        self._rows += rows
-        self._marks.append((at, self._rows))
-        while len(self._marks) > 2 and at - self._marks[0][0] > _RATE_S:
-            self._marks.popleft()
-
-    def rate(self, now: float) -> float | None:
-        """Images per second; None before the second part."""
-        if len(self._marks) < 2:
-            return None
-        (first, before), (_, after) = self._marks[0], self._marks[-1]
-        return (after - before) / max(now - first, 1e-9)
+_MIN_PAUSE_S = 15.0
+"""Seconds without a part of which nobody is told that they are a pause."""
+_LOOK_S = 0.5
+"""Seconds between two looks at how far the engines are."""
+_ANSWER_S = 5.0
+"""Seconds in which the ledger must say it."""
 
 
-class Display(LiveDisplay):
-    """Follows a scan on stderr. Use it as a context manager."""
+class ScanDisplay(StageDisplay):
+    """Follows a scan on stderr, from its first check to its end. Use it as a context manager."""
 
-    def __init__(self, total: int, done_before: int, stream: TextIO | None = None) -> None:
-        self._total = total
-        self._before = done_before
+    def __init__(self, *, show: bool = True, stream: TextIO | None = None) -> None:
+        super().__init__(show=show, stream=stream)
+        self._total: int | None = None
+        self._before = self._done = self._said_done = 0
         self._counts = Counts()
-        self._pace = Pace()
-        self._note = "starting engines"
-        super().__init__(total, done=done_before, stream=stream)
+        self._pace = Pace(self._started)
+        self._is_scanning = False
 
-    def add(self, part: PartSummary) -> None:
-        """Count a written part in."""
-        self._note = ""
-        self._counts.add(part.counts)
-        self._pace.add(part.written_at, part.counts.rows)
-        self._show(self._before + self._counts.rows)
+    def __exit__(self, *exception: object) -> None:
+        self._end_scanning()
+        super().__exit__(*exception)
+
+    @property
+    def position(self) -> str | None:
+        """How far the scan has come, such as `1,024 of 4,096 rows`; None before its rows are known."""
+        with self._lock:
+            return None if self._total is None else f"{self._before + self._done:,} of {self._total:,} rows"
+
+    def begin(self, total: int, done: int) -> None:
+        """The run has `total` rows, and earlier scans have done some of them."""
+        with self._lock:
+            self._total, self._before = total, done
+            self._pace = Pace(time.monotonic())
+        self.stage("waiting for the engine's process")
+
+    @contextmanager
+    def following(self, ledger: Any) -> Iterator[None]:
+        """Shows meanwhile how far the engines are, as the scan's ledger knows it, until one is loaded."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._follow, args=(ledger, ended), name="engines", daemon=True)
+        if self.is_shown:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if self.is_shown:
+                thread.join()  # a call that came after Ray is shut down would start another one
+
+    def _follow(self, ledger: Any, ended: threading.Event) -> None:
+        import ray
+        from ray.exceptions import GetTimeoutError, RayError
+
+        loaded = 0
+        while not loaded and not ended.wait(_LOOK_S):
+            try:
+                loading, loaded = ray.get(ledger.engines.remote(), timeout=_ANSWER_S)
+            except GetTimeoutError:
+                continue
+            except RayError:
+                return
+            self.engines(loading, loaded)
+
+    def engines(self, loading: int, loaded: int) -> None:
+        """So many engines have begun to load, and so many are loaded."""
+        with self._lock:
+            what = "judging the first images" if loaded else "loading the engine" if loading else self._stage
+            if self._is_scanning or what == self._stage:
+                return
+            if loaded:
+                self._pace.restart(time.monotonic())
+            self._set_stage(what)
+        self._show_stage()
+
+    def add(self, part: PartSummary, rows: int) -> None:
+        """A part of `rows` rows was written; `part.counts` are those of them that were done now."""
+        with self._lock:
+            is_first = not self._is_scanning
+            self._is_scanning = True
+            self._done += rows
+            self._counts.add(part.counts)
+            self._pace.add(time.monotonic(), rows)
+        if is_first:
+            self._say()
+
+    def stage(self, what: str, count: Count | None = None, *, is_brief: bool = False) -> None:
+        """As in `StageDisplay`; what has been scanned by then has its last line first."""
+        self._end_scanning()
+        super().stage(what, count, is_brief=is_brief)
+
+    def _end_scanning(self) -> None:
+        if self._is_scanning and self._said_done != self._done:
+            self._say()
+        with self._lock:
+            self._is_scanning = False
+
+    def _frame(self) -> RenderableType:
+        if self._total is None:
+            return self._stage_frame()
+        bar = self._bar(self._before + self._done, self._total)
+        below = [Text(self._pace_text()), self._counts_text()] if self._is_scanning else [self._stage_frame()]
+        return Text("\n").join([bar, *below])
 
     def _line(self) -> str:
-        return f"{self._before + self._counts.rows:,}/{self._total:,}  {self._text()}"
-
-    def _text(self) -> str:
-        return f"{self._pace_text()}  {self._counts_text()}"
+        if self._total is None:
+            return self._stage_text()
+        done = f"{self._before + self._done:,}/{self._total:,}"
+        if not self._is_scanning:
+            return f"{done}  {self._stage_text()}"
+        self._said_done = self._done
+        return f"{done}  {self._pace_text()}  {self._counts_text().plain}"
 
     def _pace_text(self) -> str:
-        rate = self._pace.rate(time.time())
+        now = time.monotonic()
+        elapsed = f"elapsed {duration(now - self._started)}"
+        rate, left = self._pace.rate, (self._total or 0) - self._before - self._done
         if rate is None:
-            return self._note or "measuring the pace"
-        left = (self._total - self._before - self._counts.rows) / max(rate, 1e-9)
-        return f"{rate:.1f} img/s  ETA {duration(left)}"
+            return elapsed
+        # A part whose errors are scanned again has more rows than are judged.
+        speed = f"{rate * self._counts.rows / max(self._done, 1):.1f} img/s"
+        if left <= 0:
+            return f"{speed}  {elapsed}"
+        paused = self._pace.paused(now)
+        if paused is not None and paused >= _MIN_PAUSE_S:
+            return f"no part for {duration(paused)} ({speed} before)  {elapsed}"
+        seconds = self._pace.left(left, now)
+        if seconds is None:
+            return f"{speed}  {elapsed}"
+        return f"{speed}  ETA {duration(max(seconds, 1.0))}  {elapsed}"
 
-    def _counts_text(self) -> str:
+    def _counts_text(self) -> Text:
         counts = self._counts
-        text = f"real {counts.real:,}  fake {counts.fake:,}  uncertain {counts.uncertain:,}  errors {counts.failed:,}"
+        text = Text("now: " if self._before else "")
+        for name, count in (("real", counts.real), ("fake", counts.fake), ("uncertain", counts.uncertain)):
+            text.append(f"{name} {count:,}", name if count else "").append("  ")
+        text.append(f"errors {counts.failed:,}", "error" if counts.failed else "")
         by_code = ", ".join(f"{code} {count:,}" for code, count in counts.most_common())
-        return f"{text} ({by_code})" if by_code else text
+        return text.append(f" ({by_code})") if by_code else text

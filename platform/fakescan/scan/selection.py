@@ -14,12 +14,13 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.sources.allowed_prefixes import within_prefixes
 from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, conform, write_manifest
+from fakescan.sources.reading import Listing
 from fakescan.sources.source import Source, open_source, unknown, versions
 from fakescan.sources.uri_set import UriSet
 
 
 def write_run_manifest(
-    config: ScanConfig, folder: RunFolder, images: ExplicitImages | None = None
+    config: ScanConfig, folder: RunFolder, images: ExplicitImages | None = None, listing: Listing | None = None
 ) -> tuple[ManifestInfo, int]:
     """List the source into the run's manifest; returns it with the number of images the source holds.
 
@@ -32,6 +33,8 @@ def write_run_manifest(
         return info, info.rows
     source = _open(config)
     entries = _entries(config, source)
+    if listing is not None:
+        listing(lambda: source.left_out.seen)
     counted = _Counted(entries)
     chosen: Iterator[pa.Table] = iter(counted)
     if config.limit is not None:
@@ -52,7 +55,9 @@ def write_run_manifest(
     return info, counted.rows if dry_run else info.rows
 
 
-def write_whole_manifest(config: ScanConfig, folder: RunFolder, run: RunFile, name: str) -> ManifestInfo:
+def write_whole_manifest(
+    config: ScanConfig, folder: RunFolder, run: RunFile, name: str, listing: Listing | None = None
+) -> ManifestInfo:
     """The manifest of a whole source of which a run has scanned some images: those first, then all others.
 
     `name` is that of its folder in the run's.
@@ -62,6 +67,8 @@ def write_whole_manifest(config: ScanConfig, folder: RunFolder, run: RunFile, na
     for table in begun:
         known.add(versions(table))
     source = _open(config)
+    if listing is not None:
+        listing(lambda: source.left_out.seen)
     entries = itertools.chain(begun, unknown(_entries(config, source), known))
     with contextlib.suppress(FileNotFoundError):
         folder.fs.rm_file(f"{folder.path}/{name}/{INFO_NAME}")

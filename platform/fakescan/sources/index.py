@@ -4,6 +4,7 @@ import itertools
 import logging
 
 from fakescan.sources.manifest import ManifestInfo, ManifestReader, write_manifest
+from fakescan.sources.reading import Listing
 from fakescan.sources.source import new_since, open_source
 from fakescan.storage.preflight import check_writable
 from fakescan.storage.store import Store
@@ -27,13 +28,15 @@ def build_index(
     skip_damaged: bool = False,
     keep_columns: tuple[str, ...] | None = None,
     earlier: ManifestReader | None = None,
+    listing: Listing | None = None,
 ) -> ManifestInfo:
     """Write the manifest of `source` into the folder `manifest_url`.
 
     `store` reaches the source, `manifest_store` (the same by default) the manifest; the others are those of
     `open_source`. With `earlier` only what is new or changed since that manifest goes
-    in. The addresses are in the manifest in full, with the signatures of presigned ones: keep it as private as the
-    images. Raises `UserError` for anything the user can fix, a source without images included.
+    in. `listing` is told where the number of objects met so far can be read. The addresses are in the manifest in
+    full, with the signatures of presigned ones: keep it as private as the images. Raises `UserError` for anything the
+    user can fix, a source without images included.
     """
     store = store or Store()
     manifest_store = manifest_store or store
@@ -48,6 +51,8 @@ def build_index(
         skip_damaged=skip_damaged,
         keep_columns=keep_columns,
     )
+    if listing is not None:
+        listing(lambda: found.left_out.seen)
     entries = iter(found)
     if earlier is not None:
         entries = new_since(entries, earlier)

@@ -1,12 +1,15 @@
 """One reading of a source: the settings that it follows, and the account of what becomes no row."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
+
+Listing = Callable[[Callable[[], int]], None]
+"""Is told, when a listing begins, where the number of objects can be read that it has met so far."""
 
 MAX_EXTENSIONS = 1_000
 """Extensions that are counted each by itself; objects with further ones are counted together."""

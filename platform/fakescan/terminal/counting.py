@@ -3,9 +3,9 @@
 import sys
 import time
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fakescan.terminal.console import console_on
 from fakescan.terminal.live_display import LINE_S
 
 
@@ -14,27 +14,27 @@ class Counting:
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._count = what, total, 0
-        self._console = Console(file=sys.stderr, highlight=False)
+        self._console = console_on(sys.stderr)
         self._said_at = 0.0
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=self._console, transient=True)
         self._task = self._progress.add_task(what, total=total)
 
     def __enter__(self) -> "Counting":
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._progress.start()
         else:
             self._say()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._progress.stop()
 
     def one_more(self) -> None:
         """Count one."""
         self._count += 1
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._progress.advance(self._task)
         elif time.monotonic() - self._said_at >= LINE_S:
             self._say()

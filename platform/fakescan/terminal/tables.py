@@ -1,14 +1,22 @@
 """Tables on standard output."""
 
+import sys
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from fakescan.terminal.console import console_on
+
+_WIDE = 240
+
 
 def wide_console() -> Console:
     """A console on standard output, so wide that nothing is wrapped or cut where no window limits it."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=240)
+    console = console_on(sys.stdout)
+    if not console.is_terminal:
+        console.width = _WIDE
+    return console
 
 
 def text_table(console: Console, *columns: str) -> Table:

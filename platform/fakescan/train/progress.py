@@ -3,14 +3,14 @@
 from collections import deque
 
 from fakescan.terminal.duration import duration
-from fakescan.terminal.live_display import LiveDisplay
+from fakescan.terminal.live_display import BarDisplay
 from fakescan.train.metrics_actor import StepMetrics
 
 _STEPS = 50
 """Steps over which the pace is averaged."""
 
 
-class TrainDisplay(LiveDisplay):
+class TrainDisplay(BarDisplay):
     """Follows a training on stderr. Use it as a context manager."""
 
     def __init__(self, steps: int) -> None:

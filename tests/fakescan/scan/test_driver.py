@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -82,6 +83,11 @@ def error_line(ended: Ended) -> str:
     return line
 
 
+def error_codes(ended: Ended) -> list[list[str]]:
+    """The codes in the summary, and their rows."""
+    return [line.split()[:2] for line in ended.out.splitlines() if re.match(r"  \S", line)]
+
+
 def config(folder: Path, **settings: Any) -> Path:
     path = folder / "scan.yaml"
     path.write_text(json.dumps(settings))
@@ -106,9 +112,9 @@ def test_a_scan_from_the_command_to_its_results(fakescan: Command, images: Path,
     lines = ended.out.splitlines()
     assert lines[0].startswith(f"results: {run.url}/parts/*.parquet")
     assert lines[1] == f"rows: 30 of 30   real {30 - fakes}   fake {fakes}   uncertain 0   errors 0"
-    assert lines[-1] == "warning: the engine is simulated: these verdicts mean nothing"
+    assert "warning: the engine is simulated: these verdicts mean nothing" in lines
     progress = [line for line in ended.err.splitlines() if "/30 " in line]
-    assert progress[0].startswith("0/30  starting engines")
+    assert progress[0].startswith("0/30  waiting for the engine's process")
     assert progress[-1].startswith("30/30")
     assert not run.fs.exists(f"{run.path}/lease.json")
     assert sorted(path.name for path in Path(run.path).iterdir()) == ["manifest", "parts", "run.json"]
@@ -163,8 +169,7 @@ def test_errors_are_rows_and_a_summary_and_a_status_only_if_asked(
     ended = fakescan("scan", images, "-o", run.url)
     assert "rows: 33 of 33" in ended.out
     assert "errors 3" in ended.out
-    codes = [line.split()[:2] for line in ended.out.splitlines() if line.startswith("  ")]
-    assert codes == [["empty", "2"], ["not_an_image", "1"]]
+    assert error_codes(ended) == [["empty", "2"], ["not_an_image", "1"]]
     assert f"e.g. {images}/a.jpg: no image begins with" in ended.out
     ended = fakescan("scan", images, "-o", run.url, "--max-error-rate", "0.05", status=1)
     assert error_line(ended) == ("fakescan: error: 9.09% of the rows are errors, above --max-error-rate 5.00%")
@@ -291,7 +296,7 @@ def test_poison_ends_as_its_own_row_although_two_engines_die_of_it(
     rows = read_rows(run)
     assert [Path(row["uri"]).name for row in rows if row["error_code"]] == ["00012-poison.png"]
     assert [row["error_code"] for row in rows if row["error_code"]] == ["poison"]
-    assert [line.split()[:2] for line in ended.out.splitlines() if line.startswith("  ")] == [["poison", "1"]]
+    assert error_codes(ended) == [["poison", "1"]]
     fakescan("verify", run.url)
 
 
@@ -380,7 +385,8 @@ def test_the_built_in_model_is_right_about_the_sample_pairs(fakescan: Command, r
         else:
             assert row["explanation"].startswith("This is a fake image. ")
             assert family_of(row["explanation"]) == kind
-    assert ended.out.splitlines()[-1].startswith("warning: the model builtin-small learnt from forged photographs")
+    (warning,) = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
+    assert warning.startswith("warning: the model builtin-small learnt from forged photographs")
     fakescan("verify", run.url)
 
 

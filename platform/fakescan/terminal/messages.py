@@ -1,0 +1,54 @@
+"""Messages on stderr: log records and errors, in lines that fit the terminal."""
+
+import logging
+import sys
+import threading
+import time
+
+from fakescan.terminal.console import console_on, print_hanging, stderr_console
+
+REPEAT_S = 600.0
+"""Seconds within which the same warning is not said again."""
+
+_OURS = ("fakescan", "fakevlm", "__main__")
+_STYLES = {logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "error"}
+
+
+class MessageHandler(logging.Handler):
+    """Shows log records on stderr, above the live display if there is one.
+
+    Unless `verbose`, of other packages only errors, and a warning that has just been said is not said again.
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(logging.INFO if verbose else logging.WARNING)
+        self._verbose = verbose
+        self._said: dict[str, float] = {}
+        self._said_lock = threading.Lock()
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record."""
+        try:
+            message = self.format(record)
+            if self._verbose or (self._is_for_people(record) and self._is_new(message)):
+                style = _STYLES.get(record.levelno, "")
+                print_hanging(stderr_console(), f"{record.levelname.lower()}: ", message, style=style)
+        except Exception:  # noqa: BLE001 - what logging does with a handler's own failure
+            self.handleError(record)
+
+    def _is_for_people(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or record.name.partition(".")[0] in _OURS
+
+    def _is_new(self, message: str) -> bool:
+        now = time.monotonic()
+        with self._said_lock:
+            self._said = {text: at for text, at in self._said.items() if now - at < REPEAT_S}
+            is_new = message not in self._said
+            self._said.setdefault(message, now)
+        return is_new
+
+
+def print_error(message: str) -> None:
+    """Say on stderr what is wrong: one line, wrapped on a terminal."""
+    print_hanging(console_on(sys.stderr), "fakescan: error: ", message, style="error")
