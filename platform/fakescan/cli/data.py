@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fakescan.cli.forge import forge
-from fakescan.cli.store_flags import with_store
+from fakescan.cli.options.store_flags import with_store
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def validate(
 
     Without --split all splits of a folder are checked, also against each other.
     """
-    from fakescan.cli.data_report import print_problems, write_problems
+    from fakescan.cli.reports.data import print_problems, write_problems
     from fakevlm.data.checks import check_records
 
     splits = _splits(location, split, record_format, flags, strict=False)
@@ -82,7 +82,7 @@ def validate(
 @with_store("data", "the dataset")
 def stats(location: str, split: str | None, record_format: str, **flags: Any) -> None:
     """Show what is in DATA: categories, labels, image sizes, answers."""
-    from fakescan.cli.data_report import print_stats
+    from fakescan.cli.reports.data import print_stats
     from fakevlm.data.stats import dataset_stats
 
     for dataset in _splits(location, split, record_format, flags, strict=True):
@@ -104,7 +104,7 @@ def split_command(
 
     Images stay where they are; FOLDER must be in the same store as DATA.
     """
-    from fakescan.cli.data_report import print_splits
+    from fakescan.cli.reports.data import print_splits
     from fakescan.storage.objects import put_atomic
     from fakescan.storage.preflight import check_writable
     from fakescan.storage.url import scheme_of
@@ -148,7 +148,7 @@ def _place(location: str, flags: dict[str, Any]) -> "tuple[AbstractFileSystem, s
 
 
 def _store(flags: dict[str, Any]) -> "Store":
-    from fakescan.cli.flags import store_from_flags
+    from fakescan.cli.options.flags import store_from_flags
 
     return store_from_flags("data", flags)
 

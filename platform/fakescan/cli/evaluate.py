@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fakescan.cli.command import SettingsCommand
+from fakescan.cli.options.command import SettingsCommand
 
 _NEEDED = {"data": "--data", "output": "--output"}
 _RAY_ADDRESS = click.option(
@@ -37,7 +37,7 @@ def evaluate(
 
     Runs the scan's own pipeline, so that its numbers are those of production. The same command again resumes.
     """
-    from fakescan.cli.flags import settings_of, store_from_flags
+    from fakescan.cli.options.flags import settings_of, store_from_flags
 
     if compare is not None:
         from fakescan.evaluate.compare import compare as difference
@@ -79,7 +79,7 @@ def calibrate(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
 
     A checkpoint in a local folder gets the calibration; `scan --calibration` uses it with any other.
     """
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.evaluate.config import CalibrateConfig
 
     config = settings_of(CalibrateConfig, flags, command="calibrate", file=_derived(flags), required=_NEEDED)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.command import SettingsCommand
+from fakescan.cli.options.command import SettingsCommand
 
 if TYPE_CHECKING:
     from fakescan.forge.config import ForgeConfig
@@ -35,7 +35,7 @@ def forge(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
 
 def forge_config(flags: dict[str, Any]) -> "ForgeConfig":
     """The dataset that the flags describe. Raises UserError."""
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.forge.config import ForgeConfig
     from fakevlm.data.split import parse_shares
 

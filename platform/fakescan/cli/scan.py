@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.command import SettingsCommand
 from fakescan.cli.exit_status import EXIT_FAILED, fail
-from fakescan.cli.store_flags import with_store
+from fakescan.cli.options.command import SettingsCommand
+from fakescan.cli.options.store_flags import with_store
 
 if TYPE_CHECKING:
     from fakescan.run.folder import RunFolder
@@ -40,7 +40,7 @@ def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags
 
 def scan_config(file: Path | None, flags: dict[str, Any]) -> "ScanConfig":
     """The scan that a YAML file describes, with the flags that were given in place of its settings."""
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.scan.config import ScanConfig
     from fakescan.settings.yaml_file import read_yaml
 
@@ -87,7 +87,7 @@ def _report(outcome: "ScanOutcome") -> None:
 @with_store("output", "the manifest")
 def index(source: str, output: str, globs: tuple[str, ...], extensions: str | None, **flags: Any) -> None:
     """List SOURCE once and write its manifest, which `scan` takes as a source."""
-    from fakescan.cli.flags import split_extensions, store_from_flags
+    from fakescan.cli.options.flags import split_extensions, store_from_flags
     from fakescan.sources.index import build_index
 
     info = build_index(
@@ -140,7 +140,7 @@ def compact(run: str, **flags: Any) -> None:
 
 def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
     """The folder of a run that is to be read, after one request that finds wrong credentials and addresses."""
-    from fakescan.cli.flags import store_from_flags
+    from fakescan.cli.options.flags import store_from_flags
     from fakescan.run.folder import RunFolder
     from fakescan.storage.preflight import check_readable
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.command import SettingsCommand
+from fakescan.cli.options.command import SettingsCommand
 
 if TYPE_CHECKING:
     from fakescan.serve.serve_file import Server
@@ -38,7 +38,7 @@ def serve(verbose: bool, /, config: Path | None, ray_address: str | None, print_
 
 def server_of(file: Path | None, flags: dict[str, Any]) -> "Server":
     """The server that a Serve file describes, with the flags that were given in place of its settings."""
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.serve_file import ServeFile, Server, read_serve_file
     from fakevlm.errors import UserError

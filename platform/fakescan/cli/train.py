@@ -32,7 +32,7 @@ def train_config(file: Path, changes: tuple[str, ...] = ()) -> "TrainConfig":
     """The training that a YAML file describes, with the changes NAME=VALUE in place of its settings."""
     import yaml
 
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.settings.yaml_file import check_job_output, read_yaml
     from fakescan.train.config import TrainConfig
 

@@ -1,4 +1,4 @@
-"""How a field of a settings class is given on the command line; `fakescan.cli.flags` makes the options."""
+"""How a field of a settings class is given on the command line; `fakescan.cli.options.flags` makes the options."""
 
 from dataclasses import dataclass
 

@@ -22,7 +22,7 @@ class SettingsCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own parameters, then those of the settings, then --help."""
         if not self._complete:
-            from fakescan.cli.flags import options_of
+            from fakescan.cli.options.flags import options_of
 
             module, _, name = self._settings.partition(":")
             self.params = [*self.params, *options_of(getattr(import_module(module), name), self._without)]

@@ -7,7 +7,7 @@ import click
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from fakescan.cli.store_flags import store_options
+from fakescan.cli.options.store_flags import store_options
 from fakescan.settings.flag import Flag
 from fakescan.settings.yaml_file import check_job_output, first_mistake
 from fakescan.storage.store import Store

@@ -7,7 +7,7 @@ import click
 
 
 def store_options(name: str, subject: str) -> list[click.Option]:
-    """The flags of a store, for `fakescan.cli.flags.store_from_flags`."""
+    """The flags of a store, for `fakescan.cli.options.flags.store_from_flags`."""
     return [click.Option([flag], **attributes) for flag, attributes in _flags(name, subject)]
 
 
