@@ -47,7 +47,7 @@ def chosen_calibration(checkpoint: Checkpoint, given: str | Calibration | None, 
     except FileNotFoundError:
         raise UserError(f"calibration: there is no {redact(given)}") from None
     except ValidationError as error:
-        raise UserError(f"calibration: {redact(given)}: {first_mistake(error)}") from None
+        raise UserError(f"calibration: {redact(given)}: {first_mistake(error, model=Calibration)}") from None
 
 
 def with_threshold(stored: Calibration, threshold: float | None) -> Calibration:
