@@ -19,12 +19,17 @@ from fakevlm.errors import UserError
 
 def check(config: ScanConfig) -> Checkpoint:
     """Everything that can be found wrong before an engine starts; returns the opened checkpoint."""
-    check_installed(config.engine)
-    check_readable(config.source, config.input_store)
+    check_inputs(config)
     check_writable(config.output, config.output_store)
     checkpoint = open_model(config.model, config.model_store)
     self_test(checkpoint)
     return checkpoint
+
+
+def check_inputs(config: ScanConfig) -> None:
+    """What can be found wrong without the output and the checkpoint."""
+    check_installed(config.engine)
+    check_readable(config.source, config.input_store)
 
 
 def identity_of(
@@ -62,8 +67,7 @@ def start_run(
     images: ExplicitImages | None = None,
 ) -> RunFile:
     """Write the manifest and run.json of a new run. Raises UserError when there is nothing to scan."""
-    if folder.shards():
-        raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
+    refuse_parts_of_no_run(folder)
     info, population = write_run_manifest(config, folder, images)
     name, warning = model_name(config.model, config.engine, checkpoint)
     run = new_run(
@@ -80,3 +84,9 @@ def start_run(
     )
     folder.save(run)
     return run
+
+
+def refuse_parts_of_no_run(folder: RunFolder) -> None:
+    """Raise UserError for a folder that has parts although no run was started in it."""
+    if folder.shards():
+        raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")

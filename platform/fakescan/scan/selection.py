@@ -1,4 +1,4 @@
-"""Which images of a source a run covers: all, what is new since an earlier run, or a few for a dry run."""
+"""Which images of a source a run covers: all, what is new since an earlier run, or a few to try it on."""
 
 import contextlib
 from collections.abc import Iterator
@@ -60,8 +60,8 @@ def write_run_manifest(
     )
     if info.rows == 0:
         raise UserError(f"source: nothing in {redact(config.source)} is new or changed since {config.new_since}")
-    dry_run = config.limit is not None or config.sample is not None
-    return info, counted.rows if dry_run else info.rows
+    is_cut = config.limit is not None or config.sample is not None
+    return info, counted.rows if is_cut else info.rows
 
 
 def _remove_unfinished(folder: RunFolder) -> None:
@@ -88,7 +88,7 @@ def first_rows(tables: "_Counted", count: int) -> Iterator[pa.Table]:
     left = count
     for table in tables:
         if left > 0:
-            yield table.slice(0, left)
+            yield table.slice(0, min(left, table.num_rows))
             left -= min(left, table.num_rows)
 
 

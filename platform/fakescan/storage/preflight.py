@@ -61,6 +61,40 @@ def check_writable(url: str, store: Store) -> None:
         filesystem.rm_file(probe)
 
 
+def check_writable_without_trace(url: str, store: Store) -> None:
+    """As `check_writable`, and nothing is left: neither a local folder that was not there, nor a version of an object.
+
+    On S3 an upload in parts is begun and called off, which takes the permission to write. Elsewhere a small object is
+    written and deleted.
+    """
+    scheme = scheme_of(url)
+    if scheme == "file":
+        folder = Path(file_path(url))
+        missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+        try:
+            _check_local_writable(folder)
+        finally:
+            for place in missing:  # the deepest first; one that somebody else has begun to use stays
+                with contextlib.suppress(OSError):
+                    place.rmdir()
+        return
+    if scheme != "s3":
+        check_writable(url, store)
+        return
+    filesystem, path = store.filesystem(url, attempts=2)
+    bucket, key = split_bucket(path)
+    if not bucket:
+        raise UserError(f"{url} names no bucket: write s3://BUCKET/PREFIX")
+    probe = {"Bucket": bucket, "Key": f"{key}/{_PROBE}{secrets.token_hex(8)}".lstrip("/")}
+    try:
+        list_page(filesystem, Bucket=bucket, MaxKeys=1)
+        upload = filesystem.call_s3("create_multipart_upload", **probe)["UploadId"]
+    except store_errors() as error:
+        raise UserError(explain("write to", url, store, error)) from None
+    with contextlib.suppress(PermissionError):  # a policy may forbid it; the store forgets the upload in the end
+        filesystem.call_s3("abort_multipart_upload", **probe, UploadId=upload)
+
+
 def _check_s3_readable(filesystem: AbstractFileSystem, url: str) -> None:
     bucket, key = split_bucket(url)
     if not bucket:
