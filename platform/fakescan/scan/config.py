@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from fakescan.engine.judging_options import Explain
 from fakescan.engine.judging_settings import JudgingSettings
-from fakescan.settings.flag import Flag
+from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.storage.store import Store
 
 
@@ -15,39 +15,39 @@ class ScanConfig(JudgingSettings):
 
     source: str
     """What to scan: a folder, a URL prefix, a manifest, Parquet files with images, or WebDataset tar shards."""
-    output: Annotated[str, Flag("URL", "-o/--output")]
+    output: Annotated[str, Flag("URL", "-o/--output", group=FlagGroup.OUTPUT)]
     """Folder or URL prefix of the run, which holds run.json, the manifest and the parts; resumed if it holds a run."""
-    explain: Annotated[Explain, Flag("fakes|all|none")] = "fakes"
+    explain: Annotated[Explain, Flag("fakes|all|none", group=FlagGroup.VERDICTS)] = "fakes"
     """Which images get an explanation: fakes, all or none."""
-    globs: Annotated[tuple[str, ...], Flag("PATTERN", "--glob", multiple=True)] = ()
-    """Only objects whose name below the source matches one of these patterns."""
-    extensions: Annotated[tuple[str, ...] | None, Flag("jpg,png")] = None
-    """Only objects with these file name extensions. Default: those of the supported image formats."""
-    column: Annotated[str | None, Flag("NAME")] = None
+    globs: Annotated[tuple[str, ...], Flag("PATTERN", "--glob", multiple=True, group=FlagGroup.IMAGES)] = ()
+    """Only objects whose name below the source matches one of these patterns. Default: all names."""
+    extensions: Annotated[tuple[str, ...] | None, Flag("EXT,…", group=FlagGroup.IMAGES)] = None
+    """Only objects with these file name extensions, such as jpg,png. Default: those of the supported image formats."""
+    column: Annotated[str | None, Flag("NAME", group=FlagGroup.SOURCE)] = None
     """Column of a list or Parquet file that holds the addresses or images. Default: the likeliest by its name."""
-    size_column: Annotated[str | None, Flag("NAME")] = None
+    size_column: Annotated[str | None, Flag("NAME", group=FlagGroup.SOURCE)] = None
     """Column with sizes in bytes. Default: none; sizes in a list are not believed, for they often mean other things."""
-    skip_damaged: Annotated[bool, Flag()] = False
+    skip_damaged: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Go on after damage inside a tar, list or Parquet file, and count what is left out."""
-    limit: Annotated[int | None, Field(ge=1), Flag("N")] = None
-    """Dry run on the first N images, with an estimate for all."""
-    sample: Annotated[int | None, Field(ge=1), Flag("N")] = None
-    """Dry run on N images drawn at random, with an estimate for all."""
+    limit: Annotated[int | None, Field(ge=1), Flag("N", group=FlagGroup.IMAGES)] = None
+    """Scan only the first N images, in a run of its own, and estimate the time for all. Default: all images."""
+    sample: Annotated[int | None, Field(ge=1), Flag("N", group=FlagGroup.IMAGES)] = None
+    """Scan only N images drawn at random, in a run of its own, and estimate the time for all. Default: all images."""
     allowed_prefixes: tuple[str, ...] | None = None
     """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
-    new_since: Annotated[str | None, Flag("RUN")] = None
-    """An earlier run: scan only images that are new or changed since."""
-    retry_errors: Annotated[bool, Flag()] = False
+    new_since: Annotated[str | None, Flag("RUN", group=FlagGroup.IMAGES)] = None
+    """An earlier run: scan only images that are new or changed since. Default: none; all images."""
+    retry_errors: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Scan the rows again that ended in an error."""
-    break_lease: Annotated[bool, Flag()] = False
+    break_lease: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Take the run over although another scan seems to be writing it."""
-    max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE")] = 1.0
+    max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 1.0
     """Exit with a failure when a larger share of the rows ended in an error."""
     max_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Objects larger than this many bytes are not fetched (`too_large`)."""
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     """Images with more pixels than this are not decoded (`too_many_pixels`)."""
-    shard_rows: Annotated[int | None, Field(ge=1, le=4096), Flag("N")] = None
+    shard_rows: Annotated[int | None, Field(ge=1, le=4096), Flag("N", group=FlagGroup.OUTPUT)] = None
     """Images per part. Default: 256, fewer for small sources so that the first results come early."""
     fetch_concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
     """Requests in flight to the object store per fetching process."""
@@ -59,7 +59,7 @@ class ScanConfig(JudgingSettings):
     """Credentials and endpoint of the output."""
 
     @model_validator(mode="after")
-    def _one_dry_run(self) -> Self:
+    def _one_cut(self) -> Self:
         if self.limit is not None and self.sample is not None:
             raise ValueError("limit and sample exclude each other; give one of them")
         return self

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,10 +78,12 @@ def run_scan(
     verbose: bool = False,
     observe: Observer | None = None,
     images: ExplicitImages | None = None,
+    display: bool = True,
 ) -> ScanOutcome:
     """Scan, or resume what an earlier scan left. Raises UserError before any engine starts when a setting is wrong.
 
-    With `images`, those are judged, and `config.source` is only what the run says it is of.
+    With `images`, those are judged, and `config.source` is only what the run says it is of. Progress is
+    shown on stderr unless `display` is off.
     """
     started = time.monotonic()
     checkpoint = check(config)
@@ -109,7 +112,7 @@ def run_scan(
                     connect(ray_address, verbose=verbose)
                     pipeline = build_pipeline(config, folder, run, options, checkpoint)
                     rows_before = sum(run.sharding.size(shard) for shard in kept.tolist())
-                    _execute(pipeline, todo, rows_before, outcome, lease, observe, started)
+                    _execute(pipeline, todo, rows_before, outcome, lease, observe, started, display=display)
                 for counts in before:
                     outcome.whole.add(counts)
             except BaseException:
@@ -140,8 +143,11 @@ def _execute(
     lease: Lease,
     observe: Observer | None,
     started: float,
+    *,
+    display: bool,
 ) -> None:
-    with Display(outcome.run.rows, rows_before) as display:
+    shown = Display(outcome.run.rows, rows_before) if display else None
+    with shown or nullcontext():
         for part in _guarded(pipeline.run(todo, remote_ledger())):
             lease.check()
             if part.counts.rows == 0:
@@ -151,7 +157,8 @@ def _execute(
             outcome.scanned.add(part.counts)
             for code, example in part.examples.items():
                 outcome.examples.setdefault(code, example)
-            display.add(part)
+            if shown is not None:
+                shown.add(part)
             if observe is not None:
                 observe(part)
 

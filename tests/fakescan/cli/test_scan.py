@@ -189,3 +189,5 @@ def test_extensions() -> None:
     assert split_extensions("jpg, png,") == ("jpg", "png")
     assert split_extensions(None) is None
     assert split_extensions("") is None
+    with pytest.raises(UserError, match="names none"):
+        split_extensions(" , ")
