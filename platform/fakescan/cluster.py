@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.errors import JobFailedError
+from fakescan.terminal.logs import ToLogFiles, has_log_files, log_only_to_files
 from fakevlm.errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _LOCAL_CLUSTER = {
     "worker_niceness": 0,
 }
 """Settings of Ray for a cluster of this process's own."""
+_RAY_LOGGERS = ("ray", "ray.data", "ray.data.exceptions", "ray.anyscale")
 _MAX_TMPDIR = 36
 """Bytes: the name of a socket may have 107, of which Ray's own part takes about 70."""
 _ANSWER_S = 10.0
@@ -99,7 +101,7 @@ def connect(
     loading.start()
     options: dict[str, Any] = {
         "logging_level": logging.INFO if verbose else logging.ERROR,
-        "log_to_driver": verbose,
+        "log_to_driver": verbose or has_log_files(),
         "job_config": _job_config(),
     }
     if not names_cluster(address):
@@ -125,6 +127,8 @@ def connect(
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put one in its place that exits with status 15
     loading.join()
     _quiet_data(verbose)
+    if has_log_files():
+        _copy_to_files()
 
 
 def disconnect() -> None:
@@ -181,8 +185,31 @@ def _quiet_data(verbose: bool) -> None:
 
     # log_to_driver=False spares what Ray prints of dead workers, on stdout; there is no public setting for it.
     ray._private.worker._worker_logs_enabled = verbose
-    for name in ("ray.data", "ray.data.exceptions", "ray.anyscale"):
+    for name in _RAY_LOGGERS[1:]:
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.CRITICAL)
+
+
+def _copy_to_files() -> None:
+    """Have the log files get what Ray logs and what its workers print, and the terminal what it got before."""
+    from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+    for name in _RAY_LOGGERS:
+        ours = logging.getLogger(name)
+        for handler in ours.handlers:
+            handler.setLevel(max(handler.level, ours.level))
+        ours.setLevel(logging.INFO)
+        if not ours.propagate:
+            ours.addHandler(ToLogFiles(logging.INFO))
+    global_worker_stdstream_dispatcher.add_handler("fakescan log files", _log_worker)
+
+
+def _log_worker(printed: dict[str, Any]) -> None:
+    """Log the lines that a worker has printed."""
+    if printed.get("pid") == "autoscaler":  # a page on the state of the cluster, every few seconds
+        return
+    who = printed.get("actor_name") or printed.get("task_name") or "worker"
+    for line in printed["lines"]:
+        log_only_to_files(logging.INFO, f"{who} (pid {printed.get('pid')}): {line}", name="fakescan.workers")
 
 
 @contextmanager

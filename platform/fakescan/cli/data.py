@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fakescan.cli.forge import forge
-from fakescan.cli.store_flags import with_store
+from fakescan.cli.options.command import Group
+from fakescan.cli.options.option import option
+from fakescan.cli.options.store_flags import with_store
+from fakescan.cli.options.value_type import Text
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from fakevlm.data.problem import DatasetProblem
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Check, describe and divide labelled images in FakeClue's format.
 
@@ -28,20 +31,19 @@ def data() -> None:
 
 data.add_command(forge)
 
-_FORMAT = click.option(
-    "--format", "record_format", default="fakeclue", metavar="fakeclue|loki|dd-vqa", help="Whose records."
-)
-_SPLIT = click.option("--split", metavar="NAME", help="Only data_json/NAME.json of the folder.")
+_DATA = click.argument("location", metavar="DATA", type=Text(path="file"))
+_FORMAT = option("--format", "record_format", default="fakeclue", metavar="fakeclue|loki|dd-vqa", help="Whose records.")
+_SPLIT = option("--split", metavar="NAME", unset="all splits", help="Only data_json/NAME.json of the folder.")
 
 
 @data.command()
-@click.argument("location", metavar="DATA")
+@_DATA
 @_SPLIT
 @_FORMAT
-@click.option("--images", is_flag=True, help="Decode every image too.")
-@click.option("--processes", type=click.IntRange(min=1), metavar="N", help="That decode (default: one per core).")
-@click.option("--all", "show_all", is_flag=True, help="Show every problem, not the first 10 of each kind.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write every problem there.")
+@option("--images", is_flag=True, help="Decode every image too.")
+@option("--processes", type=click.IntRange(min=1), metavar="N", unset="one per core", help="Processes that decode.")
+@option("--all", "show_all", is_flag=True, help="Show every problem, not the first 10 of each kind.")
+@option("--json", "json_file", metavar="FILE", unset="none", help="Write every problem there.")
 @with_store("data", "the dataset")
 def validate(
     location: str,
@@ -50,14 +52,15 @@ def validate(
     images: bool,
     processes: int | None,
     show_all: bool,
-    json_file: Path | None,
+    json_file: str | None,
     **flags: Any,
 ) -> None:
     """Check every record of DATA and report all problems at once; status 1 if there are any.
 
     Without --split all splits of a folder are checked, also against each other.
     """
-    from fakescan.cli.data_report import print_problems, write_problems
+    from fakescan.cli.reports.data import print_problems, write_problems
+    from fakescan.storage.url import file_path
     from fakevlm.data.checks import check_records
 
     splits = _splits(location, split, record_format, flags, strict=False)
@@ -66,7 +69,7 @@ def validate(
         problems += _image_problems(dataset, decode=images, processes=processes)
     records = sum(len(dataset.records) for dataset in splits)
     if json_file is not None:
-        write_problems(json_file, location, records, problems)
+        write_problems(Path(file_path(json_file)), location, records, problems)
     if problems:
         print_problems(problems, per_kind=None if show_all else 10)
         click.echo(f"fakescan: error: {location} has {len(problems):,} problems", err=True)
@@ -76,13 +79,13 @@ def validate(
 
 
 @data.command()
-@click.argument("location", metavar="DATA")
+@_DATA
 @_SPLIT
 @_FORMAT
 @with_store("data", "the dataset")
 def stats(location: str, split: str | None, record_format: str, **flags: Any) -> None:
     """Show what is in DATA: categories, labels, image sizes, answers."""
-    from fakescan.cli.data_report import print_stats
+    from fakescan.cli.reports.data import print_stats
     from fakevlm.data.stats import dataset_stats
 
     for dataset in _splits(location, split, record_format, flags, strict=True):
@@ -90,12 +93,12 @@ def stats(location: str, split: str | None, record_format: str, **flags: Any) ->
 
 
 @data.command("split")
-@click.argument("location", metavar="DATA")
-@_SPLIT
+@_DATA
+@option("--split", metavar="NAME", unset="the only one", help="Divide data_json/NAME.json of the folder.")
 @_FORMAT
-@click.option("--shares", required=True, metavar="NAME=SHARE,…", help="Such as train=0.8,val=0.1,test=0.1.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Another seed, other splits.")
-@click.option("-o", "--output", required=True, metavar="FOLDER", help="Dataset folder for the splits.")
+@option("--shares", required=True, metavar="NAME=SHARE,…", help="Such as train=0.8,val=0.1,test=0.1.")
+@option("--seed", type=int, default=0, metavar="N", help="Another seed, other splits.")
+@option("-o", "--output", required=True, metavar="FOLDER", help="Dataset folder for the splits.")
 @with_store("data", "the dataset and of the output")
 def split_command(
     location: str, split: str | None, record_format: str, shares: str, seed: int, output: str, **flags: Any
@@ -104,7 +107,7 @@ def split_command(
 
     Images stay where they are; FOLDER must be in the same store as DATA.
     """
-    from fakescan.cli.data_report import print_splits
+    from fakescan.cli.reports.data import print_splits
     from fakescan.storage.objects import put_atomic
     from fakescan.storage.preflight import check_writable
     from fakescan.storage.url import scheme_of
@@ -148,7 +151,7 @@ def _place(location: str, flags: dict[str, Any]) -> "tuple[AbstractFileSystem, s
 
 
 def _store(flags: dict[str, Any]) -> "Store":
-    from fakescan.cli.flags import store_from_flags
+    from fakescan.cli.options.flags import store_from_flags
 
     return store_from_flags("data", flags)
 

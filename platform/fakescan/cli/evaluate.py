@@ -5,25 +5,42 @@ from typing import Any
 
 import click
 
-from fakescan.cli.command import SettingsCommand
+from fakescan.cli.options.command import SettingsCommand
+from fakescan.cli.options.option import option, ray_address
+from fakescan.settings.flag import FlagGroup
 
 _NEEDED = {"data": "--data", "output": "--output"}
-_RAY_ADDRESS = click.option(
-    "--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one)."
+_ROBUSTNESS: dict[str, Any] = {"metavar": "paper|wide|NAME,…", "group": FlagGroup.MEASURES, "unset": "none"}
+
+
+@click.command(
+    cls=SettingsCommand,
+    settings="fakescan.evaluate.config:EvaluateConfig",
+    examples=[
+        ("Measure a checkpoint", "fakescan evaluate --data FakeClue -o eval --model lingcco/fakeVLM"),
+        ("Compare two evaluations", "fakescan evaluate --compare eval eval-new"),
+        ("Count answers that exist", "fakescan evaluate --answers answers.json"),
+    ],
 )
-
-
-@click.command(cls=SettingsCommand, settings="fakescan.evaluate.config:EvaluateConfig")
-@click.option("--no-explain", is_flag=True, help="Score only: no explanations, no ROUGE_L and CSS.")
-@click.option("--robustness", metavar="paper|wide|NAME,…", help="Judge distorted images too.")
-@click.option("--compare", nargs=2, metavar="RUN_A RUN_B", help="Compare two finished evaluations; needs nothing else.")
-@click.option(
+@option("--no-explain", is_flag=True, group=FlagGroup.MEASURES, help="Score only: no explanations, no ROUGE_L and CSS.")
+@option("--robustness", **_ROBUSTNESS, help="Judge distorted images too.")
+@option(
+    "--compare",
+    nargs=2,
+    metavar="RUN_A RUN_B",
+    group=FlagGroup.MEASURES,
+    unset="none",
+    help="Compare two finished evaluations; needs nothing else.",
+)
+@option(
     "--answers",
     type=click.Path(path_type=Path),
     metavar="FILE",
+    group=FlagGroup.MEASURES,
+    unset="none",
     help="Count the answers in a JSON, JSONL, CSV or Parquet file; without a model.",
 )
-@_RAY_ADDRESS
+@ray_address()
 @click.pass_obj
 def evaluate(
     verbose: bool,
@@ -37,7 +54,7 @@ def evaluate(
 
     Runs the scan's own pipeline, so that its numbers are those of production. The same command again resumes.
     """
-    from fakescan.cli.flags import settings_of, store_from_flags
+    from fakescan.cli.options.flags import settings_of, store_from_flags
 
     if compare is not None:
         from fakescan.evaluate.compare import compare as difference
@@ -70,16 +87,21 @@ def evaluate(
     cls=SettingsCommand,
     settings="fakescan.evaluate.config:CalibrateConfig",
     without=("calibration", "threshold", "max_new_tokens", "training", "training_split", "exclude_duplicates"),
+    examples=[
+        ("At most 1 % of the real images called fake", "fakescan calibrate --data val -o calibration --fpr 0.01"),
+        ("For images that were sent around", "fakescan calibrate --data val -o calibration --robustness wide"),
+        ("Use it with another checkpoint", "fakescan scan photos -o audit --calibration calibration/calibration.json"),
+    ],
 )
-@click.option("--robustness", metavar="paper|wide|NAME,…", help="Fit to distorted copies of the images too.")
-@_RAY_ADDRESS
+@option("--robustness", **_ROBUSTNESS, help="Fit to distorted copies of the images too.")
+@ray_address()
 @click.pass_obj
 def calibrate(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
     """Fit temperature, bias, threshold and the uncertain band to labelled images that the model was not trained on.
 
     A checkpoint in a local folder gets the calibration; `scan --calibration` uses it with any other.
     """
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.evaluate.config import CalibrateConfig
 
     config = settings_of(CalibrateConfig, flags, command="calibrate", file=_derived(flags), required=_NEEDED)

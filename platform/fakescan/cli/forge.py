@@ -4,22 +4,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.command import SettingsCommand
+from fakescan.cli.options.command import SettingsCommand
+from fakescan.cli.options.option import option, ray_address
+from fakescan.settings.flag import FlagGroup
 
 if TYPE_CHECKING:
     from fakescan.forge.config import ForgeConfig
     from fakescan.forge.driver import ForgeOutcome
 
 
-@click.command(cls=SettingsCommand, settings="fakescan.forge.config:ForgeConfig", without=("shares",))
+@click.command(
+    cls=SettingsCommand,
+    settings="fakescan.forge.config:ForgeConfig",
+    without=("shares",),
+    examples=[
+        ("Make pairs of your photographs", "fakescan data forge photos -o forged"),
+        ("Make three splits", "fakescan data forge photos -o set --split-shares train=0.8,val=0.1,test=0.1"),
+        ("Make only what is hard to see", "fakescan data forge photos -o forged --severity subtle"),
+    ],
+)
 @click.argument("photographs", metavar="REAL_FOLDER")
-@click.option(
+@option(
     "--split-shares",
     "shares",
     metavar="NAME=SHARE,…",
-    help="Splits and their shares of the photographs, such as train=0.8,val=0.1,test=0.1. Default: all train.",
+    group=FlagGroup.DATA,
+    unset="all train",
+    help="Splits and their shares of the photographs, such as train=0.8,val=0.1,test=0.1.",
 )
-@click.option("--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one).")
+@ray_address()
 @click.pass_obj
 def forge(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
     """Make a labelled training set of REAL_FOLDER: crops of its photographs, and each once more with one artifact.
@@ -35,7 +48,7 @@ def forge(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
 
 def forge_config(flags: dict[str, Any]) -> "ForgeConfig":
     """The dataset that the flags describe. Raises UserError."""
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.forge.config import ForgeConfig
     from fakevlm.data.split import parse_shares
 

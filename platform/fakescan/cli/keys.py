@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fakescan.cli.options.command import Group
+from fakescan.cli.options.option import option
+
 if TYPE_CHECKING:
     from fakescan.serve.keys import Key
 
-_FILE = click.option(
+_FILE = option(
     "--file", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where the keys are kept, as hashes."
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Make, list and revoke the API keys of `fakescan serve --keys FILE`.
 
@@ -25,16 +28,16 @@ def keys() -> None:
 @keys.command()
 @click.argument("name")
 @_FILE
-@click.option("--per-minute", type=int, metavar="N", help="Images in a minute (default: the server's limit).")
-@click.option("--burst", type=int, metavar="N", help="Images at once (default: the server's limit).")
-@click.option(
+@option("--per-minute", type=int, metavar="N", unset="the server's limit", help="Images in a minute.")
+@option("--burst", type=int, metavar="N", unset="the server's limit", help="Images at once.")
+@option(
     "--scope",
     "scopes",
     multiple=True,
     default=("detect",),
     type=click.Choice(("detect", "scans")),
     metavar="detect|scans",
-    help="What the key opens (default: detect). Repeatable.",
+    help="What the key opens.",
 )
 def add(name: str, file: Path, per_minute: int | None, burst: int | None, scopes: tuple[str, ...]) -> None:
     """Make a key for the client NAME and print it, this once; FILE is made if it is not there.

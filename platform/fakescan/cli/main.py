@@ -16,17 +16,19 @@ import click
 
 from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
-from fakescan.cli.exit_status import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, fail
+from fakescan.cli.exit_status import ending_of, fail
 from fakescan.cli.keys import keys
+from fakescan.cli.options.command import Group
+from fakescan.cli.options.option import Option
 from fakescan.cli.rejudge import rejudge
 from fakescan.cli.scan import compact, index, scan, verify
 from fakescan.cli.serve import serve
 from fakescan.cli.train import train
-from fakescan.errors import JobFailedError
+from fakescan.settings.flag import FlagGroup
+from fakescan.terminal.logs import log_only_to_files, log_session
 from fakevlm import __version__
-from fakevlm.errors import UserError
 
-_LOCAL_FILES = (["--config"], ["--file"], ["--json"], ["--answers"])
+_LOCAL_FILES = ("--config", "--file", "--json", "--answers", "--log-file")
 """Flags whose files are opened by their names as they are."""
 
 
@@ -54,27 +56,22 @@ def _run(arguments: list[str] | None) -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
-    try:
-        given = _in_utf8(sys.argv[1:] if arguments is None else arguments)
-        if arguments is None and given != sys.argv[1:]:  # Ray notes a driver's command line, which must be UTF-8
-            os.execv(sys.executable, [*sys.orig_argv[: len(sys.orig_argv) - len(given)], *given])
-        sys.exit(cli.main(given, prog_name="fakescan", standalone_mode=False) or 0)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as error:
-        fail(error.format_message(), EXIT_USAGE)
-    except UserError as error:
-        fail(str(error), EXIT_USAGE)
-    except JobFailedError as error:
-        fail(str(error), EXIT_FAILED)
-    except OSError as error:  # a disk or a store, after all retries
-        from fakescan.storage.url import redact_text
-
-        fail(redact_text(str(error)), EXIT_FAILED)
-    except (KeyboardInterrupt, click.Abort) as error:
-        interrupt = error.__cause__ or error  # click has made an Abort of it
-        place = str(interrupt) or "interrupted"
-        fail(f"{place}; what is done stays: run the same command again to resume", EXIT_INTERRUPTED)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries say to programmers
+    with log_session():
+        try:
+            given = _in_utf8(sys.argv[1:] if arguments is None else arguments)
+            if arguments is None and given != sys.argv[1:]:  # Ray notes a driver's command line, which must be UTF-8
+                os.execv(sys.executable, [*sys.orig_argv[: len(sys.orig_argv) - len(given)], *given])
+            sys.exit(cli.main(given, prog_name="fakescan", standalone_mode=False) or 0)
+        except click.exceptions.Exit as done:
+            sys.exit(done.exit_code)
+        except (Exception, KeyboardInterrupt) as error:
+            ending = ending_of(error)
+            if ending is None:
+                log_only_to_files(logging.CRITICAL, "a mistake of the program's own", error=error)
+                raise
+            fail(ending.message, ending.status)
 
 
 def _in_utf8(arguments: list[str]) -> list[str]:
@@ -82,7 +79,8 @@ def _in_utf8(arguments: list[str]) -> list[str]:
     result: list[str] = []
     for argument in arguments:
         option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        if value.encode(errors="ignore").decode() == value or result[-1:] in _LOCAL_FILES:
+        is_local = option in _LOCAL_FILES or (result and result[-1] in _LOCAL_FILES)
+        if value.encode(errors="ignore").decode() == value or is_local:
             result.append(argument)
         else:
             result.append(f"{option}{equals}file://{quote_from_bytes(os.fsencode(os.path.abspath(value)))}")
@@ -94,18 +92,10 @@ def _interrupt(signum: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="fakescan")
-@click.option("-v", "--verbose", is_flag=True, help="Show the logs of Ray and of the engine.")
-@click.pass_context
-def cli(context: click.Context, verbose: bool) -> None:
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="fakescan", cls=Option, group=FlagGroup.GENERAL)
+def cli() -> None:
     """Find out which images are synthetic, and why: FakeVLM over object storage, on Ray."""
-    from fakescan.terminal.messages import MessageHandler
-
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[MessageHandler(verbose=verbose)])
-    if not verbose and not sys.warnoptions:
-        warnings.simplefilter("ignore")  # what libraries say to programmers
-    context.obj = verbose
 
 
 for command in (calibrate, compact, data, evaluate, index, keys, rejudge, scan, serve, train, verify):

@@ -4,21 +4,27 @@ from typing import Any
 
 import click
 
-from fakescan.cli.store_flags import with_store
+from fakescan.cli.options.command import Command
+from fakescan.cli.options.option import option
+from fakescan.cli.options.store_flags import with_store
+from fakescan.cli.options.value_type import Text
 
 
-@click.command()
-@click.argument("run")
-@click.option("-o", "--output", required=True, metavar="URL", help="Folder or URL prefix of the new run.")
-@click.option("--threshold", type=float, metavar="P", help="Score from which an image counts as fake.")
-@click.option("--calibration", metavar="FILE", help="File or URL that `fakescan calibrate` wrote.")
+@click.command(
+    cls=Command,
+    examples=[("Call fewer images fake", "fakescan rejudge s3://bucket/audit -o s3://bucket/strict --threshold 0.9")],
+)
+@click.argument("run", type=Text(path="dir"))
+@option("-o", "--output", required=True, metavar="URL", help="Folder or URL prefix of the new run.")
+@option("--threshold", type=float, metavar="P", unset="as in the run", help="Score from which an image counts as fake.")
+@option("--calibration", metavar="FILE", unset="the run's", help="File or URL that `fakescan calibrate` wrote.")
 @with_store("output", "both runs")
 def rejudge(run: str, output: str, threshold: float | None, calibration: str | None, **flags: Any) -> None:
     """Write verdicts of the finished RUN anew, from its logits, into a new run.
 
     Nothing is fetched or judged again. RUN stays as it is, and `fakescan verify` proves the new one.
     """
-    from fakescan.cli.flags import store_from_flags
+    from fakescan.cli.options.flags import store_from_flags
     from fakescan.engine.judging_options import read_calibration, with_threshold
     from fakescan.run.folder import RunFolder
     from fakescan.run.rejudge import rejudge as make

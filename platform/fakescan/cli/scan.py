@@ -1,46 +1,94 @@
 """`fakescan scan`, and what is done with a run: `index` before it, `verify` and `compact` after it."""
 
+import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.command import SettingsCommand
-from fakescan.cli.exit_status import EXIT_FAILED, fail
-from fakescan.cli.store_flags import with_store
+from fakescan.cli.options.command import Command, SettingsCommand
+from fakescan.cli.options.option import option, ray_address
+from fakescan.cli.options.store_flags import with_store
+from fakescan.cli.options.value_type import Text
+from fakescan.cli.reports.reporter import Reporter, with_reports
+from fakescan.settings.flag import FlagGroup
 
 if TYPE_CHECKING:
     from fakescan.run.folder import RunFolder
     from fakescan.scan.config import ScanConfig
 
+logger = logging.getLogger(__name__)
 
-@click.command(cls=SettingsCommand, settings="fakescan.scan.config:ScanConfig")
-@click.argument("source", required=False)
-@click.option("--config", type=click.Path(path_type=Path), metavar="YAML", help="Settings; flags take precedence.")
-@click.option("--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one).")
+_SHOWN_PROBLEMS = 20
+
+
+@click.command(
+    cls=SettingsCommand,
+    settings="fakescan.scan.config:ScanConfig",
+    examples=[
+        ("Scan a folder", "fakescan scan photos -o audit --model lingcco/fakeVLM"),
+        ("See what a scan of a bucket would do", "fakescan scan s3://bucket/2026 -o s3://bucket/audit --dry-run"),
+        ("Estimate its time from 500 images", "fakescan scan s3://bucket/2026 -o trial --sample 500"),
+    ],
+)
+@click.argument("source", required=False, type=Text(path="file"))
+@option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    group=FlagGroup.SOURCE,
+    unset="none",
+    help="Settings in YAML, these and more (docs/scan.md); flags take precedence.",
+)
+@ray_address()
+@option(
+    "--dry-run",
+    is_flag=True,
+    group=FlagGroup.OUTPUT,
+    help="Only say what would be scanned, how, and what would be resumed; nothing is started or written.",
+)
+@with_reports
 @click.pass_obj
-def scan(verbose: bool, /, config: Path | None, ray_address: str | None, **flags: Any) -> None:
+def scan(
+    verbose: bool, /, config: Path | None, ray_address: str | None, dry_run: bool, reporter: Reporter, **flags: Any
+) -> None:
     """Scan every image of SOURCE and write verdicts, scores, explanations and errors to --output as Parquet.
 
     SOURCE is a folder, a URL prefix (s3://, gs://, az://, https:// list), a manifest, Parquet with images, or tar
     shards. The same command again resumes.
     """
     settings = scan_config(config, flags)
+    if dry_run:
+        _dry_run(settings, reporter)
+        return
+    from fakescan.cli.reports.json_report import scan_report
     from fakescan.cli.reports.scan import print_summary
     from fakescan.scan.driver import run_scan
 
-    outcome = run_scan(settings, ray_address=ray_address, verbose=verbose)
-    print_summary(outcome, settings)
+    outcome = run_scan(settings, ray_address=ray_address, verbose=verbose, display=not reporter.quiet)
+    with reporter.for_people():
+        print_summary(outcome, settings)
+    report = scan_report(outcome)
     if outcome.error_rate > settings.max_error_rate:
-        fail(
-            f"{outcome.error_rate:.2%} of the rows are errors, above --max-error-rate {settings.max_error_rate:.2%}",
-            EXIT_FAILED,
-        )
+        above = f"above --max-error-rate {settings.max_error_rate:.2%}"
+        report.fail("error_rate", f"{outcome.error_rate:.2%} of the rows are errors, {above}")
+    reporter.finish(report)
+
+
+def _dry_run(settings: "ScanConfig", reporter: Reporter) -> None:
+    from fakescan.cli.reports.dry_run import dry_run_report, print_forecast
+    from fakescan.scan.dry_run.forecast import forecast
+
+    found = forecast(settings)
+    with reporter.for_people():
+        print_forecast(found)
+    reporter.finish(dry_run_report(found))
 
 
 def scan_config(file: Path | None, flags: dict[str, Any]) -> "ScanConfig":
     """The scan that a YAML file describes, with the flags that were given in place of its settings."""
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.scan.config import ScanConfig
     from fakescan.settings.yaml_file import read_yaml
 
@@ -50,30 +98,66 @@ def scan_config(file: Path | None, flags: dict[str, Any]) -> "ScanConfig":
     )
 
 
-@click.command()
-@click.argument("source")
-@click.option("-o", "--output", required=True, metavar="MANIFEST", help="Folder for the manifest.")
-@click.option("--glob", "globs", multiple=True, metavar="PATTERN", help="Only names like this. Repeatable.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out names like this. Repeatable.")
-@click.option("--extensions", metavar="jpg,png", help="Only these file name extensions; any: every object.")
-@click.option("--column", metavar="NAME", help="Column of a list or Parquet file with the addresses or images.")
-@click.option("--size-column", metavar="NAME", help="Column with sizes in bytes (default: none is believed).")
-@click.option("--keep-columns", metavar="a,b", help="Columns that a scan may take into its results, to join them by.")
-@click.option("--skip-damaged", is_flag=True, help="Go on after damage inside a container, and count it.")
+@click.command(cls=Command)
+@click.argument("source", type=Text(path="file"))
+@option("-o", "--output", required=True, metavar="MANIFEST", help="Folder or URL prefix for the manifest.")
+@option(
+    "--glob",
+    "globs",
+    multiple=True,
+    metavar="PATTERN",
+    unset="all names",
+    help="Only objects whose name below the source matches one of these patterns.",
+)
+@option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    unset="none",
+    help="Leave out objects whose name below the source matches one of these patterns.",
+)
+@option(
+    "--extensions",
+    metavar="EXT,…",
+    unset="images, by their name or content",
+    help="Only these file name extensions, such as jpg,png; any: every object.",
+)
+@option(
+    "--column",
+    metavar="NAME",
+    unset="the likeliest by its name",
+    help="Column of a list or Parquet file with the addresses or images.",
+)
+@option("--size-column", metavar="NAME", unset="none is believed", help="Column with sizes in bytes.")
+@option(
+    "--keep-columns",
+    metavar="NAME,…",
+    unset="none",
+    help="Columns that a scan of the manifest may take into its results.",
+)
+@option("--skip-damaged", is_flag=True, help="Go on after damage inside a container, and count it.")
 @with_store("input", "the source")
 @with_store("output", "the manifest")
+@with_reports
 def index(
-    source: str, output: str, globs: tuple[str, ...], exclude: tuple[str, ...], extensions: str | None, **flags: Any
+    source: str,
+    output: str,
+    globs: tuple[str, ...],
+    exclude: tuple[str, ...],
+    extensions: str | None,
+    reporter: Reporter,
+    **flags: Any,
 ) -> None:
     """List SOURCE once and write its manifest, which `scan` takes as a source."""
-    from fakescan.cli.flags import split_extensions, split_names, store_from_flags
+    from fakescan.cli.options.flags import split_extensions, split_names, store_from_flags
+    from fakescan.cli.reports.json_report import index_report
     from fakescan.run.schema import check_kept_names
     from fakescan.sources.index import build_index
     from fakescan.terminal.stage_display import StageDisplay
 
     keep_columns = split_names(flags["keep_columns"])
     check_kept_names(keep_columns or ())
-    with StageDisplay() as display:
+    with StageDisplay(show=not reporter.quiet) as display:
         info = build_index(
             source,
             output,
@@ -88,33 +172,46 @@ def index(
             keep_columns=keep_columns,
             listing=display.listing,
         )
-    print(f"{info.rows:,} images in {output} ({info.duplicates:,} duplicates left out)")
-    for line in info.account():
-        print(line)
+    with reporter.for_people():
+        print(f"{info.rows:,} images in {output} ({info.duplicates:,} duplicates left out)")
+        for line in info.account():
+            print(line)
+    if reporter.quiet:
+        for line in info.account():  # whatever is left out is said
+            logger.warning("%s", line)
+    reporter.finish(index_report(info, output))
 
 
-@click.command()
-@click.argument("run")
+@click.command(cls=Command)
+@click.argument("run", type=Text(path="dir"))
 @with_store("output", "the run")
-def verify(run: str, **flags: Any) -> None:
+@with_reports
+def verify(run: str, reporter: Reporter, **flags: Any) -> None:
     """Check that RUN accounts for every row of its manifest exactly once."""
+    from fakescan.cli.reports.json_report import verify_report
     from fakescan.run.verify import verify as check
 
-    found = check(_run_folder(run, flags))
-    for problem in found.problems[:20]:
-        print(problem)
-    if len(found.problems) > 20:
-        print(f"… and {len(found.problems) - 20} more")
+    folder = _run_folder(run, flags)
+    found = check(folder)
+    report = verify_report(folder, found)
     if found.problems:
-        fail(f"{run} does not account for every row ({len(found.problems)} problems)", EXIT_FAILED)
-    counts = found.counts
-    print(f"ok: {counts.rows:,} rows, each once   {counts}")
-    for code, count in counts.most_common():
-        print(f"  {code:<18} {count:>8,}")
+        to = sys.stderr if reporter.quiet else sys.stdout
+        for problem in found.problems[:_SHOWN_PROBLEMS]:
+            print(problem, file=to)
+        if len(found.problems) > _SHOWN_PROBLEMS:
+            print(f"… and {len(found.problems) - _SHOWN_PROBLEMS} more", file=to)
+        report.fail("problems", f"{run} does not account for every row ({len(found.problems)} problems)")
+    else:
+        with reporter.for_people():
+            counts = found.counts
+            print(f"ok: {counts.rows:,} rows, each once   {counts}")
+            for code, count in counts.most_common():
+                print(f"  {code:<18} {count:>8,}")
+    reporter.finish(report)
 
 
-@click.command()
-@click.argument("run")
+@click.command(cls=Command)
+@click.argument("run", type=Text(path="dir"))
 @with_store("output", "the run")
 def compact(run: str, **flags: Any) -> None:
     """Merge the parts of a finished RUN into few big files under RUN/compact."""
@@ -127,7 +224,7 @@ def compact(run: str, **flags: Any) -> None:
 
 def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":
     """The folder of a run that is to be read, after one request that finds wrong credentials and addresses."""
-    from fakescan.cli.flags import store_from_flags
+    from fakescan.cli.options.flags import store_from_flags
     from fakescan.run.folder import RunFolder
     from fakescan.storage.preflight import check_readable
 

@@ -5,18 +5,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fakescan.cli.command import SettingsCommand
+from fakescan.cli.options.command import SettingsCommand
+from fakescan.cli.options.option import option, ray_address
+from fakescan.settings.flag import FlagGroup
 
 if TYPE_CHECKING:
     from fakescan.serve.serve_file import Server
 
 
-@click.command(cls=SettingsCommand, settings="fakescan.serve.config:ServeConfig")
-@click.option("--config", type=click.Path(path_type=Path), metavar="YAML", help="A Serve file; flags take precedence.")
-@click.option("--host", metavar="ADDR", help="Address to listen at (default: 127.0.0.1, this machine only).")
-@click.option("--port", type=int, metavar="N", help="Port to listen at (default: 8000).")
-@click.option("--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one).")
-@click.option("--print-config", is_flag=True, help="Print the Serve file for `serve deploy` and end.")
+@click.command(
+    cls=SettingsCommand,
+    settings="fakescan.serve.config:ServeConfig",
+    examples=[
+        ("Try it on this machine", "fakescan serve --no-auth"),
+        ("Serve a checkpoint to those who have a key", "fakescan serve --model lingcco/fakeVLM --keys keys.json"),
+        ("Write a file for a cluster", "fakescan serve --keys keys.json --replicas 1-4 --print-config > serve.yaml"),
+    ],
+)
+@option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    group=FlagGroup.SERVER,
+    unset="none",
+    help="A Serve file, with more settings (docs/serve.md); flags take precedence.",
+)
+@option(
+    "--host", metavar="ADDRESS", group=FlagGroup.SERVER, unset="127.0.0.1, this machine", help="Address to listen at."
+)
+@option("--port", type=int, metavar="N", group=FlagGroup.SERVER, unset="8000", help="Port to listen at.")
+@ray_address()
+@option("--print-config", is_flag=True, group=FlagGroup.OUTPUT, help="Print the Serve file for `serve deploy` and end.")
 @click.pass_obj
 def serve(verbose: bool, /, config: Path | None, ray_address: str | None, print_config: bool, **flags: Any) -> None:
     """Answer over HTTP: verdict, score and explanation for images that are sent, and a page to try it.
@@ -38,7 +57,7 @@ def serve(verbose: bool, /, config: Path | None, ray_address: str | None, print_
 
 def server_of(file: Path | None, flags: dict[str, Any]) -> "Server":
     """The server that a Serve file describes, with the flags that were given in place of its settings."""
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.serve_file import ServeFile, Server, read_serve_file
     from fakevlm.errors import UserError

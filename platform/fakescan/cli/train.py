@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fakescan.cli.options.command import SettingsFileCommand
+from fakescan.cli.options.option import option, ray_address
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -12,10 +14,18 @@ if TYPE_CHECKING:
     from fakescan.train.driver import TrainOutcome
 
 
-@click.command()
+@click.command(
+    cls=SettingsFileCommand,
+    settings="fakescan.train.config:TrainConfig",
+    examples=[
+        ("Train, or resume", "fakescan train train.yaml"),
+        ("Train low-rank additions", "fakescan train train.yaml --set llm.mode=lora --set lora.rank=8"),
+        ("Train on a cluster", "fakescan train train.yaml --set workers=8 --ray-address HEAD:6379"),
+    ],
+)
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting of CONFIG. Repeatable.")
-@click.option("--ray-address", metavar="ADDR", help="Ray cluster (default: RAY_ADDRESS, else a local one).")
+@option("--set", "changes", multiple=True, metavar="NAME=VALUE", unset="none", help="Change a setting of CONFIG.")
+@ray_address()
 @click.pass_obj
 def train(verbose: bool, /, config: Path, changes: tuple[str, ...], ray_address: str | None) -> None:
     """Fine-tune a LLaVA as the YAML file CONFIG says; the same command again resumes.
@@ -30,22 +40,27 @@ def train(verbose: bool, /, config: Path, changes: tuple[str, ...], ray_address:
 
 def train_config(file: Path, changes: tuple[str, ...] = ()) -> "TrainConfig":
     """The training that a YAML file describes, with the changes NAME=VALUE in place of its settings."""
-    import yaml
-
-    from fakescan.cli.flags import settings_of
+    from fakescan.cli.options.flags import settings_of
+    from fakescan.settings.yaml_document import YamlMistakeError, parse_yaml
     from fakescan.settings.yaml_file import check_job_output, read_yaml
     from fakescan.train.config import TrainConfig
 
-    settings = read_yaml(file)
+    settings = read_yaml(file, "CONFIG")
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals or not name:
             raise UserError(f"--set: {change!r} is not NAME=VALUE")
-        _put(settings, name.split("."), yaml.safe_load(value), change)
+        try:
+            parsed = parse_yaml(value)
+        except YamlMistakeError as error:
+            raise UserError(f"--set: {change!r}: the value is not YAML: {error}") from None
+        _put(settings, name.split("."), parsed, change)
+    is_misspelt = bool(settings.keys() - TrainConfig.model_fields.keys())  # which is then what is wrong
     for required in ("model", "data", "storage_path"):
-        if not settings.get(required):
+        if not settings.get(required) and not is_misspelt:
             raise UserError(f"{required}: missing in {file}; add it, or --set {required}=…")
-    check_job_output("storage_path", str(settings["storage_path"]))
+    if settings.get("storage_path"):
+        check_job_output("storage_path", str(settings["storage_path"]))
     return settings_of(TrainConfig, {}, command="train", file=settings)
 
 

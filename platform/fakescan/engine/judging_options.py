@@ -52,7 +52,7 @@ def read_calibration(given: str, store: Store) -> Calibration:
     except FileNotFoundError:
         raise UserError(f"calibration: there is no {redact(given)}") from None
     except ValidationError as error:
-        raise UserError(f"calibration: {redact(given)}: {first_mistake(error)}") from None
+        raise UserError(f"calibration: {redact(given)}: {first_mistake(error, model=Calibration)}") from None
 
 
 def with_threshold(stored: Calibration, threshold: float | None) -> Calibration:

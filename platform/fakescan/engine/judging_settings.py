@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from fakescan.engine.config import EngineConfig, VllmConfig
 from fakescan.engine.judging_options import Explain, JudgingOptions, chosen_calibration, with_threshold
-from fakescan.settings.flag import Flag
+from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
@@ -17,19 +17,19 @@ from fakevlm.verdict import Calibration
 class JudgingSettings(StrictModel):
     """The settings of every job that judges images. Each is stated here alone: flags and docs come from the fields."""
 
-    model: Annotated[str | None, Flag("M")] = None
+    model: Annotated[str | None, Flag("MODEL", group=FlagGroup.VERDICTS)] = None
     """Checkpoint: local path, hub id or URL (for real verdicts: lingcco/fakeVLM). Default: the small one built in."""
-    threshold: Annotated[float | None, Field(gt=0, lt=1), Flag("P")] = None
+    threshold: Annotated[float | None, Field(gt=0, lt=1), Flag("SCORE", group=FlagGroup.VERDICTS)] = None
     """Score from which an image counts as fake. Default: the calibration's."""
-    calibration: Annotated[str | Calibration | None, Flag("FILE")] = None
+    calibration: Annotated[str | Calibration | None, Flag("FILE", group=FlagGroup.VERDICTS)] = None
     """File or URL that `fakescan calibrate` wrote, or its contents. Default: the checkpoint's own calibration."""
-    max_new_tokens: Annotated[int, Field(ge=1, le=4096), Flag("N")] = 256
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096), Flag("N", group=FlagGroup.VERDICTS)] = 256
     """Longest explanation, in tokens."""
-    engine: Annotated[EngineConfig, Flag("vllm|fake")] = VllmConfig()
+    engine: Annotated[EngineConfig, Flag("vllm|fake", group=FlagGroup.ENGINES)] = VllmConfig()
     """The engine and its settings; `fake` simulates one, and its verdicts mean nothing."""
-    replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M")] = Replicas()
+    replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)] = Replicas()
     """Engines that judge at once: a number, or a range such as 1-4 that follows the load."""
-    gpus_per_replica: Annotated[float | None, Field(ge=0), Flag("N")] = None
+    gpus_per_replica: Annotated[float | None, Field(ge=0), Flag("N", group=FlagGroup.ENGINES)] = None
     """GPUs for each engine. Default: 1 where the cluster has GPUs, else 0."""
     model_store: Store = Store()
     """Credentials and endpoint of the checkpoint."""

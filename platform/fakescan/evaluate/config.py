@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fakescan.engine.judging_settings import JudgingSettings
-from fakescan.settings.flag import Flag
+from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.storage.store import Store
 
 BenchmarkName = Literal["fakeclue", "loki", "dd-vqa", "folder"]
@@ -14,27 +14,27 @@ BenchmarkName = Literal["fakeclue", "loki", "dd-vqa", "folder"]
 class EvaluateConfig(JudgingSettings):
     """One evaluation of one checkpoint on one set of labelled images."""
 
-    benchmark: Annotated[BenchmarkName, Flag("fakeclue|loki|dd-vqa|folder")] = "fakeclue"
+    benchmark: Annotated[BenchmarkName, Flag("fakeclue|loki|dd-vqa|folder", group=FlagGroup.DATA)] = "fakeclue"
     """Layout of the data; `folder` is any tree with folders named real and fake."""
-    data: Annotated[str, Flag("PATH")]
+    data: Annotated[str, Flag("DATA", group=FlagGroup.DATA)]
     """Dataset folder or file of records, or for `folder` the root of the tree; here or at a URL."""
-    split: Annotated[str | None, Flag("NAME")] = None
+    split: Annotated[str | None, Flag("NAME", group=FlagGroup.DATA)] = None
     """File of records in a dataset folder. Default: test where there is one, else the only one."""
-    output: Annotated[str, Flag("URL", "-o/--output")]
+    output: Annotated[str, Flag("URL", "-o/--output", group=FlagGroup.OUTPUT)]
     """Folder or URL prefix of the evaluation, which holds the scans, metrics.json and report.html; resumed if begun."""
     explain: bool = True
     """Whether explanations are generated and compared with the reference answers; `--no-explain` turns it off."""
-    sample: Annotated[int | None, Field(ge=1), Flag("N")] = None
-    """Only this many images, drawn at random; the share of fakes stays the same."""
+    sample: Annotated[int | None, Field(ge=1), Flag("N", group=FlagGroup.DATA)] = None
+    """Only this many images, drawn at random; the share of fakes stays the same. Default: all images."""
     conditions: tuple[str, ...] = ()
     """Distortions under which the images are judged again, from `fakevlm.metrics.distortion`; set by `--robustness`."""
-    training: Annotated[str | None, Flag("DATA")] = None
-    """The dataset that the checkpoint was trained on; its near-duplicates among the images are counted."""
-    training_split: Annotated[str | None, Flag("NAME")] = None
+    training: Annotated[str | None, Flag("DATA", group=FlagGroup.DATA)] = None
+    """The dataset that the checkpoint was trained on; its near-duplicates in the data are counted. Default: none."""
+    training_split: Annotated[str | None, Flag("NAME", group=FlagGroup.DATA)] = None
     """File of records in that dataset. Default: train where there is one, else the only one."""
-    exclude_duplicates: Annotated[bool, Flag()] = False
+    exclude_duplicates: Annotated[bool, Flag(group=FlagGroup.MEASURES)] = False
     """Leave the near-duplicates out of all numbers."""
-    retry_errors: Annotated[bool, Flag()] = False
+    retry_errors: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Judge the images that ended in an error again."""
     data_store: Store = Store()
     """Credentials and endpoint of the data."""
@@ -48,7 +48,7 @@ class CalibrateConfig(EvaluateConfig):
     `calibration` and `threshold` are ignored: they are what is fitted.
     """
 
-    fpr: Annotated[float, Field(gt=0, lt=1), Flag("SHARE")] = 0.01
+    fpr: Annotated[float, Field(gt=0, lt=1), Flag("SHARE", group=FlagGroup.MEASURES)] = 0.01
     """Share of the real images that the threshold may call fake."""
-    missed: Annotated[float, Field(gt=0, lt=1), Flag("SHARE")] = 0.05
+    missed: Annotated[float, Field(gt=0, lt=1), Flag("SHARE", group=FlagGroup.MEASURES)] = 0.05
     """Share of the fake images that may pass as real; between that score and the threshold lies `uncertain`."""

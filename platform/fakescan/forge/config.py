@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from fakescan.settings.flag import Flag
+from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
 from fakevlm.data.record import CATEGORIES
@@ -19,23 +19,23 @@ class ForgeConfig(StrictModel):
 
     photographs: str
     """Folder or URL prefix of real photographs; its subfolders named after categories say what they show."""
-    output: Annotated[str, Flag("OUT", "-o/--output")]
+    output: Annotated[str, Flag("URL", "-o/--output", group=FlagGroup.OUTPUT)]
     """Folder or URL prefix of the dataset; resumed if it holds one."""
-    per_photo: Annotated[int, Field(ge=1), Flag("N")] = 4
+    per_photo: Annotated[int, Field(ge=1), Flag("N", group=FlagGroup.ARTIFACTS)] = 4
     """Pairs of a real and a forged image from each photograph."""
-    edge: Annotated[int, Field(ge=MIN_EDGE, le=4096), Flag("PX")] = 336
+    edge: Annotated[int, Field(ge=MIN_EDGE, le=4096), Flag("PIXELS", group=FlagGroup.ARTIFACTS)] = 336
     """Width and height of the images in pixels; smaller photographs are left out."""
-    seed: Annotated[int, Field(ge=0), Flag("N")] = 0
+    seed: Annotated[int, Field(ge=0), Flag("N", group=FlagGroup.ARTIFACTS)] = 0
     """Another seed gives other crops and artifacts."""
-    families: Annotated[tuple[str, ...], Flag("A,B")] = tuple(FAMILIES)
+    families: Annotated[tuple[str, ...], Flag("NAME,…", group=FlagGroup.ARTIFACTS)] = tuple(FAMILIES)
     """Artifact families to use. Default: all that suit the category."""
-    severities: Annotated[tuple[Severity, ...], Flag("subtle,visible,strong", "--severity")] = SEVERITIES
-    """Severities to use, in equal shares. Default: all."""
-    category: Annotated[str, Flag("NAME")] = "scene"
+    severities: Annotated[tuple[Severity, ...], Flag("NAME,…", "--severity", group=FlagGroup.ARTIFACTS)] = SEVERITIES
+    """Severities to use, in equal shares: subtle, visible, strong. Default: all."""
+    category: Annotated[str, Flag("NAME", group=FlagGroup.DATA)] = "scene"
     """Category of photographs outside folders named after one."""
     shares: Annotated[dict[str, float], Flag("NAME=SHARE,…", "--split-shares")] = Field({"train": 1.0})
     """Names of splits and their shares of the photographs; a region is never pasted from one split into another."""
-    workers: Annotated[int | None, Field(ge=1), Flag("N")] = None
+    workers: Annotated[int | None, Field(ge=1), Flag("N", group=FlagGroup.ENGINES)] = None
     """Photographs at once. Default: as many as the cluster has CPUs."""
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     """Photographs with more pixels than this count as unreadable."""

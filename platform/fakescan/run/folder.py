@@ -79,7 +79,7 @@ class RunFolder:
         """The run's file, or None where no run has been started."""
         try:
             return RunFile.model_validate_json(self._read("run.json"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError:
             raise UserError(

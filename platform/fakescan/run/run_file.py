@@ -35,7 +35,7 @@ class RunFile(StrictModel):
     rows: int
     """Rows of the run's manifest."""
     population: int
-    """Images of the source; more than `rows` in a dry run."""
+    """Images of the source; more than `rows` where only some are scanned."""
     shard_rows: int
     """Rows per part; never changes for a run."""
     seen: int | None = None

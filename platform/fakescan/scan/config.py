@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fakescan.engine.judging_options import Explain
 from fakescan.engine.judging_settings import JudgingSettings
-from fakescan.settings.flag import Flag
+from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.storage.store import Store
 
 
@@ -20,45 +20,47 @@ class ScanConfig(JudgingSettings):
 
     source: str
     """What to scan: a folder, a URL prefix, a manifest, Parquet files with images, or WebDataset tar shards."""
-    output: Annotated[str, Flag("URL", "-o/--output")]
+    output: Annotated[str, Flag("URL", "-o/--output", group=FlagGroup.OUTPUT)]
     """Folder or URL prefix of the run, which holds run.json, the manifest and the parts; resumed if it holds a run."""
-    explain: Annotated[Explain, Flag("fakes|all|none")] = "fakes"
+    explain: Annotated[Explain, Flag("fakes|all|none", group=FlagGroup.VERDICTS)] = "fakes"
     """Which images get an explanation: fakes, all or none."""
-    globs: Annotated[tuple[str, ...], Flag("PATTERN", "--glob", multiple=True)] = ()
-    """Only objects whose name below the source matches one of these patterns."""
-    exclude: Annotated[tuple[str, ...], Flag("PATTERN", multiple=True)] = ()
-    """Leave out objects whose name below the source matches one of these patterns."""
-    extensions: Annotated[tuple[str, ...] | None, Flag("jpg,png")] = None
-    """Only objects with these file name extensions; any: every object. Default: images, by their name or content."""
-    column: Annotated[str | None, Flag("NAME")] = None
+    globs: Annotated[tuple[str, ...], Flag("PATTERN", "--glob", multiple=True, group=FlagGroup.IMAGES)] = ()
+    """Only objects whose name below the source matches one of these patterns. Default: all names."""
+    exclude: Annotated[tuple[str, ...], Flag("PATTERN", multiple=True, group=FlagGroup.IMAGES)] = ()
+    """Leave out objects whose name below the source matches one of these patterns. Default: none."""
+    extensions: Annotated[tuple[str, ...] | None, Flag("EXT,…", group=FlagGroup.IMAGES)] = None
+    """Only these file name extensions, such as jpg,png; any: every object. Default: images, by name or content."""
+    column: Annotated[str | None, Flag("NAME", group=FlagGroup.SOURCE)] = None
     """Column of a list or Parquet file that holds the addresses or images. Default: the likeliest by its name."""
-    size_column: Annotated[str | None, Flag("NAME")] = None
+    size_column: Annotated[str | None, Flag("NAME", group=FlagGroup.SOURCE)] = None
     """Column with sizes in bytes. Default: none; sizes in a list are not believed, for they often mean other things."""
-    keep_columns: Annotated[tuple[str, ...] | None, Flag("a,b")] = None
-    """Columns of a list, a Parquet file or a manifest that go with each image into the results, to join them by."""
-    skip_damaged: Annotated[bool, Flag()] = False
+    keep_columns: Annotated[tuple[str, ...] | None, Flag("NAME,…", group=FlagGroup.SOURCE)] = None
+    """Columns of a list, a Parquet file or a manifest that go into the results, to join them by. Default: none."""
+    skip_damaged: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Go on after damage inside a tar, list or Parquet file, and count what is left out."""
-    limit: Annotated[int | None, Field(ge=1), Flag("N")] = None
-    """Dry run on the first N images, with an estimate for all."""
-    sample: Annotated[int | None, Field(ge=1), Flag("N")] = None
-    """Dry run on N images drawn at random, with an estimate for all."""
+    limit: Annotated[int | None, Field(ge=1), Flag("N", group=FlagGroup.IMAGES)] = None
+    """Scan only the first N images, in a run of its own, and estimate the time for all. Default: all images."""
+    sample: Annotated[int | None, Field(ge=1), Flag("N", group=FlagGroup.IMAGES)] = None
+    """Scan only N images drawn at random, in a run of its own, and estimate the time for all. Default: all images."""
     allowed_prefixes: tuple[str, ...] | None = None
     """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
-    new_since: Annotated[tuple[str, ...] | None, BeforeValidator(_several), Flag("RUN", multiple=True)] = None
-    """An earlier run: scan only what it, and the runs that it was new since itself, have not scanned as it is now."""
-    dedupe: Annotated[bool, Flag()] = False
+    new_since: Annotated[
+        tuple[str, ...] | None, BeforeValidator(_several), Flag("RUN", multiple=True, group=FlagGroup.IMAGES)
+    ] = None
+    """An earlier run: scan only what it, and the runs that it followed, have not scanned. Default: none; all images."""
+    dedupe: Annotated[bool, Flag(group=FlagGroup.ENGINES)] = False
     """Judge images whose files have the same bytes once; each keeps its own row."""
-    retry_errors: Annotated[bool, Flag()] = False
+    retry_errors: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Scan the rows again that ended in an error."""
-    break_lease: Annotated[bool, Flag()] = False
+    break_lease: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Take the run over although another scan seems to be writing it."""
-    max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE")] = 1.0
+    max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 1.0
     """Exit with a failure when a larger share of the rows ended in an error."""
     max_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Objects larger than this many bytes are not fetched (`too_large`)."""
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     """Images with more pixels than this are not decoded (`too_many_pixels`)."""
-    shard_rows: Annotated[int | None, Field(ge=1, le=4096), Flag("N")] = None
+    shard_rows: Annotated[int | None, Field(ge=1, le=4096), Flag("N", group=FlagGroup.OUTPUT)] = None
     """Images per part. Default: 256, fewer for small sources so that the first results come early."""
     fetch_concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
     """Requests in flight to the object store per fetching process."""
@@ -70,7 +72,7 @@ class ScanConfig(JudgingSettings):
     """Credentials and endpoint of the output."""
 
     @model_validator(mode="after")
-    def _one_dry_run(self) -> Self:
+    def _one_cut(self) -> Self:
         if self.limit is not None and self.sample is not None:
             raise ValueError("limit and sample exclude each other; give one of them")
         return self

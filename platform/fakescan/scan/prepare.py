@@ -22,13 +22,18 @@ from fakevlm.errors import UserError
 
 def check(config: ScanConfig) -> Checkpoint:
     """Everything that can be found wrong before an engine starts; returns the opened checkpoint."""
-    check_kept_names(config.keep_columns or ())
-    check_installed(config.engine)
-    check_readable(config.source, config.input_store)
+    check_inputs(config)
     check_writable(config.output, config.output_store)
     checkpoint = open_model(config.model, config.model_store, show_progress=True)
     self_test(checkpoint)
     return checkpoint
+
+
+def check_inputs(config: ScanConfig) -> None:
+    """What can be found wrong without the output and the checkpoint."""
+    check_kept_names(config.keep_columns or ())
+    check_installed(config.engine)
+    check_readable(config.source, config.input_store)
 
 
 def identity_of(
@@ -105,8 +110,7 @@ def start_run(
 
     `listing` is told where the number of objects can be read that the source has been seen to hold so far.
     """
-    if folder.shards():
-        raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")
+    refuse_parts_of_no_run(folder)
     info, population = write_run_manifest(config, folder, images, listing)
     name, warning = model_name(config.model, config.engine, checkpoint)
     run = new_run(
@@ -123,3 +127,9 @@ def start_run(
     )
     folder.save(run)
     return run
+
+
+def refuse_parts_of_no_run(folder: RunFolder) -> None:
+    """Raise UserError for a folder that has parts although no run was started in it."""
+    if folder.shards():
+        raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")

@@ -1,4 +1,4 @@
-"""Which images of a source a run covers: all, what is new since an earlier run, or a few for a dry run."""
+"""Which images of a source a run covers: all, what is new since an earlier run, or a few to try it on."""
 
 import contextlib
 import itertools
@@ -131,7 +131,7 @@ def first_rows(tables: "_Counted", count: int) -> Iterator[pa.Table]:
     left = count
     for table in tables:
         if left > 0:
-            yield table.slice(0, left)
+            yield table.slice(0, min(left, table.num_rows))
             left -= min(left, table.num_rows)
 
 

@@ -61,7 +61,7 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
     try:
         config = args if isinstance(args, ServeConfig) else ServeConfig.model_validate(args)
     except ValidationError as error:
-        raise UserError(first_mistake(error, command="serve")) from None
+        raise UserError(first_mistake(error, command="serve", model=ServeConfig)) from None
     config = config.model_copy(update={"gpus_per_replica": config.gpus_per_engine(cluster_gpus())})
     quiet = LoggingConfig(enable_access_log=False)  # the gate logs every request
     control = serve.deployment(name=CONTROL)(ControlActor).options(

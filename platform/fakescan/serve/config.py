@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from fakescan.engine.judging_settings import JudgingSettings
-from fakescan.settings.flag import Flag
+from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
@@ -64,9 +64,9 @@ class ServeConfig(JudgingSettings):
     """CPUs that Ray reserves for each replica."""
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 4
     """Images that one replica decodes at once; each may take up to about 7 bytes of memory a pixel."""
-    keys: Annotated[str | None, Flag("FILE")] = None
-    """File of API keys that `fakescan keys add` writes, on every node."""
-    no_auth: Annotated[bool, Flag()] = False
+    keys: Annotated[str | None, Flag("FILE", group=FlagGroup.SERVER)] = None
+    """File of API keys that `fakescan keys add` writes, on every node. Default: none; needed without `no_auth`."""
+    no_auth: Annotated[bool, Flag(group=FlagGroup.SERVER)] = False
     """Let everybody in who reaches the port. Without it, a server without `keys` does not start."""
     limits: Limits = Limits()
     """Bounds on requests."""

@@ -29,10 +29,14 @@ class Replicas(StrictModel):
 def parse_replicas(value: Any) -> Any:
     """`2` and `"2"` mean two engines, `"1-4"` a range."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return {"low": value, "high": value}
+        value = str(value)
     if isinstance(value, str):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", value.strip())
         if match is None:
             raise ValueError(f"{value!r} is neither a number such as 2 nor a range such as 1-4")
+        if not int(match[1]) or not int(match[2] or 1):
+            raise ValueError("the number of engines must be greater than or equal to 1")
         return {"low": int(match[1]), "high": int(match[2] or match[1])}
+    if not isinstance(value, dict | Replicas):
+        raise ValueError(f"{value!r} is neither a number such as 2 nor a range such as 1-4")
     return value

@@ -331,7 +331,7 @@ class _PartWriter:
         if self._writer is not None:
             self._writer.close()
             put_atomic(self.filesystem, f"{self.path}/{part_name(self.files)}", self._buffer.getvalue())
-            logger.info("manifest: %d rows written", self.rows)
+            logger.info("manifest: %d rows", self.rows)
             self.files += 1
             self._writer = None
 

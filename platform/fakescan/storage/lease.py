@@ -87,13 +87,7 @@ class Lease:
         return json.dumps(holder, indent=1).encode()
 
     def _read(self) -> dict[str, Any]:
-        try:
-            found = json.loads(read_bytes(self._fs, self._path))
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            return {"owner": "unreadable"}
-        return found if isinstance(found, dict) else {"owner": "unreadable"}
+        return _content_of(self._fs, self._path)
 
     def _take_over(self, force: bool, say: Callable[[str], None]) -> None:
         holder = self._read()
@@ -150,3 +144,22 @@ def _is_gone(holder: dict[str, Any]) -> bool:
     if holder.get("host") != socket.gethostname() or not holder.get("started"):
         return False
     return _start_time(int(holder["pid"])) != str(holder["started"])
+
+
+def holder_of(fs: AbstractFileSystem, path: str) -> str | None:
+    """The process that a lease names, in words; None where there is no lease or its process is known to have ended.
+
+    A lease whose process is on another machine may be stale: only watching its heartbeat tells.
+    """
+    holder = _content_of(fs, path)
+    return None if not holder or _is_gone(holder) else _name(holder)
+
+
+def _content_of(fs: AbstractFileSystem, path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(read_bytes(fs, path))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return {"owner": "unreadable"}
+    return found if isinstance(found, dict) else {"owner": "unreadable"}

@@ -86,6 +86,39 @@ def check_writable(url: str, store: Store) -> None:
     _explained("write to", url, store, check)
 
 
+def check_writable_without_trace(url: str, store: Store) -> None:
+    """As `check_writable`, and nothing is left: neither a local folder that was not there, nor a version of an object.
+
+    On S3 an upload in parts is begun and called off, which takes the permission to write. Elsewhere a small object is
+    written and deleted.
+    """
+    scheme = scheme_of(url)
+    if scheme == "file":
+        folder = Path(file_path(url))
+        missing = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
+        try:
+            _check_local_writable(folder)
+        finally:
+            for place in missing:  # the deepest first; one that somebody else has begun to use stays
+                with contextlib.suppress(OSError):
+                    place.rmdir()
+        return
+    if scheme != "s3":
+        check_writable(url, store)
+        return
+
+    def check() -> None:
+        filesystem, path = store.filesystem(url, attempts=2)
+        _list_one(filesystem, url, store, Bucket=_bucket(url))
+        bucket, key = split_bucket(path)
+        probe = {"Bucket": bucket, "Key": f"{key}/{_PROBE}{secrets.token_hex(8)}".lstrip("/")}
+        upload = filesystem.call_s3("create_multipart_upload", **probe)["UploadId"]
+        with contextlib.suppress(PermissionError):  # a policy may forbid it; the store forgets the upload in the end
+            filesystem.call_s3("abort_multipart_upload", **probe, UploadId=upload)
+
+    _explained("write to", url, store, check)
+
+
 def _explained(action: str, url: str, store: Store, call: Callable[[], T]) -> T:
     """The result of a call to a store. Raises `UserError` for its errors and for an answer that does not come."""
     try:

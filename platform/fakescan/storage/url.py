@@ -124,4 +124,9 @@ def redact(uri: str) -> str:
 
 def redact_text(text: str) -> str:
     """Free text, such as another library's message, on one line and with every URL in it redacted."""
-    return " ".join(_URL.sub(lambda match: redact(match.group()), text).split())
+    return " ".join(redact_urls(text).split())
+
+
+def redact_urls(text: str) -> str:
+    """Free text with every URL in it redacted."""
+    return _URL.sub(lambda match: redact(match.group()), text)

@@ -17,15 +17,20 @@ _STYLES = {logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL:
 class MessageHandler(logging.Handler):
     """Shows log records on stderr, above the live display if there is one.
 
-    Unless `verbose`, of other packages only errors, and a warning that has just been said is not said again.
+    Of other packages only errors, and a warning that has just been said is not said again, until `show_everything`.
     """
 
-    def __init__(self, *, verbose: bool = False) -> None:
-        super().__init__(logging.INFO if verbose else logging.WARNING)
-        self._verbose = verbose
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._verbose = False
         self._said: dict[str, float] = {}
         self._said_lock = threading.Lock()
         self.setFormatter(logging.Formatter("%(message)s"))
+
+    def show_everything(self) -> None:
+        """From now on whatever is logged from INFO on."""
+        self._verbose = True
+        self.setLevel(logging.INFO)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a record."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fakescan.cli.flags import split_extensions, store_from_flags
+from fakescan.cli.options.flags import split_extensions, store_from_flags
 from fakescan.cli.scan import scan_config
 from fakescan.engine.config import SimulatedConfig, VllmConfig
 from fakescan.scan.config import ScanConfig
@@ -209,3 +209,5 @@ def test_extensions() -> None:
     assert split_extensions("jpg, png,") == ("jpg", "png")
     assert split_extensions(None) is None
     assert split_extensions("") is None
+    with pytest.raises(UserError, match="names none"):
+        split_extensions(" , ")

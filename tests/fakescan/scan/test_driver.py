@@ -21,7 +21,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from fakevlm.forge import family_of
 from tests.drill_images import POISON_RGB
-from tests.scan_process import read_rows
+from tests.scan_process import ScanProcess, read_rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
@@ -206,7 +206,7 @@ def test_a_source_without_one_good_image_is_scanned_all_the_same(
 
 
 @pytest.mark.parametrize(("flag", "count"), [("--limit", 7), ("--sample", 7)])
-def test_a_dry_run_estimates_the_whole(fakescan: Command, images: Path, run: RunFolder, flag: str, count: int) -> None:
+def test_some_images_estimate_the_whole(fakescan: Command, images: Path, run: RunFolder, flag: str, count: int) -> None:
     ended = fakescan("scan", images, "-o", run.url, flag, count)
     assert "rows: 7 of 7" in ended.out
     (estimate,) = [line for line in ended.out.splitlines() if line.startswith("estimate:")]
@@ -259,6 +259,48 @@ def test_more_than_the_cluster_has_is_refused(
     ended = fakescan("scan", images, "-o", run.url, *flags, status=2)
     assert words in error_line(ended)
     assert not run.fs.exists(f"{run.path}/lease.json")
+
+
+def test_json_is_all_that_is_on_stdout(fakescan: Command, images: Path, run: RunFolder) -> None:
+    (images / "a.jpg").write_bytes(b"no image")
+    ended = fakescan("scan", images, "-o", run.url, "--json")
+    found = json.loads(ended.out)
+    assert (found["command"], found["exit_status"], found["exit_reason"], found["error"]) == ("scan", 0, "done", None)
+    assert (found["run"], found["run_id"], found["rows"]) == (run.url, run.open().run_id, 31)
+    assert found["errors_by_code"] == {"not_an_image": 1}
+    assert (found["counts"]["rows"], found["counts"]["errors"], found["scanned"]["rows"]) == (31, 1, 31)
+    assert "rows: 31 of 31" in ended.err, "what is for people goes to stderr"
+    ended = fakescan("scan", images, "-o", run.url, "--json", "--quiet", "--max-error-rate", "0.01", status=1)
+    found = json.loads(ended.out)
+    assert (found["exit_status"], found["exit_reason"]) == (1, "error_rate")
+    assert found["error"] == error_line(ended).removeprefix("fakescan: error: ")
+    assert (found["counts"]["rows"], found["scanned"]["rows"]) == (31, 0)
+    assert "rows: 31 of 31" not in ended.err
+    ended = fakescan("scan", images, "-o", run.url, "--json", "--limit", 3, status=2)
+    assert json.loads(ended.out)["exit_reason"] == "usage"
+
+
+def test_a_log_file_has_what_ray_says_and_the_terminal_has_not(
+    ray_cluster: str, images: Path, run: RunFolder, tiny_model: Path, tmp_path: Path
+) -> None:
+    """In a process of its own: connecting to Ray sets its logs up."""
+    file = tmp_path / "log.txt"
+    engine = ["--model", tiny_model, "--engine", "fake", "--ray-address", ray_cluster]
+    scan = ScanProcess("scan", images, "-o", run.url, *engine, "--log-file", file)
+    assert scan.end() == 0, scan.err
+    text = file.read_text()
+    assert " INFO ray.data." in text
+    assert " WARNING fakescan.scan.driver: the engine is simulated" in text
+    assert "Execution plan" not in scan.out + scan.err
+
+
+def test_quiet_leaves_what_is_wrong(fakescan: Command, images: Path, run: RunFolder) -> None:
+    (images / "notes.txt").touch()
+    ended = fakescan("scan", images, "-o", run.url, "--quiet")
+    assert ended.out == ""
+    lines = ended.err.splitlines()
+    assert any("left out: 1 with other extensions" in line for line in lines)
+    assert [line for line in lines if not line.startswith(("WARNING: ", " "))] == []
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "tar", "parquet"])

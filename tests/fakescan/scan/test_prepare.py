@@ -136,7 +136,7 @@ def test_a_run_starts_with_its_manifest_and_its_file(images: Path, tmp_path: Pat
     assert run.warning is not None
 
 
-def test_the_users_cut_and_dry_runs(images: Path, tmp_path: Path, checkpoint: Checkpoint) -> None:
+def test_the_users_cut_and_some_images(images: Path, tmp_path: Path, checkpoint: Checkpoint) -> None:
     _, run = begin(images, tmp_path / "run", checkpoint, shard_rows=7, limit=20)
     assert (run.rows, run.population, run.shard_rows) == (20, 40, 7)
     assert run.identity.selection.is_dry_run

@@ -27,7 +27,9 @@ def log() -> Iterator[Callable[..., logging.Logger]]:
 
     def make(name: str, *, verbose: bool = False) -> logging.Logger:
         logger = logging.getLogger(name)
-        handler = handlers.setdefault(verbose, MessageHandler(verbose=verbose))
+        handler = handlers.setdefault(verbose, MessageHandler())
+        if verbose:
+            handler.show_everything()
         logger.addHandler(handler)
         logger.propagate = False
         logger.setLevel(logging.DEBUG)

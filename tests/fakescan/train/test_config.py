@@ -16,7 +16,7 @@ LEAST = "model: m\ndata: d\nstorage_path: s\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("bacth_size: 3", "bacth_size: unknown setting; see fakescan train --help"),
+        ("bacth_size: 3", "bacth_size: unknown setting (did you mean batch_size?)"),
         ("llm: {mood: full}", "llm.mood: unknown setting"),
         ("batch_size: 30\nworkers: 4", "batch_size 30 is not a multiple of workers 4 x micro_batch 4"),
         ("lr: -1", "lr: "),

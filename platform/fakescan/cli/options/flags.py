@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, get_args
 
-import click
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from fakescan.cli.store_flags import store_options
+from fakescan.cli.options.defaults import default_in_words, help_and_default
+from fakescan.cli.options.option import Option
+from fakescan.cli.options.store_flags import store_options
 from fakescan.settings.flag import Flag
 from fakescan.settings.yaml_file import check_job_output, first_mistake
 from fakescan.storage.store import Store
@@ -20,7 +21,7 @@ _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "null": No
 _STORE_FIELDS = {"endpoint": "endpoint_url", "profile": "profile", "region": "region", "anon": "anon"}
 
 
-def options_of(model: type[BaseModel], without: Iterable[str] = ()) -> Iterator[click.Option]:
+def options_of(model: type[BaseModel], without: Iterable[str] = ()) -> Iterator[Option]:
     """The options of a settings class: its own fields first, then inherited ones, then stores."""
     own = [name for name in model.model_fields if name in model.__annotations__]
     inherited = [name for name in model.model_fields if name not in model.__annotations__]
@@ -38,16 +39,22 @@ def options_of(model: type[BaseModel], without: Iterable[str] = ()) -> Iterator[
         yield from store_options(name, subject)
 
 
-def _option(name: str, flag: Flag, field: FieldInfo) -> click.Option:
+def _option(name: str, flag: Flag, field: FieldInfo) -> Option:
     names = [*(flag.name or f"--{name.replace('_', '-')}").split("/"), name]
-    words = flag.help or " ".join((field.description or "").split())
+    words, unset = help_and_default(field)
+    common: dict[str, Any] = {"help": flag.help or words, "group": flag.group}
     if field.annotation is bool:
-        return click.Option(names, is_flag=True, help=words)
-    if isinstance(field.default, str | int | float):
-        words = f"{words} Default: {field.default}."
+        return Option(names, is_flag=True, **common)
     kinds = [kind for kind in (int, float) if kind is field.annotation or kind in get_args(field.annotation)]
-    kind = kinds[0] if kinds else str
-    return click.Option(names, type=kind, metavar=flag.metavar, multiple=flag.multiple, help=words)
+    return Option(
+        names,
+        type=kinds[0] if kinds else str,
+        metavar=flag.metavar,
+        multiple=flag.multiple,
+        unset=unset or default_in_words(field),
+        needed=field.is_required(),
+        **common,
+    )
 
 
 def _subject(description: str | None) -> str:
@@ -85,15 +92,16 @@ def settings_of(
     settings |= {
         name: value for name, value in plain.items() if value is not None and value is not False and value != ()
     }
+    is_misspelt = bool(settings.keys() - model.model_fields.keys())  # which is then what is wrong
     for name, way in (required or {}).items():
-        if not settings.get(name):
+        if not settings.get(name) and not is_misspelt:
             raise UserError(f"{name}: missing; name it with {way}")
     if "output" in model.model_fields and settings.get("output"):
         check_job_output("output", str(settings["output"]))
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        raise UserError(first_mistake(error, command=command)) from None
+        raise UserError(first_mistake(error, command=command, model=model)) from None
 
 
 def store_from_flags(name: str, flags: dict[str, Any]) -> Store:
@@ -101,12 +109,17 @@ def store_from_flags(name: str, flags: dict[str, Any]) -> Store:
     try:
         return Store.model_validate(store_settings(name, flags))
     except ValidationError as error:
-        raise UserError(f"{name} store: {first_mistake(error)}") from None
+        raise UserError(f"{name} store: {first_mistake(error, model=Store)}") from None
 
 
 def split_extensions(text: str | None) -> tuple[str, ...] | None:
-    """`jpg,png` as a tuple; None when not given."""
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
+    """`jpg,png` as a tuple; None when not given. Raises UserError where nothing is named."""
+    if not text:
+        return None
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise UserError(f"extensions: {text!r} names none; write them as jpg,png")
+    return names
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fakescan.cli.flags import store_from_flags
+from fakescan.cli.options.flags import store_from_flags
 
 pytestmark = pytest.mark.unit
 

@@ -1,0 +1,1 @@
+"""The options of commands: made from settings, grouped for --help, and turned back into settings."""
