@@ -72,7 +72,7 @@ class _Kind:
 
 
 class _Look(NamedTuple):
-    index: int
+    row: int
     """Of the object in its table."""
     kind: _Kind
     request: Request
@@ -195,12 +195,12 @@ class ContentFilter:
                 self._read += 1
                 self._images += is_image
                 look.kind.rows += is_image
-                verdicts[look.index] = _Verdict.IMAGE if is_image else _Verdict.NO_IMAGE
+                verdicts[look.row] = _Verdict.IMAGE if is_image else _Verdict.NO_IMAGE
             else:
                 self._first_failure = self._first_failure or f"{redact(look.request.uri)} ({head})"
                 self._failures += 1
                 look.kind.rows += 1
-                verdicts[look.index] = _Verdict.UNSEEN
+                verdicts[look.row] = _Verdict.UNSEEN
         pending.clear()
 
 
