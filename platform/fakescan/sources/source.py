@@ -102,7 +102,7 @@ def open_source(
     if not source:
         raise UserError("the source is empty: name a folder, a bucket, a list or a manifest")
     wanted = NameFilter.of(glob, extensions, exclude)
-    reading = Reading(store, column, size_column, skip_damaged, allowed_prefixes)
+    reading = Reading(store, column, size_column, skip_damaged, allowed_prefixes=allowed_prefixes)
     content = ContentFilter(reading)
     try:
         many = expand_braces(source)
