@@ -37,6 +37,7 @@ LOOK_S = 60.0
 _HEAD_OF_UNKNOWN = 64
 """Bytes that are read where the size is unknown: a store need not send what goes beyond the end."""
 
+_SETTLED_SHARE = 0.9
 _MAX_KINDS = 1_000
 _FURTHER = "*"
 
@@ -68,11 +69,11 @@ class _Kind:
     rows: int = 0
     """Of those looked at, what became rows: images, and what could not be read."""
     settled: bool = False
-    """Most become rows, so that looking at more of them would spare little."""
+    """Nearly all become rows, so that looking at more of them would spare little."""
 
 
 class _Look(NamedTuple):
-    index: int
+    row: int
     """Of the object in its table."""
     kind: _Kind
     request: Request
@@ -81,11 +82,11 @@ class _Look(NamedTuple):
 class ContentFilter:
     """Finds the images among the objects of one source whose names say nothing.
 
-    Each is looked at, up to `LOOKS_PER_KIND` with the same extension or none. Where most of those are images the others
-    are rows without a look. Else the looking goes on, since a look costs less than a row that is no image, up to
-    `MAX_LOOKS`. Beyond them objects without an extension are rows, and so are those with an extension that images were
-    found with, and all where most names have no extension; the others are left out with a warning. What cannot be
-    looked at is a row. All follows from the order of the objects, whatever tables they come in.
+    Each is looked at, up to `LOOKS_PER_KIND` with the same extension or none. Where nearly all of those are images the
+    others are rows without a look. Else the looking goes on, since a look costs less than a row that is no image, up
+    to `MAX_LOOKS`. Beyond them objects without an extension are rows, and so are those with an extension that images
+    were found with, and all where most names have no extension; the others are left out with a warning. What cannot
+    be looked at is a row. All follows from the order of the objects, whatever tables they come in.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -159,7 +160,7 @@ class ContentFilter:
             kind = self._kind(extension)
             if kind.looks and kind.looks % LOOKS_PER_KIND == 0 and not kind.settled:
                 self._look(pending, verdicts)
-                kind.settled = 2 * kind.rows >= kind.looks
+                kind.settled = kind.rows >= _SETTLED_SHARE * kind.looks
             if not kind.settled and self._looks < (MAX_LOCAL_LOOKS if scheme_of(uri) == "file" else MAX_LOOKS):
                 self._looks += 1
                 kind.looks += 1
@@ -195,12 +196,12 @@ class ContentFilter:
                 self._read += 1
                 self._images += is_image
                 look.kind.rows += is_image
-                verdicts[look.index] = _Verdict.IMAGE if is_image else _Verdict.NO_IMAGE
+                verdicts[look.row] = _Verdict.IMAGE if is_image else _Verdict.NO_IMAGE
             else:
                 self._first_failure = self._first_failure or f"{redact(look.request.uri)} ({head})"
                 self._failures += 1
                 look.kind.rows += 1
-                verdicts[look.index] = _Verdict.UNSEEN
+                verdicts[look.row] = _Verdict.UNSEEN
         pending.clear()
 
 

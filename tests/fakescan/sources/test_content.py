@@ -180,7 +180,7 @@ def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_looks")
 class TestManyObjects:
-    def test_where_most_are_images_the_rest_is_taken(self, tmp_path: Path) -> None:
+    def test_where_nearly_all_are_images_the_rest_is_taken(self, tmp_path: Path) -> None:
         files = {f"{number:03}": JPEG for number in range(100)} | {"005": b"no", "050": b"no"}
         source, found = read(fill(tmp_path, files))
         assert found == sorted(files.keys() - {"005"})
@@ -191,6 +191,12 @@ class TestManyObjects:
             "looked at 9 are images, and what is none gets a row with an error: --extensions or --exclude leaves it "
             "out",
         ]
+
+    def test_where_a_part_is_none_the_looking_goes_on(self, tmp_path: Path) -> None:
+        files = {f"{number:03}": JPEG if number % 10 > 1 else b"no" for number in range(30)}
+        source, found = read(fill(tmp_path, files))
+        assert found == [name for name, data in files.items() if data == JPEG]
+        assert source.left_out.counts == {LeftOutReason.CONTENT: 6}
 
     def test_where_few_are_images_the_looking_goes_on(self, tmp_path: Path) -> None:
         files = {f"{number:03}": b"no" for number in range(28)} | {"025": JPEG}

@@ -196,6 +196,12 @@ class TestParquet:
             ]
         assert uris(f"{tmp_path}/a.parquet")[0].notes == []
 
+    def test_of_many_columns_it_is_said_how_many_more(self, tmp_path: Path) -> None:
+        columns = {f"view_{number}": [{"bytes": JPEG, "path": None}] for number in range(9)}
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        (note,) = uris(f"{tmp_path}/a.parquet")[0].notes
+        assert note.endswith(" or 'view_5' or 3 more; --column chooses")
+
     def test_a_web_address_that_is_named(self, web: WebServer) -> None:
         web.answers["/a.jpg"] = Answer(JPEG)
         source, found = uris(f"{web.url}/a.jpg", exclude=["*.jpg"])

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from fakescan.sources.address_column import are_addresses
+from fakescan.sources.address_column import alternatives, are_addresses
 from fakescan.sources.containers.image_column import ImageColumn, image_column, image_columns, is_list
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
@@ -182,8 +182,7 @@ def image_column_of(uri: str, reading: Reading) -> ImageColumn | None:
                 return None
             if others := [name for name in image_columns(reader.schema) if name != column.path]:
                 reading.note(
-                    f"images are read from column {column.path!r}, not from {' or '.join(map(repr, others[:5]))}; "
-                    "--column chooses"
+                    f"images are read from column {column.path!r}, not from {alternatives(others)}; --column chooses"
                 )
             return column
     except DamagedParquetError as error:
