@@ -10,12 +10,14 @@ from urllib.parse import quote_from_bytes
 
 import click
 
+from fakescan.cli.check import check
 from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
 from fakescan.cli.exit_status import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, fail
 from fakescan.cli.keys import keys
 from fakescan.cli.scan import compact, index, scan, verify
 from fakescan.cli.serve import serve
+from fakescan.cli.summary import summary
 from fakescan.cli.train import train
 from fakescan.errors import JobFailedError
 from fakevlm import __version__
@@ -78,5 +80,5 @@ def cli(context: click.Context, verbose: bool) -> None:
     context.obj = verbose
 
 
-for command in (calibrate, compact, data, evaluate, index, keys, scan, serve, train, verify):
+for command in (calibrate, check, compact, data, evaluate, index, keys, scan, serve, summary, train, verify):
     cli.add_command(command)
