@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,9 +24,9 @@ from fakescan.storage.url import redact
 from fakevlm.errors import UserError, one_line
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas  # type: ignore[import-untyped]
 
-Filter = pc.Expression | Sequence[Any]
+Filter: TypeAlias = "pc.Expression | Sequence[Any]"
 """An Arrow expression such as `pc.field("verdict") == "fake"`, or `[("verdict", "==", "fake"), ...]`, all of which must
 be true."""
 
@@ -139,7 +139,7 @@ class Run:
 def _checked(columns: Sequence[str] | None) -> list[str]:
     """The names of columns, all by default. Raises UserError for one that there is not."""
     if columns is None:
-        return RESULT_SCHEMA.names
+        return list(RESULT_SCHEMA.names)
     names = [columns] if isinstance(columns, str) else list(columns)
     for name in names:
         if name not in RESULT_SCHEMA.names:

@@ -90,7 +90,7 @@ def lines_of(found: "RunSummary", *, bar: str = "#") -> Iterator[str]:
         _images(found),
         _left_out(found),
     ):
-        yield from map(printable, section)
+        yield from (printable(line).rstrip() for line in section)
 
 
 def _head(found: "RunSummary") -> Iterator[str]:
@@ -121,7 +121,7 @@ def _scores(found: "RunSummary", bar: str) -> Iterator[str]:
     yield from ("", f"score, P(fake); fake from {found.threshold:g}")
     for number, rows in enumerate(found.bands):
         length = max(round(rows / most * _BAR), 1) if rows else 0
-        yield f"  {number / 10:.1f}-{(number + 1) / 10:.1f}{rows:>12,}{_share(rows, total):>9}  {bar * length}".rstrip()
+        yield f"  {number / 10:.1f}-{(number + 1) / 10:.1f}{rows:>12,}{_share(rows, total):>9}  {bar * length}"
 
 
 def _folders(found: "RunSummary") -> Iterator[str]:
@@ -160,9 +160,10 @@ def _copies(found: "RunSummary") -> Iterator[str]:
 
 def _groups(contents: "Sequence[CopiedContent]", count: int) -> Iterator[str]:
     for content in contents:
-        more = content.rows - len(content.uris)
-        names = "  ".join(content.uris)
-        yield f"  {content.rows:>10,} x  {_words(content)}: {names}{f'  and {more:,} more' if more else ''}"
+        yield f"  {content.rows:>10,} x  {_words(content)}"
+        yield from (f"{'':15}{uri}" for uri in content.uris)
+        if more := content.rows - len(content.uris):
+            yield f"{'':15}and {more:,} more"
     if count > len(contents):
         yield f"  and {count - len(contents):,} more contents"
 

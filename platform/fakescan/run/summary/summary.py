@@ -31,7 +31,7 @@ MAX_FOLDERS = 1000
 """Folders that a summary lists."""
 _COLUMNS = (*image_facts.COLUMNS, "verdict", "score", "error_code", "error_message", "scanned_at")
 _GROUPS = 5
-_URIS = 3
+_URIS = 2
 
 
 class Outcomes(StrictModel):
