@@ -13,6 +13,7 @@ from fakescan.sources.containers.container_address import Containers, container_
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.listing import entries, local_uri
 from fakescan.sources.reading import Reading
+from fakescan.storage.errors import classify
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path, redact, redact_text, scheme_of, split_bucket
 from fakevlm.errors import ErrorCode, UserError, one_line
@@ -84,7 +85,11 @@ def fetch(names: Sequence[str], fetcher: Fetcher) -> list[tuple[str, Fetched]]:
 
 
 def _read_stdin(max_bytes: int) -> Fetched:
-    data = sys.stdin.buffer.read(max_bytes + 1)
+    try:
+        data = sys.stdin.buffer.read(max_bytes + 1) if sys.stdin is not None else b""
+    except OSError as error:
+        code, message = classify(error)
+        return Fetched(error_code=code, error_message=f"standard input: {message}")
     if not data:
         return Fetched(num_bytes=0, error_code=ErrorCode.EMPTY, error_message="standard input is empty")
     if len(data) > max_bytes:
