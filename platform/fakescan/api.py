@@ -26,7 +26,7 @@ from fakevlm.errors import UserError, one_line
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
 
-Filter: TypeAlias = "pc.Expression | Sequence[Any]"
+Filter: TypeAlias = pc.Expression | Sequence[Any]
 """An Arrow expression such as `pc.field("verdict") == "fake"`, or `[("verdict", "==", "fake"), ...]`, all of which must
 be true."""
 
