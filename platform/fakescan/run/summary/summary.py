@@ -151,8 +151,8 @@ class RunSummary(StrictModel):
 def summarize(folder: RunFolder, *, depth: int = 1, on_part: Callable[[], None] = lambda: None) -> RunSummary:
     """Read the parts that exist; `on_part` is called after each. A run may be unfinished.
 
-    A part that cannot be read is named in `unreadable`. Needs at most 80 bytes of memory for each row of the run, and the
-    rows of a few parts. Raises UserError where there is no run, JobFailedError where the store fails.
+    A part that cannot be read is named in `unreadable`. Needs at most 80 bytes of memory for each row of the run, and
+    the rows of a few parts. Raises UserError where there is no run, JobFailedError where the store fails.
     """
     run = folder.open()
     sharding = run.sharding
