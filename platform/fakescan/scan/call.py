@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from traceback import clear_frames
 from typing import Any
 
 from pydantic import ValidationError
@@ -44,12 +43,7 @@ def scan(
     """
     config = _config({"source": source, "output": output, **settings})
     with _restored_data_context():
-        try:
-            outcome = run_scan(config, ray_address=ray_address, verbose=verbose, observe=observe)
-        except BaseException as error:
-            # A notebook keeps the last error, and so the frames in which the pipeline is: it would go on running.
-            clear_frames(error.__traceback__)
-            raise
+        outcome = run_scan(config, ray_address=ray_address, verbose=verbose, observe=observe)
     if outcome.error_rate > config.max_error_rate:
         raise JobFailedError(
             f"{outcome.error_rate:.2%} of the rows are errors, above max_error_rate {config.max_error_rate:.2%}"

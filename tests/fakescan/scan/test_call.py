@@ -142,7 +142,7 @@ def test_too_many_errors_are_an_error_after_all(ray_cluster: str, tmp_path: Path
 
 @pytest.mark.cluster
 def test_a_scan_that_is_interrupted_leaves_nothing_that_runs(ray_cluster: str, pictures: Path, tmp_path: Path) -> None:
-    """A notebook keeps the error with its frames, and with them the pipeline."""
+    """A notebook keeps the error with its frames; the pipeline must not be in one of them."""
     import ray
 
     def interrupt(part: Any) -> None:
