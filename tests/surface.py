@@ -72,8 +72,8 @@ def _exit_statuses() -> dict[str, int]:
 _COMMAND_LINES = (
     "--version", "--help", "nonsense", "scan", "scan /nowhere --output /tmp/nowhere", "scan --limit 0",
     "index /nowhere", "verify /nowhere", "compact /nowhere", "train /nowhere.yaml", "evaluate", "calibrate",
-    "serve --port 0 --no-auth", "serve", "keys list --file /nowhere", "data validate /nowhere",
-    "data stats /nowhere", "data forge /nowhere",
+    "check", "check /", "check --engine fake /nowhere", "summary", "summary /nowhere", "serve --port 0 --no-auth",
+    "serve", "keys list --file /nowhere", "data validate /nowhere", "data stats /nowhere", "data forge /nowhere",
 )  # fmt: skip
 
 
@@ -92,6 +92,7 @@ def _status(arguments: list[str]) -> int:
 
 
 def _settings() -> dict[str, Any]:
+    from fakescan.check.config import CheckConfig
     from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
     from fakescan.forge.config import ForgeConfig
     from fakescan.scan.config import ScanConfig
@@ -102,6 +103,7 @@ def _settings() -> dict[str, Any]:
 
     models = {
         "scan": ScanConfig,
+        "check": CheckConfig,
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "calibrate": CalibrateConfig,

@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes
 
 import click
 
+from fakescan.cli.check import check
 from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
 from fakescan.cli.exit_status import ending_of, fail
@@ -23,6 +24,7 @@ from fakescan.cli.options.option import Option
 from fakescan.cli.rejudge import rejudge
 from fakescan.cli.scan import compact, index, scan, verify
 from fakescan.cli.serve import serve
+from fakescan.cli.summary import summary
 from fakescan.cli.train import train
 from fakescan.settings.flag import FlagGroup
 from fakescan.terminal.logs import log_only_to_files, log_session
@@ -98,5 +100,5 @@ def cli() -> None:
     """Find out which images are synthetic, and why: FakeVLM over object storage, on Ray."""
 
 
-for command in (calibrate, compact, data, evaluate, index, keys, rejudge, scan, serve, train, verify):
+for command in (calibrate, check, compact, data, evaluate, index, keys, rejudge, scan, serve, summary, train, verify):
     cli.add_command(command)

@@ -1,6 +1,6 @@
 """Which engine judges the images, and how it is set up."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -86,3 +86,12 @@ class SimulatedConfig(StrictModel):
 
 
 EngineConfig = Annotated[VllmConfig | SimulatedConfig, Field(discriminator="kind")]
+
+
+def parse_engine(value: Any) -> Any:
+    """`"fake"` means the kind with its defaults; settings without a kind are those of vLLM."""
+    if isinstance(value, str):
+        return {"kind": value}
+    if isinstance(value, dict):
+        return {"kind": "vllm", **value}
+    return value

@@ -1,10 +1,10 @@
-"""Settings that scan, evaluate and serve share: the checkpoint, how its logits become verdicts, and the engines."""
+"""Settings of all that judges images: the checkpoint, how its logits become verdicts, and the engines."""
 
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from fakescan.engine.config import EngineConfig, VllmConfig
+from fakescan.engine.config import EngineConfig, VllmConfig, parse_engine
 from fakescan.engine.judging_options import Explain, JudgingOptions, chosen_calibration, with_threshold
 from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.replicas import Replicas, parse_replicas
@@ -25,7 +25,9 @@ class JudgingSettings(StrictModel):
     """File or URL that `fakescan calibrate` wrote, or its contents. Default: the checkpoint's own calibration."""
     max_new_tokens: Annotated[int, Field(ge=1, le=4096), Flag("N", group=FlagGroup.VERDICTS)] = 256
     """Longest explanation, in tokens."""
-    engine: Annotated[EngineConfig, Flag("vllm|fake", group=FlagGroup.ENGINES)] = VllmConfig()
+    engine: Annotated[EngineConfig, BeforeValidator(parse_engine), Flag("vllm|fake", group=FlagGroup.ENGINES)] = (
+        VllmConfig()
+    )
     """The engine and its settings; `fake` simulates one, and its verdicts mean nothing."""
     replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)] = Replicas()
     """Engines that judge at once: a number, or a range such as 1-4 that follows the load."""

@@ -11,7 +11,6 @@ import ray
 import yaml
 from pydantic import JsonValue
 
-import fakescan
 import fakevlm
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
@@ -55,8 +54,8 @@ def environment(*, inherit: bool) -> dict[str, Any]:
 def _source_folders() -> list[str]:
     """Where the packages were imported from, unless they are installed."""
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
-    folders = dict.fromkeys(Path(package.__path__[0]).resolve().parent for package in (fakescan, fakevlm))
-    return [str(folder) for folder in folders if folder not in installed]
+    folders = (Path(__file__).resolve().parents[3], Path(fakevlm.__file__).resolve().parents[1])
+    return [str(folder) for folder in dict.fromkeys(folders) if folder not in installed]
 
 
 def store_settings(setting: str, store: Store) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""The rows of a run's parts in order: several parts are read at once, and few are in memory."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from fakescan.errors import JobFailedError
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_name
+from fakescan.run.run_file import RunFile
+from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.storage.errors import classify, is_transient, store_errors
+from fakescan.storage.url import redact, redact_text
+from fakevlm.errors import UserError, one_line
+
+_READERS = 8
+_AHEAD = 32
+"""Parts that are read or wait to be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartTable:
+    """The rows of a part, with the columns asked for as `RESULT_SCHEMA` types them; absent ones are null."""
+
+    shard: int
+    table: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadablePart:
+    """A part that is there and whose rows cannot be had."""
+
+    name: str
+    """Such as `parts/part-00000003.parquet`."""
+    reason: str
+    """One line."""
+    rows: int
+    """Rows that it should hold."""
+
+
+def part_tables(
+    folder: RunFolder, run: RunFile, shards: Iterable[int], columns: Sequence[str] | None = None
+) -> Iterator[PartTable | UnreadablePart]:
+    """The parts of shards, in their order. Raises JobFailedError where the store fails and not a part."""
+    pending: deque[Future[PartTable | UnreadablePart]] = deque()
+    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="fakescan-parts")
+    try:
+        for shard in shards:
+            pending.append(pool.submit(_read, folder, run, shard, columns))
+            if len(pending) == _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read(folder: RunFolder, run: RunFile, shard: int, columns: Sequence[str] | None) -> PartTable | UnreadablePart:
+    name, rows = f"parts/{part_name(shard)}", run.sharding.size(shard)
+    try:
+        table = folder.read_part(shard, columns)
+        if table is None:
+            return UnreadablePart(name, "is missing", rows)
+        if table.num_rows != rows:
+            return UnreadablePart(name, f"holds {table.num_rows} rows, not {rows}", rows)
+        return PartTable(shard, _conformed(table, columns))
+    except UserError as error:
+        return UnreadablePart(name, one_line(error), rows)
+    except (pa.ArrowException, *store_errors()) as error:
+        if not _is_damage(error) and is_transient(error):
+            raise JobFailedError(f"cannot read {name} of {redact(folder.url)}: {classify(error)[1]}") from error
+        return UnreadablePart(name, f"cannot be read: {redact_text(str(error))}", rows)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether Arrow does not understand the bytes; it says some of that with an OSError of no number."""
+    return isinstance(error, pa.ArrowException) or (
+        type(error) is OSError and error.errno is None and error.__cause__ is None
+    )
+
+
+def _conformed(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    fields = [field for field in RESULT_SCHEMA if columns is None or field.name in columns]
+    there = set(table.column_names)
+    arrays = [
+        table[field.name].cast(field.type) if field.name in there else pa.nulls(table.num_rows, field.type)
+        for field in fields
+    ]
+    return pa.table(arrays, schema=pa.schema([field.with_nullable(True) for field in fields]))

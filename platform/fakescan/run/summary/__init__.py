@@ -1,0 +1,1 @@
+"""What a run's rows say together: verdicts, scores, folders, errors, copies."""

@@ -1,0 +1,104 @@
+"""A check says of a file what a scan writes of it: through Ray, vLLM and the model that ships."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fakescan
+from fakescan.check.checker import CheckedImage, Checker, gpus_of_this_machine
+from fakescan.check.config import CheckConfig
+from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.scan.config import ScanConfig
+
+PAIRS = Path(__file__).parents[3] / "samples" / "pairs"
+COLUMNS = [name for name in CheckedImage.model_fields if name in RESULT_SCHEMA.names]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four sound images, one that is read in spite of damage, and some that cannot be."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for name in ("macaque-real.webp", "macaque-inpainting.webp", "city-checkerboard.png", "tunnel-warp.jpg"):
+        (folder / name).write_bytes((PAIRS / name).read_bytes())
+    jpeg = (PAIRS / "tunnel-real.jpg").read_bytes()
+    (folder / "no-end.jpg").write_bytes(jpeg[:-2])
+    (folder / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (folder / "empty.jpg").touch()
+    (folder / "words.jpg").write_text("no image")
+    (folder / "vector.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def scanned(ray_cluster: str, files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The rows of a real scan."""
+    outcome = fakescan.scan(files[0].parent, tmp_path_factory.mktemp("audit") / "run", explain="all")
+    rows = fakescan.open_run(outcome.url).to_arrow().to_pylist()
+    assert sum(row["verdict"] is not None for row in rows) == 5
+    return rows
+
+
+@pytest.mark.cluster
+def test_a_check_and_a_scan_say_the_same(scanned: list[dict[str, Any]], files: list[Path]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fakescan.cli", "check", "--json", *files], capture_output=True, text=True, timeout=120
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [image["uri"] for image in found] == [str(file) for file in files]
+    for image, row in zip(found, scanned, strict=True):
+        for name in COLUMNS:
+            if name in ("score", "logit", "off_script") and row[name] is not None:
+                assert image[name] == pytest.approx(row[name], abs=1e-4)
+            else:
+                assert image[name] == row[name], name
+    assert any(image["verdict"] and image["error_message"] for image in found)
+    # One line each, and nothing of vLLM, torch or decoders.
+    warning, error = done.stderr.splitlines()
+    assert warning.startswith("warning: the model builtin-small ")
+    assert error == "fakescan: error: no verdict on 4 of 9 images"
+    assert done.returncode == 1
+
+
+@pytest.mark.engine
+def test_verbose_shows_the_logs_and_keeps_them_out_of_the_results() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fakescan.cli", "-v", "check", "--json", "--explain", "none", PAIRS / "dune-real.webp"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["explanation"] is None
+    assert len(done.stderr.splitlines()) > 1
+
+
+@pytest.mark.unit
+def test_the_limits_are_those_of_a_scan() -> None:
+    for name in ("max_bytes", "max_pixels", "max_new_tokens"):
+        assert CheckConfig.model_fields[name].default == ScanConfig.model_fields[name].default
+
+
+@pytest.mark.unit
+def test_the_columns_are_those_of_a_scan() -> None:
+    assert set(CheckedImage.model_fields) - set(RESULT_SCHEMA.names) == {"warning"}
+    assert set(RESULT_SCHEMA.names) - set(CheckedImage.model_fields) == {"row_id", "run_id", "scanned_at"}
+
+
+@pytest.mark.unit
+def test_no_engine_is_opened_where_no_image_can_be_judged(files: list[Path]) -> None:
+    with Checker(CheckConfig()) as checker:
+        found = list(checker.check([str(file) for file in files if file.stem in ("cut", "empty", "words")]))
+        assert checker._engine is None
+    assert [image.verdict for image in found] == [None] * 3
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("visible", ["", "-1", "NoDevFiles"])
+def test_gpus_that_are_hidden_are_not_used(visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus_of_this_machine() == 0
