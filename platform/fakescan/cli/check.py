@@ -25,7 +25,11 @@ _MAX_NAME = 500
     cls=SettingsCommand,
     settings="fakescan.check.config:CheckConfig",
     without=("replicas", "gpus_per_replica"),
-    examples=[("Judge two images", "fakescan check photo.jpg https://example.org/picture.png")],
+    examples=[
+        ("Judge two images", "fakescan check photo.jpg https://example.org/picture.png"),
+        ("Judge an image in a bucket", "fakescan check s3://bucket/photo.jpg --model lingcco/fakeVLM"),
+        ("Results for a program, without explanations", "fakescan check --json --explain none photo.jpg"),
+    ],
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @option("--json", "as_json", is_flag=True, group=FlagGroup.OUTPUT, help="Print a line of JSON for each image.")

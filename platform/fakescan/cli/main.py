@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             threading._shutdown()  # type: ignore[attr-defined]
             atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # a reader that has gone away
+            # A reader that has gone away, or a stream that whoever started us has closed.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
         os._exit(ending.code or 0)
 

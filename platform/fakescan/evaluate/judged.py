@@ -16,7 +16,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
-from fakescan.scan.explicit_images import ExplicitImages
+from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.sources.manifest import conform
 from fakescan.storage.url import redact
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fakescan.forge.config import ForgeConfig
-from fakescan.sources.name_filter import IMAGE_EXTENSIONS
+from fakescan.sources.filters.name_filter import IMAGE_EXTENSIONS
 from fakescan.storage.objects import patiently
 from fakescan.storage.preflight import check_readable
 from fakescan.storage.url import redact

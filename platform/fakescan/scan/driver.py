@@ -22,14 +22,15 @@ from fakescan.run.parts import part_name
 from fakescan.run.run_file import RunFile, differences, refuse_change
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.content_cache import recalled
-from fakescan.scan.continuation import begins_whole
-from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline
-from fakescan.scan.prepare import check, identity_of, open_run
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
+from fakescan.scan.start.continuation import begins_whole
+from fakescan.scan.start.explicit_images import ExplicitImages
+from fakescan.scan.start.plan import Plan, make_plan
+from fakescan.scan.start.prepare import check, identity_of, open_run
 from fakescan.scan.tables import PartSummary, examples
 from fakescan.storage.lease import Lease
 from fakescan.storage.url import scheme_of
@@ -168,51 +169,6 @@ def _refuse_other_run(folder: RunFolder, identity: Identity, config: ScanConfig)
         return
     if folder.shards():
         refuse_change(folder.url, run, identity, config.shard_rows)
-
-
-@dataclass
-class Plan:
-    """What is to be done of a run."""
-
-    todo: NDArray[np.int64]
-    """Shards to do."""
-    sound: list[int] = field(default_factory=list)
-    """Shards whose part is there and whole."""
-    retried: list[int] = field(default_factory=list)
-    """Those to do whose part keeps its good rows."""
-    before: Counts = field(default_factory=Counts)
-    """Rows of the parts that are not touched."""
-    last_scanned_at: datetime | None = None
-    """When the latest row of those was judged."""
-    earlier_errors: dict[str, int] = field(default_factory=dict)
-    """For each error code in those parts, a shard that has it."""
-
-
-def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
-    """Read every part that is there; those that are damaged are done again."""
-    missing = folder.missing(run.sharding)
-    there = np.setdiff1d(np.arange(run.sharding.count), missing).tolist()
-    plan = Plan(missing)
-    damaged: list[int] = []
-    for shard, facts in zip(there, folder.facts(run, there), strict=True):
-        if facts is None:
-            damaged.append(shard)
-            continue
-        plan.sound.append(shard)
-        if retry_errors and facts.counts.failed:
-            plan.retried.append(shard)
-        else:
-            plan.before.add(facts.counts)
-            for code in facts.counts.errors:
-                plan.earlier_errors.setdefault(code, shard)
-            moments = [moment for moment in (plan.last_scanned_at, facts.last_scanned_at) if moment is not None]
-            plan.last_scanned_at = max(moments, default=None)
-    if damaged:
-        named = ", ".join(part_name(shard) for shard in damaged[:3])
-        more = f" and {len(damaged) - 3:,} more" if len(damaged) > 3 else ""
-        logger.warning("%s parts are damaged and are done again: %s%s", f"{len(damaged):,}", named, more)
-    plan.todo = np.union1d(missing, np.array([*damaged, *plan.retried], dtype=np.int64))
-    return plan
 
 
 def _execute(

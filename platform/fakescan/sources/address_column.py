@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from fakescan.sources.name_filter import IMAGE_EXTENSIONS
+from fakescan.sources.filters.name_filter import IMAGE_EXTENSIONS
 from fakescan.sources.reading import Reading
 from fakevlm.errors import UserError
 

@@ -10,15 +10,15 @@ import pyarrow.compute as pc
 
 from fakescan.sources.containers.parquet import image_column_of
 from fakescan.sources.containers.tar import TAR_EXTENSIONS, tar_entries
-from fakescan.sources.content import ContentFilter
+from fakescan.sources.filters.content import ContentFilter
+from fakescan.sources.filters.name_filter import NameFilter, NameKind, leave_out
 from fakescan.sources.kept_columns import no_columns
 from fakescan.sources.listing import list_objects, local_uri
 from fakescan.sources.lists.url_list import read_url_list
-from fakescan.sources.name_filter import NameFilter, NameKind, leave_out
 from fakescan.sources.parquet_entries import parquet_entries
 from fakescan.sources.reading import LeftOut, LeftOutReason, Reading
 from fakescan.storage.errors import store_errors
-from fakescan.storage.preflight import explain
+from fakescan.storage.explanation import explain
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakevlm.errors import UserError
 

@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 
 from fakescan.sources.containers.parquet import image_column_of
 from fakescan.sources.containers.tar import OTHER_ARCHIVES, TAR_EXTENSIONS
-from fakescan.sources.content import ContentFilter
+from fakescan.sources.filters.content import ContentFilter
+from fakescan.sources.filters.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
 from fakescan.sources.folder import Folder, Kind, Tables, counted, note_named, tar_images
 from fakescan.sources.kept_columns import check_names, find_columns, kept_again, kept_array, no_columns
 from fakescan.sources.listing import list_objects
 from fakescan.sources.lists.url_list import LIST_EXTENSIONS, read_url_list
 from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
-from fakescan.sources.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
 from fakescan.sources.parquet_entries import parquet_entries
 from fakescan.sources.reading import LeftOut, LeftOutReason, Reading, extensions_shown
 from fakescan.sources.uri_set import UriSet

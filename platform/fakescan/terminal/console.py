@@ -24,7 +24,7 @@ class _StreamConsole(Console):
     """Is as wide as the terminal that it writes to, whatever the process's other streams are."""
 
     @property
-    def size(self) -> ConsoleDimensions:
+    def size(self) -> ConsoleDimensions:  # type: ignore[misc]
         """Columns and rows."""
         if self._width is None and self.is_terminal:
             with suppress(OSError, ValueError):

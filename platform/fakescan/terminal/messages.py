@@ -5,8 +5,6 @@ import sys
 import threading
 import time
 
-from fakescan.terminal.console import console_on, print_hanging, stderr_console
-
 REPEAT_S = 600.0
 """Seconds within which the same warning is not said again."""
 
@@ -37,6 +35,8 @@ class MessageHandler(logging.Handler):
         try:
             message = self.format(record)
             if self._verbose or (self._is_for_people(record) and self._is_new(message)):
+                from fakescan.terminal.console import print_hanging, stderr_console  # its library takes its time
+
                 style = _STYLES.get(record.levelno, "")
                 print_hanging(stderr_console(), f"{record.levelname.lower()}: ", message, style=style)
         except Exception:  # noqa: BLE001 - what logging does with a handler's own failure
@@ -56,4 +56,6 @@ class MessageHandler(logging.Handler):
 
 def print_error(message: str) -> None:
     """Say on stderr what is wrong: one line, wrapped on a terminal."""
+    from fakescan.terminal.console import console_on, print_hanging
+
     print_hanging(console_on(sys.stderr), "fakescan: error: ", message, style="error")

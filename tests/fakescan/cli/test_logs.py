@@ -69,7 +69,7 @@ def test_verbose(images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     command = ["index", images, "-o", tmp_path / "manifest"]
     status, _, err = run(capfd, *(["-v", *command] if place == "before" else [*command, "--verbose"]))
     assert status == 0
-    assert "INFO: indexed 1 images" in err
+    assert "info: indexed 1 images" in err
 
 
 @pytest.mark.parametrize(

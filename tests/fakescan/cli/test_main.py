@@ -86,7 +86,7 @@ def assert_refused(capfd: pytest.CaptureFixture[str], *arguments: object, words:
         (["index", "IMAGES", "-o", "FILE"], "a file is in the place of the folder"),
         (["index", "IMAGES", "-o", "OUT", "--keep-columns", "id"], "without columns to keep"),
         (["index", "IMAGES", "-o", "OUT", "--keep-columns", "id,uri"], "'uri' is the name of a column of the results"),
-        (["index", "IMAGES", "-o", "OUT", "--keep-columns", ""], "keep_columns: a name is empty"),
+        (["index", "IMAGES", "-o", "OUT", "--keep-columns", ""], "'--keep-columns': it is empty"),
         (["scan", "IMAGES", "-o", "OUT", "--keep-columns", "id,,x"], "keep_columns: a name is empty"),
         (["scan", "IMAGES", "-o", "OUT", "--keep-columns", "x, x"], "keep_columns: 'x' is named twice"),
         (["scan", "IMAGES", "-o", "OUT", "--keep-columns", "id,score"], "rename it in the list"),
@@ -218,7 +218,7 @@ def test_index_leaves_out_what_is_excluded(images: Path, tmp_path: Path, capfd: 
     every = ("index", images, "-o", tmp_path / "none", "--exclude")
     assert_refused(capfd, *every, "*", words="2 with names that were not asked for")
     assert_refused(capfd, *every, "[z-a]", words="exclude: '[z-a]' is no pattern")
-    assert_refused(capfd, *every, "", words="exclude: '' is no pattern")
+    assert_refused(capfd, *every, "", words="'--exclude': it is empty")
 
 
 def test_verify_counts_an_intact_run(run_folder: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:

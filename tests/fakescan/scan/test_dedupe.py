@@ -17,8 +17,8 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.verify import verify
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import ScanOutcome, run_scan
-from fakescan.scan.explicit_images import ExplicitImages
 from fakescan.scan.poison import IMAGE_DEATHS, SHARD_DEATHS
+from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.tables import PartSummary
 from fakescan.sources.manifest import conform
 from fakescan.storage.store import Store

@@ -11,7 +11,7 @@ from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.identity import Identity
 from fakescan.run.run_file import RunFile, new_run, refuse_change
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.prepare import identity_of
+from fakescan.scan.start.prepare import identity_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 from fakevlm.preprocess import ImageSpec

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fakescan.sources import listing
+from fakescan.sources.filters.name_filter import expand_braces, split_pattern
 from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, conform, write_manifest
-from fakescan.sources.name_filter import expand_braces, split_pattern
 from fakescan.sources.source import Source, new_since, open_source
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError

@@ -51,7 +51,8 @@ def typed_again(context: click.Context, *more: str, without: Sequence[str] = ())
         for level in contexts:
             words += [str(level.command.name)] if level.parent is not None else []
             for parameter in level.command.get_params(level):
-                if level.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
+                given = level.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+                if given and parameter.name in level.params:  # -v and --log-file say how it was watched
                     words += _words_of(parameter, level.params[str(parameter.name)], {*without, *more})
     except UnshowableError:
         return None

@@ -10,10 +10,10 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.parts import Sharding, shard_rows_for
 from fakescan.run.run_file import RunFile, differences, refuse_change
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.continuation import begins_whole
 from fakescan.scan.dry_run.nowhere import Nowhere
-from fakescan.scan.prepare import check_inputs, identity_of, refuse_parts_of_no_run
-from fakescan.scan.selection import write_run_manifest
+from fakescan.scan.start.continuation import begins_whole
+from fakescan.scan.start.prepare import check_inputs, identity_of, refuse_parts_of_no_run
+from fakescan.scan.start.selection import write_run_manifest
 from fakescan.sources.manifest import ManifestInfo
 from fakescan.storage.lease import holder_of
 from fakescan.storage.preflight import check_readable, check_writable_without_trace

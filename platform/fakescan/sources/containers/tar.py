@@ -21,9 +21,9 @@ from fakescan.sources.containers.archive_file import (
     open_archive,
 )
 from fakescan.sources.containers.tar_headers import Damage, Member, TarHeaders, shown_name
-from fakescan.sources.content import HEAD_BYTES, begins_as_image
+from fakescan.sources.filters.content import HEAD_BYTES, begins_as_image
+from fakescan.sources.filters.name_filter import OTHER_EXTENSIONS, extension_of, says_nothing
 from fakescan.sources.manifest import ENTRY_SCHEMA
-from fakescan.sources.name_filter import OTHER_EXTENSIONS, extension_of, says_nothing
 from fakescan.sources.reading import LeftOut, LeftOutReason, Reading
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store, is_local

@@ -26,7 +26,7 @@ def completed(*words: str, shell: str = "bash") -> list[str]:
 
 
 def test_commands() -> None:
-    assert completed("s") == ["plain,scan", "plain,serve"]
+    assert completed("s") == ["plain,scan", "plain,serve", "plain,summary"]
     assert completed("data", "s") == ["plain,split", "plain,stats"]
 
 
@@ -52,9 +52,13 @@ def test_nothing_is_done_while_completing(tmp_path: Path) -> None:
 
 
 def test_zsh_and_fish() -> None:
-    assert completed("c", shell="zsh")[::3] == ["plain", "plain"]
-    assert completed("c", shell="zsh")[1::3] == ["calibrate", "compact"]
-    assert [line.partition("\t")[0] for line in completed("c", shell="fish")] == ["plain,calibrate", "plain,compact"]
+    assert completed("c", shell="zsh")[::3] == ["plain", "plain", "plain"]
+    assert completed("c", shell="zsh")[1::3] == ["calibrate", "check", "compact"]
+    assert [line.partition("\t")[0] for line in completed("c", shell="fish")] == [
+        "plain,calibrate",
+        "plain,check",
+        "plain,compact",
+    ]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

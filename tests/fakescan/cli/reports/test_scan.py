@@ -220,7 +220,7 @@ def typed(*words: str) -> str | None:
     ("words", "again"),
     [
         ("scan /images -o /out", "fakescan scan /images --output /out --retry-errors"),
-        ("-v scan '/my images' -o /out", "fakescan --verbose scan '/my images' --output /out --retry-errors"),
+        ("-v scan '/my images' -o /out", "fakescan scan '/my images' --output /out --retry-errors"),
         (
             "scan /images -o /out --glob '*.jpg' --glob 'a b/*' --limit 5 --threshold 0.25",
             "fakescan scan /images --output /out --glob '*.jpg' --glob 'a b/*' --limit 5 --threshold 0.25 "

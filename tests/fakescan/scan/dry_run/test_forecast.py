@@ -17,7 +17,7 @@ from fakescan.engine.model import open_model
 from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.dry_run.forecast import forecast
-from fakescan.scan.prepare import identity_of, start_run
+from fakescan.scan.start.prepare import identity_of, start_run
 from fakescan.storage.lease import Lease
 from fakescan.storage.preflight import check_writable_without_trace
 from fakescan.storage.store import Store
@@ -98,7 +98,7 @@ def test_a_run_that_would_be_resumed(images: Path, tmp_path: Path, tiny_model: P
 
 
 def test_what_a_scan_would_refuse_is_refused(images: Path, tmp_path: Path, tiny_model: Path) -> None:
-    begin(settings(images, tmp_path / "run", tiny_model))
+    begin(settings(images, tmp_path / "run", tiny_model)).write_part(0, b"a part, which binds")
     with pytest.raises(UserError, match="was started with different settings"):
         forecast(settings(images, tmp_path / "run", tiny_model, limit=3))
     (tmp_path / "file").touch()

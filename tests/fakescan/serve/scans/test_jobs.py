@@ -40,7 +40,7 @@ from fakescan.serve.scans.job_server import JobServer
 from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
 from fakescan.serve.scans.progress import Budget, Progress, ProgressReader
 from fakescan.serve.scans.state import ScanCounts
-from fakescan.sources.name_filter import expand_braces, has_pattern
+from fakescan.sources.filters.name_filter import expand_braces, has_pattern
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path
 from fakevlm.errors import UserError

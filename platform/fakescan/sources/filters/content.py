@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.sources.allowed_prefixes import is_below, roots_of
-from fakescan.sources.name_filter import extensions_of, leave_out
+from fakescan.sources.filters.name_filter import extensions_of, leave_out
 from fakescan.sources.reading import LeftOutReason, Reading
 from fakescan.storage.transport.base import Request
 from fakescan.storage.transport.heads import read_heads

@@ -14,7 +14,7 @@ from fakescan.run.parts import part_bytes
 from fakescan.run.run_file import RunFile, new_run
 from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.selection import write_run_manifest
+from fakescan.scan.start.selection import write_run_manifest
 from fakescan.sources.manifest import ManifestInfo, ManifestReader
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError

@@ -10,7 +10,7 @@ from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import model_name
 from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.prepare import check, identity_of, start_run
+from fakescan.scan.start.prepare import check, identity_of, start_run
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError

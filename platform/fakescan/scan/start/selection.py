@@ -11,7 +11,7 @@ from fakescan.run.chain import scanned_before
 from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.explicit_images import ExplicitImages
+from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.sources.allowed_prefixes import within_prefixes
 from fakescan.sources.manifest import ENTRY_SCHEMA, INFO_NAME, ManifestInfo, conform, write_manifest
 from fakescan.sources.reading import Listing

@@ -9,9 +9,9 @@ from fakescan.run.parts import shard_rows_for
 from fakescan.run.run_file import RunFile, differences, new_run, refuse_change
 from fakescan.run.schema import check_kept_names
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.continuation import begins_whole, continue_whole, remove_surplus
-from fakescan.scan.explicit_images import ExplicitImages
-from fakescan.scan.selection import write_run_manifest
+from fakescan.scan.start.continuation import begins_whole, continue_whole, remove_surplus
+from fakescan.scan.start.explicit_images import ExplicitImages
+from fakescan.scan.start.selection import write_run_manifest
 from fakescan.sources.reading import Listing
 from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import canonical, redact

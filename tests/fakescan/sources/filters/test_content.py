@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 
 from fakescan.sources import content, listing
-from fakescan.sources.content import begins_as_image
+from fakescan.sources.filters.content import begins_as_image
+from fakescan.sources.filters.name_filter import IMAGE_EXTENSIONS, OTHER_EXTENSIONS, says_nothing
 from fakescan.sources.manifest import ManifestInfo, ManifestReader, write_manifest
-from fakescan.sources.name_filter import IMAGE_EXTENSIONS, OTHER_EXTENSIONS, says_nothing
 from fakescan.sources.reading import LeftOut, LeftOutReason
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store

@@ -9,7 +9,7 @@ from fakescan.run.identity import Identity
 from fakescan.run.parts import part_bytes, part_name, part_shard, shard_rows_for
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.selection import write_whole_manifest
+from fakescan.scan.start.selection import write_whole_manifest
 from fakescan.sources.reading import Listing
 
 _MANIFEST = "manifest-whole"

@@ -1,0 +1,60 @@
+"""The plan of a scan: which shards of its run are to be done, and what the others hold."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fakescan.run.counts import Counts
+from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_name
+from fakescan.run.run_file import RunFile
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Plan:
+    """What is to be done of a run."""
+
+    todo: NDArray[np.int64]
+    """Shards to do."""
+    sound: list[int] = field(default_factory=list)
+    """Shards whose part is there and whole."""
+    retried: list[int] = field(default_factory=list)
+    """Those to do whose part keeps its good rows."""
+    before: Counts = field(default_factory=Counts)
+    """Rows of the parts that are not touched."""
+    last_scanned_at: datetime | None = None
+    """When the latest row of those was judged."""
+    earlier_errors: dict[str, int] = field(default_factory=dict)
+    """For each error code in those parts, a shard that has it."""
+
+
+def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
+    """Read every part that is there; those that are damaged are done again."""
+    missing = folder.missing(run.sharding)
+    there = np.setdiff1d(np.arange(run.sharding.count), missing).tolist()
+    plan = Plan(missing)
+    damaged: list[int] = []
+    for shard, facts in zip(there, folder.facts(run, there), strict=True):
+        if facts is None:
+            damaged.append(shard)
+            continue
+        plan.sound.append(shard)
+        if retry_errors and facts.counts.failed:
+            plan.retried.append(shard)
+        else:
+            plan.before.add(facts.counts)
+            for code in facts.counts.errors:
+                plan.earlier_errors.setdefault(code, shard)
+            moments = [moment for moment in (plan.last_scanned_at, facts.last_scanned_at) if moment is not None]
+            plan.last_scanned_at = max(moments, default=None)
+    if damaged:
+        named = ", ".join(part_name(shard) for shard in damaged[:3])
+        more = f" and {len(damaged) - 3:,} more" if len(damaged) > 3 else ""
+        logger.warning("%s parts are damaged and are done again: %s%s", f"{len(damaged):,}", named, more)
+    plan.todo = np.union1d(missing, np.array([*damaged, *plan.retried], dtype=np.int64))
+    return plan
