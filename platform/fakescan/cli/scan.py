@@ -187,7 +187,10 @@ def index(
 @with_store("output", "the run")
 @with_reports
 def verify(run: str, reporter: Reporter, **flags: Any) -> None:
-    """Check that RUN accounts for every row of its manifest exactly once."""
+    """Check that RUN accounts for every row of its manifest exactly once, and that nothing in it was changed.
+
+    Scores and verdicts are computed again from the logits.
+    """
     from fakescan.cli.reports.json_report import verify_report
     from fakescan.run.verify import verify as check
 

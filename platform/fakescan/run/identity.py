@@ -23,7 +23,7 @@ class Selection(StrictModel):
     """Columns of the source that the results have as well."""
 
     @property
-    def is_dry_run(self) -> bool:
+    def is_partial(self) -> bool:
         """Whether the run covers only a part of its source."""
         return self.limit is not None or self.sample is not None
 

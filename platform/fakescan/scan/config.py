@@ -39,9 +39,9 @@ class ScanConfig(JudgingSettings):
     skip_damaged: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Go on after damage inside a tar, list or Parquet file, and count what is left out."""
     limit: Annotated[int | None, Field(ge=1), Flag("N", group=FlagGroup.IMAGES)] = None
-    """Scan only the first N images, in a run of its own, and estimate the time for all. Default: all images."""
+    """Scan only the first N images, and estimate the time for all; without it a scan goes on. Default: all images."""
     sample: Annotated[int | None, Field(ge=1), Flag("N", group=FlagGroup.IMAGES)] = None
-    """Scan only N images drawn at random, in a run of its own, and estimate the time for all. Default: all images."""
+    """Scan only N random images, and estimate the time for all; without it a scan goes on. Default: all images."""
     allowed_prefixes: tuple[str, ...] | None = None
     """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
     new_since: Annotated[

@@ -136,8 +136,8 @@ def _print_errors(console: Console, outcome: ScanOutcome) -> None:
 
 
 def _estimate(outcome: ScanOutcome) -> str | None:
-    """For a dry run, how long the whole would take."""
-    if not outcome.run.identity.selection.is_dry_run or not outcome.scanned.rows:
+    """For a sample, how long the whole would take."""
+    if not outcome.run.identity.selection.is_partial or not outcome.scanned.rows:
         return None
     total = outcome.run.population
     if outcome.steady_rate:

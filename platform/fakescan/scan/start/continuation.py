@@ -17,7 +17,7 @@ _MANIFEST = "manifest-whole"
 
 def begins_whole(run: RunFile, identity: Identity) -> bool:
     """Whether a run is a sample, or the first images, of just what is wanted as a whole."""
-    if not run.identity.selection.is_dry_run or identity.selection.is_dry_run:
+    if not run.identity.selection.is_partial or identity.selection.is_partial:
         return False
     whole = run.identity.selection.model_copy(update={"limit": None, "sample": None})
     return run.identity.model_copy(update={"selection": whole}) == identity

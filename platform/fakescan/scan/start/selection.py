@@ -51,8 +51,8 @@ def write_run_manifest(
         left_out=source.left_out,
         notes=source.notes,
     )
-    dry_run = config.limit is not None or config.sample is not None
-    return info, counted.rows if dry_run else info.rows
+    is_partial = config.limit is not None or config.sample is not None
+    return info, counted.rows if is_partial else info.rows
 
 
 def write_whole_manifest(
@@ -98,7 +98,7 @@ def _open(config: ScanConfig) -> Source:
 
 
 def _entries(config: ScanConfig, source: Source) -> Iterator[pa.Table]:
-    """What of the source is to be scanned, before a dry run takes a few."""
+    """What of the source is to be scanned, before a sample takes a few."""
     entries = iter(source)  # settles `source.unique`
     if config.allowed_prefixes is not None:
         entries = within_prefixes(entries, config.allowed_prefixes)

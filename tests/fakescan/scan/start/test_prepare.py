@@ -139,7 +139,7 @@ def test_a_run_starts_with_its_manifest_and_its_file(images: Path, tmp_path: Pat
 def test_the_users_cut_and_some_images(images: Path, tmp_path: Path, checkpoint: Checkpoint) -> None:
     _, run = begin(images, tmp_path / "run", checkpoint, shard_rows=7, limit=20)
     assert (run.rows, run.population, run.shard_rows) == (20, 40, 7)
-    assert run.identity.selection.is_dry_run
+    assert run.identity.selection.is_partial
 
 
 def test_parts_without_their_run_are_never_taken_for_results(
