@@ -62,9 +62,9 @@ def check(verbose: bool, /, files: tuple[str, ...], as_json: bool, **flags: Any)
 def lines_of(name: str, image: "CheckedImage") -> Iterator[str]:
     """The result for people: a line to find it by, and below it what it says."""
     from fakescan.storage.url import redact
-    from fakescan.terminal.printable import printable
+    from fakescan.terminal.console import printable_line
 
-    shown = printable(redact(name))
+    shown = printable_line(redact(name))
     if len(shown) > _MAX_NAME:
         shown = f"{shown[:_MAX_NAME]}…"
     width = max(shutil.get_terminal_size((80, 24)).columns, 40)
@@ -76,5 +76,5 @@ def lines_of(name: str, image: "CheckedImage") -> Iterator[str]:
         texts = [image.explanation or "", f"note: {image.error_message}" if image.error_message else ""]
     for text in texts:
         yield from textwrap.wrap(
-            printable(" ".join(text.split())), width, initial_indent=_INDENT, subsequent_indent=_INDENT
+            printable_line(" ".join(text.split())), width, initial_indent=_INDENT, subsequent_indent=_INDENT
         )

@@ -81,7 +81,7 @@ def _can_print(text: str) -> bool:
 
 def lines_of(found: "RunSummary", *, bar: str = "#") -> Iterator[str]:
     """The summary for people. Names that may be long are at the ends of their lines."""
-    from fakescan.terminal.printable import printable
+    from fakescan.terminal.console import printable_line
 
     for section in (
         _head(found),
@@ -93,7 +93,7 @@ def lines_of(found: "RunSummary", *, bar: str = "#") -> Iterator[str]:
         _images(found),
         _left_out(found),
     ):
-        yield from (printable(line).rstrip() for line in section)
+        yield from (printable_line(line).rstrip() for line in section)
 
 
 def _head(found: "RunSummary") -> Iterator[str]:

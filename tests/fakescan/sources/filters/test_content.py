@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fakescan.sources import content, listing
+from fakescan.sources import listing
+from fakescan.sources.filters import content
 from fakescan.sources.filters.content import begins_as_image
 from fakescan.sources.filters.name_filter import IMAGE_EXTENSIONS, OTHER_EXTENSIONS, says_nothing
 from fakescan.sources.manifest import ManifestInfo, ManifestReader, write_manifest
