@@ -28,14 +28,15 @@ from fakevlm.preprocess import ImageSpec, decode
 
 # Worker processes run many shards; what is costly to open is kept by the run's id.
 _fetchers: dict[str, Fetcher] = {}
-_manifests: dict[str, ManifestReader] = {}
+_manifests: dict[tuple[str, str], ManifestReader] = {}
 
 
 def _manifest(folder: RunFolder, run: RunFile) -> ManifestReader:
     """This process's reader of a run's manifest."""
-    if run.run_id not in _manifests:
-        _manifests[run.run_id] = folder.manifest(run)
-    return _manifests[run.run_id]
+    key = run.run_id, run.manifest  # a sample that is continued gets another manifest
+    if key not in _manifests:
+        _manifests[key] = folder.manifest(run)
+    return _manifests[key]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,9 @@ import psutil
 import pytest
 
 from fakescan.storage.lease import TRAINING, Lease
+from fakescan.train.config import TrainConfig
+from fakescan.train.driver import run_train
+from fakevlm.errors import UserError
 from tests.striped import settings
 from tests.training import assert_same_weights, checkpoints, losses, process_title, train_command, until
 
@@ -86,3 +90,15 @@ def test_two_workers_without_deepspeed_learn_as_one_does(plain: Any, trained: Ca
     done = trained("zero 0")
     assert losses(Path(done.url)) == pytest.approx(losses(Path(plain.url)), rel=2e-3)
     assert_same_weights(Path(done.model), Path(plain.model))
+
+
+def test_a_mistake_that_only_a_worker_meets_is_one_line(
+    tiny_model: Path, labelled: Path, tmp_path: Path, ray_cluster: str
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(labelled, data)
+    broken = data / "object" / "real" / "train-1.png"
+    broken.write_bytes(b"no image")
+    config = TrainConfig.model_validate(settings(tiny_model, data, tmp_path, zero=0))
+    with pytest.raises(UserError, match=r"^data: image object/real/train-1.png: not_an_image: "):
+        run_train(config, ray_address=ray_cluster)

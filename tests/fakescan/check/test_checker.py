@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def test_a_check_and_a_scan_say_the_same(scanned: list[dict[str, Any]], files: l
         for name in COLUMNS:
             if name in ("score", "logit", "off_script") and row[name] is not None:
                 assert image[name] == pytest.approx(row[name], abs=1e-4)
+            elif name == "last_modified" and row[name] is not None:
+                assert datetime.fromisoformat(image[name]) == row[name]
             else:
                 assert image[name] == row[name], name
     assert any(image["verdict"] and image["error_message"] for image in found)

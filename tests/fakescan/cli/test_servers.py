@@ -2,13 +2,11 @@
 
 import os
 import pty
-import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,30 +46,6 @@ def run(*arguments: object, env: dict[str, str]) -> tuple[int, str, float]:
     started = time.monotonic()
     done = subprocess.run([SCRIPT, *map(str, arguments)], env=env, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stderr, time.monotonic() - started
-
-
-def test_silent_servers(silent: SilentServer, images: Path, tmp_path: Path) -> None:
-    """All at once, since each takes its time."""
-    scan, out = ["scan", images, "-o", tmp_path / "out", "--engine", "fake"], tmp_path / "out"
-    key = ["--input-option", "key=k", "--input-option", "secret=s"]
-    commands: list[list[object]] = [
-        [*scan, "--model", "owner/tiny"],
-        [*scan, "--model", f"{silent.url}/model"],
-        ["scan", f"{silent.url}/list.csv", "-o", out, "--engine", "fake"],
-        ["index", "s3://b/*.jpg", "-o", out, "--input-endpoint", silent.url, *key],
-        ["scan", "gs://b/x", "-o", out, "--input-endpoint", silent.url, "--input-anon"],
-        ["verify", "s3://b/run", "--output-endpoint", silent.url, "--output-anon"],
-    ]
-    env = environment(tmp_path, HF_ENDPOINT=silent.url)
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda command: run(*command, env=env), commands))
-    for command, (status, said, seconds) in zip(commands, answers, strict=True):
-        assert status == 2, (command, said)
-        *stages, last = said.splitlines()
-        assert all(re.fullmatch(r"[a-z, ]+ \(\d+ s\)", stage) for stage in stages), (command, said)
-        assert last.startswith("fakescan: error: "), (command, said)
-        assert "no answer" in said, (command, said)
-        assert seconds < LIMIT_S, (command, seconds)
 
 
 @pytest.mark.parametrize(

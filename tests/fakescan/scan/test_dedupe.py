@@ -17,13 +17,11 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.verify import verify
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import ScanOutcome, run_scan
-from fakescan.scan.poison import IMAGE_DEATHS, SHARD_DEATHS
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.tables import PartSummary
 from fakescan.sources.manifest import conform
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
-from tests.drill_images import POISON_RGB
 from tests.scan_process import read_rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
@@ -77,6 +75,10 @@ def plain(ray_cluster: str, images: Path, tiny_model: Path, tmp_path_factory: py
     return facts(outcome)
 
 
+OF_A_RUN = ("scanned_at", "run_id", "source_key", "etag", "version", "last_modified")
+"""Columns that differ from run to run, and from a file to its copy."""
+
+
 class Engines:
     """Counts what the engines of a scan have judged."""
 
@@ -98,7 +100,7 @@ def facts(outcome: ScanOutcome) -> Rows:
     folder = RunFolder(outcome.url, Store())
     assert verify(folder).problems == []
     rows = [{**row, "uri": Path(row["uri"]).name} for row in read_rows(folder)]
-    return [{name: value for name, value in row.items() if name not in ("scanned_at", "run_id")} for row in rows]
+    return [{name: value for name, value in row.items() if name not in OF_A_RUN} for row in rows]
 
 
 @pytest.mark.parametrize("shard_rows", [6, FILES])
@@ -110,49 +112,6 @@ def test_copies_in_many_shards_on_two_engines_and_in_one_shard_are_judged_once(
     assert facts(outcome) == plain
     assert engines.total == CONTENTS
     assert outcome.copies == FILES - CONTENTS
-
-
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_a_judge_that_is_killed_in_the_middle_costs_no_row(scan: Scan, plain: Rows, replicas: int) -> None:
-    """With one engine, retried shards fill all its threads and may wait for one that is not there yet."""
-    killed: list[psutil.Process] = []
-
-    def kill(part: PartSummary) -> None:
-        if not killed:
-            killed.append(judges()[0])
-            killed[0].kill()
-
-    slow = SimulatedConfig(max_num_seqs=1, step_s=0.3)
-    before = restarts()
-    outcome = scan("run", kill, dedupe=True, engine=slow, shard_rows=4, replicas=replicas)
-    assert restarts() == before + 1
-    assert facts(outcome) == plain
-    assert outcome.copies == FILES - CONTENTS, "what a retried shard had judged itself is no copy"
-
-
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_poison_among_copies_is_found_once_for_all_of_them(
-    scan: Scan, images: Path, plain: Rows, tmp_path: Path, replicas: int
-) -> None:
-    source = Path(shutil.copytree(images, tmp_path / "images"))
-    names = [f"{number:04}-poison.png" for number in (3, 4, 30, 31, 50, 80)]
-    for name in names:
-        Image.new("RGB", (84, 84), POISON_RGB).save(source / name)
-    engine = SimulatedConfig(max_num_seqs=4, step_s=0.01, die_on_rgb=POISON_RGB)
-    before = restarts()
-    outcome = scan("run", source=source, dedupe=True, engine=engine, replicas=replicas)
-    rows = facts(outcome)
-    bad = [row for row in rows if row["error_code"]]
-    assert [row["uri"] for row in bad] == names
-    assert {(row["error_code"], row["verdict"], row["score"], row["format"]) for row in bad} == {
-        ("poison", None, None, "PNG")
-    }
-    assert len({row["error_message"] for row in bad}) == 1
-    others = [{**row, "row_id": 0} for row in rows if not row["error_code"]]
-    assert others == [{**row, "row_id": 0} for row in plain]
-    assert (outcome.scanned.errors, outcome.unreadable) == ({"poison": 6}, 0)
-    assert outcome.copies == FILES - CONTENTS + 5
-    assert restarts() - before <= SHARD_DEATHS + 1 + IMAGE_DEATHS, "not so many for each copy"
 
 
 def test_a_resumed_run_copies_from_its_parts(scan: Scan, plain: Rows) -> None:

@@ -300,7 +300,7 @@ def test_quiet_leaves_what_is_wrong(fakescan: Command, images: Path, run: RunFol
     assert ended.out == ""
     lines = ended.err.splitlines()
     assert any("left out: 1 with other extensions" in line for line in lines)
-    assert [line for line in lines if not line.startswith(("WARNING: ", " "))] == []
+    assert [line for line in lines if not line.startswith(("warning: ", " "))] == []
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "tar", "parquet"])

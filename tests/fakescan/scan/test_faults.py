@@ -4,9 +4,7 @@ import contextlib
 import json
 import os
 import re
-import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -121,24 +119,6 @@ def test_when_the_summary_is_there_the_prompt_is_too(
     assert not run.fs.exists(f"{run.path}/lease.json")
 
 
-def test_two_scans_of_one_run(
-    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
-) -> None:
-    fast = {"source": str(pictures), "output": run.url, "shard_rows": 1}
-    slow = {**fast, "engine": {**SLOW, "step_s": 3.0}}  # a part every 3 s, for 90 s
-    with running(*command(tmp_path, tiny_model, **slow), "--ray-address", ray_cluster) as first:
-        first.wait_for_parts(run, 1)
-        second = fakescan(*command(tmp_path, tiny_model, **fast), "--ray-address", ray_cluster, status=2)
-        assert f"another scan is writing this run (process {first.pid} on " in error_of(second)
-        assert not first.has_ended
-        force = [*command(tmp_path, tiny_model, **fast), "--ray-address", ray_cluster, "--break-lease"]
-        third = fakescan(*force)
-        assert "rows: 30 of 30" in third.out
-        assert first.end(60) == 1
-    assert "another scan has taken this run over" in error_of(first)
-    fakescan("verify", run.url)
-
-
 def test_input_and_output_in_different_stores(
     ray_cluster: str, s3: SeaweedServer, own_s3: SeaweedServer, pictures: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -197,34 +177,6 @@ def test_objects_that_came_back_are_mended_by_a_retry(
     others = [index for index in range(30) if index not in (3, 17)]
     assert [after[index] for index in others] == [before[index] for index in others]
     fakescan("verify", run.url)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 100 kB, which may grow."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"this machine lets nobody mount a small disk: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def test_a_full_disk_stops_the_scan_and_room_lets_it_go_on(
-    ray_cluster: str, pictures: Path, small_disk: Path, tmp_path: Path, tiny_model: Path
-) -> None:
-    settings = {"source": str(pictures), "output": str(small_disk / "run"), "shard_rows": 1}
-    arguments = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster]
-    full = fakescan(*arguments, status=1)
-    assert "No space left on device" in error_of(full)
-    folder = RunFolder(str(small_disk / "run"), Store())
-    done = {name: folder.fs.cat_file(f"{folder.parts}/{name}") for name in folder.part_names() if name[0] != "."}
-    assert 0 < len(done) < 30
-    subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)
-    fakescan(*arguments)
-    assert {name: folder.fs.cat_file(f"{folder.parts}/{name}") for name in done} == done
-    fakescan("verify", folder.url)
 
 
 def test_a_manifest_that_was_lost_is_one_clear_error(

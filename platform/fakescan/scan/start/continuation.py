@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity
-from fakescan.run.parts import part_bytes, part_name, part_shard, shard_rows_for
+from fakescan.run.parts import part_bytes, part_name, shard_rows_for
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.start.selection import write_whole_manifest
@@ -49,14 +49,15 @@ def continue_whole(
         }
     )
     folder.save(whole)
-    sharding = whole.sharding
+    sharding, written = whole.sharding, 0
     for shard in range(sharding.count):
         first, size = sharding.first(shard), sharding.size(shard)
         rows = judged.slice(first, size)
         if rows.num_rows < size:
             break
         folder.write_part(shard, part_bytes(rows, sharding, shard, whole.result_schema))
-    remove_surplus(folder, whole)
+        written += 1
+    _remove_parts(folder, first=written)
     return whole
 
 
@@ -73,9 +74,11 @@ def _judged(folder: RunFolder, run: RunFile) -> pa.Table:
 
 def remove_surplus(folder: RunFolder, run: RunFile) -> None:
     """Remove parts that the cut into fewer, larger ones left behind."""
-    if run.manifest != _MANIFEST:
-        return
-    for name in folder.part_names():
-        shard = part_shard(name)
-        if shard is not None and shard >= run.sharding.count:
+    if run.manifest == _MANIFEST:
+        _remove_parts(folder, first=run.sharding.count)
+
+
+def _remove_parts(folder: RunFolder, *, first: int) -> None:
+    for shard in folder.shards():
+        if shard >= first:
             folder.fs.rm_file(f"{folder.parts}/{part_name(shard)}")
