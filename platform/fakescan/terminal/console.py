@@ -23,8 +23,8 @@ _displays: list[Console] = []
 class _StreamConsole(Console):
     """Is as wide as the terminal that it writes to, whatever the process's other streams are."""
 
-    @property
-    def size(self) -> ConsoleDimensions:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def size(self) -> ConsoleDimensions:
         """Columns and rows."""
         if self._width is None and self.is_terminal:
             with suppress(OSError, ValueError):
