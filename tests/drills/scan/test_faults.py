@@ -2,9 +2,11 @@
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fakescan.run.folder import RunFolder
@@ -126,3 +128,28 @@ def test_a_full_disk_stops_the_scan_and_room_lets_it_go_on(
     fakescan(*arguments)
     assert {name: folder.fs.cat_file(f"{folder.parts}/{name}") for name in done} == done
     fakescan("verify", folder.url)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process is there and has not ended, which one may have that nobody has asked for its exit status."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_when_the_summary_is_there_the_prompt_is_too(
+    pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+) -> None:
+    """A Ray of its own is gone before the summary is printed: nothing of it is left to wait for."""
+    with running(*command(tmp_path, tiny_model, source=str(pictures), output=run.url)) as scan:
+        scan.wait_for_parts(run, 1)
+        below = psutil.Process(scan.pid).children(recursive=True)
+        assert below
+        while not (scan.has_ended or "results: " in scan.out):
+            time.sleep(0.005)
+        summary_at = time.monotonic()
+        assert not [process for process in below if is_alive(process)]
+        assert scan.end() == 0
+    assert time.monotonic() - summary_at < 1.0
+    assert not run.fs.exists(f"{run.path}/lease.json")

@@ -1,7 +1,6 @@
 """`fakescan.scan(...)`: called whatever was imported before, twice in a process, on a Ray that is the caller's."""
 
 import logging
-import os
 import pickle
 import signal
 import subprocess
@@ -159,25 +158,3 @@ def test_a_scan_that_is_interrupted_leaves_nothing_that_runs(ray_cluster: str, p
         time.sleep(0.05)
     outcome = fakescan.scan(pictures, tmp_path / "run", engine="fake", shard_rows=1)
     assert outcome.whole.rows == 30
-
-
-@pytest.mark.cluster
-def test_a_script_without_a_cluster_of_its_own(pictures: Path, tmp_path: Path) -> None:
-    """Two scans in one process, on a thread, with a Ray that the first one starts; nothing but progress on stderr."""
-    program = f"""
-import threading, fakescan
-def scan(name):
-    outcome = fakescan.scan({str(pictures)!r}, output={str(tmp_path)!r} + "/" + name, engine="fake", limit=5)
-    print(outcome.whole.rows, flush=True)
-scan("first")
-thread = threading.Thread(target=scan, args=("second",))
-thread.start()
-thread.join()
-frame = fakescan.open_run({str(tmp_path)!r} + "/first").to_pandas()
-print(len(frame), fakescan.open_run({str(tmp_path)!r} + "/second").counts.rows)
-"""
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200, env=environment)
-    assert done.stdout == "5\n5\n5 5\n", done.stderr
-    assert done.returncode == 0
-    assert "Traceback" not in done.stderr

@@ -4,12 +4,10 @@ import contextlib
 import json
 import os
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -92,31 +90,6 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(
     again = fakescan(*command(tmp_path, tiny_model, **settings))
     assert "rows: 30 of 30" in again.out
     fakescan("verify", run.url)
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Whether a process is there and has not ended, which one may have that nobody has asked for its exit status."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def test_when_the_summary_is_there_the_prompt_is_too(
-    pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
-) -> None:
-    """A Ray of its own is gone before the summary is printed: nothing of it is left to wait for."""
-    with running(*command(tmp_path, tiny_model, source=str(pictures), output=run.url)) as scan:
-        scan.wait_for_parts(run, 1)
-        below = psutil.Process(scan.pid).children(recursive=True)
-        assert below
-        while not (scan.has_ended or "results: " in scan.out):
-            time.sleep(0.005)
-        summary_at = time.monotonic()
-        assert not [process for process in below if is_alive(process)]
-        assert scan.end() == 0
-    assert time.monotonic() - summary_at < 1.0
-    assert not run.fs.exists(f"{run.path}/lease.json")
 
 
 def test_input_and_output_in_different_stores(
