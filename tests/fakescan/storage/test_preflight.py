@@ -66,7 +66,9 @@ def refusal(call: object, *arguments: object) -> str:
     assert callable(call)
     with pytest.raises(UserError) as caught:
         call(*arguments)
-    assert time.monotonic() - started < SILENCE_S + 1.5
+    assert (
+        time.monotonic() - started < SILENCE_S + 5
+    )  # a client makes several attempts, on a machine that does other things
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 600
