@@ -59,16 +59,17 @@ class Fetch:
         started = time.process_time()
         rows = self._rows(shard)
         fetched = self._fetcher().fetch(rows)
+        uris = rows["uri"].to_pylist()
         columns = [
             rows["row_id"],
-            pa.array([redact(uri) for uri in rows["uri"].to_pylist()], pa.string()),
+            pa.array([redact(uri) for uri in uris], pa.string()),
             pa.array([item.data for item in fetched], pa.large_binary()),
             pa.array([item.sha256 for item in fetched], pa.string()),
             pa.array([item.num_bytes for item in fetched], pa.int64()),
             pa.array([item.error_code for item in fetched], pa.string()),
             pa.array([item.error_message for item in fetched], pa.string()),
             pa.array(np.full(len(fetched), time.process_time() - started)),
-            pa.array([source_key(uri) for uri in rows["uri"].to_pylist()], pa.string()),
+            pa.array([source_key(uri) for uri in uris], pa.string()),
             pa.array([item.version.etag for item in fetched], pa.string()),
             pa.array([item.version.version for item in fetched], pa.string()),
             pa.array([item.version.last_modified for item in fetched], pa.timestamp("us", tz="UTC")),

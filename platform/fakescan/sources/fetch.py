@@ -20,8 +20,8 @@ from fakescan.sources.containers.tar import read_members
 from fakescan.storage.errors import classify, is_transient
 from fakescan.storage.io_loop import io_loop
 from fakescan.storage.store import Store
-from fakescan.storage.transport.base import UNKNOWN_VERSION, Body, ObjectVersion, Request, Transport, too_large
-from fakescan.storage.transport.factory import open_transport
+from fakescan.storage.transport.base import UNKNOWN_VERSION, Body, ObjectVersion, Request, too_large
+from fakescan.storage.transport.factory import shared_transport
 from fakescan.storage.transport.local import read_local
 from fakescan.storage.url import scheme_of
 from fakevlm.errors import ErrorCode, ImageError
@@ -177,7 +177,13 @@ class Fetcher:
         request = _request(job)
         for attempt in range(1, self.attempts + 1):
             try:
-                transport = _transport(scheme_of(request.uri), self)
+                transport = shared_transport(
+                    scheme_of(request.uri),
+                    self.store,
+                    max_bytes=self.max_bytes,
+                    connections=self.concurrency,
+                    timeout_s=self.timeout_s,
+                )
                 async with asyncio.timeout(self.timeout_s):
                     return _delivered(job, await transport.read(request))
             except Exception as error:  # noqa: BLE001 - as above
@@ -244,7 +250,6 @@ def _spans(members: list[tuple[int, Request]]) -> list[_Span]:
 
 _lock = threading.Lock()
 _pools: dict[int, ThreadPoolExecutor] = {}
-_transports: dict[tuple[object, ...], Transport] = {}
 
 
 def _local_pool() -> ThreadPoolExecutor:
@@ -253,19 +258,3 @@ def _local_pool() -> ThreadPoolExecutor:
         if os.getpid() not in _pools:
             _pools[os.getpid()] = ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="fakescan-local")
         return _pools[os.getpid()]
-
-
-def _transport(scheme: str, fetcher: Fetcher) -> Transport:
-    """The process's transport for a store; fetchers with the same settings share its connections."""
-    key = (os.getpid(), scheme, fetcher.store.identity, fetcher.max_bytes, fetcher.concurrency, fetcher.timeout_s)
-    if key not in _transports:  # only ever called on the loop's thread
-        transport = open_transport(
-            scheme,
-            fetcher.store,
-            max_bytes=fetcher.max_bytes,
-            connections=fetcher.concurrency,
-            timeout_s=fetcher.timeout_s,
-        )
-        io_loop().at_exit(transport.close)
-        _transports[key] = transport
-    return _transports[key]
