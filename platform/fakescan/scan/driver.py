@@ -17,9 +17,8 @@ from fakescan.engine.judging_options import JudgingOptions
 from fakescan.errors import JobFailedError
 from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
-from fakescan.run.identity import Identity
 from fakescan.run.parts import part_name
-from fakescan.run.run_file import RunFile, differences, refuse_change
+from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.content_cache import recalled
 from fakescan.scan.judge import JudgeSettings
@@ -27,10 +26,9 @@ from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import FEED_CPUS, Pipeline
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
-from fakescan.scan.start.continuation import begins_whole
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.start.plan import Plan, make_plan
-from fakescan.scan.start.prepare import check, identity_of, open_run
+from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
 from fakescan.scan.tables import PartSummary, examples
 from fakescan.storage.lease import Lease
 from fakescan.storage.url import scheme_of
@@ -132,7 +130,8 @@ def _scan(
     options = config.options(checkpoint, config.explain, config.output_store)
     identity = identity_of(config, checkpoint, options, images)
     folder = RunFolder(config.output, config.output_store)
-    _refuse_other_run(folder, identity, config)
+    if (there := folder.load()) is not None:
+        resumes(folder, there, identity, config.shard_rows)  # refuses another run before its lease is waited for
     lease = Lease(folder.fs, f"{folder.path}/lease.json")
     progress.stage("taking the run's lease", is_brief=True)
     lease.acquire(force=config.break_lease)
@@ -160,15 +159,6 @@ def _scan(
     finally:
         lease.release()
     return outcome
-
-
-def _refuse_other_run(folder: RunFolder, identity: Identity, config: ScanConfig) -> None:
-    """Refuse a run with other settings before its lease is waited for."""
-    run = folder.load()
-    if run is None or begins_whole(run, identity) or not differences(run, identity, config.shard_rows):
-        return
-    if folder.shards():
-        refuse_change(folder.url, run, identity, config.shard_rows)
 
 
 def _execute(

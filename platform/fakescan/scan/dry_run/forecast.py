@@ -8,11 +8,10 @@ import numpy as np
 from fakescan.engine.model import model_name, open_model
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import Sharding, shard_rows_for
-from fakescan.run.run_file import RunFile, differences, refuse_change
+from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.dry_run.nowhere import Nowhere
-from fakescan.scan.start.continuation import begins_whole
-from fakescan.scan.start.prepare import check_inputs, identity_of, refuse_parts_of_no_run
+from fakescan.scan.start.prepare import check_inputs, identity_of, refuse_parts_of_no_run, resumes
 from fakescan.scan.start.selection import write_run_manifest
 from fakescan.sources.manifest import ManifestInfo
 from fakescan.storage.lease import holder_of
@@ -70,14 +69,13 @@ def forecast(config: ScanConfig) -> Forecast:
     folder = RunFolder(config.output, config.output_store)
     run = folder.load()
     unknown_sizes = None
-    if run is not None and checkpoint is not None and options is not None:
-        identity = identity_of(config, checkpoint, options)
-        if begins_whole(run, identity):
-            run = None  # the sample is part of the whole, which is listed anew
-        elif differences(run, identity, config.shard_rows):
-            if folder.shards():
-                refuse_change(folder.url, run, identity, config.shard_rows)
-            run = None  # a start that came to no part
+    if (
+        run is not None
+        and checkpoint is not None
+        and options is not None
+        and not resumes(folder, run, identity_of(config, checkpoint, options), config.shard_rows)
+    ):
+        run = None  # a sample of the whole, which is listed anew, or a start that came to no part
     if run is not None:
         info, population, sharding = folder.manifest(run).info, run.population, run.sharding
         rows_left = _rows_left(folder, run, retry_errors=config.retry_errors)

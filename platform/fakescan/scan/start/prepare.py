@@ -87,15 +87,27 @@ def open_run(
     run = folder.load()
     if run is None:
         return start_run(config, folder, identity, checkpoint, images, listing)
+    if resumes(folder, run, identity, config.shard_rows):
+        remove_surplus(folder, run)
+        return run
     if begins_whole(run, identity):
         return continue_whole(config, folder, run, identity, listing)
-    if differences(run, identity, config.shard_rows):
-        if folder.shards():
-            refuse_change(folder.url, run, identity, config.shard_rows)
-        folder.forget()
-        return start_run(config, folder, identity, checkpoint, images, listing)
-    remove_surplus(folder, run)
-    return run
+    folder.forget()
+    return start_run(config, folder, identity, checkpoint, images, listing)
+
+
+def resumes(folder: RunFolder, run: RunFile, identity: Identity, shard_rows: int | None) -> bool:
+    """Whether a scan goes on with the output's run as it is; else it continues a sample, or begins anew.
+
+    Raises UserError for a run with other settings that has parts.
+    """
+    if begins_whole(run, identity):
+        return False
+    if not differences(run, identity, shard_rows):
+        return True
+    if folder.shards():
+        refuse_change(folder.url, run, identity, shard_rows)
+    return False
 
 
 def start_run(
