@@ -17,6 +17,7 @@ from fakescan.check.named_files import fetch, refuse_folders
 from fakescan.engine.config import Device
 from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
+from fakescan.engine.judged_values import judged_values
 from fakescan.engine.model import model_name, open_model
 from fakescan.errors import JobFailedError
 from fakescan.settings.strict_model import StrictModel
@@ -25,7 +26,7 @@ from fakescan.terminal.quiet import quiet
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError, UserError, one_line
 from fakevlm.preprocess import decode
-from fakevlm.verdict import Verdict, decide, score_tokens
+from fakevlm.verdict import Verdict
 
 _BLOCK = 8
 """Images that are fetched and judged together; their files are in memory at the same time."""
@@ -148,17 +149,7 @@ class Checker:
             raise _died(error) from error
         if judgement.error is not None:
             return facts.model_copy(update={"error_code": ErrorCode.JUDGE_FAILED, "error_message": judgement.error})
-        calibration = self._options.calibration
-        score = score_tokens(judgement.logprob_fake, judgement.logprob_real, calibration)
-        return facts.model_copy(
-            update={
-                "verdict": decide(score.score, calibration),
-                "score": score.score,
-                "logit": score.logit,
-                "off_script": score.off_script,
-                "explanation": judgement.explanation,
-            }
-        )
+        return facts.model_copy(update=judged_values(judgement, self._options.calibration)._asdict())
 
 
 def _died(error: EngineDiedError) -> JobFailedError:

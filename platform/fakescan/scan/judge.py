@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fakescan.engine.config import Device, EngineConfig
 from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import open_engine
+from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import open_model
 from fakescan.scan.content_cache import ALIVE_EVERY_S, EngineLife, Share, packed, unpacked
@@ -28,7 +29,6 @@ from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
-from fakevlm.verdict import decide, score_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -198,10 +198,7 @@ class Judge:
         if judgement.error is not None:
             code = ErrorCode.POISON if judgement is POISON else ErrorCode.JUDGE_FAILED
             return RowValues(error_code=code, error_message=judgement.error)
-        calibration = self._settings.options.calibration
-        score = score_tokens(judgement.logprob_fake, judgement.logprob_real, calibration)
-        verdict = decide(score.score, calibration)
-        return RowValues(verdict, score.score, score.logit, score.off_script, judgement.explanation)
+        return RowValues(**judged_values(judgement, self._settings.options.calibration)._asdict())
 
     def _rows(self, table: pa.Table, values: Mapping[int, RowValues], copies: NDArray[np.intp]) -> pa.Table:
         codes: list[str | None] = table["error_code"].to_pylist()

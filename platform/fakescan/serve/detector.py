@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from fakescan.engine.contract import EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
+from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import Explain, JudgingOptions, with_threshold
 from fakescan.engine.model import model_name, open_model
 from fakescan.serve.config import ServeConfig
@@ -23,7 +24,7 @@ from fakescan.serve.problem import Problem
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.preprocess import DecodedImage, decode
-from fakevlm.verdict import Verdict, decide, score_tokens
+from fakevlm.verdict import Verdict
 
 logger = logging.getLogger("ray.serve.fakescan")
 
@@ -228,16 +229,7 @@ def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions
     if judgement.error is not None:
         failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
         return facts.model_copy(update={"error": failure})
-    score = score_tokens(judgement.logprob_fake, judgement.logprob_real, options.calibration)
-    return facts.model_copy(
-        update={
-            "verdict": decide(score.score, options.calibration),
-            "score": score.score,
-            "logit": score.logit,
-            "off_script": score.off_script,
-            "explanation": judgement.explanation,
-        }
-    )
+    return facts.model_copy(update=judged_values(judgement, options.calibration)._asdict())
 
 
 def _abandon(decoding: "Future[Submitted]") -> None:
