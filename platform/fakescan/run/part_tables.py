@@ -70,16 +70,9 @@ def _read(folder: RunFolder, run: RunFile, shard: int, columns: Sequence[str] | 
     except UserError as error:
         return UnreadablePart(name, one_line(error), rows)
     except (pa.ArrowException, *store_errors()) as error:
-        if not _is_damage(error) and is_transient(error):
+        if not isinstance(error, pa.ArrowException) and is_transient(error):  # Arrow's are of damaged bytes
             raise JobFailedError(f"cannot read {name} of {redact(folder.url)}: {classify(error)[1]}") from error
         return UnreadablePart(name, f"cannot be read: {redact_text(str(error))}", rows)
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether Arrow does not understand the bytes; it says some of that with an OSError of no number."""
-    return isinstance(error, pa.ArrowException) or (
-        type(error) is OSError and error.errno is None and error.__cause__ is None
-    )
 
 
 def _conformed(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:

@@ -11,7 +11,7 @@ from fakescan.run.compact import check_compact
 from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
 from fakescan.run.part_check import content_problem
-from fakescan.run.parts import part_facts, part_name, part_shard
+from fakescan.run.parts import footer_facts, part_name, part_shard
 from fakescan.run.run_file import RunFile
 from fakescan.run.sealed_parquet import Seal, read_parquet, seal_of
 from fakescan.sources.manifest import ManifestReader
@@ -118,7 +118,7 @@ def _check_part(
     if seal is Seal.MISSING and run.schema_version != "1":
         return f"{name} was not written by fakescan as it is (it has no checksum)", None
     counts = Counts.of(part)
-    facts = part_facts(data, sharding, shard, sealed=False)
+    facts = footer_facts(data, sharding, shard)
     if facts is None or facts.counts != counts:
         return f"{name} has a footer that does not fit its rows", None
     return None, counts
