@@ -66,9 +66,8 @@ def refusal(call: object, *arguments: object) -> str:
     assert callable(call)
     with pytest.raises(UserError) as caught:
         call(*arguments)
-    assert (
-        time.monotonic() - started < SILENCE_S + 5
-    )  # a client makes several attempts, on a machine that does other things
+    # A client makes several attempts, on a machine that does other things.
+    assert time.monotonic() - started < SILENCE_S + 5
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 600
