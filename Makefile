@@ -19,7 +19,7 @@ demo: setup ## scan the sample images with the built-in model
 	printf '\nThe results are in %s\n' "$$run"
 
 test: setup ## what every change must pass; PYTEST_ARGS="-m unit" for the fast ones
-	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PYTEST_ARGS)
 
 drills: setup ## the long rest, before a release: kills in scans and trainings, malformed requests, roll-backs, the workshop
 	@$(BIN)/pytest tests/drills $(PYTEST_ARGS)
