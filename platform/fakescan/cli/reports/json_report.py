@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fakescan.run.counts import Counts
     from fakescan.run.folder import RunFolder
     from fakescan.run.verify import Verification
-    from fakescan.scan.driver import ScanOutcome
+    from fakescan.scan.execution import ScanOutcome
     from fakescan.sources.manifest import ManifestInfo
 
 

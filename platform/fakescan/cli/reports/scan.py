@@ -18,7 +18,7 @@ from fakescan.cli.reports.typed_command import (
 )
 from fakescan.run.counts import Counts
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.driver import ScanOutcome
+from fakescan.scan.execution import ScanOutcome
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.terminal.console import console_on, print_hanging, printable_line
 from fakescan.terminal.duration import duration
