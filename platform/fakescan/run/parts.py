@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fakescan.run.counts import COUNTS_KEY, Counts
 from fakescan.run.schema import RESULT_SCHEMA
@@ -39,6 +40,12 @@ class Sharding:
     def size(self, shard: int) -> int:
         """The number of rows of a shard."""
         return min(self.shard_rows, self.rows - self.first(shard))
+
+    def rows_of(self, shards: NDArray[np.int64]) -> int:
+        """Rows of some shards, none of them twice."""
+        last = self.count - 1
+        short = self.shard_rows - self.size(last) if len(shards) and shards.max() == last else 0
+        return len(shards) * self.shard_rows - short
 
     def of(self, row_id: int) -> int:
         """The shard that a row belongs to."""

@@ -9,8 +9,9 @@ import pyarrow as pa
 from fakescan.cluster import connect, names_cluster, ray_session
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.folder import RunFolder
+from fakescan.run.identity import Identity
 from fakescan.run.parts import part_name
-from fakescan.run.run_file import RunFile
+from fakescan.run.run_file import RunFile, refuse_change
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.content_cache import recalled
 from fakescan.scan.execution import Execution, Observer, ScanFailedError, ScanOutcome
@@ -19,10 +20,11 @@ from fakescan.scan.pipeline import FEED_CPUS, Pipeline
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
-from fakescan.scan.start.plan import Plan, make_plan
+from fakescan.scan.start.plan import Plan, make_plan, parts_missing
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
+from fakescan.scan.start.run_lease import RunLease, starting
 from fakescan.scan.tables import examples
-from fakescan.storage.lease import Lease
+from fakescan.settings.run_slice import RunSlice
 from fakescan.storage.url import scheme_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
@@ -62,6 +64,8 @@ def _scan(
     started = time.monotonic()
     if config.dedupe and images is not None and images.conditions != ("none",):
         raise UserError("dedupe: files with the same bytes are distorted in different ways here; leave it out")
+    if config.slice is not None and images is not None:
+        raise UserError("slice: only a scan of a source is cut into slices; leave it out")
     progress.stage("checking source, output and model", is_brief=True)
     checkpoint = check(config)
     options = config.options(checkpoint, config.explain, config.output_store)
@@ -69,40 +73,59 @@ def _scan(
     folder = RunFolder(config.output, config.output_store)
     if (there := folder.load()) is not None:
         resumes(folder, there, identity, config.shard_rows)  # refuses another run before its lease is waited for
-    lease = Lease(folder.fs, f"{folder.path}/lease.json")
+    lease = RunLease(folder, config.slice)
     progress.stage("taking the run's lease", is_brief=True)
     lease.acquire(force=config.break_lease)
     try:
         progress.stage("opening the run, or listing the source", is_brief=True)
-        run = open_run(config, folder, identity, checkpoint, images, progress.listing)
+        run = _open(config, folder, lease, identity, checkpoint, images, progress)
         if run.warning:
             logger.warning("%s", run.warning)
-        outcome = ScanOutcome(run, folder.url, account=folder.manifest(run).info.account())
+        outcome = ScanOutcome(run, folder.url, config.slice, account=folder.manifest(run).info.account())
         if outcome.account:
             logger.warning("%s", "\n".join(outcome.account))
         progress.stage("finding out what is done", is_brief=True)
-        plan = make_plan(folder, run, retry_errors=config.retry_errors)
-        outcome.already_complete, outcome.completed_at = not len(plan.todo), plan.last_scanned_at
+        plan = make_plan(folder, run, retry_errors=config.retry_errors, part=config.slice)
+        outcome.rows, outcome.already_complete = plan.rows, not len(plan.todo)
+        outcome.completed_at = plan.last_scanned_at
         if len(plan.todo):
             progress.stage("joining the Ray cluster" if names_cluster(ray_address) else "starting Ray")
             connect(ray_address, verbose=verbose)
             pipeline = build_pipeline(config, folder, run, options, checkpoint)
-            rows_before = run.rows - sum(run.sharding.size(shard) for shard in plan.todo.tolist())
             known = recalled(folder, plan.sound) if config.dedupe else iter(())
-            Execution(pipeline, outcome, lease, progress, observe, started).run(plan.todo, known, rows_before)
+            Execution(pipeline, outcome, lease, progress, observe, started).run(plan.todo, known)
         progress.stage("checking that every part exists", is_brief=True)
-        _account(folder, run, plan, outcome)
+        _account(folder, run, plan, outcome, config.slice)
         _add_examples(folder, plan.earlier_errors, outcome)
     finally:
         lease.release()
     return outcome
 
 
-def _account(folder: RunFolder, run: RunFile, plan: Plan, outcome: ScanOutcome) -> None:
-    """Count the whole run, and make sure that no part is missing."""
-    left = folder.missing(run.sharding)
-    if len(left):
-        raise ScanFailedError(f"{len(left)} parts are missing at the end; run the same command again to resume")
+def _open(
+    config: ScanConfig,
+    folder: RunFolder,
+    lease: RunLease,
+    identity: Identity,
+    checkpoint: Checkpoint,
+    images: ExplicitImages | None,
+    progress: ScanDisplay,
+) -> RunFile:
+    """The run, of which scans of other slices may be at work: one of them prepares it, and the others wait for it."""
+    if config.slice is None:
+        return open_run(config, folder, identity, checkpoint, images, progress.listing)
+    with starting(folder):
+        there = folder.load()
+        if there is not None and not resumes(folder, there, identity, config.shard_rows) and lease.has_company():
+            refuse_change(folder.url, there, identity, config.shard_rows)  # no part exists yet, but scans are at work
+        return open_run(config, folder, identity, checkpoint, images, progress.listing)
+
+
+def _account(folder: RunFolder, run: RunFile, plan: Plan, outcome: ScanOutcome, part: RunSlice | None) -> None:
+    """Count the whole run, or the slice, and make sure that no part of it is missing."""
+    missing, outcome.missing_elsewhere = parts_missing(folder, run, part)
+    if missing:
+        raise ScanFailedError(f"{missing:,} parts are missing at the end; run the same command again to resume")
     outcome.whole.add(plan.before)
     # Retried parts kept their good rows, which were not scanned again: count what is there.
     if not plan.retried:

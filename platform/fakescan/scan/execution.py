@@ -17,8 +17,9 @@ from fakescan.run.run_file import RunFile
 from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.progress import ScanDisplay
+from fakescan.scan.start.run_lease import RunLease
 from fakescan.scan.tables import PartSummary
-from fakescan.storage.lease import Lease
+from fakescan.settings.run_slice import RunSlice
 from fakevlm.errors import ErrorCode, UserError
 
 logger = logging.getLogger(__name__)
@@ -39,10 +40,16 @@ class ScanOutcome:
 
     run: RunFile
     url: str
+    slice: RunSlice | None = None
+    """The slice of the run that this scan does, with its own drivers for the others; None for the whole run."""
+    rows: int = 0
+    """Rows of the run, or of the slice."""
     scanned: Counts = field(default_factory=Counts)
     """Rows that this scan did."""
     whole: Counts = field(default_factory=Counts)
-    """Rows of the whole run, those of earlier scans included."""
+    """Rows of the whole run, or of the slice, those of earlier scans included."""
+    missing_elsewhere: int = 0
+    """Parts of other slices that the run does not have yet."""
     examples: dict[str, str] = field(default_factory=dict)
     """For each error code of the run, one URI and message."""
     copies: int = 0
@@ -62,7 +69,7 @@ class ScanOutcome:
 
     @property
     def error_rate(self) -> float:
-        """Share of the run's rows that ended in an error."""
+        """Share of the rows in `whole` that ended in an error."""
         return self.whole.failed / self.whole.rows if self.whole.rows else 0.0
 
     @property
@@ -85,17 +92,18 @@ class Execution:
 
     pipeline: Pipeline
     outcome: ScanOutcome
-    lease: Lease
+    lease: RunLease
     progress: ScanDisplay
     observe: Observer | None
     started: float
     """When the command began, on the monotonic clock."""
 
-    def run(self, todo: NDArray[np.int64], known: Iterator[dict[bytes, bytes]], rows_before: int) -> None:
+    def run(self, todo: NDArray[np.int64], known: Iterator[dict[bytes, bytes]]) -> None:
         """Do the shards of `todo`; returns when each has a part. `known`: contents of earlier starts of the run."""
         import ray
 
-        self.progress.begin(self.outcome.run.rows, rows_before)
+        rows = self.outcome.rows
+        self.progress.begin(rows, rows - self.outcome.run.sharding.rows_of(todo))
         ledger = remote_ledger()
         for contents in known:
             ray.get(ledger.remember.remote(contents))
