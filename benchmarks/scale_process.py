@@ -136,7 +136,7 @@ def scan(folder: Path) -> dict[str, Any]:
             "engine": {"kind": "fake"},
         }
     )
-    with patch.multiple(driver, Fetch=MemoryFetch, Decode=lambda spec, max_pixels: Decode(SPEC, max_pixels)):
+    with patch.multiple(driver, Fetch=MemoryFetch, Decode=lambda spec, *arguments: Decode(SPEC, *arguments)):
         driver.run_scan(config, observe=observe)
     parts.sort()
     eighth = len(parts) // 8
