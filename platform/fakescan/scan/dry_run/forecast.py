@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fakescan.engine.model import model_name, open_model
 from fakescan.run.folder import RunFolder
-from fakescan.run.parts import Sharding, shard_rows_for
+from fakescan.run.parts import DEFAULT_IMAGE, Sharding, shard_rows_for
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.dry_run.nowhere import Nowhere
@@ -87,7 +87,8 @@ def forecast(config: ScanConfig) -> Forecast:
         nowhere = Nowhere()
         info, population = write_run_manifest(config, nowhere)
         unknown_sizes = nowhere.fs.unknown_sizes
-        sharding = Sharding(info.rows, config.shard_rows or shard_rows_for(info.rows, info.known_bytes))
+        image = DEFAULT_IMAGE if checkpoint is None else checkpoint.image
+        sharding = Sharding(info.rows, config.shard_rows or shard_rows_for(info.rows, info.known_bytes, image))
         rows_left = sharding.rows_of(_shards(sharding, config.slice))
     return Forecast(
         config=config,

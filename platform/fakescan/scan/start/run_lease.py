@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fsspec import AbstractFileSystem
 
 from fakescan.run.folder import RunFolder
-from fakescan.settings.run_slice import WHOLE_RUN, RunSlice
+from fakescan.settings.run_slice import MAX_SLICES, WHOLE_RUN, RunSlice
 from fakescan.storage.lease import Lease, holder_of
 from fakescan.storage.objects import list_names
 
@@ -105,7 +105,7 @@ def _leases(folder: RunFolder) -> Iterator[tuple[str, RunSlice]]:
             part = WHOLE_RUN
             if match[1]:
                 number, count = int(match[1]), int(match[2])
-                if number > count or count > 10_000:
+                if number > count or count > MAX_SLICES:
                     continue  # no scan of ours
                 part = RunSlice(number=number, count=count)
             yield name, part
