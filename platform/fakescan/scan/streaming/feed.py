@@ -1,7 +1,8 @@
 """The stage that feeds the engines: a group of shards' numbers to a block of decoded images for each."""
 
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -26,12 +27,21 @@ class Feed:
         if not others:
             yield self.decode(fetched)
             return
-        ahead = ThreadPoolExecutor(1, thread_name_prefix="fetch")
-        try:
-            for other in others:
-                coming = ahead.submit(self.fetch, other)
-                yield self.decode(fetched)
-                fetched = coming.result()
+        for other in others:
+            coming = self._fetch_ahead(other)
             yield self.decode(fetched)
-        finally:
-            ahead.shutdown(wait=False, cancel_futures=True)
+            fetched = coming.result()
+        yield self.decode(fetched)
+
+    def _fetch_ahead(self, shard: pa.Table) -> Future[pa.Table]:
+        """Fetch on a thread that nobody waits for when this process ends: it may be waiting for a store."""
+        fetched: Future[pa.Table] = Future()
+
+        def fetch() -> None:
+            try:
+                fetched.set_result(self.fetch(shard))
+            except BaseException as error:  # noqa: BLE001 - raised again by the task, whatever it is
+                fetched.set_exception(error)
+
+        threading.Thread(target=fetch, name="fetch-ahead", daemon=True).start()
+        return fetched
