@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from fakescan.errors import JobFailedError
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.driver import Observer, ScanOutcome, run_scan
+from fakescan.scan.driver import run_scan
+from fakescan.scan.execution import Observer, ScanOutcome
 from fakescan.settings.yaml_file import check_job_output, first_mistake
 from fakescan.sources.listing import local_uri
 from fakevlm.errors import UserError

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from fakescan.engine.judging_options import Explain
 from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.settings.flag import Flag, FlagGroup
+from fakescan.settings.run_slice import RunSlice, parse_slice
 from fakescan.storage.store import Store
 
 
@@ -60,8 +61,10 @@ class ScanConfig(JudgingSettings):
     """Objects larger than this many bytes are not fetched (`too_large`)."""
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     """Images with more pixels than this are not decoded (`too_many_pixels`)."""
+    slice: Annotated[RunSlice | None, BeforeValidator(parse_slice), Flag("I/N", group=FlagGroup.OUTPUT)] = None
+    """Do the I-th of N slices of the run, such as 3/8, while other scans do the others. Default: the whole run."""
     shard_rows: Annotated[int | None, Field(ge=1, le=4096), Flag("N", group=FlagGroup.OUTPUT)] = None
-    """Images per part. Default: 256, fewer for small sources so that the first results come early."""
+    """Images per part. Default: 256, fewer for small sources and large images, more from 257 million images on."""
     fetch_concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
     """Requests in flight to the object store per fetching process."""
     fetch_timeout_s: Annotated[float, Field(gt=0)] = 60.0

@@ -16,7 +16,8 @@ from fakescan.engine.config import SimulatedConfig
 from fakescan.run.folder import RunFolder
 from fakescan.run.verify import verify
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.driver import ScanOutcome, run_scan
+from fakescan.scan.driver import run_scan
+from fakescan.scan.execution import ScanOutcome
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.tables import PartSummary
 from fakescan.sources.manifest import conform

@@ -41,7 +41,7 @@ def continue_whole(
             "manifest_fingerprint": info.fingerprint,
             "rows": info.rows,
             "population": info.rows,
-            "shard_rows": config.shard_rows or shard_rows_for(info.rows, info.known_bytes),
+            "shard_rows": config.shard_rows or shard_rows_for(info.rows, info.known_bytes, identity.image),
             "seen": info.seen,
             "left_out": info.everything_left_out(),
             "notes": tuple(info.notes),

@@ -1,4 +1,4 @@
-"""The plan of a scan: which shards of its run are to be done, and what the others hold."""
+"""The plan of a scan: which shards of its run, or of its slice, are to be done, and what the others hold."""
 
 import logging
 from dataclasses import dataclass, field
@@ -11,16 +11,19 @@ from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name
 from fakescan.run.run_file import RunFile
+from fakescan.settings.run_slice import WHOLE_RUN, RunSlice
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Plan:
-    """What is to be done of a run."""
+    """What is to be done of a run, or of a slice of it."""
 
     todo: NDArray[np.int64]
-    """Shards to do."""
+    """Shards to do, ascending."""
+    rows: int = 0
+    """Rows of the run, or of the slice."""
     sound: list[int] = field(default_factory=list)
     """Shards whose part is there and whole."""
     retried: list[int] = field(default_factory=list)
@@ -33,11 +36,12 @@ class Plan:
     """For each error code in those parts, a shard that has it."""
 
 
-def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
-    """Read every part that is there; those that are damaged are done again."""
-    missing = folder.missing(run.sharding)
-    there = np.setdiff1d(np.arange(run.sharding.count), missing).tolist()
-    plan = Plan(missing)
+def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool, part: RunSlice | None = None) -> Plan:
+    """Read every part that is there; those that are damaged are done again. `part`: the slice, if not the whole run."""
+    shards = np.arange(*(part or WHOLE_RUN).shards(run.sharding.count))
+    missing = np.intersect1d(folder.missing(run.sharding), shards, assume_unique=True)
+    there = np.setdiff1d(shards, missing, assume_unique=True).tolist()
+    plan = Plan(missing, run.sharding.rows_of(shards))
     damaged: list[int] = []
     for shard, facts in zip(there, folder.facts(run, there), strict=True):
         if facts is None:
@@ -58,3 +62,11 @@ def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> Plan:
         logger.warning("%s parts are damaged and are done again: %s%s", f"{len(damaged):,}", named, more)
     plan.todo = np.union1d(missing, np.array([*damaged, *plan.retried], dtype=np.int64))
     return plan
+
+
+def parts_missing(folder: RunFolder, run: RunFile, part: RunSlice | None) -> tuple[int, int]:
+    """Parts that the run, or the slice, does not have yet, and those that other slices do not."""
+    first, last = (part or WHOLE_RUN).shards(run.sharding.count)
+    missing = folder.missing(run.sharding)
+    ours = int(np.count_nonzero((missing >= first) & (missing < last)))
+    return ours, len(missing) - ours

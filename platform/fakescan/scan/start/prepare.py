@@ -132,7 +132,7 @@ def start_run(
         fingerprint=info.fingerprint,
         rows=info.rows,
         population=population,
-        shard_rows=config.shard_rows or shard_rows_for(info.rows, info.known_bytes),
+        shard_rows=config.shard_rows or shard_rows_for(info.rows, info.known_bytes, identity.image),
         seen=info.seen,
         left_out=info.everything_left_out(),
         notes=info.notes,
