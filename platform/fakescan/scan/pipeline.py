@@ -47,22 +47,32 @@ class Pipeline:
     replicas: Replicas
     gpus_per_replica: float
     shard_rows: int
+    cpus_per_replica: float | None = None
+    """CPUs that Ray sets aside for an engine. Default: those that it names."""
+    first_replicas: int | None = None
+    """Engines to start with, if not the fewest; see `fakescan.scan.placement`."""
 
     def dataset(self, shards: NDArray[np.int64], ledger: Any) -> Any:
         """The lazy Ray dataset from shard numbers to summaries; one shard is one block from end to end."""
         import ray
-        from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+        from ray.data import ActorPoolStrategy, DataContext, ExecutionResources, TaskPoolStrategy
 
-        _configure(DataContext.get_current())
+        context = DataContext.get_current()
+        _configure(context)
+        # Ray Data asks for one more node of every kind while GPUs are busy: not beyond what the engines can use.
+        limit = self.replicas.high * self.gpus_per_replica
+        context.execution_options.resource_limits = ExecutionResources.for_limits(gpu=limit or None)
         cpus: float = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
         in_flight = self.shards_in_flight()
         fetch = self.fetch
-        if self.judge.device == "cpu" and self.judge.engine.computes_on("cpu") and len(shards):
+        engine, device = self.judge.engine, self.judge.device
+        if device == "cpu" and engine.computes_on("cpu") and len(shards):
             first = shards[: self.replicas.low]  # one for each engine
             fetch = replace(fetch, first_shards=FirstShards(self.judge.run_id, int(first[-1]), ledger))
         pool = ActorPoolStrategy(
             min_size=self.replicas.low,
             max_size=self.replicas.high,
+            initial_size=self.first_replicas,
             enable_true_multi_threading=True,
             max_concurrent_calls_per_actor=in_flight,
             # A pool that may grow does so only when this is at least 1.75 times the calls.
@@ -77,7 +87,7 @@ class Pipeline:
                 Judge,
                 fn_constructor_args=(self.judge, ledger),
                 compute=pool,
-                num_cpus=self.judge.engine.reserved_cpus,
+                num_cpus=engine.reserved_cpus(device) if self.cpus_per_replica is None else self.cpus_per_replica,
                 num_gpus=self.gpus_per_replica or None,
                 **whole_block,
             )
