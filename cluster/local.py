@@ -4,9 +4,9 @@
     python cluster/local.py --nodes 3 --cpus 2 --lose-every 20  # ... of which one is lost now and then, and comes back
     python cluster/local.py --group gpu:0-4:2:1                 # up to four nodes of 2 CPUs and a GPU, by an autoscaler
 
-It prints the address for `fakescan scan --ray-address`, and ends with Ctrl-C. Nodes are processes; their CPUs and GPUs
-are numbers that Ray counts and nothing else, so a simulated engine (`--engine fake`) takes the place of a real one.
-No other Ray of the machine is touched.
+It prints the address for `fakescan scan --ray-address`, with the line that makes the scan send Ray's token, and ends with
+Ctrl-C. Nodes are processes; their CPUs and GPUs are numbers that Ray counts and nothing else, so a simulated engine
+(`--engine fake`) takes the place of a real one. No other Ray of the machine is touched.
 """
 
 import argparse
@@ -82,7 +82,8 @@ def _run(settings: argparse.Namespace, folder: Path, ended: threading.Event) -> 
     )
     from ray.cluster_utils import Cluster
 
-    if enable_token_auth_by_default():  # as any Ray that a program starts for itself
+    has_token = enable_token_auth_by_default()  # as any Ray that a program starts for itself
+    if has_token:
         ensure_token_if_auth_enabled(None, create_token_if_missing=True)
     common: dict[str, Any] = {"object_store_memory": _OBJECT_STORE, "dashboard_agent_listen_port": 0}
     head = {"num_cpus": settings.head_cpus, "gcs_server_port": port, "include_dashboard": False, **common}
@@ -92,6 +93,8 @@ def _run(settings: argparse.Namespace, folder: Path, ended: threading.Event) -> 
     node = {"num_cpus": settings.cpus, "num_gpus": settings.gpus, **common}
     for _ in range(settings.nodes):
         cluster.add_node(**node)
+    if has_token:
+        print("export RAY_AUTH_MODE=token")
     print(f"ready: --ray-address {cluster.address}   (Ctrl-C ends it)", flush=True)
     rng = random.Random(settings.seed)
     next_loss = _next(rng, settings.lose_every)
@@ -115,10 +118,15 @@ def _next(rng: random.Random, every_s: float) -> float:
 def _set_up_autoscaler(settings: argparse.Namespace, folder: Path, port: int) -> None:
     """Write the configuration for Ray's provider of nodes that are processes, and set the environment that it needs."""
     from ray._private.services import get_node_ip_address
-    from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
+    from ray.autoscaler._private.fake_multi_node.node_provider import (
+        FAKE_HEAD_NODE_ID,
+        FAKE_HEAD_NODE_TYPE,
+        FakeMultiNodeProvider,
+    )
 
     provider: dict[str, Any] = {
-        "type": "fake_multinode",
+        "type": "external",  # Ray's wheel lacks a file that its own name for this provider needs
+        "module": f"{FakeMultiNodeProvider.__module__}.{FakeMultiNodeProvider.__name__}",
         "gcs_address": f"{get_node_ip_address()}:{port}",
         "use_node_id_as_ip": True,  # they all have one address
         "disable_node_updaters": True,

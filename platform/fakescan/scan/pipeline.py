@@ -83,7 +83,8 @@ class Pipeline:
             ray.data.from_blocks([pa.table({"shard": [shard]}) for shard in shards.tolist()])
             .map_batches(fetch, num_cpus=FETCH_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
             .map_batches(self.decode, num_cpus=decode_cpus(cpus), **whole_block)
-            .map_batches(
+            # The same as map_batches, which refuses GPUs without a batch size: and with one it joins small shards.
+            .map_batches_internal(
                 Judge,
                 fn_constructor_args=(self.judge, ledger),
                 compute=pool,
