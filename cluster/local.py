@@ -4,9 +4,9 @@
     python cluster/local.py --nodes 3 --cpus 2 --lose-every 20  # ... of which one is lost now and then, and comes back
     python cluster/local.py --group gpu:0-4:2:1                 # up to four nodes of 2 CPUs and a GPU, by an autoscaler
 
-It prints the address for `fakescan scan --ray-address`, with the line that makes the scan send Ray's token, and ends with
-Ctrl-C. Nodes are processes; their CPUs and GPUs are numbers that Ray counts and nothing else, so a simulated engine
-(`--engine fake`) takes the place of a real one. No other Ray of the machine is touched.
+It prints the address for `fakescan scan --ray-address`, with the line that makes the scan send Ray's token, and ends
+with Ctrl-C. Nodes are processes; their CPUs and GPUs are numbers that Ray counts and nothing else, so a simulated
+engine (`--engine fake`) takes the place of a real one. No other Ray of the machine is touched.
 """
 
 import argparse

@@ -223,13 +223,12 @@ def _kuberay_groups(cluster: str) -> Growth:
     """The worker groups of a KubeRay cluster, as its autoscaler reads them; called on the head's pod."""
     from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
     from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
-    from requests import HTTPError
 
     namespace = os.environ.get("RAY_CLUSTER_NAMESPACE") or _POD_NAMESPACE.read_text().strip()
     try:
         resource = KubernetesHttpApiClient(namespace).get(f"rayclusters/{cluster}")
-    except HTTPError as error:
-        if error.response is not None and error.response.status_code in (401, 403):
+    except OSError as error:  # an HTTPError of `requests`
+        if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
             return _NOTHING  # KubeRay gives this right to the heads of clusters that have an autoscaler
         raise
     if not resource["spec"].get("enableInTreeAutoscaling"):
