@@ -65,6 +65,7 @@ class Checker:
 
     def __init__(self, config: CheckConfig, *, verbose: bool = False) -> None:
         check_installed(config.engine)
+        config.refuse_without_gpus(gpus_of_this_machine())
         self._config = config
         self._checkpoint = open_model(config.model, config.model_store)
         self_test(self._checkpoint)

@@ -35,14 +35,19 @@ class VllmConfig(StrictModel):
     is_simulated: ClassVar[bool] = False
     package: ClassVar[str | None] = "vllm"
     """Package that must be installed."""
-    reserved_cpus: ClassVar[float] = 0.5
-    """CPUs that Ray sets aside. On a CPU the engine's threads use all that the feed leaves: see `small_machine`."""
     default_gpus: ClassVar[float] = 1.0
     """GPUs of an engine where the cluster has some and the settings name no number."""
 
     def computes_on(self, device: Device) -> bool:
         """Whether the engine is at work on the device itself."""
         return True
+
+    def reserved_cpus(self, device: Device) -> float:
+        """CPUs that Ray sets aside: on a GPU for the front end and the engine's own process, if its node has as many.
+
+        On a CPU the engine's threads use all that the feed leaves: see `small_machine`.
+        """
+        return 0.5 if device == "cpu" else 2.0
 
     def requests_at_once(self, device: Device) -> int:
         """Requests that the engine runs at once, as far as is known before it has started."""
@@ -71,14 +76,16 @@ class SimulatedConfig(StrictModel):
 
     is_simulated: ClassVar[bool] = True
     package: ClassVar[str | None] = None
-    reserved_cpus: ClassVar[float] = 0.25
-    """It sleeps: four of them and a feed fit on two cores."""
     default_gpus: ClassVar[float] = 0.0
     dtype: ClassVar[str | None] = None
 
     def computes_on(self, device: Device) -> bool:
         """Never: it sleeps."""
         return False
+
+    def reserved_cpus(self, device: Device) -> float:
+        """It sleeps: four of them and a feed fit on two cores."""
+        return 0.25
 
     def requests_at_once(self, device: Device) -> int:
         """Requests that run at once."""

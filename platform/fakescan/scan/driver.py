@@ -3,10 +3,12 @@
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pyarrow as pa
 
 from fakescan.cluster import connect, names_cluster, ray_session
+from fakescan.cluster_nodes import connected_nodes
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity
@@ -16,7 +18,8 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.content_cache import recalled
 from fakescan.scan.execution import Execution, Observer, ScanFailedError, ScanOutcome
 from fakescan.scan.judge import JudgeSettings
-from fakescan.scan.pipeline import FEED_CPUS, Pipeline
+from fakescan.scan.pipeline import Pipeline
+from fakescan.scan.placement import Placement, place, warn_of_local_folders
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
@@ -25,7 +28,6 @@ from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
 from fakescan.scan.start.run_lease import RunLease, starting
 from fakescan.scan.tables import examples
 from fakescan.settings.run_slice import RunSlice
-from fakescan.storage.url import scheme_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 
@@ -91,7 +93,11 @@ def _scan(
         if len(plan.todo):
             progress.stage("joining the Ray cluster" if names_cluster(ray_address) else "starting Ray")
             connect(ray_address, verbose=verbose)
-            pipeline = build_pipeline(config, folder, run, options, checkpoint)
+            placement = _place(config, len(plan.todo))
+            pipeline = build_pipeline(config, folder, run, options, checkpoint, placement)
+            first = placement.first(len(plan.todo), pipeline.shards_in_flight())
+            pipeline = replace(pipeline, first_replicas=first)
+            progress.waiting_for(placement.in_words())
             known = recalled(folder, plan.sound) if config.dedupe else iter(())
             Execution(pipeline, outcome, lease, progress, observe, started).run(plan.todo, known)
         progress.stage("checking that every part exists", is_brief=True)
@@ -148,11 +154,15 @@ def _add_examples(folder: RunFolder, earlier: dict[str, int], outcome: ScanOutco
 
 
 def build_pipeline(
-    config: ScanConfig, folder: RunFolder, run: RunFile, options: JudgingOptions, checkpoint: Checkpoint
+    config: ScanConfig,
+    folder: RunFolder,
+    run: RunFile,
+    options: JudgingOptions,
+    checkpoint: Checkpoint,
+    placement: Placement,
 ) -> Pipeline:
     """The stages for a run on the connected cluster."""
     folder = RunFolder(folder.url, config.output_store.resolved())
-    gpus = _gpus_per_replica(config)
     return Pipeline(
         fetch=Fetch(
             folder,
@@ -166,7 +176,7 @@ def build_pipeline(
         decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows),
         judge=JudgeSettings(
             engine=config.engine,
-            device="cuda" if gpus else "cpu",
+            device=placement.device,
             model=config.model,
             model_store=config.model_store.resolved(),
             model_name=run.model,
@@ -177,37 +187,15 @@ def build_pipeline(
             dedupe=config.dedupe,
         ),
         write=Write(folder, run),
-        replicas=config.replicas,
-        gpus_per_replica=gpus,
+        replicas=placement.replicas,
+        gpus_per_replica=placement.gpus,
         shard_rows=run.shard_rows,
+        cpus_per_replica=placement.cpus,
     )
 
 
-def _gpus_per_replica(config: ScanConfig) -> float:
-    """GPUs for one engine, after checking that the cluster has room for the engines and for the feed."""
-    import ray
-
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    _warn_of_local_folders(config)
-    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
-    wanted = config.gpus_per_engine(gpus)
-    if wanted * config.replicas.low > gpus:
-        raise UserError(
-            f"replicas: {config.replicas.low} engines with {wanted:g} GPUs each need {wanted * config.replicas.low:g} "
-            f"GPUs, the cluster has {gpus:g}; lower --replicas or --gpus-per-replica"
-        )
-    needed = config.replicas.low * config.engine.reserved_cpus + FEED_CPUS
-    if needed > cpus:
-        raise UserError(
-            f"replicas: {config.replicas.low} engines and the feed need {needed:g} CPUs, "
-            f"the cluster has {cpus:g}; lower --replicas"
-        )
-    return wanted
-
-
-def _warn_of_local_folders(config: ScanConfig) -> None:
-    import ray
-
-    local = [name for name in ("source", "output") if scheme_of(getattr(config, name)) == "file"]
-    if local and len(ray.nodes()) > 1:  # type: ignore[no-untyped-call]
-        logger.warning("%s: a local folder must be shared by all nodes of the cluster", " and ".join(local))
+def _place(config: ScanConfig, shards: int) -> Placement:
+    """Where the engines run on the connected cluster. Raises UserError where it has no room for them."""
+    cluster = connected_nodes()
+    warn_of_local_folders(config, cluster)
+    return place(config, cluster, shards)

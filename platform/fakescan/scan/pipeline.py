@@ -67,25 +67,34 @@ class Pipeline:
     replicas: Replicas
     gpus_per_replica: float
     shard_rows: int
+    cpus_per_replica: float | None = None
+    """CPUs that Ray sets aside for an engine. Default: those that it names."""
+    first_replicas: int | None = None
+    """Engines to start with, if not the fewest; see `fakescan.scan.placement`."""
 
     def dataset(self, shards: NDArray[np.int64], ledger: Any) -> Any:
         """The lazy Ray dataset from shard numbers to summaries; a shard is one block all the way."""
         import ray
-        from ray.data import ActorPoolStrategy, DataContext
+        from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 
         from fakescan.scan.streaming.lazy_shards import lazy_shards, shard_blocks
 
         context = DataContext.get_current().copy()
         _configure(context)
         context.custom_execution_callback_classes = [lazy_shards(self.replicas.low, FeedArguments())]
+        # Ray Data asks for one more node of every kind while GPUs are busy: not beyond what the engines can use.
+        limit = self.replicas.high * self.gpus_per_replica
+        context.execution_options.resource_limits = ExecutionResources.for_limits(gpu=limit or None)
         in_flight = self.shards_in_flight()
         fetch = self.fetch
-        if self.judge.device == "cpu" and self.judge.engine.computes_on("cpu") and len(shards):
+        engine, device = self.judge.engine, self.judge.device
+        if device == "cpu" and engine.computes_on("cpu") and len(shards):
             first = shards[: self.replicas.low]  # one for each engine
             fetch = replace(fetch, first_shards=FirstShards(self.judge.run_id, int(first[-1]), ledger))
         pool = ActorPoolStrategy(
             min_size=self.replicas.low,
             max_size=self.replicas.high,
+            initial_size=self.first_replicas,
             enable_true_multi_threading=True,
             max_concurrent_calls_per_actor=in_flight,
             # A pool that may grow does so only when this is at least 1.75 times the calls.
@@ -98,11 +107,12 @@ class Pipeline:
                 # Its share of CPUs differs from the engines' on purpose: Ray Data fuses neighbours with the same
                 # resources, and decoding must not run inside the judge.
                 .map_batches(Feed(fetch, self.decode), num_cpus=_SMALL_SHARE, **whole_block)
-                .map_batches(
+                # The same as map_batches, which refuses GPUs without a batch size: and with one it joins small shards.
+                .map_batches_internal(
                     JudgeAndWrite,
                     fn_constructor_args=(self.judge, ledger, self.write),
                     compute=pool,
-                    num_cpus=self.judge.engine.reserved_cpus,
+                    num_cpus=engine.reserved_cpus(device) if self.cpus_per_replica is None else self.cpus_per_replica,
                     num_gpus=self.gpus_per_replica or None,
                     **whole_block,
                 )

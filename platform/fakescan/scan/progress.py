@@ -33,6 +33,7 @@ class ScanDisplay(StageDisplay):
         self._counts = Counts()
         self._pace = Pace(self._started)
         self._is_scanning = False
+        self._waiting = "waiting for the engine's process"
 
     def __exit__(self, *exception: object) -> None:
         self._end_scanning()
@@ -44,12 +45,16 @@ class ScanDisplay(StageDisplay):
         with self._lock:
             return None if self._total is None else f"{self._before + self._done:,} of {self._total:,} rows"
 
+    def waiting_for(self, what: str) -> None:
+        """What a scan that has begun waits for until its first engine loads."""
+        self._waiting = what
+
     def begin(self, total: int, done: int) -> None:
         """The run has `total` rows, and earlier scans have done some of them."""
         with self._lock:
             self._total, self._before = total, done
             self._pace = Pace(time.monotonic())
-        self.stage("waiting for the engine's process")
+        self.stage(self._waiting)
 
     @contextmanager
     def following(self, ledger: Any) -> Iterator[None]:

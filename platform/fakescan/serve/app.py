@@ -16,6 +16,7 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig, RequestRoute
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
+from fakescan.cluster_nodes import connected_nodes
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_actor import ControlActor
 from fakescan.serve.gate.control_client import CONTROL, REPLICA, GateTokens
@@ -102,11 +103,8 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
 
 
 def cluster_gpus() -> float:
-    """GPUs of the connected cluster; 0 without one, as for `serve build`."""
-    if not ray.is_initialized():
-        return 0.0
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources.get("GPU", 0.0)
+    """GPUs that the connected cluster has, or could add; 0 without one, as for `serve build`."""
+    return connected_nodes().reachable_gpus if ray.is_initialized() else 0.0
 
 
 def __getattr__(name: str) -> Application:

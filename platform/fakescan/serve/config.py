@@ -58,6 +58,8 @@ class Scans(StrictModel):
 class ServeConfig(JudgingSettings):
     """One server: the checkpoint, how many engines, who may ask, how much."""
 
+    replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)] = Replicas()
+    """Engines at once: a number, or a range such as 1-4 that follows the load."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 24.0
     """Requests in flight for each replica that the autoscaler aims at."""
     cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.cluster import connect
+from fakescan.cluster_nodes import connected_nodes
 from fakescan.engine.factory import check_installed
 from fakescan.engine.judging_options import chosen_calibration
 from fakescan.engine.model import model_name, open_model
@@ -93,16 +94,19 @@ def _check_config(config: ServeConfig) -> Checkpoint:
 
 
 def _check_gpus(config: ServeConfig) -> None:
-    """Raises UserError where the connected cluster lacks the GPUs, for which Serve would wait forever."""
-    from fakescan.serve.app import cluster_gpus
-
-    gpus = cluster_gpus()
-    each = config.gpus_per_engine(gpus)
-    if each * config.replicas.low > gpus:
+    """Raises UserError where the connected cluster lacks the GPUs, and nothing adds them: Serve would wait forever."""
+    cluster = connected_nodes()
+    if cluster.groups is not None:
+        config.refuse_without_gpus(cluster.reachable_gpus)
+    each, low = config.gpus_per_engine(cluster.reachable_gpus), config.replicas.low
+    if not each or low <= cluster.engines(each):
+        return
+    if cluster.groups is not None and low > cluster.max_engines(each):
         raise UserError(
-            f"replicas: {config.replicas.low} replicas with {each:g} GPUs each need {each * config.replicas.low:g} "
-            f"GPUs, the cluster has {gpus:g}; lower --replicas or --gpus-per-replica"
+            f"replicas: {low} replicas with {each:g} GPUs each need {each * low:g} GPUs, the cluster has "
+            f"{cluster.gpus:g}; lower --replicas or --gpus-per-replica"
         )
+    _note(f"waiting for a GPU node: {low} replicas with {each:g} GPUs each, the cluster has {cluster.gpus:g} now")
 
 
 def _check_address(server: Server) -> None:

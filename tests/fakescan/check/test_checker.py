@@ -14,6 +14,7 @@ from fakescan.check.checker import CheckedImage, Checker, gpus_of_this_machine
 from fakescan.check.config import CheckConfig
 from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.scan.config import ScanConfig
+from fakevlm.errors import UserError
 
 PAIRS = Path(__file__).parents[3] / "samples" / "pairs"
 COLUMNS = [name for name in CheckedImage.model_fields if name in RESULT_SCHEMA.names]
@@ -107,3 +108,11 @@ def test_no_engine_is_opened_where_no_image_can_be_judged(files: list[Path]) -> 
 def test_gpus_that_are_hidden_are_not_used(visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpus_of_this_machine() == 0
+
+
+@pytest.mark.unit
+def test_a_gpu_that_this_machine_lacks_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UserError, match=r"^device: cuda needs a GPU; there is none"):
+        Checker(CheckConfig(device="cuda"))
+    Checker(CheckConfig(device="cpu"))
