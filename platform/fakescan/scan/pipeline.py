@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fakescan.scan.engines.passes import in_passes
+from fakescan.scan.engines.placement import Placement
+from fakescan.scan.engines.watch import EngineWatch, Needs
 from fakescan.scan.judge import Judge, JudgeSettings
 from fakescan.scan.small_machine import QUEUED, FirstShards
 from fakescan.scan.stages import Decode, Fetch, Write
@@ -48,10 +52,11 @@ class Pipeline:
     gpus_per_replica: float
     shard_rows: int
 
-    def dataset(self, shards: NDArray[np.int64], ledger: Any) -> Any:
+    def dataset(self, shards: NDArray[np.int64], ledger: Any, placement: Placement | None = None) -> Any:
         """The lazy Ray dataset from shard numbers to summaries; one shard is one block from end to end."""
         import ray
         from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+        from ray.util.annotations import RayDeprecationWarning
 
         _configure(DataContext.get_current())
         cpus: float = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
@@ -69,30 +74,34 @@ class Pipeline:
             max_tasks_in_flight_per_actor=2 * in_flight if self.replicas.high > self.replicas.low else in_flight + 1,
         )
         whole_block: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
-        return (
+        decoded = (
             ray.data.from_blocks([pa.table({"shard": [shard]}) for shard in shards.tolist()])
             .map_batches(fetch, num_cpus=FETCH_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
             .map_batches(self.decode, num_cpus=decode_cpus(cpus), **whole_block)
-            .map_batches(
+        )
+        with warnings.catch_warnings():
+            # Ray 2.60 calls it deprecated, and has nothing else that is asked anew for each actor.
+            warnings.simplefilter("ignore", RayDeprecationWarning)
+            judged = decoded.map_batches(
                 Judge,
                 fn_constructor_args=(self.judge, ledger),
                 compute=pool,
                 num_cpus=self.judge.engine.reserved_cpus,
                 num_gpus=self.gpus_per_replica or None,
+                ray_remote_args_fn=placement or Placement(),
                 **whole_block,
             )
+        return (
+            judged
             # A pool with a bound: Ray Data reserves an equal share of the CPUs for a stage without one, and on two
             # cores that is the share of the second decoder.
             .map_batches(self.write, num_cpus=WRITE_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
         )
 
     def run(self, shards: NDArray[np.int64], ledger: Any) -> Iterator[PartSummary]:
-        """Execute, yielding a summary as each part has been written."""
-        for batch in self.dataset(shards, ledger).iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
-            for row in batch.to_pylist():
-                yield PartSummary.from_row(row)
+        """Execute, yielding a summary as each part has been written. Raises what ends the scan for want of engines."""
+        watch = EngineWatch(ledger, Needs(self.judge.engine.reserved_cpus, self.gpus_per_replica))
+        return in_passes(lambda left: self.dataset(left, ledger, watch.placement), shards, watch)
 
     def shards_in_flight(self) -> int:
         """Shards judged at once by one engine: enough that it never waits for the last rows of one."""
@@ -109,6 +118,8 @@ def _configure(context: Any) -> None:
     # A null among the pixels must be an error, not a column of pickled objects.
     context.enable_fallback_to_arrow_object_ext_type = False
     context.enable_progress_bars = False
+    # An actor without an engine is replaced: `EngineWatch` decides when there is nothing left to try.
+    context.max_consecutive_actor_init_deaths = -1
     context.downstream_capacity_backpressure_ratio = QUEUED
     # Waiting for GPUs may take hours.
     context.execution_options.preserve_order = False
