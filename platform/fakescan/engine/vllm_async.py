@@ -33,6 +33,7 @@ class AsyncEngine:
         prepare_environment(config, checkpoint, device)
         self.stats = EngineStats()
         self._died: str | None = None
+        self._probe: asyncio.Task[None] | None = None
         self._calls: set[Future[Any]] = set()
         self._calls_lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
@@ -130,6 +131,7 @@ class AsyncEngine:
         async with self._places:
             self._live += 1
             self._watch.busy()
+            before = self._watch.beats
             try:
                 for _ in range(ATTEMPTS):
                     answer = self._requests.answer(options)
@@ -141,8 +143,25 @@ class AsyncEngine:
                 self.stats.count(self._live, self.max_num_seqs)
                 self._live -= 1
                 if not self._live:
-                    self._watch.idle()
+                    self._become_idle(before)
         return answer.judgement()
+
+    def _become_idle(self, beats_before: int) -> None:
+        """Nobody waits for the engine any more. One that was left without a word, as by clients that give up before
+        `stall_s`, is asked something, so that it counts as busy until it answers.
+        """
+        if self._watch.beats == beats_before and self.died is None:
+            self._probe = self._loop.create_task(self._probe_silent())
+        else:
+            self._watch.idle()
+
+    async def _probe_silent(self) -> None:
+        self._ids += 1
+        with contextlib.suppress(Exception):  # whoever comes next hears of it
+            async for _ in self._engine.generate(*self._requests.free_request(), f"probe-{self._ids}"):
+                self._watch.alive()
+        if not self._live:
+            self._watch.idle()
 
     async def _attempt(
         self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None

@@ -19,7 +19,8 @@ class StallWatch:
         self._on_stall = on_stall
         self._stall_s = stall_s
         self._is_busy = False
-        self._beats = 0
+        self.beats = 0
+        """Signs of life so far."""
         self._closed = threading.Event()
         if stall_s is not None:
             threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -27,12 +28,12 @@ class StallWatch:
     def busy(self) -> None:
         """The engine has work from now on."""
         if not self._is_busy:
-            self._beats += 1
+            self.beats += 1
             self._is_busy = True
 
     def alive(self) -> None:
         """The engine gave an output, or ended a step."""
-        self._beats += 1
+        self.beats += 1
 
     def idle(self) -> None:
         """The engine has no work."""
@@ -50,12 +51,12 @@ class StallWatch:
     def _run(self) -> None:
         assert self._stall_s is not None
         tick = min(MAX_TICK_S, self._stall_s / 4)
-        silent_s, beats, last = 0.0, self._beats, time.monotonic()
+        silent_s, beats, last = 0.0, self.beats, time.monotonic()
         while not self._closed.wait(tick):
             now = time.monotonic()
             passed, last = min(now - last, 2 * tick), now
-            if not self._is_busy or self._beats != beats:
-                silent_s, beats = 0.0, self._beats
+            if not self._is_busy or self.beats != beats:
+                silent_s, beats = 0.0, self.beats
                 continue
             silent_s += passed
             if silent_s >= self._stall_s:
