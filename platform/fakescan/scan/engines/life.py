@@ -45,4 +45,4 @@ def _is_restarted() -> bool:
     import ray
 
     context = ray.get_runtime_context()
-    return context.get_actor_id() is not None and context.was_current_actor_reconstructed
+    return context.get_actor_id() is not None and bool(context.was_current_actor_reconstructed)
