@@ -83,6 +83,8 @@ class Situation:
     loaded_ever: bool = False
     working: int = 0
     """Engines that are loaded and alive."""
+    loaded: int = 0
+    """The same, and those that have not said a word for a while."""
     starting: int = 0
     """Processes that load an engine, or wait until they may."""
     idle_s: float = 0.0
@@ -222,6 +224,7 @@ class EngineBook:
             ledger=self._name,
             loaded_ever=self._loaded > 0,
             working=len(working),
+            loaded=sum(process.is_loaded for process in self._processes.values()),
             starting=len(starting),
             idle_s=now - max((process.active_at for process in working), default=now),
             lost_s=now - min(lost.values()) if lost else None,

@@ -1,7 +1,8 @@
 """Executes a scan in passes: one as a rule, and another for the shards that lost engines hold."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,13 @@ def in_passes(
     left = shards
     while len(left):
         is_done = np.zeros(len(left), dtype=np.bool_)
-        for part in _one_pass(dataset(left), watch):
-            position = int(np.searchsorted(left, part.shard))
-            if position < len(left) and left[position] == part.shard:
-                is_done[position] = True
-            watch.part_written()
-            yield part
+        with closing(_one_pass(dataset(left), watch)) as parts:
+            for part in parts:
+                position = int(np.searchsorted(left, part.shard))
+                if position < len(left) and left[position] == part.shard:
+                    is_done[position] = True
+                watch.part_written()
+                yield part
         if watch.failure is not None:
             raise watch.failure
         if not watch.starts_over:
@@ -38,7 +40,7 @@ def in_passes(
         logger.warning("%d shards were with engines that are gone; other engines do them now", len(left))
 
 
-def _one_pass(dataset: Any, watch: EngineWatch) -> Iterator[PartSummary]:
+def _one_pass(dataset: Any, watch: EngineWatch) -> Generator[PartSummary, None, None]:
     executors: list[Any] = []
     create = dataset._create_executor
 

@@ -113,7 +113,7 @@ class EngineWatch:
     def _failure(self, situation: Situation) -> Exception | None:
         if situation.mistake is not None:
             return UserError(situation.mistake)
-        if situation.working or situation.starting or not self._shunned or self._places():
+        if situation.loaded or situation.starting or not self._shunned or self._places():
             return None
         reasons = [f"{what.reason} (node {what.name})" for what in self._shunned.values()]
         more = f", and {len(reasons) - 1} more nodes" if len(reasons) > 1 else ""
@@ -126,7 +126,7 @@ class EngineWatch:
         """Whether there are shards that only an engine which does not come back could judge."""
         if situation.lost_s is None:
             return False
-        if not situation.working:
+        if not situation.loaded:
             # Ray starts an actor again where it likes; the actors of another pass start where engines do.
             return bool(situation.parked) and not situation.starting and bool(self._places())
         idle_s = min(situation.idle_s, time.monotonic() - self._part_at)
