@@ -31,6 +31,10 @@ class VllmConfig(StrictModel):
     """Threads of one CPU engine. Default: one for a model of a few million parameters, else all cores."""
     enforce_eager: bool | None = None
     """Run without compiled graphs. Default: yes on a CPU (starts in seconds), no on a GPU (faster)."""
+    stall_s: Annotated[float, Field(gt=0)] | None = 300.0
+    """Seconds without an output, with images in the engine, after which it counts as dead; null: it is waited for."""
+    start_timeout_s: Annotated[float, Field(gt=0)] | None = 1800.0
+    """Seconds in which the engine must load, from the checkpoint on its node to its self-test; null: no limit."""
 
     is_simulated: ClassVar[bool] = False
     package: ClassVar[str | None] = "vllm"
@@ -73,6 +77,17 @@ class SimulatedConfig(StrictModel):
     """Seconds that the engine takes to start."""
     die_on_rgb: tuple[int, int, int] | None = None
     """Kill the engine's process when an image's top left pixel has this colour: a poison image, for fault drills."""
+    hang_on_rgb: tuple[int, int, int] | None = None
+    """Give no answer any more once an image's top left pixel has this colour, for fault drills."""
+    fail_on_rgb: tuple[int, int, int] | None = None
+    """Refuse an image whose top left pixel has this colour, for fault drills."""
+    start_slots: str | None = None
+    """Folder whose files are places for engines: each takes one for its life, and does not start where none is free.
+    Environment variables such as `$NODE` are those of the node. For fault drills."""
+    stall_s: Annotated[float, Field(gt=0)] | None = 300.0
+    """Seconds without an output, with images in the engine, after which it counts as dead; null: it is waited for."""
+    start_timeout_s: Annotated[float, Field(gt=0)] | None = 1800.0
+    """Seconds in which the engine must load, from the checkpoint on its node to its self-test; null: no limit."""
 
     is_simulated: ClassVar[bool] = True
     package: ClassVar[str | None] = None

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import threading
 import time
 import uuid
@@ -20,14 +19,18 @@ from numpy.typing import NDArray
 from fakescan.engine.config import Device, EngineConfig
 from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import open_engine
+from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import open_model
-from fakescan.scan.content_cache import ALIVE_EVERY_S, EngineLife, Share, packed, unpacked
+from fakescan.scan.content_cache import ALIVE_EVERY_S, Share, packed, unpacked
+from fakescan.scan.engines.life import EngineLife
+from fakescan.scan.engines.start import EngineStart
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store
+from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import ErrorCode, UserError
 
 logger = logging.getLogger(__name__)
@@ -69,15 +72,19 @@ class Judge:
         self._life = EngineLife(_actor_id() or self._id, self._id)
         if settings.dedupe:
             self._keep_reporting()  # before the model loads: what this actor's last process had claimed is free now
-        ledger.report_loading.remote()
-        self._engine = _open(settings)
-        ledger.report_loaded.remote()
+        start = EngineStart(ledger, self._life, settings.engine.stall_s, settings.engine.start_timeout_s)
+        self._calls = start.calls
+        self._engine = start.load(lambda: _checkpoint(settings), lambda checkpoint: _open(settings, checkpoint))
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
         self._lock = _ExclusiveLock()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to `JUDGED_SCHEMA`."""
+        with self._calls:
+            return self._judged(table)
+
+    def _judged(self, table: pa.Table) -> pa.Table:
         good = np.flatnonzero(table["error_code"].is_null().to_numpy())
         values: list[RowValues] = []
         copies: list[int] = []
@@ -96,7 +103,7 @@ class Judge:
                 logger.error("the engine died: %s", error)
                 # Leave at once and without clean-up: Ray then starts this actor anew and retries its shards, which it
                 # does not do after exit_actor(); and the poison ledger counts the death.
-                os._exit(1)
+                exit_with_children()
         self._ledger.report_judged.remote()
         return self._rows(table, dict(zip(good.tolist(), values, strict=True)), good[copies])
 
@@ -138,6 +145,8 @@ class Judge:
         pause = _MIN_PAUSE_S
         while unknown := [content for content in first if content not in values]:
             share: Share = _get(self._ledger.claim.remote(self._life, shard, unknown))
+            if share.is_dead:
+                raise EngineDiedError("another process of this actor has taken its place")
             for content, data in share.known.items():
                 values[content], judged_by = unpacked(data)
                 if judged_by == shard:  # before its engine died
@@ -272,10 +281,14 @@ class _ExclusiveLock:
                 self._changed.notify_all()
 
 
-def _open(settings: JudgeSettings) -> Engine:
+def _checkpoint(settings: JudgeSettings) -> Checkpoint:
     checkpoint = open_model(settings.model, settings.model_store)
     if checkpoint.weights_sha256 != settings.weights_sha256:
         raise UserError(f"model: {settings.model} holds other weights on this node than on the driver's")
+    return checkpoint
+
+
+def _open(settings: JudgeSettings, checkpoint: Checkpoint) -> Engine:
     return open_engine(settings.engine, checkpoint, settings.options, settings.device)
 
 

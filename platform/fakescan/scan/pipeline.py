@@ -3,6 +3,7 @@
 import math
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fakescan.scan.engines.node_choice import NodeChoice
+from fakescan.scan.engines.passes import in_passes
+from fakescan.scan.engines.watch import EngineWatch, Needs
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.small_machine import QUEUED, FirstShards
 from fakescan.scan.stages import Decode, Fetch, Write
@@ -72,10 +76,11 @@ class Pipeline:
     first_replicas: int | None = None
     """Engines to start with, if not the fewest; see `fakescan.scan.placement`."""
 
-    def dataset(self, shards: NDArray[np.int64], ledger: Any) -> Any:
+    def dataset(self, shards: NDArray[np.int64], ledger: Any, nodes: NodeChoice | None = None) -> Any:
         """The lazy Ray dataset from shard numbers to summaries; a shard is one block all the way."""
         import ray
         from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
+        from ray.util.annotations import RayDeprecationWarning
 
         from fakescan.scan.streaming.lazy_shards import lazy_shards, shard_blocks
 
@@ -101,7 +106,9 @@ class Pipeline:
             max_tasks_in_flight_per_actor=2 * in_flight if self.replicas.high > self.replicas.low else in_flight + 1,
         )
         whole_block: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
-        with DataContext.current(context):
+        with DataContext.current(context), warnings.catch_warnings():
+            # Ray 2.60 calls `ray_remote_args_fn` deprecated, and has nothing else that is asked anew for each actor.
+            warnings.simplefilter("ignore", RayDeprecationWarning)
             return (
                 ray.data.from_blocks(shard_blocks(shards))
                 # Its share of CPUs differs from the engines' on purpose: Ray Data fuses neighbours with the same
@@ -112,19 +119,22 @@ class Pipeline:
                     JudgeAndWrite,
                     fn_constructor_args=(self.judge, ledger, self.write),
                     compute=pool,
-                    num_cpus=engine.reserved_cpus(device) if self.cpus_per_replica is None else self.cpus_per_replica,
+                    num_cpus=self._cpus(),
                     num_gpus=self.gpus_per_replica or None,
+                    ray_remote_args_fn=nodes or NodeChoice(),
                     **whole_block,
                 )
             )
 
     def run(self, shards: NDArray[np.int64], ledger: Any) -> Iterator[PartSummary]:
-        """Execute, yielding a summary as each part has been written."""
-        for batch in self.dataset(shards, ledger).iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
-            for row in batch.to_pylist():
-                yield PartSummary.from_row(row)
+        """Execute, yielding a summary as each part has been written. Raises what ends the scan for want of engines."""
+        watch = EngineWatch(ledger, Needs(self._cpus(), self.gpus_per_replica))
+        return in_passes(lambda left: self.dataset(left, ledger, watch.nodes), shards, watch)
+
+    def _cpus(self) -> float:
+        if self.cpus_per_replica is not None:
+            return self.cpus_per_replica
+        return self.judge.engine.reserved_cpus(self.judge.device)
 
     def shards_in_flight(self) -> int:
         """Shards judged at once by one engine: enough that it never waits for the last rows of one."""
@@ -141,6 +151,8 @@ def _configure(context: Any) -> None:
     # A null among the pixels must be an error, not a column of pickled objects.
     context.enable_fallback_to_arrow_object_ext_type = False
     context.enable_progress_bars = False
+    # An actor without an engine is replaced: `EngineWatch` decides when there is nothing left to try.
+    context.max_consecutive_actor_init_deaths = -1
     context.downstream_capacity_backpressure_ratio = QUEUED
     # Waiting for GPUs may take hours.
     context.execution_options.preserve_order = False

@@ -54,7 +54,7 @@ class PoisonLedger:
 
     def begin(self, shard: int, engine: str, span: Span | None = None) -> None:
         """An engine starts judging a shard among others, or a span of it with nothing else in the engine."""
-        case = self._cases[shard]
+        case = self._cases.setdefault(shard, _Case())  # there is none if the ledger has been started again since
         case.holder, case.span = engine, span
 
     def end(self, shard: int) -> None:

@@ -44,13 +44,17 @@ class Replica:
         from fakescan.serve.scans.jobs import ScanJobs
 
         give_back_large_blocks()
-        detector = Detector(config)
+        self._detector = detector = Detector(config)
         scans = ScanJobs(config.scans, config, detector.calibration) if config.scans is not None else None
         self._app = make_app(detector, scans, GateTokens(control).accept)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Serve's hook for the application of this replica."""
         return self._app
+
+    def check_health(self) -> None:
+        """Serve's hook: a replica whose engine has died, or is silent, is replaced."""
+        self._detector.check_health()
 
     async def respond(self, request: WholeRequest) -> WholeResponse:
         """The application's response to a request that a gate sends by its fast path."""

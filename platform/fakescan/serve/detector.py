@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import io
 import logging
-import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,8 @@ from pydantic import BaseModel
 
 from fakescan.engine.contract import EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
+from fakescan.engine.health.loading import bounded_loading
+from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import Explain, JudgingOptions, with_threshold
 from fakescan.engine.model import model_name, open_model
@@ -108,9 +109,10 @@ class Detector:
         self.config = config
         self.started_at = int(time.time())
         self._max_pixels = config.limits.max_pixels
-        self._engine = open_engine(
-            config.engine, self.checkpoint, options, "cuda" if config.gpus_per_replica else "cpu"
-        )
+        with bounded_loading(config.engine.start_timeout_s):
+            self._engine = open_engine(
+                config.engine, self.checkpoint, options, "cuda" if config.gpus_per_replica else "cpu"
+            )
         self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
         self._warm_up()
 
@@ -168,6 +170,11 @@ class Detector:
         finally:
             task.cancel()
 
+    def check_health(self) -> None:
+        """Raises EngineDiedError once the engine takes no more requests, so that Serve replaces this replica."""
+        if self._engine.died is not None:
+            raise EngineDiedError(self._engine.died)
+
     def close(self) -> None:
         """Releases the engine."""
         self._pool.shutdown(cancel_futures=True)
@@ -222,7 +229,7 @@ class Detector:
         logger.error("the engine died: %s", error)
         for handler in logging.getLogger("ray.serve").handlers:
             handler.flush()
-        os._exit(1)
+        exit_with_children()
 
 
 def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:
