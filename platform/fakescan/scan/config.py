@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fakescan.engine.judging_options import Explain
 from fakescan.engine.judging_settings import JudgingSettings
+from fakescan.isolation.child import TIMEOUT_S, WorkLimits
 from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.run_slice import RunSlice, parse_slice
 from fakescan.storage.store import Store
@@ -69,10 +70,20 @@ class ScanConfig(JudgingSettings):
     """Requests in flight to the object store per fetching process."""
     fetch_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds that one GET may take."""
+    decode_timeout_s: Annotated[float, Field(ge=0.1)] = TIMEOUT_S
+    """Seconds that one image may take to be decoded, or to be read from a disk or unpacked; then it is `poison`."""
+    decode_memory_gib: Annotated[float | None, Field(ge=1)] = None
+    """Memory that an image may take which is fetched and decoded alone. Default: what `max_pixels` pixels may need."""
     input_store: Store = Store()
     """Credentials and endpoint of the source."""
     output_store: Store = Store()
     """Credentials and endpoint of the output."""
+
+    def work_limits(self) -> WorkLimits:
+        """What fetching and decoding may take for one image."""
+        return WorkLimits.of(
+            self.decode_timeout_s, self.decode_memory_gib, max_pixels=self.max_pixels, max_bytes=self.max_bytes
+        )
 
     @model_validator(mode="after")
     def _one_cut(self) -> Self:

@@ -172,8 +172,9 @@ def build_pipeline(
             config.fetch_concurrency,
             config.fetch_timeout_s,
             config.retry_errors,
+            limits=config.work_limits(),
         ),
-        decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows),
+        decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows, config.work_limits()),
         judge=JudgeSettings(
             engine=config.engine,
             device=placement.device,

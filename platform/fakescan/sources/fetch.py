@@ -13,6 +13,7 @@ from operator import itemgetter
 
 import pyarrow as pa
 
+from fakescan.isolation.time_limit import renew, while_responsive
 from fakescan.sources.containers.archive_file import is_compressed
 from fakescan.sources.containers.image_column import chosen_column
 from fakescan.sources.containers.parquet import read_images
@@ -109,12 +110,15 @@ class Fetcher:
         remote = [job for job in jobs if scheme_of(_request(job).uri) != "file"]
         for index, result in self._fetch_local(local):
             results[index] = result
-        for index, result in io_loop().run(self._fetch_remote(remote)) if remote else ():
+            renew()
+        for index, result in io_loop().run(while_responsive(self._fetch_remote(remote))) if remote else ():
             results[index] = result
         for index, result in self._fetch_parquet(parquet_places):
             results[index] = result
+            renew()
         for index, result in self._fetch_packed(packed):
             results[index] = result
+            renew()
         return results
 
     def _fetch_local(self, jobs: list[_Job]) -> _Results:

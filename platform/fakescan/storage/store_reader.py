@@ -3,6 +3,8 @@
 import io
 from typing import Any
 
+from fakescan.isolation.time_limit import uncounted
+
 
 class StoreReader(io.RawIOBase):
     """Passes reads on and keeps the store's error, which would otherwise look like damage of what is read."""
@@ -18,7 +20,8 @@ class StoreReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Fills the buffer as far as the store's file goes on; returns the number of bytes. Raises its errors."""
         try:
-            data = self.file.read(len(buffer))
+            with uncounted():
+                data = self.file.read(len(buffer))
         except Exception as error:
             self.error = error
             raise

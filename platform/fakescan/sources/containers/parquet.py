@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
+from fakescan.isolation.time_limit import renew, uncounted
 from fakescan.sources.address_column import alternatives, are_addresses
 from fakescan.sources.containers.image_column import ImageColumn, image_column, image_columns, is_list
 from fakescan.sources.reading import Reading
@@ -61,7 +62,8 @@ class ParquetReader:
         filesystem, path = store.filesystem(uri)
         try:
             if not is_local(filesystem):
-                self._source = _StoreFile(filesystem.open(path, "rb", block_size=2**20))
+                with uncounted():
+                    self._source = _StoreFile(filesystem.open(path, "rb", block_size=2**20))
             self._file = pq.ParquetFile(
                 self._source or pa.OSFile(os.fsencode(path)),
                 pre_buffer=not stream,
@@ -107,6 +109,7 @@ class ParquetReader:
         """
         try:
             for batch in self._file.iter_batches(rows, row_groups=[group], columns=[leaf], use_threads=False):
+                renew()
                 array = batch.column(batch.schema.names.index(steps[0]))
                 for step in steps[1:]:
                     array = child(array, step)
@@ -291,4 +294,5 @@ def child(array: pa.Array, name: str) -> pa.Array:
 def _version(filesystem: AbstractFileSystem, path: str) -> str | None:
     if is_local(filesystem):
         return f"{LOCAL_ETAG}{os.stat(path).st_mtime_ns}"
-    return entry_etag(filesystem.info(path))
+    with uncounted():
+        return entry_etag(filesystem.info(path))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from fakescan.isolation.time_limit import uncounted
 from fakescan.sources.containers.archive_file import (
     COMPRESSED_EXTENSIONS,
     PLAIN_EXTENSIONS,
@@ -166,7 +167,11 @@ def read_members(
     """
     filesystem, path = store.filesystem(tar)
     if etag:
-        now = f"{LOCAL_ETAG}{os.stat(path).st_mtime_ns}" if is_local(filesystem) else entry_etag(filesystem.info(path))
+        if is_local(filesystem):
+            now: str | None = f"{LOCAL_ETAG}{os.stat(path).st_mtime_ns}"
+        else:
+            with uncounted():
+                now = entry_etag(filesystem.info(path))
         if now and now != etag:
             raise ImageError(ErrorCode.CHANGED, REPLACED)
     try:
