@@ -1,7 +1,7 @@
 """Models of the Hugging Face hub: found, downloaded into the hub's own cache, or taken from there without the hub."""
 
-import fcntl
 import hashlib
+import json
 import logging
 import os
 import re
@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fakevlm.checkpoint.cache import locked
 from fakevlm.checkpoint.download import hub_faults
 from fakevlm.checkpoint.download.hub_faults import ForeignAnswerError, hub_errors, web_page
 from fakevlm.checkpoint.download.transfer import DownloadError, RemoteFile, Stream, download, span_of
+from fakevlm.checkpoint.progress import Report, Step
 from fakevlm.errors import UserError, one_line
 from fakevlm.remote import ANSWER_S, within
 
@@ -40,14 +42,28 @@ def is_wanted(name: str) -> bool:
     return any(Path(name).match(pattern) for pattern in WANTED)
 
 
-def hub_folder(location: str, *, show: bool) -> Path:
+def hub_folder(location: str, *, show: bool, report: Report | None = None) -> Path:
     """The snapshot of a hub id in the hub's own cache; what it lacks is downloaded, with `show` visibly.
 
-    A snapshot that was downloaded before serves where the hub cannot be asked. Raises UserError within seconds where
-    the hub is silent or refuses; what has been received is kept for the next time.
+    A snapshot that was downloaded before serves where the hub cannot be asked. A commit that is here is not asked
+    about, and of several processes that lack it one asks. Raises UserError within seconds where the hub is silent or
+    refuses; what has been received is kept for the next time.
     """
     name, _, revision = location.partition("@")
-    repository = _Repository(name, revision or "main")
+    repository = _Repository(name, revision or "main", show=show, report=report)
+    if not _COMMIT.fullmatch(revision):
+        return _asked(location, repository)
+    if (folder := repository.whole(revision)) is not None:
+        return folder
+    if not repository.is_writable():
+        return _asked(location, repository)
+    with repository.alone(f"{revision}.ask"):
+        return repository.whole(revision) or _asked(location, repository)
+
+
+def _asked(location: str, repository: "_Repository") -> Path:
+    """What the hub says that there is; else what was downloaded before. Raises UserError."""
+    name, _, revision = location.partition("@")
     try:
         listing = repository.ask()
     except hub_errors() as error:
@@ -57,7 +73,7 @@ def hub_folder(location: str, *, show: bool) -> Path:
         if not hub_faults.is_offline(error):
             logger.warning("model %s: %s; taking what was downloaded before", location, hub_faults.why(error))
         return folder
-    return repository.complete(listing, show=show)
+    return repository.complete(listing)
 
 
 @dataclass(frozen=True)
@@ -77,12 +93,13 @@ class _Listing:
 class _Repository:
     """A model on the hub, and its place in the cache, which has the layout that huggingface_hub documents."""
 
-    def __init__(self, name: str, revision: str) -> None:
+    def __init__(self, name: str, revision: str, *, show: bool, report: Report | None) -> None:
         from huggingface_hub import constants
 
-        self._name, self._revision = name, revision
+        self._name, self._revision, self._show, self._report = name, revision, show, report
         self._cache = Path(constants.HF_HUB_CACHE).expanduser()
         self._folder = self._cache / f"models--{name.replace('/', '--')}"
+        self._locks = self._cache / ".locks" / self._folder.name
 
     def ask(self) -> _Listing:
         """What the hub has under this name and revision. Raises one of `hub_errors`."""
@@ -154,38 +171,57 @@ class _Repository:
             return None
         return folder if (folder / "config.json").exists() else None
 
-    def complete(self, listing: _Listing, *, show: bool) -> Path:
+    def whole(self, commit: str) -> Path | None:
+        """The snapshot of a commit, where an earlier call has noted that it is whole and nobody has taken from it."""
+        snapshot = self._folder / "snapshots" / commit
+        try:
+            sizes: dict[str, int] = json.loads(self._note_of(commit).read_text(encoding="utf-8"))
+            here = all((snapshot / name).stat().st_size == size for name, size in sizes.items())
+        except (OSError, ValueError, AttributeError):
+            return None
+        return snapshot if here and "config.json" in sizes else None
+
+    def complete(self, listing: _Listing) -> Path:
         """The snapshot with all its files, downloaded if necessary. Raises UserError."""
         snapshot = self._folder / "snapshots" / listing.commit
         if not all((snapshot / file.name).exists() for file in listing.files):
-            try:
-                with self._locked(listing.commit, show=show):
-                    self._download(listing, snapshot, show=show)
-                    # Links come last: a snapshot that is there can be taken for a whole one.
-                    snapshot.mkdir(parents=True, exist_ok=True)
-                    for file in listing.files:
-                        _link(self._folder / "blobs" / file.blob, snapshot / file.name)
-            except OSError as error:
-                cause = error.strerror or one_line(error)
-                raise UserError(f"cannot write to the hub's cache {self._cache}: {cause}; set HF_HOME") from None
+            with self.alone(listing.commit):
+                self._download(listing, snapshot)
+                # Links come last: a snapshot that is there can be taken for a whole one.
+                snapshot.mkdir(parents=True, exist_ok=True)
+                for file in listing.files:
+                    _link(self._folder / "blobs" / file.blob, snapshot / file.name)
         self._note_commit(listing.commit)
+        self._note_whole(listing, snapshot)
         return snapshot
 
-    @contextmanager
-    def _locked(self, commit: str, *, show: bool) -> Iterator[None]:
-        """One process at a time downloads a commit; the others wait for it."""
-        folder = self._cache / ".locks" / self._folder.name
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{commit}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if show:
-                    logger.warning("another process downloads %s: waiting for it", self._name)
-                fcntl.flock(lock, fcntl.LOCK_EX)  # the system frees it when the process dies
-            yield
+    def is_writable(self) -> bool:
+        """Whether this process may make files in the cache; others may have filled it for processes that may not."""
+        try:
+            self._locks.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return False
+        return os.access(self._locks, os.W_OK)
 
-    def _download(self, listing: _Listing, snapshot: Path, *, show: bool) -> None:
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """One process at a time does something about a commit; the others wait for it. Raises UserError."""
+
+        def wait() -> None:
+            if self._show:
+                logger.warning("another process downloads %s: waiting for it", self._name)
+            if self._report is not None:
+                self._report(Step(f"waiting for another process that downloads {self._name}"))
+
+        try:
+            self._locks.mkdir(parents=True, exist_ok=True)
+            with locked(self._locks / f"{what}.lock", wait):
+                yield
+        except OSError as error:
+            cause = error.strerror or one_line(error)
+            raise UserError(f"cannot write to the hub's cache {self._cache}: {cause}; set HF_HOME") from None
+
+    def _download(self, listing: _Listing, snapshot: Path) -> None:
         from huggingface_hub import constants
 
         blobs = self._folder / "blobs"
@@ -198,7 +234,14 @@ class _Repository:
         files = [self._remote(file, listing.commit, blobs) for file in missing.values()]
         silence = max(ANSWER_S, constants.HF_HUB_DOWNLOAD_TIMEOUT)
         try:
-            download(f"downloading {self._name}", files, show=show, may_pass=hub_faults.may_pass, silence_s=silence)
+            download(
+                f"downloading {self._name}",
+                files,
+                show=self._show,
+                may_pass=hub_faults.may_pass,
+                silence_s=silence,
+                report=self._report,
+            )
         except DownloadError as error:
             raise UserError(f"model {self._name}{hub_faults.breaking_off(error, self._name)}") from None
 
@@ -226,6 +269,24 @@ class _Repository:
 
         part = blobs / f"{file.blob}.incomplete"
         return RemoteFile(file.name, file.size, part, blobs / file.blob, stream, is_intact)
+
+    def _note_of(self, commit: str) -> Path:
+        return self._locks / f"{commit}.json"
+
+    def _note_whole(self, listing: _Listing, snapshot: Path) -> None:
+        """Writes down which files the commit has, so that who opens it by its commit need not ask the hub."""
+        note = self._note_of(listing.commit)
+        try:
+            sizes = {file.name: (snapshot / file.name).stat().st_size for file in listing.files}
+            text = json.dumps(sizes, sort_keys=True)
+            if note.is_file() and note.read_text(encoding="utf-8") == text:
+                return
+            note.parent.mkdir(parents=True, exist_ok=True)
+            partial = note.with_name(f"{note.name}.{os.getpid()}.tmp")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(note)
+        except OSError as error:  # a cache that others fill
+            logger.info("the hub's cache cannot note what %s holds: %s", listing.commit, error)
 
     def _note_commit(self, commit: str) -> None:
         """Writes down what the revision means now, for the time when the hub cannot be asked."""
