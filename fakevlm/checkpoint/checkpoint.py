@@ -4,6 +4,7 @@ checkpoint = open_checkpoint("lingcco/fakeVLM")
 checkpoint.path, checkpoint.prompt.text(), checkpoint.image
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ class Checkpoint:
     """SHA-256 over configuration, processor and tokenizer, which change its words as the weights do."""
     weights_bytes: int = 0
     """Size of the weight files."""
+    parameters: int = 0
+    """Numbers in them, which take more memory in a wider type."""
 
 
 def open_checkpoint(
@@ -111,4 +114,5 @@ def open_checkpoint(
         pinned=pinned(location, folder),
         files_sha256=files_sha256(folder),
         weights_bytes=sum(file.stat().st_size for file in weights.files),
+        parameters=sum(math.prod(shape) for shape in weights.shapes.values()),
     )

@@ -19,6 +19,7 @@ from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.model import model_name, open_model
+from fakescan.engine.start.start_up import StartUp
 from fakescan.errors import JobFailedError
 from fakescan.settings.strict_model import StrictModel
 from fakescan.sources.fetch import Fetched, Fetcher
@@ -130,16 +131,16 @@ class Checker:
                 os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
             with quiet(show=self._verbose):
                 try:
-                    self._engine = open_engine(self._config.engine, self._checkpoint, self._options, self._device())
+                    gpus = self._config.gpus_per_engine(gpus_of_this_machine())
+                    device: Device = "cuda" if gpus else "cpu"
+                    start = StartUp(gpus=gpus)
+                    self._engine = open_engine(self._config.engine, self._checkpoint, self._options, device, start)
                 except (UserError, OSError):
                     raise
                 except Exception as error:  # vLLM raises what it likes
                     reason = f"{type(error).__name__}: {one_line(error)}"
                     raise JobFailedError(f"the engine does not start: {reason} (--verbose shows the logs)") from error
         return self._engine
-
-    def _device(self) -> Device:
-        return "cuda" if self._config.gpus_per_engine(gpus_of_this_machine()) else "cpu"
 
     def _judged(self, facts: CheckedImage, judging: Future[Judgement]) -> CheckedImage:
         try:

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from fakescan.engine.config import EngineConfig, VllmConfig, parse_engine
 from fakescan.engine.judging_options import Explain, JudgingOptions, chosen_calibration, with_threshold
+from fakescan.engine.start.gpu_share import whole_above_one
 from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.settings.strict_model import StrictModel
@@ -31,8 +32,10 @@ class JudgingSettings(StrictModel):
     """The engine and its settings; `fake` simulates one, and its verdicts mean nothing."""
     replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)] = Replicas()
     """Engines that judge at once: a number, or a range such as 1-4 that follows the load."""
-    gpus_per_replica: Annotated[float | None, Field(ge=0), Flag("N", group=FlagGroup.ENGINES)] = None
-    """GPUs for each engine. Default: 1 where the cluster has GPUs, else 0."""
+    gpus_per_replica: Annotated[
+        float | None, Field(ge=0), AfterValidator(whole_above_one), Flag("N", group=FlagGroup.ENGINES)
+    ] = None
+    """GPUs for each engine: a fraction shares one, several work as one. Default: 1 where there are GPUs, else 0."""
     model_store: Store = Store()
     """Credentials and endpoint of the checkpoint."""
 

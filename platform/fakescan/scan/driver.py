@@ -13,7 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fakescan.cluster import connect, names_cluster, ray_session
+from fakescan.engine.config import Device
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.model import pinned_model
 from fakescan.errors import JobFailedError
 from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
@@ -27,6 +29,7 @@ from fakescan.scan.pipeline import FEED_CPUS, Pipeline
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
+from fakescan.scan.start.number_types import decide_types
 from fakescan.scan.start.plan import Plan, make_plan
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
 from fakescan.scan.tables import PartSummary, examples
@@ -228,6 +231,7 @@ def build_pipeline(
     """The stages for a run on the connected cluster."""
     folder = RunFolder(folder.url, config.output_store.resolved())
     gpus = _gpus_per_replica(config)
+    device: Device = "cuda" if gpus else "cpu"
     return Pipeline(
         fetch=Fetch(
             folder,
@@ -241,8 +245,8 @@ def build_pipeline(
         decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows),
         judge=JudgeSettings(
             engine=config.engine,
-            device="cuda" if gpus else "cpu",
-            model=config.model,
+            device=device,
+            model=pinned_model(config.model, checkpoint).location,
             model_store=config.model_store.resolved(),
             model_name=run.model,
             weights_sha256=checkpoint.weights_sha256,
@@ -250,6 +254,9 @@ def build_pipeline(
             run_id=run.run_id,
             shard_rows=run.shard_rows,
             dedupe=config.dedupe,
+            files_sha256=checkpoint.files_sha256,
+            numbers=decide_types(folder, run, config.engine, checkpoint, device),
+            gpus=gpus,
         ),
         write=Write(folder, run),
         replicas=config.replicas,

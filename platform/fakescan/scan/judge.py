@@ -22,13 +22,17 @@ from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import open_engine
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.engine.model import open_model
+from fakescan.engine.model import PinnedModel, open_pinned
+from fakescan.engine.start.number_types import NumberTypes
+from fakescan.engine.start.start_up import StartUp
 from fakescan.scan.content_cache import ALIVE_EVERY_S, EngineLife, Share, packed, unpacked
+from fakescan.scan.engine_stages import StepReporter
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store
-from fakevlm.errors import ErrorCode, UserError
+from fakevlm.checkpoint.progress import Report
+from fakevlm.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +61,12 @@ class JudgeSettings:
     shard_rows: int
     dedupe: bool = False
     """Judge each content once; see `fakescan.scan.content_cache`."""
+    files_sha256: str = ""
+    """What else changes the model's words, as the driver has found it; empty where nobody has looked."""
+    numbers: NumberTypes | None = None
+    """What every engine of the run computes in; None leaves it to each node."""
+    gpus: float = 0.0
+    """GPUs of one engine."""
 
 
 class Judge:
@@ -70,7 +80,11 @@ class Judge:
         if settings.dedupe:
             self._keep_reporting()  # before the model loads: what this actor's last process had claimed is free now
         ledger.report_loading.remote()
-        self._engine = _open(settings)
+        reporter = StepReporter(ledger, self._life.actor)
+        try:
+            self._engine = _open(settings, reporter)
+        finally:
+            reporter.end()
         ledger.report_loaded.remote()
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
@@ -272,11 +286,11 @@ class _ExclusiveLock:
                 self._changed.notify_all()
 
 
-def _open(settings: JudgeSettings) -> Engine:
-    checkpoint = open_model(settings.model, settings.model_store)
-    if checkpoint.weights_sha256 != settings.weights_sha256:
-        raise UserError(f"model: {settings.model} holds other weights on this node than on the driver's")
-    return open_engine(settings.engine, checkpoint, settings.options, settings.device)
+def _open(settings: JudgeSettings, report: Report) -> Engine:
+    model = PinnedModel(settings.model, settings.weights_sha256, settings.files_sha256)
+    checkpoint = open_pinned(model, settings.model_store, report)
+    start = StartUp(settings.numbers, settings.gpus, report)
+    return open_engine(settings.engine, checkpoint, settings.options, settings.device, start)
 
 
 def _actor_id() -> str | None:

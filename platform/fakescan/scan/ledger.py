@@ -3,6 +3,7 @@
 from typing import Any
 
 from fakescan.scan.content_cache import ContentCache
+from fakescan.scan.engine_stages import EngineStages
 from fakescan.scan.poison import PoisonLedger
 from fakescan.scan.small_machine import FirstPart
 
@@ -26,7 +27,7 @@ class EngineStarts:
         return self._loading, self._loaded
 
 
-class Ledger(PoisonLedger, FirstPart, ContentCache, EngineStarts):
+class Ledger(PoisonLedger, FirstPart, ContentCache, EngineStarts, EngineStages):
     """Suspects, the first judged shard, contents, and engines. Without CPUs, so that it outlives every engine."""
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Ledger(PoisonLedger, FirstPart, ContentCache, EngineStarts):
         FirstPart.__init__(self)
         ContentCache.__init__(self)
         EngineStarts.__init__(self)
+        EngineStages.__init__(self)
 
 
 def remote_ledger() -> Any:

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fakescan.run.counts import Counts
+from fakescan.scan.engine_stages import UNKNOWN_STAGE, Stage
 from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
 from fakescan.terminal.pace import Pace
@@ -72,22 +73,24 @@ class ScanDisplay(StageDisplay):
         loaded = 0
         while not loaded and not ended.wait(_LOOK_S):
             try:
-                loading, loaded = ray.get(ledger.engines.remote(), timeout=_ANSWER_S)
+                (loading, loaded), stage = ray.get([ledger.engines.remote(), ledger.stage.remote()], timeout=_ANSWER_S)
             except GetTimeoutError:
                 continue
             except RayError:
                 return
-            self.engines(loading, loaded)
+            self.engines(loading, loaded, stage)
 
-    def engines(self, loading: int, loaded: int) -> None:
-        """So many engines have begun to load, and so many are loaded."""
+    def engines(self, loading: int, loaded: int, stage: Stage = UNKNOWN_STAGE) -> None:
+        """So many engines have begun to load, and so many are loaded; meanwhile the others do what `stage` says."""
         with self._lock:
-            what = "judging the first images" if loaded else "loading the engine" if loading else self._stage
-            if self._is_scanning or what == self._stage:
+            what = "judging the first images" if loaded else (stage.what or "loading the engine") if loading else ""
+            self._detail = "" if loaded else stage.detail
+            if self._is_scanning or what in ("", self._stage):
                 return
             if loaded:
                 self._pace.restart(time.monotonic())
             self._set_stage(what)
+            self._detail = "" if loaded else stage.detail
         self._show_stage()
 
     def add(self, part: PartSummary, rows: int) -> None:
