@@ -34,6 +34,7 @@ class ScanDisplay(StageDisplay):
         self._counts = Counts()
         self._pace = Pace(self._started)
         self._is_scanning = False
+        self._engine_stage = UNKNOWN_STAGE
 
     def __exit__(self, *exception: object) -> None:
         self._end_scanning()
@@ -78,19 +79,29 @@ class ScanDisplay(StageDisplay):
                 continue
             except RayError:
                 return
-            self.engines(loading, loaded, stage)
+            self.engine_stage(stage)
+            self.engines(loading, loaded)
 
-    def engines(self, loading: int, loaded: int, stage: Stage = UNKNOWN_STAGE) -> None:
-        """So many engines have begun to load, and so many are loaded; meanwhile the others do what `stage` says."""
+    def engine_stage(self, stage: Stage) -> None:
+        """The engines that have not started yet are doing this; shown from the next call of `engines` on."""
         with self._lock:
+            self._engine_stage = stage
+
+    def engines(self, loading: int, loaded: int) -> None:
+        """So many engines have begun to load, and so many are loaded."""
+        with self._lock:
+            stage = self._engine_stage
             what = "judging the first images" if loaded else (stage.what or "loading the engine") if loading else ""
+            if self._is_scanning or not what:
+                return
+            is_new = what != self._stage
+            if is_new:
+                self._set_stage(what)
             self._detail = "" if loaded else stage.detail
-            if self._is_scanning or what in ("", self._stage):
+            if not is_new:
                 return
             if loaded:
                 self._pace.restart(time.monotonic())
-            self._set_stage(what)
-            self._detail = "" if loaded else stage.detail
         self._show_stage()
 
     def add(self, part: PartSummary, rows: int) -> None:
