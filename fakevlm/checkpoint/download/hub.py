@@ -1,11 +1,7 @@
 """Models of the Hugging Face hub: found, downloaded into the hub's own cache, or taken from there without the hub."""
 
-import hashlib
-import json
 import logging
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fakevlm.checkpoint.cache import locked
 from fakevlm.checkpoint.download import hub_faults
+from fakevlm.checkpoint.download.hub_cache import COMMIT, HubCache, is_intact
 from fakevlm.checkpoint.download.hub_faults import ForeignAnswerError, hub_errors, web_page
 from fakevlm.checkpoint.download.transfer import DownloadError, RemoteFile, Stream, download, span_of
 from fakevlm.checkpoint.progress import Report, Step
-from fakevlm.errors import UserError, one_line
+from fakevlm.errors import UserError
 from fakevlm.remote import ANSWER_S, within
 
 logger = logging.getLogger(__name__)
@@ -29,12 +25,9 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?:@[\w./-]+)?")
 WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 """Files of a model that may be needed. Folders hold other formats, or checkpoints of the training."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOB = re.compile(r"\w[\w.-]*")
 _PAUSES_S = (1.0, 2.0, 4.0)
 """Pauses before the hub is asked again, in seconds."""
-_BLOCK = 2**20
 
 
 def is_wanted(name: str) -> bool:
@@ -51,14 +44,15 @@ def hub_folder(location: str, *, show: bool, report: Report | None = None) -> Pa
     """
     name, _, revision = location.partition("@")
     repository = _Repository(name, revision or "main", show=show, report=report)
-    if not _COMMIT.fullmatch(revision):
+    cache = repository.cache
+    if not COMMIT.fullmatch(revision):
         return _asked(location, repository)
-    if (folder := repository.whole(revision)) is not None:
+    if (folder := cache.whole(revision)) is not None:
         return folder
-    if not repository.is_writable():
+    if not cache.is_writable():
         return _asked(location, repository)
-    with repository.alone(f"{revision}.ask"):
-        return repository.whole(revision) or _asked(location, repository)
+    with cache.alone(f"{revision}.ask", repository.say_that_it_waits):
+        return cache.whole(revision) or _asked(location, repository)
 
 
 def _asked(location: str, repository: "_Repository") -> Path:
@@ -91,15 +85,11 @@ class _Listing:
 
 
 class _Repository:
-    """A model on the hub, and its place in the cache, which has the layout that huggingface_hub documents."""
+    """A model on the hub, and its place in the cache."""
 
     def __init__(self, name: str, revision: str, *, show: bool, report: Report | None) -> None:
-        from huggingface_hub import constants
-
         self._name, self._revision, self._show, self._report = name, revision, show, report
-        self._cache = Path(constants.HF_HUB_CACHE).expanduser()
-        self._folder = self._cache / f"models--{name.replace('/', '--')}"
-        self._locks = self._cache / ".locks" / self._folder.name
+        self.cache = HubCache(name)
 
     def ask(self) -> _Listing:
         """What the hub has under this name and revision. Raises one of `hub_errors`."""
@@ -129,7 +119,7 @@ class _Repository:
             raise
         except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
             raise ForeignAnswerError(web_page(getattr(error, "doc", ""))) from None
-        if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha) or info.siblings is None:
+        if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha) or info.siblings is None:
             raise ForeignAnswerError("what answers is not the hub: it names no commit and no files")
         names = [file for file in info.siblings if isinstance(file.rfilename, str) and "/" not in file.rfilename]
         return _Listing(info.sha, [self._file(file, info.sha) for file in names if is_wanted(file.rfilename)])
@@ -161,7 +151,7 @@ class _Repository:
                 snapshot_download(
                     self._name,
                     revision=self._revision,
-                    cache_dir=self._cache,
+                    cache_dir=self.cache.root,
                     allow_patterns=list(WANTED),
                     ignore_patterns="*/*",
                     local_files_only=True,
@@ -171,60 +161,29 @@ class _Repository:
             return None
         return folder if (folder / "config.json").exists() else None
 
-    def whole(self, commit: str) -> Path | None:
-        """The snapshot of a commit, where an earlier call has noted that it is whole and nobody has taken from it."""
-        snapshot = self._folder / "snapshots" / commit
-        try:
-            sizes: dict[str, int] = json.loads(self._note_of(commit).read_text(encoding="utf-8"))
-            here = all((snapshot / name).stat().st_size == size for name, size in sizes.items())
-        except (OSError, ValueError, AttributeError):
-            return None
-        return snapshot if here and "config.json" in sizes else None
-
     def complete(self, listing: _Listing) -> Path:
         """The snapshot with all its files, downloaded if necessary. Raises UserError."""
-        snapshot = self._folder / "snapshots" / listing.commit
+        snapshot = self.cache.snapshot(listing.commit)
         if not all((snapshot / file.name).exists() for file in listing.files):
-            with self.alone(listing.commit):
+            with self.cache.alone(listing.commit, self.say_that_it_waits):
                 self._download(listing, snapshot)
                 # Links come last: a snapshot that is there can be taken for a whole one.
-                snapshot.mkdir(parents=True, exist_ok=True)
-                for file in listing.files:
-                    _link(self._folder / "blobs" / file.blob, snapshot / file.name)
-        self._note_commit(listing.commit)
-        self._note_whole(listing, snapshot)
+                self.cache.link(listing.commit, [(file.name, file.blob) for file in listing.files])
+        self.cache.note_revision(self._revision, listing.commit)
+        self.cache.note_whole(listing.commit, [file.name for file in listing.files])
         return snapshot
 
-    def is_writable(self) -> bool:
-        """Whether this process may make files in the cache; others may have filled it for processes that may not."""
-        try:
-            self._locks.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return False
-        return os.access(self._locks, os.W_OK)
-
-    @contextmanager
-    def alone(self, what: str) -> Iterator[None]:
-        """One process at a time does something about a commit; the others wait for it. Raises UserError."""
-
-        def wait() -> None:
-            if self._show:
-                logger.warning("another process downloads %s: waiting for it", self._name)
-            if self._report is not None:
-                self._report(Step(f"waiting for another process that downloads {self._name}"))
-
-        try:
-            self._locks.mkdir(parents=True, exist_ok=True)
-            with locked(self._locks / f"{what}.lock", wait):
-                yield
-        except OSError as error:
-            cause = error.strerror or one_line(error)
-            raise UserError(f"cannot write to the hub's cache {self._cache}: {cause}; set HF_HOME") from None
+    def say_that_it_waits(self) -> None:
+        """Another process has the lock."""
+        if self._show:
+            logger.warning("another process downloads %s: waiting for it", self._name)
+        if self._report is not None:
+            self._report(Step(f"waiting for another process that downloads {self._name}"))
 
     def _download(self, listing: _Listing, snapshot: Path) -> None:
         from huggingface_hub import constants
 
-        blobs = self._folder / "blobs"
+        blobs = self.cache.blobs
         blobs.mkdir(parents=True, exist_ok=True)
         missing = {
             file.blob: file
@@ -264,69 +223,11 @@ class _Repository:
                 begins, size = span_of(answer.headers, answer.status_code)
                 yield Stream(begins, answer.iter_bytes(), size)
 
-        def is_intact(part: Path) -> bool:
-            return _is_intact(part, file.blob)
-
         part = blobs / f"{file.blob}.incomplete"
-        return RemoteFile(file.name, file.size, part, blobs / file.blob, stream, is_intact)
-
-    def _note_of(self, commit: str) -> Path:
-        return self._locks / f"{commit}.json"
-
-    def _note_whole(self, listing: _Listing, snapshot: Path) -> None:
-        """Writes down which files the commit has, so that who opens it by its commit need not ask the hub."""
-        note = self._note_of(listing.commit)
-        try:
-            sizes = {file.name: (snapshot / file.name).stat().st_size for file in listing.files}
-            text = json.dumps(sizes, sort_keys=True)
-            if note.is_file() and note.read_text(encoding="utf-8") == text:
-                return
-            note.parent.mkdir(parents=True, exist_ok=True)
-            partial = note.with_name(f"{note.name}.{os.getpid()}.tmp")
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(note)
-        except OSError as error:  # a cache that others fill
-            logger.info("the hub's cache cannot note what %s holds: %s", listing.commit, error)
-
-    def _note_commit(self, commit: str) -> None:
-        """Writes down what the revision means now, for the time when the hub cannot be asked."""
-        if self._revision == commit or ".." in Path(self._revision).parts:
-            return
-        file = self._folder / "refs" / self._revision
-        try:
-            if file.is_file() and file.read_text() == commit:
-                return
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-            partial.write_text(commit)
-            partial.replace(file)
-        except OSError as error:  # a cache that others fill
-            logger.info("the hub's cache cannot note what %s is: %s", self._revision, error)
+        return RemoteFile(
+            file.name, file.size, part, blobs / file.blob, stream, lambda done: is_intact(done, file.blob)
+        )
 
 
 def _is_size(size: object) -> bool:
     return size is None or (isinstance(size, int) and size >= 0)
-
-
-def _link(blob: Path, place: Path) -> None:
-    if place.exists():
-        return
-    try:
-        place.unlink(missing_ok=True)  # a link that leads nowhere
-        place.symlink_to(os.path.relpath(blob, place.parent))
-    except OSError:  # a file system without links
-        shutil.move(blob, place)
-
-
-def _is_intact(part: Path, blob: str) -> bool:
-    """Whether the file has the hash that is its name in the cache; other names say nothing."""
-    if _SHA256.fullmatch(blob):
-        digest = hashlib.sha256()
-    elif _COMMIT.fullmatch(blob):
-        digest = hashlib.sha1(f"blob {part.stat().st_size}\0".encode(), usedforsecurity=False)
-    else:
-        return True
-    with part.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest() == blob
