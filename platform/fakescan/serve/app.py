@@ -98,7 +98,7 @@ def build(args: dict[str, Any] | ServeConfig, model: PinnedModel | None = None) 
         ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
         logging_config=quiet,
     )
-    application: Application = detector.bind(config, control.bind(config), model)
+    application: Application = detector.bind(config, control.bind(config), model=model)
     return application
 
 
