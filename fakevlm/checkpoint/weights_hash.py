@@ -39,7 +39,7 @@ def weights_sha256(weights: Weights, cache: Path, *, show: bool = False, report:
     """The hash over the weight files, in the order of their names.
 
     It is remembered in `cache`, so that 14 GB are read once on a node and not by every engine at every start: of
-    processes that want it at the same time one reads, and the others wait. With `show` the progress is on stderr.
+    processes that want it at the same time one reads, and the others wait. With `show` that of a large model is visible.
     """
     total = sum(path.stat().st_size for path in weights.files)
     key = _key(weights.files)
@@ -95,7 +95,7 @@ def _read(paths: Sequence[Path], total: int, show: bool, report: Report | None) 
     digest = hashlib.sha256()
     block = memoryview(bytearray(_BLOCK))
     done, told_at = 0, 0.0
-    with BytesProgress("hashing the model", total, 0, show=show, report=report) as progress:
+    with BytesProgress("hashing the model", total, 0, show=show and total >= _WORTH_WAITING, report=report) as progress:
         for path in paths:
             try:
                 with path.open("rb", buffering=0) as file:

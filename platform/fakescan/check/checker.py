@@ -19,6 +19,7 @@ from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.model import model_name, open_model
+from fakescan.engine.start.number_types import types_here
 from fakescan.engine.start.start_up import StartUp
 from fakescan.errors import JobFailedError
 from fakescan.settings.strict_model import StrictModel
@@ -129,11 +130,11 @@ class Checker:
         if self._engine is None:
             if self._verbose:
                 os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
+            gpus = self._config.gpus_per_engine(gpus_of_this_machine())
+            device: Device = "cuda" if gpus else "cpu"
+            start = StartUp(types_here(self._config.engine, self._checkpoint, device), gpus)
             with quiet(show=self._verbose):
                 try:
-                    gpus = self._config.gpus_per_engine(gpus_of_this_machine())
-                    device: Device = "cuda" if gpus else "cpu"
-                    start = StartUp(gpus=gpus)
                     self._engine = open_engine(self._config.engine, self._checkpoint, self._options, device, start)
                 except (UserError, OSError):
                     raise

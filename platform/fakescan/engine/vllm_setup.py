@@ -58,6 +58,7 @@ def engine_arguments(
 ) -> dict[str, Any]:
     """Keyword arguments for vLLM's `EngineArgs`. Raises UserError for settings that this model or node cannot have."""
     types = start.numbers or types_here(config, checkpoint, device)
+    assert types is not None
     length = checkpoint.image_tokens + _TEXT_TOKENS + options.max_new_tokens
     check_length(config.arguments, length)
     arguments: dict[str, Any] = {

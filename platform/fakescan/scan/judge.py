@@ -65,8 +65,8 @@ class JudgeSettings:
     """What else changes the model's words, as the driver has found it; empty where nobody has looked."""
     numbers: NumberTypes | None = None
     """What every engine of the run computes in; None leaves it to each node."""
-    gpus: float = 0.0
-    """GPUs of one engine."""
+    gpus: float = 1.0
+    """GPUs of one engine; without meaning on a CPU."""
 
 
 class Judge:

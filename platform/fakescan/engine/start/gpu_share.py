@@ -27,7 +27,7 @@ def whole_above_one(gpus: float | None) -> float | None:
 
 def memory_share(utilization: float, gpus: float) -> float:
     """The share of a GPU's memory that an engine may take: its fraction of what all engines on it may take."""
-    return round(utilization * min(gpus, 1.0), 4)
+    return round(utilization * gpus, 4) if _is_fraction(gpus) else utilization
 
 
 def parallel_size(checkpoint: Checkpoint, gpus: float) -> int:
@@ -52,7 +52,7 @@ def starting_alone(start: StartUp) -> Iterator[None]:
     vLLM measures the free memory of the GPU before and after it loads: of two that do so at once, one takes the other's
     memory for its own and fails. The lock goes with its process.
     """
-    if start.gpus >= 1:
+    if not _is_fraction(start.gpus):
         yield
         return
 
@@ -62,6 +62,10 @@ def starting_alone(start: StartUp) -> Iterator[None]:
     devices = re.sub(r"[^\w.-]", "_", os.environ.get("CUDA_VISIBLE_DEVICES") or "all")
     with locked(runtime_folder() / f"gpu-{devices[:200]}.lock", wait):
         yield
+
+
+def _is_fraction(gpus: float) -> bool:
+    return 0 < gpus < 1
 
 
 def runtime_folder() -> Path:

@@ -68,10 +68,11 @@ def decided(types: NumberTypes, device: Device) -> NumberTypes:
     return types.model_copy(update={"weights": weights})
 
 
-def types_here(config: VllmConfig, checkpoint: Checkpoint, device: Device) -> NumberTypes:
+def types_here(config: EngineConfig, checkpoint: Checkpoint, device: Device) -> NumberTypes | None:
     """Those of an engine whose judgements belong to no run; says so where they are not the stored ones."""
     first = first_types(config, checkpoint)
-    assert first is not None
+    if first is None:
+        return None
     types = decided(first, device)
     if first.weights == AUTO and (line := conversion(types, device)):
         logger.warning("%s", line)
