@@ -39,7 +39,7 @@ def weights_sha256(weights: Weights, cache: Path, *, show: bool = False, report:
     """The hash over the weight files, in the order of their names.
 
     It is remembered in `cache`, so that 14 GB are read once on a node and not by every engine at every start: of
-    processes that want it at the same time one reads, and the others wait. With `show` that of a large model is visible.
+    processes that want it at the same time one reads, and the others wait. With `show` a large one is visible.
     """
     total = sum(path.stat().st_size for path in weights.files)
     key = _key(weights.files)
