@@ -20,6 +20,8 @@ from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.model import model_name, open_model
+from fakescan.engine.start.number_types import types_here
+from fakescan.engine.start.start_up import StartUp
 from fakescan.errors import JobFailedError
 from fakescan.isolation.child import Child, Death, WorkLimits, alone
 from fakescan.isolation.time_limit import Timed
@@ -140,18 +142,18 @@ class Checker:
         if self._engine is None:
             if self._verbose:
                 os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
+            gpus = self._config.gpus_per_engine(gpus_of_this_machine())
+            device: Device = "cuda" if gpus else "cpu"
+            start = StartUp(types_here(self._config.engine, self._checkpoint, device), gpus)
             with quiet(show=self._verbose):
                 try:
-                    self._engine = open_engine(self._config.engine, self._checkpoint, self._options, self._device())
+                    self._engine = open_engine(self._config.engine, self._checkpoint, self._options, device, start)
                 except (UserError, OSError):
                     raise
                 except Exception as error:  # vLLM raises what it likes
                     reason = f"{type(error).__name__}: {one_line(error)}"
                     raise JobFailedError(f"the engine does not start: {reason} (--verbose shows the logs)") from error
         return self._engine
-
-    def _device(self) -> Device:
-        return "cuda" if self._config.gpus_per_engine(gpus_of_this_machine()) else "cpu"
 
     def _judged(self, facts: CheckedImage, judging: Future[Judgement]) -> CheckedImage:
         try:

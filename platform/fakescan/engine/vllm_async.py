@@ -18,7 +18,9 @@ from fakescan.engine.health.processes import kill_tree, reap_after
 from fakescan.engine.health.refusal import ATTEMPTS, refused
 from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
+from fakescan.engine.start.arguments import engine_args
+from fakescan.engine.start.start_up import PLAIN_START, StartUp
+from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -29,7 +31,14 @@ Result = TypeVar("Result")
 class AsyncEngine:
     """`AsyncLLM` lives on its own event-loop thread; `judge` hands it coroutines and waits."""
 
-    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions, device: Device) -> None:
+    def __init__(
+        self,
+        config: VllmConfig,
+        checkpoint: Checkpoint,
+        options: JudgingOptions,
+        device: Device,
+        start: StartUp = PLAIN_START,
+    ) -> None:
         prepare_environment(config, checkpoint, device)
         self.stats = EngineStats()
         self._died: str | None = None
@@ -39,10 +48,12 @@ class AsyncEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-async", daemon=True)
         self._thread.start()
-        arguments = engine_arguments(config, checkpoint, options, device)
+        arguments = engine_arguments(config, checkpoint, options, device, start)
+        start.report(loading(config, checkpoint, device))
         self._reaper = reap_after()
-        self._engine = asyncio.run_coroutine_threadsafe(self._start(arguments), self._loop).result()
+        self._engine = asyncio.run_coroutine_threadsafe(self._start(arguments, config.arguments), self._loop).result()
         self.max_num_seqs: int = self._engine.vllm_config.scheduler_config.max_num_seqs
+        start.report(SELF_TEST)
         self._requests = Requests(self._engine.renderer, checkpoint, options)
         self._live = 0
         self._ids = 0
@@ -107,13 +118,14 @@ class AsyncEngine:
                 call.set_exception(EngineDiedError(reason))
 
     @staticmethod
-    async def _start(arguments: dict[str, Any]) -> Any:
+    async def _start(arguments: dict[str, Any], given: dict[str, Any]) -> Any:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
         # LLM_CLASS restores the batch sizes that fit the GPU; AsyncLLM's own default is for small ones.
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
+        made = engine_args(AsyncEngineArgs, arguments, given)
+        return AsyncLLM.from_engine_args(made, usage_context=UsageContext.LLM_CLASS)
 
     async def _self_test(self) -> None:
         answer = None

@@ -20,7 +20,9 @@ from fakescan.engine.generation import Generation, Next
 from fakescan.engine.health.refusal import ATTEMPTS, refused
 from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
+from fakescan.engine.start.arguments import engine_args
+from fakescan.engine.start.start_up import PLAIN_START, StartUp
+from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -56,7 +58,9 @@ class _Request:
 class InProcessEngine:
     """Callers' threads make the inputs; one thread owns `LLMEngine` and adds, steps and aborts requests."""
 
-    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions) -> None:
+    def __init__(
+        self, config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions, start: StartUp = PLAIN_START
+    ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         prepare_environment(config, checkpoint, "cpu")
         import torch
@@ -67,10 +71,12 @@ class InProcessEngine:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        arguments = engine_arguments(config, checkpoint, options, "cpu")
-        self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        arguments = engine_arguments(config, checkpoint, options, "cpu", start)
+        start.report(loading(config, checkpoint, "cpu"))
+        self._engine = LLMEngine.from_engine_args(engine_args(EngineArgs, arguments, config.arguments))
         self.max_num_seqs: int = arguments["max_num_seqs"]
         self.stats = EngineStats()
+        start.report(SELF_TEST)
         self._requests = Requests(self._engine.renderer, checkpoint, options)
         started = time.monotonic()
         self._self_test()

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 import fakevlm
+from fakescan.engine.start.number_types import NumberTypes
 from fakescan.run.identity import Identity
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import SCHEMA_VERSION, result_schema
@@ -46,6 +47,8 @@ class RunFile(StrictModel):
     """Choices made in reading the source that people must hear of."""
     listed_at: datetime | None = None
     """When the source was listed again, to continue a sample into the whole; else it was when the run was created."""
+    numbers: NumberTypes | None = None
+    """What the engines compute in; None for a simulated one, and in a run from before it was written down."""
     rejudged_from: str | None = None
     """Id of the run whose logits this one's verdicts are made of."""
 
@@ -72,6 +75,7 @@ def new_run(
     seen: int | None = None,
     left_out: dict[str, int] | None = None,
     notes: Sequence[str] = (),
+    numbers: NumberTypes | None = None,
 ) -> RunFile:
     """A new run's file."""
     return RunFile(
@@ -88,6 +92,7 @@ def new_run(
         seen=seen,
         left_out=left_out or {},
         notes=tuple(notes),
+        numbers=numbers,
     )
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from fakescan.cluster import connect, names_cluster, ray_session
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.model import pinned_model
 from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity
 from fakescan.run.parts import part_name
@@ -23,6 +24,7 @@ from fakescan.scan.placement import Placement, place, warn_of_local_folders
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
+from fakescan.scan.start.number_types import decide_types
 from fakescan.scan.start.plan import Plan, make_plan, parts_missing
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
 from fakescan.scan.start.run_lease import RunLease, starting
@@ -178,7 +180,7 @@ def build_pipeline(
         judge=JudgeSettings(
             engine=config.engine,
             device=placement.device,
-            model=config.model,
+            model=pinned_model(config.model, checkpoint).location,
             model_store=config.model_store.resolved(),
             model_name=run.model,
             weights_sha256=checkpoint.weights_sha256,
@@ -186,6 +188,9 @@ def build_pipeline(
             run_id=run.run_id,
             shard_rows=run.shard_rows,
             dedupe=config.dedupe,
+            files_sha256=checkpoint.files_sha256,
+            numbers=decide_types(folder, run, config.engine, checkpoint, placement.device),
+            gpus=placement.gpus,
         ),
         write=Write(folder, run),
         replicas=placement.replicas,

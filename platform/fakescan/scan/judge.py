@@ -22,8 +22,11 @@ from fakescan.engine.factory import open_engine
 from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.engine.model import open_model
+from fakescan.engine.model import PinnedModel, open_pinned
+from fakescan.engine.start.number_types import NumberTypes
+from fakescan.engine.start.start_up import StartUp
 from fakescan.scan.content_cache import ALIVE_EVERY_S, Share, packed, unpacked
+from fakescan.scan.engine_stages import StepReporter
 from fakescan.scan.engines.life import EngineLife
 from fakescan.scan.engines.start import EngineStart
 from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
@@ -31,7 +34,8 @@ from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint
-from fakevlm.errors import ErrorCode, UserError
+from fakevlm.checkpoint.progress import Report
+from fakevlm.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +64,12 @@ class JudgeSettings:
     shard_rows: int
     dedupe: bool = False
     """Judge each content once; see `fakescan.scan.content_cache`."""
+    files_sha256: str = ""
+    """What else changes the model's words, as the driver has found it; empty where nobody has looked."""
+    numbers: NumberTypes | None = None
+    """What every engine of the run computes in; None leaves it to each node."""
+    gpus: float = 1.0
+    """GPUs of one engine; without meaning on a CPU."""
 
 
 class Judge:
@@ -74,7 +84,13 @@ class Judge:
             self._keep_reporting()  # before the model loads: what this actor's last process had claimed is free now
         start = EngineStart(ledger, self._life, settings.engine.stall_s, settings.engine.start_timeout_s)
         self._calls = start.calls
-        self._engine = start.load(lambda: _checkpoint(settings), lambda checkpoint: _open(settings, checkpoint))
+        report = StepReporter(ledger, self._life.actor)
+        try:
+            self._engine = start.load(
+                lambda: _checkpoint(settings, report), lambda checkpoint: _open(settings, checkpoint, report)
+            )
+        finally:
+            report.end()
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
         self._lock = _ExclusiveLock()
@@ -281,15 +297,14 @@ class _ExclusiveLock:
                 self._changed.notify_all()
 
 
-def _checkpoint(settings: JudgeSettings) -> Checkpoint:
-    checkpoint = open_model(settings.model, settings.model_store)
-    if checkpoint.weights_sha256 != settings.weights_sha256:
-        raise UserError(f"model: {settings.model} holds other weights on this node than on the driver's")
-    return checkpoint
+def _checkpoint(settings: JudgeSettings, report: Report) -> Checkpoint:
+    model = PinnedModel(settings.model, settings.weights_sha256, settings.files_sha256)
+    return open_pinned(model, settings.model_store, report)
 
 
-def _open(settings: JudgeSettings, checkpoint: Checkpoint) -> Engine:
-    return open_engine(settings.engine, checkpoint, settings.options, settings.device)
+def _open(settings: JudgeSettings, checkpoint: Checkpoint, report: Report) -> Engine:
+    start = StartUp(settings.numbers, settings.gpus, report)
+    return open_engine(settings.engine, checkpoint, settings.options, settings.device, start)
 
 
 def _actor_id() -> str | None:

@@ -3,13 +3,14 @@
 from typing import Any
 
 from fakescan.scan.content_cache import ContentCache
+from fakescan.scan.engine_stages import EngineStages
 from fakescan.scan.engines.book import EngineBook
 from fakescan.scan.engines.life import EngineLife, Place
 from fakescan.scan.poison import PoisonLedger
 from fakescan.scan.small_machine import FirstPart
 
 
-class Ledger(PoisonLedger, FirstPart, ContentCache, EngineBook):
+class Ledger(PoisonLedger, FirstPart, ContentCache, EngineBook, EngineStages):
     """Suspects, the first judged shard, contents, and engines. Without CPUs, so that it outlives every engine.
 
     It may be killed: its process is started again and knows nothing. Then a death or two are forgotten, contents are
@@ -21,6 +22,7 @@ class Ledger(PoisonLedger, FirstPart, ContentCache, EngineBook):
         FirstPart.__init__(self)
         ContentCache.__init__(self)
         EngineBook.__init__(self)
+        EngineStages.__init__(self)
 
     def report_engine(self, life: EngineLife, place: Place, is_loaded: bool, calls: int, inside: int) -> None:
         """As in `EngineBook`; an engine that has ended a call has judged a shard."""

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fakescan.run.counts import Counts
+from fakescan.scan.engine_stages import UNKNOWN_STAGE, Stage
 from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
 from fakescan.terminal.pace import Pace
@@ -34,6 +35,7 @@ class ScanDisplay(StageDisplay):
         self._pace = Pace(self._started)
         self._is_scanning = False
         self._waiting = "waiting for the engine's process"
+        self._engine_stage = UNKNOWN_STAGE
 
     def __exit__(self, *exception: object) -> None:
         self._end_scanning()
@@ -77,22 +79,34 @@ class ScanDisplay(StageDisplay):
         loaded = 0
         while not loaded and not ended.wait(_LOOK_S):
             try:
-                loading, loaded = ray.get(ledger.engines.remote(), timeout=_ANSWER_S)
+                (loading, loaded), stage = ray.get([ledger.engines.remote(), ledger.stage.remote()], timeout=_ANSWER_S)
             except GetTimeoutError:
                 continue
             except RayError:
                 return
+            self.engine_stage(stage)
             self.engines(loading, loaded)
+
+    def engine_stage(self, stage: Stage) -> None:
+        """The engines that have not started yet are doing this; shown from the next call of `engines` on."""
+        with self._lock:
+            self._engine_stage = stage
 
     def engines(self, loading: int, loaded: int) -> None:
         """So many engines have begun to load, and so many are loaded."""
         with self._lock:
-            what = "judging the first images" if loaded else "loading the engine" if loading else self._stage
-            if self._is_scanning or what == self._stage:
+            stage = self._engine_stage
+            what = "judging the first images" if loaded else (stage.what or "loading the engine") if loading else ""
+            if self._is_scanning or not what:
+                return
+            is_new = what != self._stage
+            if is_new:
+                self._set_stage(what)
+            self._detail = "" if loaded else stage.detail
+            if not is_new:
                 return
             if loaded:
                 self._pace.restart(time.monotonic())
-            self._set_stage(what)
         self._show_stage()
 
     def add(self, part: PartSummary, rows: int) -> None:

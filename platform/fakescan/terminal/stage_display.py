@@ -32,6 +32,8 @@ class StageDisplay(LiveDisplay):
         self._started = self._stage_at = self._said_at = time.monotonic()
         self._stage = "starting"
         self._count: Count | None = None
+        self._detail = ""
+        """How far the stage is, where it says so in words of its own."""
         self._is_unsaid = False
         self._spinner: Spinner | None = None
         self._ended = threading.Event()
@@ -64,7 +66,7 @@ class StageDisplay(LiveDisplay):
     def _set_stage(self, what: str, count: Count | None = None) -> None:
         if what != self._stage:
             self._stage, self._stage_at = what, time.monotonic()
-        self._count = count
+        self._count, self._detail = count, ""
 
     def _show_stage(self) -> None:
         """Not to be called with the lock: a live display asks for its frame with a lock of its own."""
@@ -98,6 +100,8 @@ class StageDisplay(LiveDisplay):
         now = time.monotonic()
         count = self._count() if self._count is not None else 0
         text = f"{self._stage}: {count:,} objects" if count else self._stage
+        if self._detail:
+            text = f"{text}: {self._detail}"
         seconds, whole = now - self._stage_at, now - self._started
         if seconds < 1 and not self._is_live:
             return text

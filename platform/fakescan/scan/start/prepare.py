@@ -3,6 +3,7 @@
 from fakescan.engine.factory import check_installed
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import model_name, open_model
+from fakescan.engine.start.number_types import first_types
 from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity, Selection
 from fakescan.run.parts import shard_rows_for
@@ -53,6 +54,7 @@ def identity_of(
         ),
         engine=config.engine.kind,
         dtype=config.engine.dtype,
+        engine_arguments=config.engine.arguments,
         weights_sha256=checkpoint.weights_sha256,
         trained=checkpoint.trained,
         prompt=checkpoint.prompt,
@@ -136,6 +138,7 @@ def start_run(
         seen=info.seen,
         left_out=info.everything_left_out(),
         notes=info.notes,
+        numbers=first_types(config.engine, checkpoint),
     )
     folder.save(run)
     return run
