@@ -29,6 +29,7 @@ from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.start.plan import Plan, make_plan
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
+from fakescan.scan.store_weather import FetchGuard, shown_waits
 from fakescan.scan.tables import PartSummary, examples
 from fakescan.storage.lease import Lease
 from fakescan.storage.url import scheme_of
@@ -109,7 +110,8 @@ def run_scan(
     """
     with ScanDisplay(show=display) as progress, ray_session(lambda: progress.stage("stopping Ray", is_brief=True)):
         try:
-            return _scan(config, ray_address, verbose, observe, images, progress)
+            with shown_waits(progress):
+                return _scan(config, ray_address, verbose, observe, images, progress)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted at {progress.position}" if progress.position else "") from None
 
@@ -152,7 +154,7 @@ def _scan(
             pipeline = build_pipeline(config, folder, run, options, checkpoint)
             rows_before = run.rows - sum(run.sharding.size(shard) for shard in plan.todo.tolist())
             known = recalled(folder, plan.sound) if config.dedupe else iter(())
-            _execute(pipeline, plan.todo, known, rows_before, outcome, lease, observe, started, progress)
+            _execute(config, pipeline, plan.todo, known, rows_before, outcome, lease, observe, started, progress)
         progress.stage("checking that every part exists", is_brief=True)
         _account(folder, run, plan, outcome)
         _add_examples(folder, plan.earlier_errors, outcome)
@@ -162,6 +164,7 @@ def _scan(
 
 
 def _execute(
+    config: ScanConfig,
     pipeline: Pipeline,
     todo: NDArray[np.int64],
     known: Iterator[dict[bytes, bytes]],
@@ -179,7 +182,12 @@ def _execute(
     for contents in known:
         ray.get(ledger.remember.remote(contents))
     # Closed at once however it ends: its executor must not outlive the connection to Ray.
-    with progress.following(ledger), closing(_guarded(pipeline.run(todo, ledger))) as parts:
+    guard = FetchGuard(config.max_fetch_error_rate)
+    with (
+        progress.following(ledger),
+        shown_waits(progress, ledger),
+        closing(_guarded(pipeline.run(todo, ledger))) as parts,
+    ):
         for part in parts:
             lease.check()
             if part.counts.rows == 0:
@@ -188,6 +196,7 @@ def _execute(
             if not outcome.startup_s:
                 outcome.startup_s, outcome.first_rows = outcome.seconds, part.counts.rows
             outcome.scanned.add(part.counts)
+            guard.add(part.counts, part.examples)
             outcome.copies += part.copies
             for code, example in part.examples.items():
                 outcome.examples.setdefault(code, example)
@@ -232,11 +241,12 @@ def build_pipeline(
         fetch=Fetch(
             folder,
             run,
-            config.input_store.resolved(),
+            config.source_store.resolved(),
             config.max_bytes,
             config.fetch_concurrency,
             config.fetch_timeout_s,
             config.retry_errors,
+            patience_s=config.store_patience_s,
         ),
         decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows),
         judge=JudgeSettings(
@@ -310,4 +320,6 @@ def _explain(error: Exception) -> Exception:
         return ScanFailedError(f"the scan stopped: {type(error).__name__} (--verbose shows the logs)")
     if found["kind"] == "UserError":
         return UserError(found["what"] or "")
+    if found["kind"] == "StoreAwayError":
+        return ScanFailedError(f"the scan stopped: {found['what']}")
     return ScanFailedError(f"the scan stopped: {found['kind']}: {found['what'] or ''} (--verbose shows the logs)")

@@ -5,6 +5,7 @@ from typing import Any
 from fakescan.scan.content_cache import ContentCache
 from fakescan.scan.poison import PoisonLedger
 from fakescan.scan.small_machine import FirstPart
+from fakescan.scan.store_weather import StoreWaits
 
 
 class EngineStarts:
@@ -26,14 +27,15 @@ class EngineStarts:
         return self._loading, self._loaded
 
 
-class Ledger(PoisonLedger, FirstPart, ContentCache, EngineStarts):
-    """Suspects, the first judged shard, contents, and engines. Without CPUs, so that it outlives every engine."""
+class Ledger(PoisonLedger, FirstPart, ContentCache, EngineStarts, StoreWaits):
+    """Suspects, the first judged shard, contents, engines, stores that are waited for. It outlives every engine."""
 
     def __init__(self) -> None:
         PoisonLedger.__init__(self)
         FirstPart.__init__(self)
         ContentCache.__init__(self)
         EngineStarts.__init__(self)
+        StoreWaits.__init__(self)
 
 
 def remote_ledger() -> Any:

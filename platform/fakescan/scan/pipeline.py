@@ -56,7 +56,7 @@ class Pipeline:
         _configure(DataContext.get_current())
         cpus: float = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
         in_flight = self.shards_in_flight()
-        fetch = self.fetch
+        fetch, write = replace(self.fetch, ledger=ledger), replace(self.write, ledger=ledger)
         if self.judge.device == "cpu" and self.judge.engine.computes_on("cpu") and len(shards):
             first = shards[: self.replicas.low]  # one for each engine
             fetch = replace(fetch, first_shards=FirstShards(self.judge.run_id, int(first[-1]), ledger))
@@ -83,7 +83,7 @@ class Pipeline:
             )
             # A pool with a bound: Ray Data reserves an equal share of the CPUs for a stage without one, and on two
             # cores that is the share of the second decoder.
-            .map_batches(self.write, num_cpus=WRITE_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
+            .map_batches(write, num_cpus=WRITE_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
         )
 
     def run(self, shards: NDArray[np.int64], ledger: Any) -> Iterator[PartSummary]:
