@@ -1,9 +1,10 @@
-"""A proxy before a real S3 server, which answers in its place as a test says: throttled, broken, forbidden, or silent."""
+"""A proxy before a real S3 server, which answers in its place as a test says: throttled, broken or forbidden."""
 
 import contextlib
 import http.client
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ class FaultyS3:
         self.upstream = urlsplit(upstream)
         self.fault: Fault = lambda method, path: None
         self.headers: dict[str, str] = {}
+        self.delay_s = 0.0
         self.answers: Counter[int] = Counter()
         self.paths: Counter[str] = Counter()
         self.most_at_once = 0
@@ -74,6 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
             proxy.paths[self.path.partition("?")[0]] += 1
             failed = proxy.fault(self.command, self.path)
         try:
+            time.sleep(self.proxy.delay_s)
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             if failed is None:
                 self._hand_on(body)

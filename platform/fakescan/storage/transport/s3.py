@@ -36,6 +36,7 @@ class S3Transport:
         self._client: Any = None
         self._arguments: dict[str, Any] = {}
         self._opening = asyncio.Lock()
+        self._replaced: set[asyncio.Task[None]] = set()
 
     async def read(self, request: Request, room: Room = UNBOUNDED) -> Body:
         client = self._client or await self._open()
@@ -105,10 +106,15 @@ class S3Transport:
     async def renew(self) -> None:
         async with self._opening:
             old, self._filesystem, self._client = self._filesystem, None, None
-        if old is not None:  # requests in flight still use it
-            asyncio.get_running_loop().call_later(_LAST_REQUESTS_S, _close_later, old)
+        if old is not None:
+            task = asyncio.ensure_future(_close(old, _LAST_REQUESTS_S))  # requests in flight still use it
+            self._replaced.add(task)
+            task.add_done_callback(self._replaced.discard)
 
     async def close(self) -> None:
+        for task in list(self._replaced):
+            task.cancel()  # which closes at once
+        await asyncio.gather(*self._replaced, return_exceptions=True)
         if self._filesystem is not None:
             await _close(self._filesystem)
 
@@ -118,14 +124,8 @@ async def _pieces(body: Any) -> AsyncIterator[bytes]:
         yield bytes(piece)
 
 
-_closing: set[asyncio.Task[None]] = set()
-
-
-def _close_later(filesystem: Any) -> None:
-    task = asyncio.ensure_future(_close(filesystem))
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
-
-
-async def _close(filesystem: Any) -> None:
-    await filesystem._s3creator.__aexit__(None, None, None)
+async def _close(filesystem: Any, delay_s: float = 0.0) -> None:
+    try:
+        await asyncio.sleep(delay_s)
+    finally:
+        await filesystem._s3creator.__aexit__(None, None, None)

@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 _RENEWAL_S = 5.0
 """Seconds between two readings of the same credentials."""
-_KNOWN_HOSTS = 3
+_KNOWN_HOSTS = 5
 _MAX_HOSTS = 10_000
 
 Probe = Callable[[R], Awaitable[bool]]
@@ -37,6 +37,8 @@ class StoreRecord(Generic[R]):
         """When it last answered a request: with an object, or with what is wrong with that one."""
         self.troubled_at: float | None = None
         """When the first request failed since then."""
+        self.recovered_at = -math.inf
+        """When it answered after the latest failures."""
         self.sound = self.failed = 0
         self.is_given_up = False
         """Whether an object of a host was given up while the host answered nothing."""
@@ -63,7 +65,8 @@ class StoreRecord(Generic[R]):
         if delivered or (self.good is None and self.web is not None):
             self.good = request
         self.limiter.delivered()
-        self.troubled_at = None
+        if self.troubled_at is not None:
+            self.troubled_at, self.recovered_at = None, self.answered_at
         if WAITS.any:
             WAITS.end(self.name, answered=True)
         if self.web is not None:

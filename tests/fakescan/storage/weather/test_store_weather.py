@@ -33,8 +33,8 @@ def faulty(s3: SeaweedServer) -> Iterator[FaultyS3]:
 
 @pytest.fixture
 def bucket(s3_bucket: Bucket, faulty: FaultyS3) -> Bucket:
-    """A bucket behind the proxy, with 60 objects."""
-    for index in range(60):
+    """A bucket behind the proxy, with 24 objects."""
+    for index in range(24):
         s3_bucket.put(f"{index:02}", DATA)
     store = Store.model_validate(
         {**s3_bucket.store.model_dump(exclude={"options"}), "options": _plain(s3_bucket.store)}
@@ -66,7 +66,7 @@ def fetcher(store: Store, patience_s: float = 60.0, timeout_s: float = 10.0) -> 
 
 
 def all_of(bucket: Bucket) -> pa.Table:
-    return rows(*(f"{bucket.url}/{index:02}" for index in range(60)))
+    return rows(*(f"{bucket.url}/{index:02}" for index in range(24)))
 
 
 def codes(results: list[Fetched]) -> set[ErrorCode | None]:
@@ -75,30 +75,31 @@ def codes(results: list[Fetched]) -> set[ErrorCode | None]:
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(503, "SlowDown"), (503, "ServiceUnavailable"), (500, "InternalError"), (429, "TooManyRequests")],
+    [(503, "SlowDown"), (500, "InternalError")],
 )
 def test_nine_requests_of_ten_fail_and_no_object_is_lost(
     bucket: Bucket, faulty: FaultyS3, status: int, code: str
 ) -> None:
     faulty.fault = at_random(0.9, status, code)
     assert codes(fetcher(bucket.store).fetch(all_of(bucket))) == {None}
-    assert faulty.answers[status] > 300
+    assert faulty.answers[status] > 80
 
 
 def test_throttled_requests_come_one_by_one_and_recover(bucket: Bucket, faulty: FaultyS3) -> None:
+    faulty.delay_s = 0.02
     reader = fetcher(bucket.store)
     reader.fetch(all_of(bucket))
-    assert faulty.most_at_once > 8
+    assert faulty.most_at_once > 16
     throttled = threading.Event()
     faulty.fault = lambda method, path: (503, "SlowDown")
     results: list[Fetched] = []
     thread = threading.Thread(target=lambda: results.extend(reader.fetch(all_of(bucket))))
     thread.start()
-    throttled.wait(1.5)
+    throttled.wait(1.0)
     with faulty.lock:
         faulty.most_at_once = faulty.at_once
         before = faulty.answers[503]
-    throttled.wait(1.5)
+    throttled.wait(1.0)
     assert faulty.most_at_once <= 2  # one, and a probe
     assert faulty.answers[503] - before < 60
     faulty.fault = lambda method, path: None
@@ -108,7 +109,7 @@ def test_throttled_requests_come_one_by_one_and_recover(bucket: Bucket, faulty: 
         assert codes(reader.fetch(all_of(bucket))) == {None}
     faulty.most_at_once = 0
     reader.fetch(all_of(bucket))
-    assert faulty.most_at_once > 8
+    assert faulty.most_at_once > 16
 
 
 def test_retry_after_is_honoured(bucket: Bucket, faulty: FaultyS3) -> None:
@@ -148,10 +149,7 @@ def test_what_is_the_objects_fault_is_a_row_at_once(bucket: Bucket, faulty: Faul
     ("status", "code"),
     [
         (400, "ExpiredToken"),
-        (400, "TokenRefreshRequired"),
         (403, "InvalidAccessKeyId"),
-        (403, "RequestTimeTooSkewed"),
-        (403, "SignatureDoesNotMatch"),
         (403, "AccessDenied"),  # to all that was read a moment ago
         (500, "InternalError"),
         (507, "InsufficientStorage"),
@@ -165,7 +163,7 @@ def test_a_fault_of_the_whole_store_is_waited_out_and_said(
     said: list[Wait] = []
     WAITS.tell(said.extend)
     faulty.fault = lambda method, path: (status, code)
-    back = threading.Timer(1.2, lambda: setattr(faulty, "fault", lambda method, path: None))
+    back = threading.Timer(0.6, lambda: setattr(faulty, "fault", lambda method, path: None))
     back.start()
     try:
         assert codes(reader.fetch(all_of(bucket))) == {None}
@@ -179,7 +177,7 @@ def test_patience_ends_with_the_store_named_and_no_row(bucket: Bucket, faulty: F
     faulty.fault = lambda method, path: (503, "SlowDown")
     started = time.monotonic()
     with pytest.raises(StoreAwayError, match=f"waited for the store for .*: {bucket.url}: SlowDown.*resumes"):
-        fetcher(bucket.store, patience_s=1.5).fetch(all_of(bucket))
+        fetcher(bucket.store, patience_s=1.0).fetch(all_of(bucket))
     assert time.monotonic() - started < 10
     assert WAITS.current() == []
     faulty.fault = lambda method, path: None
@@ -188,7 +186,7 @@ def test_patience_ends_with_the_store_named_and_no_row(bucket: Bucket, faulty: F
 
 def test_a_server_that_is_gone_and_comes_back(own_s3: SeaweedServer) -> None:
     bucket = new_bucket(own_s3)
-    for index in range(60):
+    for index in range(24):
         bucket.put(f"{index:02}", DATA)
     reader = fetcher(bucket.store)
     own_s3.kill()
@@ -211,7 +209,7 @@ def test_credentials_that_are_replaced_are_read_again(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
     write()
     bucket = new_bucket(own_s3)
-    for index in range(60):
+    for index in range(24):
         bucket.put(f"{index:02}", DATA)
     store = Store(endpoint_url=own_s3.endpoint_url, region="us-east-1", profile="audit")
     reader = fetcher(store)
@@ -241,7 +239,8 @@ class TestWeb:
         assert time.monotonic() - started < 30
 
     def test_a_list_of_dead_links_alone_ends(self) -> None:
-        results = fetcher(Store()).fetch(rows(*(f"http://127.0.0.1:{port}/a.jpg" for port in range(1, 40))))
+        of_its_own = Store.model_validate({"options": {"headers": {"X-Test": "dead links"}}})  # nothing has answered it
+        results = fetcher(of_its_own).fetch(rows(*(f"http://127.0.0.1:{port}/a.jpg" for port in range(1, 40))))
         assert codes(results) == {ErrorCode.FETCH_FAILED}
 
     def test_a_page_that_is_broken_is_a_row(self, web: WebServer, alive: str) -> None:
