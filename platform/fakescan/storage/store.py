@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Secre
 
 from fakescan.storage.prefixes import Boundary
 from fakescan.storage.url import file_path, scheme_of, web_address
-from fakescan.storage.web_client import bounded_client
+from fakescan.storage.web_client import bounded_client, s3_http_session
 from fakevlm.errors import UserError
 from fakevlm.remote import ANSWER_S, missing_package, quiet_clients
 
@@ -180,6 +180,7 @@ def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, 
         # Checksums in trailers are refused by older S3-compatible servers, and cost CPU for every image.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
+        "http_session_cls": s3_http_session(),
         **options.pop("config_kwargs", {}),
     }
     client = dict(options.pop("client_kwargs", {}))

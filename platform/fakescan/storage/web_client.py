@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies
@@ -114,3 +115,29 @@ def bounded_client(boundary: Boundary) -> Callable[..., Awaitable[ClientSession]
 
 def _name(host: str) -> str:
     return host.lower().rstrip(".")
+
+
+@cache
+def s3_http_session() -> Any:
+    """The class of HTTP sessions for S3 clients: as botocore's, and unlike aiobotocore's, it follows no redirect.
+
+    A server could send the client anywhere with one. A bucket in another region is found by botocore itself, among
+    Amazon's own names.
+    """
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    class Session(AIOHTTPSession):  # type: ignore[misc]
+        async def _get_session(self, proxy_url: str | None) -> Any:
+            return _Unredirected(await super()._get_session(proxy_url))
+
+    return Session
+
+
+class _Unredirected:
+    """A session whose requests end with the first answer."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    async def request(self, method: str, url: URL, **options: Any) -> ClientResponse:
+        return await self._session.request(method, url, allow_redirects=False, **options)

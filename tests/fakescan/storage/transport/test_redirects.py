@@ -168,3 +168,14 @@ class TestPrivateAddresses:
 )
 def test_public_addresses(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_an_s3_server_cannot_send_the_client_elsewhere(web: WebServer, other: WebServer, status: int) -> None:
+    body = b"<Error><Code>PermanentRedirect</Code><Endpoint>" + other.url.encode() + b"</Endpoint></Error>"
+    headers = {"Location": f"{other.url}/secret.jpg", "x-amz-bucket-region": "eu-west-1"}
+    web.answers["/b/secret.jpg"] = web.answers["/b"] = Answer(body, status=status, headers=headers)
+    store = Store.model_validate({"endpoint_url": web.url, "options": {"key": "any", "secret": "any"}})
+    (result,) = Fetcher(store, patience_s=30).fetch(rows("s3://b/secret.jpg"))
+    assert result.error_code == ErrorCode.FETCH_FAILED
+    assert other.seen == []
