@@ -194,6 +194,7 @@ class Fetcher:
             except Exception as error:  # noqa: BLE001 - as above
                 failure = error
             if not is_local:
+                failure = io_loop().run(self._reader.explained(request, failure))
                 trouble = trouble if trouble is not None and len(indices) == left else self._reader.trouble(container)
                 if io_loop().run(self._reader.goes_on(trouble, request, failure, sent_at)):
                     continue

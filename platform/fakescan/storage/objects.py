@@ -17,7 +17,7 @@ from fakescan.storage.s3_listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3, without_retries
 from fakescan.storage.url import redact, split_bucket
 from fakescan.storage.weather.credentials import renew_clients
-from fakescan.storage.weather.faults import Fault, fault_of, is_weather
+from fakescan.storage.weather.faults import Fault, fault_of, is_weather, is_wordless
 from fakescan.storage.weather.waits import WAITS
 from fakevlm.errors import ErrorCode
 
@@ -30,11 +30,12 @@ _SINGLE_PUT_BYTES = 5 * 2**30
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 
 
-def patiently(action: Callable[[], T], what: str, *, patience_s: float | None = None) -> T:
+def patiently(action: Callable[[], T], what: str, *, patience_s: float | None = None, is_ours: bool = False) -> T:
     """The result of `action`, called again after faults of its store with growing, jittered pauses for `patience_s`.
 
     A job of many hours outlasts a restart of its store, and credentials that expire: those are read again. The last
-    error is raised when the store does not come back. Default: `PATIENCE_S`.
+    error is raised when the store does not come back. Default: `PATIENCE_S`. `is_ours`: this program has written what is
+    asked for, so that a refusal without a reason can only be one of the credentials.
     """
     started = time.monotonic()
     deadline = started + (PATIENCE_S if patience_s is None else patience_s)
@@ -47,10 +48,11 @@ def patiently(action: Callable[[], T], what: str, *, patience_s: float | None = 
                 answered = True
                 return result
             except Exception as error:  # the stores' libraries share no base class; anything lasting is raised again
-                if not is_weather(error) or time.monotonic() + pause > deadline:
+                is_refused = is_ours and is_wordless(error)
+                if not (is_weather(error) or is_refused) or time.monotonic() + pause > deadline:
                     raise
                 WAITS.waiting(what, classify(error)[1], started)
-                if fault_of(error) is Fault.CREDENTIALS:
+                if is_refused or fault_of(error) is Fault.CREDENTIALS:
                     renew_clients()
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, 10.0)

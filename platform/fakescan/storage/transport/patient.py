@@ -11,7 +11,7 @@ from fakescan.storage.transport.base import Body, Request, Transport
 from fakescan.storage.transport.bytes_in_flight import BytesInFlight
 from fakescan.storage.transport.factory import shared_transport
 from fakescan.storage.url import names_host, scheme_of
-from fakescan.storage.weather.faults import Fault, fault_of
+from fakescan.storage.weather.faults import Fault, fault_of, is_wordless
 from fakescan.storage.weather.record import StoreRecord, WebRecord
 from fakescan.storage.weather.trouble import Trouble
 from fakevlm.errors import ImageError
@@ -82,6 +82,17 @@ class PatientReader:
         if goes_on and fault is Fault.DENIED:
             await self._renew(request)
         return goes_on
+
+    async def explained(self, request: Request, error: Exception) -> Exception:
+        """The error, or what a GET of a byte says where a HEAD was refused without a word."""
+        if not is_wordless(error):
+            return error
+        try:
+            async with asyncio.timeout(min(_PROBE_S, self._timeout_s)):
+                await self._transport(request).read(Request(request.uri, first=0, length=1))
+        except Exception as reason:  # noqa: BLE001 - it is what is asked for
+            return reason
+        return error
 
     async def delivered(self, request: Request) -> None:
         """A container of objects was read by other means."""

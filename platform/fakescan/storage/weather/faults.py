@@ -71,7 +71,7 @@ def fault_of(error: BaseException) -> Fault:
         return Fault.LATER
     if status == 401 and not _is_of_web(error):  # a token that was good: gcsfs and Azure say no more
         return Fault.CREDENTIALS
-    if status in (401, 403) or code in DENIED_CODES or isinstance(error, PermissionError):
+    if status in (401, 403) or code in DENIED_CODES or is_wordless(error) or isinstance(error, PermissionError):
         return Fault.DENIED
     if kinds & _UNREACHABLE_KINDS:
         return Fault.UNREACHABLE
@@ -82,7 +82,18 @@ def fault_of(error: BaseException) -> Fault:
 
 def is_weather(error: BaseException) -> bool:
     """Whether the error may pass without a change of the object or of the request."""
-    return fault_of(error) not in (Fault.OBJECT, Fault.DENIED) and not is_settled_certificate(error)
+    return (fault_of(error) not in (Fault.OBJECT, Fault.DENIED) or is_wordless(error)) and not is_settled_certificate(
+        error
+    )
+
+
+def is_wordless(error: BaseException) -> bool:
+    """Whether an S3 server refused a request without a reason, as answers to HEAD have none.
+
+    The credentials may have expired, or there may be no permission.
+    """
+    hidden = error.__context__ if isinstance(error, UserError) else error
+    return hidden is not None and service_code(root_cause(hidden)) in {"400", "403"}
 
 
 def is_settled_certificate(error: BaseException) -> bool:
