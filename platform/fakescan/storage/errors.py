@@ -92,7 +92,7 @@ def classify(error: BaseException) -> tuple[ErrorCode, str]:
         return ErrorCode.FETCH_FAILED, message
     if status in (404, 410) or code in _MISSING_CODES or isinstance(error, FileNotFoundError):
         return ErrorCode.NOT_FOUND, message
-    if status in (401, 403) or code in DENIED_CODES or isinstance(error, PermissionError):
+    if status in (401, 403) or code in DENIED_CODES or isinstance(error, PermissionError) or is_forbidden(error):
         return ErrorCode.DENIED, message
     if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
         return ErrorCode.DENIED, message
@@ -120,7 +120,14 @@ def is_transient(error: BaseException) -> bool:
         return bool(kinds & _BUSY_KINDS) and "SSLError" not in kinds
     if type(error).__module__.startswith(("aiohttp", "http.client", "urllib3", "requests")):
         return type(error).__name__ not in {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"}
-    return isinstance(error, OSError) and error.errno not in _SETTLED_ERRNO and type(error) is OSError
+    if type(error) is not OSError or is_forbidden(error):
+        return False
+    return error.errno not in _SETTLED_ERRNO
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Whether Google's store denied access, of which gcsfs makes an OSError without a number."""
+    return type(error) is OSError and str(error).startswith("Forbidden: ")
 
 
 def _is_busy(status: int | None) -> bool:

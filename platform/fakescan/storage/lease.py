@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 LEASE_S = 30.0
 """A lease whose heartbeat has not moved for this many seconds is stale."""
 
+_RELEASE_S = 5.0
+"""How long the end of a job waits for a store that is away, to remove its lease from it, in seconds."""
+
 
 class LeaseLostError(JobFailedError):
     """Another process has taken the run over."""
@@ -77,7 +80,7 @@ class Lease:
         if self._thread is not None:
             self._thread.join(timeout=self._lease_s)
         try:
-            if self._read().get("owner") == self._owner:
+            if _content_of(self._fs, self._path, patience_s=_RELEASE_S).get("owner") == self._owner:
                 self._fs.rm_file(self._path)
         except OSError as error:
             logger.warning("the lease could not be removed, it becomes stale by itself: %s", error)
@@ -155,9 +158,9 @@ def holder_of(fs: AbstractFileSystem, path: str) -> str | None:
     return None if not holder or _is_gone(holder) else _name(holder)
 
 
-def _content_of(fs: AbstractFileSystem, path: str) -> dict[str, Any]:
+def _content_of(fs: AbstractFileSystem, path: str, *, patience_s: float | None = None) -> dict[str, Any]:
     try:
-        found = json.loads(read_bytes(fs, path))
+        found = json.loads(read_bytes(fs, path, patience_s=patience_s))
     except FileNotFoundError:
         return {}
     except ValueError:

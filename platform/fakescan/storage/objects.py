@@ -34,8 +34,8 @@ def patiently(action: Callable[[], T], what: str, *, patience_s: float | None = 
     """The result of `action`, called again after faults of its store with growing, jittered pauses for `patience_s`.
 
     A job of many hours outlasts a restart of its store, and credentials that expire: those are read again. The last
-    error is raised when the store does not come back. Default: `PATIENCE_S`. `is_ours`: this program has written what is
-    asked for, so that a refusal without a reason can only be one of the credentials.
+    error is raised when the store does not come back. Default: `PATIENCE_S`. `is_ours`: it was written by this program,
+    so that a refusal without a reason can only be one of the credentials.
     """
     started = time.monotonic()
     deadline = started + (PATIENCE_S if patience_s is None else patience_s)

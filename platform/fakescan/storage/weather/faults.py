@@ -12,6 +12,7 @@ from fakescan.storage.errors import (
     DENIED_CODES,
     http_status,
     is_certificate,
+    is_forbidden,
     is_transient,
     root_cause,
     service_code,
@@ -71,7 +72,13 @@ def fault_of(error: BaseException) -> Fault:
         return Fault.LATER
     if status == 401 and not _is_of_web(error):  # a token that was good: gcsfs and Azure say no more
         return Fault.CREDENTIALS
-    if status in (401, 403) or code in DENIED_CODES or is_wordless(error) or isinstance(error, PermissionError):
+    if (
+        status in (401, 403)
+        or code in DENIED_CODES
+        or is_wordless(error)
+        or isinstance(error, PermissionError)
+        or is_forbidden(error)
+    ):
         return Fault.DENIED
     if kinds & _UNREACHABLE_KINDS:
         return Fault.UNREACHABLE

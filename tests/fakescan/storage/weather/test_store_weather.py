@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -194,34 +193,6 @@ def test_a_server_that_is_gone_and_comes_back(own_s3: SeaweedServer) -> None:
     back.start()
     assert codes(reader.fetch(all_of(bucket))) == {None}
     back.join()
-
-
-def test_credentials_that_are_replaced_are_read_again(
-    own_s3: SeaweedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Static ones, in the file that AWS's own tools read."""
-    file = tmp_path / "credentials"
-
-    def write() -> None:
-        lines = ["[audit]", f"aws_access_key_id = {own_s3.access_key}", f"aws_secret_access_key = {own_s3.secret_key}"]
-        file.write_text("\n".join(lines))
-
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    write()
-    bucket = new_bucket(own_s3)
-    for index in range(24):
-        bucket.put(f"{index:02}", DATA)
-    store = Store(endpoint_url=own_s3.endpoint_url, region="us-east-1", profile="audit")
-    reader = fetcher(store)
-    table = all_of(bucket)
-    assert codes(reader.fetch(table)) == {None}
-    own_s3.kill()
-    own_s3.access_key, own_s3.secret_key = "another-key", "another-secret"
-    own_s3.start()
-    replaced = threading.Timer(2.0, write)
-    replaced.start()
-    assert codes(reader.fetch(table)) == {None}
-    replaced.join()
 
 
 class TestWeb:
