@@ -72,6 +72,8 @@ class Trouble(Generic[R]):
         self._note(error, fault, wish)
         if self._record.web is not None:
             return await self._goes_on_on_the_web(error, wish or 0.0, failed_at)
+        if wish is not None and wish >= _SAY_S:
+            self._say(f"{classify(error)[1]} (asks for {duration(wish)})", failed_at)
         await self._pause(wish or 0.0)
         if not await self._record.is_answering(failed_at, self._probe):
             self._wait(error)
@@ -159,8 +161,11 @@ class Trouble(Generic[R]):
             )
         record.limiter.failed(self._sent_at, now - since)  # whatever it was: everybody would ask again and again
         if now - since >= _SAY_S:
-            self._is_waiting = True
-            WAITS.waiting(record.name, reason, since)
+            self._say(reason, since)
+
+    def _say(self, reason: str, since: float) -> None:
+        self._is_waiting = True
+        WAITS.waiting(self._record.name, reason, since)
 
     @property
     def _seconds(self) -> float:

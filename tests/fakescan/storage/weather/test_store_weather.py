@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -85,30 +86,32 @@ def test_nine_requests_of_ten_fail_and_no_object_is_lost(
 
 
 def test_throttled_requests_come_one_by_one_and_recover(bucket: Bucket, faulty: FaultyS3) -> None:
-    faulty.delay_s = 0.02
-    reader = fetcher(bucket.store)
-    reader.fetch(all_of(bucket))
-    assert faulty.most_at_once > 16
-    throttled = threading.Event()
+    reader = Fetcher(bucket.store, concurrency=8, patience_s=60.0)
+
+    def at_once() -> int:
+        """Requests in flight while all is well."""
+        faulty.delay_s, faulty.most_at_once = 0.3, 0
+        assert codes(reader.fetch(all_of(bucket).slice(0, 8))) == {None}
+        faulty.delay_s = 0.0
+        return faulty.most_at_once
+
+    assert at_once() == 8
+    never = threading.Event()
     faulty.fault = lambda method, path: (503, "SlowDown")
-    results: list[Fetched] = []
-    thread = threading.Thread(target=lambda: results.extend(reader.fetch(all_of(bucket))))
-    thread.start()
-    throttled.wait(1.0)
-    with faulty.lock:
-        faulty.most_at_once = faulty.at_once
-        before = faulty.answers[503]
-    throttled.wait(1.0)
-    assert faulty.most_at_once <= 2  # one, and a probe
-    assert faulty.answers[503] - before < 60
-    faulty.fault = lambda method, path: None
-    thread.join(60)
-    assert codes(results) == {None}
-    for _ in range(20):
+    with ThreadPoolExecutor(1) as pool:
+        fetched = pool.submit(reader.fetch, all_of(bucket))
+        never.wait(1.0)
+        with faulty.lock:
+            faulty.most_at_once, before = faulty.at_once, faulty.answers[503]
+        never.wait(1.0)
+        most, asked = faulty.most_at_once, faulty.answers[503] - before
+        faulty.fault = lambda method, path: None
+        assert codes(fetched.result()) == {None}
+    assert most <= 2  # one, and a probe
+    assert 0 < asked < 60
+    for _ in range(6):
         assert codes(reader.fetch(all_of(bucket))) == {None}
-    faulty.most_at_once = 0
-    reader.fetch(all_of(bucket))
-    assert faulty.most_at_once > 16
+    assert at_once() == 8
 
 
 def test_retry_after_is_honoured(bucket: Bucket, faulty: FaultyS3) -> None:
@@ -160,10 +163,14 @@ def test_a_fault_of_the_whole_store_is_waited_out_and_said(
     reader = fetcher(bucket.store)
     assert codes(reader.fetch(all_of(bucket))) == {None}
     said: list[Wait] = []
-    WAITS.tell(said.extend)
+
+    def hear(waits: list[Wait]) -> None:
+        """The store is mended as soon as it is said that it is waited for."""
+        said.extend(waits)
+        faulty.fault = lambda method, path: None
+
+    WAITS.tell(hear)
     faulty.fault = lambda method, path: (status, code)
-    back = threading.Timer(0.6, lambda: setattr(faulty, "fault", lambda method, path: None))
-    back.start()
     try:
         assert codes(reader.fetch(all_of(bucket))) == {None}
     finally:
