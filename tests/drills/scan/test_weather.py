@@ -13,6 +13,7 @@ from fakescan.storage.store import Store
 from tests.conftest import Bucket, new_bucket
 from tests.fakescan.scan.test_faults import SLOW, command, environment_of, error_of, facts, settings_of, upload
 from tests.faulty_s3 import FaultyS3, at_random
+from tests.nearly_s3 import NearlyS3
 from tests.scan_process import fakescan, read_rows, running
 from tests.storage_server import SeaweedServer
 
@@ -181,3 +182,26 @@ def test_listing_and_the_manifest_outlast_the_store_too(
             proxy.fault = lambda method, path: None
             assert scan.end(300) == 0, scan.err
     assert rows_without_run(RunFolder(output, bucket.store)) == rows
+
+
+def test_access_that_is_taken_away_stops_the_scan_before_all_rows_are_errors(
+    ray_cluster: str, pictures: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    """The store denies every object from the first on: no weather, but no reason to go through the whole source."""
+    image = next(path for path in sorted(pictures.iterdir()) if path.suffix == ".png").read_bytes()
+    folder = RunFolder(str(tmp_path / "run"), Store())
+    with NearlyS3({f"images/{number:04}.png": image for number in range(6000)}, "forbids reading") as server:
+        options = {name: secret.get_secret_value() for name, secret in server.store.options.items()}
+        store = {"endpoint_url": server.store.endpoint_url, "region": "us-east-1", "options": options}
+        settings = {"source": "s3://b/images", "output": folder.url, "input_store": store, "shard_rows": 250}
+        arguments = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster]
+        stopped = fakescan(*arguments, status=1)
+        assert "of the last" in error_of(stopped)
+        assert "above --max-fetch-error-rate 20.00%" in error_of(stopped)
+        assert "AccessDenied" in error_of(stopped)
+        assert 9 <= len(folder.part_names()) < 24
+        server.habits = frozenset()
+        fakescan(*arguments, "--retry-errors")
+    rows = read_rows(folder)
+    assert len(rows) == 6000
+    assert {row["error_code"] for row in rows} == {None}
