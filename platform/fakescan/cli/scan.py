@@ -70,7 +70,7 @@ def scan(
     with reporter.for_people():
         print_summary(outcome, settings)
     report = scan_report(outcome)
-    if outcome.error_rate > settings.max_error_rate:
+    if settings.has_too_many_errors(outcome.whole.failed, outcome.whole.rows):
         above = f"above --max-error-rate {settings.max_error_rate:.2%}"
         report.fail("error_rate", f"{outcome.error_rate:.2%} of the rows are errors, {above}")
     reporter.finish(report)

@@ -45,7 +45,7 @@ def scan(
     config = _config({"source": source, "output": output, **settings})
     with _restored_data_context():
         outcome = run_scan(config, ray_address=ray_address, verbose=verbose, observe=observe)
-    if outcome.error_rate > config.max_error_rate:
+    if config.has_too_many_errors(outcome.whole.failed, outcome.whole.rows):
         raise JobFailedError(
             f"{outcome.error_rate:.2%} of the rows are errors, above max_error_rate {config.max_error_rate:.2%}"
         )

@@ -9,7 +9,11 @@ from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.isolation.child import TIMEOUT_S, WorkLimits
 from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.run_slice import RunSlice, parse_slice
+from fakescan.storage.prefixes import Boundary
 from fakescan.storage.store import Store
+
+FEW_ERRORS = 5
+"""Failed rows that the default of `max_error_rate` lets pass in a run of any size."""
 
 
 def _several(value: Any) -> Any:
@@ -46,6 +50,8 @@ class ScanConfig(JudgingSettings):
     """Scan only N random images, and estimate the time for all; without it a scan goes on. Default: all images."""
     allowed_prefixes: tuple[str, ...] | None = None
     """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
+    private_hosts: tuple[str, ...] = ()
+    """Hosts below allowed_prefixes whose names may lead to private addresses; others may not."""
     new_since: Annotated[
         tuple[str, ...] | None, BeforeValidator(_several), Flag("RUN", multiple=True, group=FlagGroup.IMAGES)
     ] = None
@@ -56,8 +62,12 @@ class ScanConfig(JudgingSettings):
     """Scan the rows again that ended in an error."""
     break_lease: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Take the run over although another scan seems to be writing it."""
-    max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 1.0
-    """Exit with a failure when a larger share of the rows ended in an error."""
+    max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 0.05
+    """Exit with a failure when a larger share of the rows ended in an error; unless given, from the sixth error on."""
+    max_fetch_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 0.2
+    """Stop when more than this share of 10,000 rows in a row could not be fetched; 1 never stops."""
+    store_patience_s: Annotated[float, Field(ge=0)] = 1800.0
+    """Seconds for which a store that answers nothing is waited for; then the scan stops, to be resumed."""
     max_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Objects larger than this many bytes are not fetched (`too_large`)."""
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
@@ -84,6 +94,21 @@ class ScanConfig(JudgingSettings):
         return WorkLimits.of(
             self.decode_timeout_s, self.decode_memory_gib, max_pixels=self.max_pixels, max_bytes=self.max_bytes
         )
+
+    @property
+    def source_store(self) -> Store:
+        """The store of the source, which keeps within the allowed prefixes at every redirect."""
+        if self.allowed_prefixes is None:
+            return self.input_store
+        return self.input_store.within(Boundary(self.allowed_prefixes, tuple(map(str.lower, self.private_hosts))))
+
+    def has_too_many_errors(self, failed: int, rows: int) -> bool:
+        """Whether so many failed rows of a run make the scan a failure.
+
+        A handful is none unless the rate was given: one broken image among ten is no reason to look for what is wrong.
+        """
+        is_given = "max_error_rate" in self.model_fields_set
+        return failed > self.max_error_rate * rows and (is_given or failed > FEW_ERRORS)
 
     @model_validator(mode="after")
     def _one_cut(self) -> Self:

@@ -28,6 +28,7 @@ from fakescan.scan.start.number_types import decide_types
 from fakescan.scan.start.plan import Plan, make_plan, parts_missing
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
 from fakescan.scan.start.run_lease import RunLease, starting
+from fakescan.scan.store_weather import FetchGuard
 from fakescan.scan.tables import examples
 from fakescan.settings.run_slice import RunSlice
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -52,7 +53,8 @@ def run_scan(
     """
     with ScanDisplay(show=display) as progress, ray_session(lambda: progress.stage("stopping Ray", is_brief=True)):
         try:
-            return _scan(config, ray_address, verbose, observe, images, progress)
+            with shown_waits(progress):
+                return _scan(config, ray_address, verbose, observe, images, progress)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted at {progress.position}" if progress.position else "") from None
 
@@ -101,7 +103,8 @@ def _scan(
             pipeline = replace(pipeline, first_replicas=first)
             progress.waiting_for(placement.in_words())
             known = recalled(folder, plan.sound) if config.dedupe else iter(())
-            Execution(pipeline, outcome, lease, progress, observe, started).run(plan.todo, known)
+            guard = FetchGuard(config.max_fetch_error_rate)
+            Execution(pipeline, outcome, lease, progress, observe, started, guard).run(plan.todo, known)
         progress.stage("checking that every part exists", is_brief=True)
         _account(folder, run, plan, outcome, config.slice)
         _add_examples(folder, plan.earlier_errors, outcome)
@@ -169,12 +172,13 @@ def build_pipeline(
         fetch=Fetch(
             folder,
             run,
-            config.input_store.resolved(),
+            config.source_store.resolved(),
             config.max_bytes,
             config.fetch_concurrency,
             config.fetch_timeout_s,
             config.retry_errors,
             limits=config.work_limits(),
+            patience_s=config.store_patience_s,
         ),
         decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows, config.work_limits()),
         judge=JudgeSettings(

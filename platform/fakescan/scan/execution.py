@@ -18,6 +18,7 @@ from fakescan.scan.ledger import remote_ledger
 from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.start.run_lease import RunLease
+from fakescan.scan.store_weather import FetchGuard, shown_waits
 from fakescan.scan.tables import PartSummary
 from fakescan.settings.run_slice import RunSlice
 from fakevlm.errors import ErrorCode, UserError
@@ -97,6 +98,8 @@ class Execution:
     observe: Observer | None
     started: float
     """When the command began, on the monotonic clock."""
+    guard: FetchGuard
+    """Stops the scan when too many rows cannot be fetched."""
 
     def run(self, todo: NDArray[np.int64], known: Iterator[dict[bytes, bytes]]) -> None:
         """Do the shards of `todo`; returns when each has a part. `known`: contents of earlier starts of the run."""
@@ -108,7 +111,11 @@ class Execution:
         for contents in known:
             ray.get(ledger.remember.remote(contents))
         # Closed at once however it ends: its executor must not outlive the connection to Ray.
-        with self.progress.following(ledger), closing(_guarded(self.pipeline.run(todo, ledger))) as parts:
+        with (
+            self.progress.following(ledger),
+            shown_waits(self.progress, ledger),
+            closing(_guarded(self.pipeline.run(todo, ledger))) as parts,
+        ):
             for part in parts:
                 self.lease.check()
                 if part.counts.rows:
@@ -120,6 +127,7 @@ class Execution:
         if not outcome.startup_s:
             outcome.startup_s, outcome.first_rows = outcome.seconds, part.counts.rows
         outcome.scanned.add(part.counts)
+        self.guard.add(part.counts, part.examples)
         outcome.copies += part.copies
         for code, example in part.examples.items():
             outcome.examples.setdefault(code, example)
@@ -150,4 +158,6 @@ def _explain(error: Exception) -> Exception:
         return ScanFailedError(f"the scan stopped: {type(error).__name__} (--verbose shows the logs)")
     if found["kind"] == "UserError":
         return UserError(found["what"] or "")
+    if found["kind"] == "StoreAwayError":
+        return ScanFailedError(f"the scan stopped: {found['what']}")
     return ScanFailedError(f"the scan stopped: {found['kind']}: {found['what'] or ''} (--verbose shows the logs)")

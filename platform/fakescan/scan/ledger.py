@@ -8,10 +8,11 @@ from fakescan.scan.engines.book import EngineBook
 from fakescan.scan.engines.life import EngineLife, Place
 from fakescan.scan.poison import PoisonLedger
 from fakescan.scan.small_machine import FirstPart
+from fakescan.scan.store_weather import StoreWaits
 
 
-class Ledger(PoisonLedger, FirstPart, ContentCache, EngineBook, EngineStages):
-    """Suspects, the first judged shard, contents, and engines. Without CPUs, so that it outlives every engine.
+class Ledger(PoisonLedger, FirstPart, ContentCache, EngineBook, EngineStages, StoreWaits):
+    """Suspects, the first judged shard, contents, engines, and stores that are waited for. Without CPUs, so that it outlives every engine.
 
     It may be killed: its process is started again and knows nothing. Then a death or two are forgotten, contents are
     judged again, and the engines say anew that they are there.
@@ -23,6 +24,7 @@ class Ledger(PoisonLedger, FirstPart, ContentCache, EngineBook, EngineStages):
         ContentCache.__init__(self)
         EngineBook.__init__(self)
         EngineStages.__init__(self)
+        StoreWaits.__init__(self)
 
     def report_engine(self, life: EngineLife, place: Place, is_loaded: bool, calls: int, inside: int) -> None:
         """As in `EngineBook`; an engine that has ended a call has judged a shard."""

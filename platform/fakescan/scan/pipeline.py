@@ -91,7 +91,7 @@ class Pipeline:
         limit = self.replicas.high * self.gpus_per_replica
         context.execution_options.resource_limits = ExecutionResources.for_limits(gpu=limit or None)
         in_flight = self.shards_in_flight()
-        fetch = self.fetch
+        fetch, write = replace(self.fetch, ledger=ledger), replace(self.write, ledger=ledger)
         engine, device = self.judge.engine, self.judge.device
         if device == "cpu" and engine.computes_on("cpu") and len(shards):
             first = shards[: self.replicas.low]  # one for each engine
@@ -117,7 +117,7 @@ class Pipeline:
                 # The same as map_batches, which refuses GPUs without a batch size: and with one it joins small shards.
                 .map_batches_internal(
                     JudgeAndWrite,
-                    fn_constructor_args=(self.judge, ledger, self.write),
+                    fn_constructor_args=(self.judge, ledger, write),
                     compute=pool,
                     num_cpus=self._cpus(),
                     num_gpus=self.gpus_per_replica or None,

@@ -133,19 +133,19 @@ class ScanDisplay(StageDisplay):
 
     def _frame(self) -> RenderableType:
         if self._total is None:
-            return self._stage_frame()
+            return super()._frame()
         bar = self._bar(self._before + self._done, self._total)
         below = [Text(self._pace_text()), self._counts_text()] if self._is_scanning else [self._stage_frame()]
-        return Text("\n").join([bar, *below])
+        return Text("\n").join([bar, *below, *self._waiting_frames()])
 
     def _line(self) -> str:
         if self._total is None:
-            return self._stage_text()
+            return super()._line()
         done = f"{self._before + self._done:,}/{self._total:,}"
         if not self._is_scanning:
-            return f"{done}  {self._stage_text()}"
+            return f"{done}  {self._stage_text()}{self._waiting_text()}"
         self._said_done = self._done
-        return f"{done}  {self._pace_text()}  {self._counts_text().plain}"
+        return f"{done}  {self._pace_text()}  {self._counts_text().plain}{self._waiting_text()}"
 
     def _pace_text(self) -> str:
         now = time.monotonic()

@@ -20,6 +20,7 @@ from fakescan.run.object_key import source_key
 from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
 from fakescan.scan.small_machine import FirstShards, feed
+from fakescan.scan.store_weather import report_waits
 from fakescan.scan.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, examples
 from fakescan.sources.fetch import Fetched, Fetcher
@@ -59,11 +60,15 @@ class Fetch:
     retry_errors: bool
     first_shards: FirstShards | None = None
     limits: WorkLimits = USUAL_LIMITS
+    patience_s: float = 0.0
+    ledger: Any = None
+    """The actor that is told which stores are waited for."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From one row with `shard` to `FETCHED_SCHEMA`."""
         shard: int = table["shard"][0].as_py()
         feed(self.first_shards, shard)
+        report_waits(self.ledger)
         started = time.process_time()
         rows = self._rows(shard)
         fetched = self._fetched(rows)
@@ -110,7 +115,11 @@ class Fetch:
     def _fetcher(self) -> Fetcher:
         if self.run.run_id not in _fetchers:
             _fetchers[self.run.run_id] = Fetcher(
-                self.store, max_bytes=self.max_bytes, concurrency=self.concurrency, timeout_s=self.timeout_s
+                self.store,
+                max_bytes=self.max_bytes,
+                concurrency=self.concurrency,
+                timeout_s=self.timeout_s,
+                patience_s=self.patience_s,
             )
         return _fetchers[self.run.run_id]
 
@@ -196,6 +205,8 @@ class Write:
 
     folder: RunFolder
     run: RunFile
+    ledger: Any = None
+    """As in `Fetch`."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `JUDGED_SCHEMA` to the columns of `PartSummary`, one row."""
@@ -204,6 +215,7 @@ class Write:
 
     def part(self, table: pa.Table) -> pa.Table:
         """The same, at this process's priority."""
+        report_waits(self.ledger)
         started = time.thread_time()
         if table.num_rows == 0:
             # Every error of this part was resolved meanwhile: there is nothing to write.

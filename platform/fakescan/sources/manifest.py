@@ -160,7 +160,7 @@ class ManifestReader:
 
     def _group(self, file: int, group: int) -> pa.Table:
         if (file, group) not in self._groups:
-            table = patiently(lambda: self._read_group(file, group), f"reading {redact(self.url)}")
+            table = patiently(lambda: self._read_group(file, group), f"reading {redact(self.url)}", is_ours=True)
             if "kept" not in table.schema.names:  # of an earlier version
                 table = table.append_column(MANIFEST_SCHEMA.field("kept"), pa.nulls(table.num_rows, pa.string()))
             self._groups = dict([*self._groups.items()][-1:])

@@ -25,6 +25,9 @@ LEASE_S = 30.0
 _PATIENCE = 60
 """For how many times as long a holder waits for a store in which it cannot renew its lease: half an hour."""
 
+_RELEASE_S = 5.0
+"""How long the end of a job waits for a store that is away, to remove its lease from it, in seconds."""
+
 
 class LeaseLostError(JobFailedError):
     """Another process has taken the run over."""

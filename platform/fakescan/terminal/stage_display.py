@@ -36,6 +36,7 @@ class StageDisplay(LiveDisplay):
         """How far the stage is, where it says so in words of its own."""
         self._is_unsaid = False
         self._spinner: Spinner | None = None
+        self._waiting: list[str] = []
         self._ended = threading.Event()
 
     def __enter__(self) -> Self:
@@ -63,6 +64,14 @@ class StageDisplay(LiveDisplay):
         """A source is being listed."""
         self.stage("listing the source", count, is_brief=True)
 
+    def waiting(self, texts: list[str]) -> None:
+        """This is waited for now, as whole sentences; a line of its own says it when it begins and when it ends."""
+        with self._lock:
+            has_changed = bool(texts) != bool(self._waiting)
+            self._waiting = texts
+        if has_changed:
+            self._show_stage()
+
     def _set_stage(self, what: str, count: Count | None = None) -> None:
         if what != self._stage:
             self._stage, self._stage_at = what, time.monotonic()
@@ -83,10 +92,16 @@ class StageDisplay(LiveDisplay):
             self._say_when_due(EARLY_LINES_S if now - self._started < _EARLY_S else LATER_LINES_S)
 
     def _frame(self) -> RenderableType:
-        return self._stage_frame()
+        return Text("\n").join([self._stage_frame(), *self._waiting_frames()])
 
     def _line(self) -> str:
-        return self._stage_text()
+        return f"{self._stage_text()}{self._waiting_text()}"
+
+    def _waiting_frames(self) -> list[Text]:
+        return [Text(text, "warning") for text in self._waiting]
+
+    def _waiting_text(self) -> str:
+        return "".join(f"  {text}" for text in self._waiting)
 
     def _stage_frame(self) -> Text:
         if self._spinner is None:

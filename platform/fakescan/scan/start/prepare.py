@@ -34,7 +34,7 @@ def check_inputs(config: ScanConfig) -> None:
     """What can be found wrong without the output and the checkpoint."""
     check_kept_names(config.keep_columns or ())
     check_installed(config.engine)
-    check_readable(config.source, config.input_store)
+    check_readable(config.source, config.source_store)
 
 
 def identity_of(

@@ -85,7 +85,7 @@ def write_whole_manifest(
 def _open(config: ScanConfig) -> Source:
     return open_source(
         config.source,
-        config.input_store,
+        config.source_store,
         glob=list(config.globs) or None,
         exclude=list(config.exclude) or None,
         extensions=config.extensions,

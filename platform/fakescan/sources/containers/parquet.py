@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -56,14 +57,15 @@ class ParquetReader:
     Raises `DamagedParquetError` for what is no Parquet, `UserError` for what cannot be reached.
     """
 
-    def __init__(self, uri: str, store: Store, *, stream: bool = False) -> None:
+    def __init__(self, uri: str, store: Store, *, stream: bool = False, patience_s: float | None = None) -> None:
         self.uri = uri
         self._source: _StoreFile | None = None
         filesystem, path = store.filesystem(uri)
         try:
             if not is_local(filesystem):
                 with uncounted():
-                    self._source = _StoreFile(filesystem.open(path, "rb", block_size=2**20))
+                    opened = partial(filesystem.open, path, "rb", block_size=2**20)
+                    self._source = _StoreFile(uri, opened, patience_s=patience_s)
             self._file = pq.ParquetFile(
                 self._source or pa.OSFile(os.fsencode(path)),
                 pre_buffer=not stream,
@@ -208,7 +210,7 @@ def read_images(
     if etag and (now := _version(filesystem, path)) and now != etag:
         raise ImageError(ErrorCode.CHANGED, REPLACED)
     try:
-        reader = ParquetReader(uri, store, stream=True)
+        reader = ParquetReader(uri, store, stream=True, patience_s=0.0)  # whoever fetches has its own
     except DamagedParquetError as error:
         raise ImageError(ErrorCode.TRUNCATED, f"the Parquet file {error}") from None
     with reader:
