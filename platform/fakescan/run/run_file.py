@@ -17,6 +17,16 @@ from fakescan.storage.bound_settings import changes, refuse_changes
 from fakescan.storage.url import canonical, redact
 
 
+class JudgedBy(StrictModel):
+    """Which programs judged rows of a run, and on what."""
+
+    since: datetime
+    versions: dict[str, str]
+    """By the name of the package."""
+    devices: tuple[str, ...] = ()
+    """Names of GPUs or processors."""
+
+
 class RunFile(StrictModel):
     """The contents of run.json."""
 
@@ -48,6 +58,8 @@ class RunFile(StrictModel):
     """When the source was listed again, to continue a sample into the whole; else it was when the run was created."""
     rejudged_from: str | None = None
     """Id of the run whose logits this one's verdicts are made of."""
+    judged_by: tuple[JudgedBy, ...] = ()
+    """Whatever judged rows, the first first. Scores may differ in their last digits between two of them."""
 
     @property
     def sharding(self) -> Sharding:

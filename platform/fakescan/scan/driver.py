@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fakescan.cluster import connect, names_cluster, ray_session
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.errors import JobFailedError
+from fakescan.run.bulk.workers import Workers
 from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name
@@ -27,6 +28,7 @@ from fakescan.scan.pipeline import FEED_CPUS, Pipeline
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
+from fakescan.scan.start.notes import ScanNotes
 from fakescan.scan.start.plan import Plan, make_plan
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
 from fakescan.scan.tables import PartSummary, examples
@@ -144,15 +146,16 @@ def _scan(
         if outcome.account:
             logger.warning("%s", "\n".join(outcome.account))
         progress.stage("finding out what is done", is_brief=True)
-        plan = make_plan(folder, run, retry_errors=config.retry_errors)
+        plan = make_plan(folder, run, retry_errors=config.retry_errors, workers=Workers(ray_address))
         outcome.already_complete, outcome.completed_at = not len(plan.todo), plan.last_scanned_at
         if len(plan.todo):
             progress.stage("joining the Ray cluster" if names_cluster(ray_address) else "starting Ray")
             connect(ray_address, verbose=verbose)
             pipeline = build_pipeline(config, folder, run, options, checkpoint)
             rows_before = run.rows - sum(run.sharding.size(shard) for shard in plan.todo.tolist())
-            known = recalled(folder, plan.sound) if config.dedupe else iter(())
-            _execute(pipeline, plan.todo, known, rows_before, outcome, lease, observe, started, progress)
+            known = recalled(folder, plan.sound.tolist()) if config.dedupe else iter(())
+            with closing(ScanNotes(folder, run, config.engine, observe, is_resumed=bool(len(plan.sound)))) as notes:
+                _execute(pipeline, plan.todo, known, rows_before, outcome, lease, notes, started, progress)
         progress.stage("checking that every part exists", is_brief=True)
         _account(folder, run, plan, outcome)
         _add_examples(folder, plan.earlier_errors, outcome)
@@ -203,7 +206,7 @@ def _account(folder: RunFolder, run: RunFile, plan: Plan, outcome: ScanOutcome) 
         raise ScanFailedError(f"{len(left)} parts are missing at the end; run the same command again to resume")
     outcome.whole.add(plan.before)
     # Retried parts kept their good rows, which were not scanned again: count what is there.
-    if not plan.retried:
+    if not len(plan.retried):
         outcome.whole.add(outcome.scanned)
         return
     for shard, facts in zip(plan.todo.tolist(), folder.facts(run, plan.todo.tolist()), strict=True):

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fakescan.engine.model import model_name, open_model
+from fakescan.run.facts.run_facts import count_run
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import Sharding, shard_rows_for
 from fakescan.run.run_file import RunFile
@@ -108,8 +107,7 @@ def _rows_left(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> int:
     missing = folder.missing(run.sharding)
     left = sum(run.sharding.size(shard) for shard in missing.tolist())
     if retry_errors:
-        done = np.setdiff1d(np.arange(run.sharding.count), missing)
-        left += sum(counts.failed for counts in folder.counts(done.tolist()))
+        left += count_run(folder, run).failed
     return left
 
 
