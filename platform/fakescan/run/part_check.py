@@ -14,7 +14,7 @@ from fakevlm.errors import ErrorCode
 from fakevlm.verdict import Calibration, Verdict, calibrated, decide, score_of
 
 _SHA256 = r"^[0-9a-f]{64}$"
-_PLAIN = r"^(/|s3://|gs://)[^?]*$"
+_PLAIN = r"^(/|(s3|gs|az|abfss?|memory)://)[^?]*$"
 """Addresses that hold no secrets: they are shown as they are."""
 _OF_A_VERDICT = ("score", "logit", "off_script", "sha256", "width", "height", "format", "num_bytes")
 """Columns that a row with a verdict must have."""

@@ -27,7 +27,7 @@ from fakescan.run.part_check import content_problem
 from fakescan.run.parts import footer_facts, part_name
 from fakescan.run.run_file import RunFile
 from fakescan.run.sealed_parquet import Seal, read_parquet, seal_of
-from fakescan.sources.manifest import ManifestReader, add_to_fingerprint
+from fakescan.sources.manifest import ManifestReader, fingerprinted_bytes
 from fakescan.storage.errors import is_transient
 from fakescan.storage.store import is_local
 from fakescan.storage.url import redact, redact_text
@@ -36,6 +36,7 @@ from fakevlm.errors import UserError, one_line
 PROOF_S = 24 * 3600.0
 """Seconds for which an interrupted call's proofs count: a file can decay without its time or size telling."""
 _READERS = 8
+_FINGERPRINT_READERS = 4
 
 _manifests: dict[tuple[str, str, str], ManifestReader] = {}
 """This process's reader of the last run's manifest, by its place and fingerprint."""
@@ -107,6 +108,7 @@ class _Fingerprint:
     def __init__(self, folder: RunFolder, run: RunFile) -> None:
         self._folder, self._run = folder, run
         self._stopped = threading.Event()
+        self._local = threading.local()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fakescan-fingerprint")
 
     def __enter__(self) -> "_Fingerprint":
@@ -125,12 +127,25 @@ class _Fingerprint:
             raise _lost_manifest(self._folder, error) from None
 
     def _compute(self) -> str:
+        """Only the hash itself has to be computed in the order of the rows."""
+        info = self._folder.manifest(self._run).info
+        firsts = range(0, info.rows, info.row_group_rows)
         digest = hashlib.sha256()
-        for table in self._folder.manifest(self._run).tables():
-            if self._stopped.is_set():
-                break
-            add_to_fingerprint(digest, table)
+        with closing(on_threads(self._pieces, firsts, threads=_FINGERPRINT_READERS)) as groups:
+            for pieces in groups:
+                if self._stopped.is_set():
+                    break
+                for piece in pieces:
+                    digest.update(piece)
         return digest.hexdigest()
+
+    def _pieces(self, first: int) -> list[memoryview]:
+        """What of the row group from row `first` on goes into the fingerprint. Each thread has its own open file."""
+        reader: ManifestReader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = self._folder.manifest(self._run)
+        info = reader.info
+        return list(fingerprinted_bytes(reader.rows(first, min(info.row_group_rows, info.rows - first))))
 
 
 def _lost_manifest(folder: RunFolder, error: Exception) -> UserError:
