@@ -17,7 +17,7 @@ from tests.fakescan.run.conftest import make_run
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]
 
-ROUNDS = 12
+ROUNDS = int(os.environ.get("ROUNDS", "6"))
 SCRIPT = """
 import sys
 from fakescan.run import compact
@@ -71,7 +71,7 @@ def disturb(process: "subprocess.Popen[str]", kind: signal.Signals) -> None:
     if kind is signal.SIGINT and process.returncode not in (0, -signal.SIGINT):
         # -SIGINT: before Python had come to the program
         assert process.returncode == 130, err
-        assert err.count("\n") == 1, err
+        assert len(err.split("\n")) == 3, err  # click ends the line with the ^C first
         assert "run the same command again to resume" in err
 
 
