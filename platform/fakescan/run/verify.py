@@ -84,7 +84,7 @@ def verify(
         listing = folder.listing()
         found.problems += _misplaced(run, listing)
         listing = listing.below(run.sharding.count)
-        known = proof.load(listing, max_age_s=PROOF_S)
+        known = proof.load(listing, max_age_s=0.0 if from_start else PROOF_S)
         found.continued = len(known)
         found.since = datetime.fromtimestamp(proof.since, UTC) if proof.since is not None else None
         on_known(len(known))

@@ -17,6 +17,8 @@ from fakescan.engine.judging_options import JudgingOptions
 from fakescan.errors import JobFailedError
 from fakescan.run.bulk.workers import Workers
 from fakescan.run.counts import Counts
+from fakescan.run.facts.run_facts import read_facts
+from fakescan.run.facts.table import counts_in
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name
 from fakescan.run.run_file import RunFile
@@ -209,10 +211,11 @@ def _account(folder: RunFolder, run: RunFile, plan: Plan, outcome: ScanOutcome) 
     if not len(plan.retried):
         outcome.whole.add(outcome.scanned)
         return
-    for shard, facts in zip(plan.todo.tolist(), folder.facts(run, plan.todo.tolist()), strict=True):
-        if facts is None:
-            raise ScanFailedError(f"{part_name(shard)} is damaged; run the same command again")
-        outcome.whole.add(facts.counts)
+    listing = folder.listing()
+    facts = read_facts(folder, run, listing.at(listing.places_of(plan.todo)))
+    for shard in facts.damaged[:1].tolist():
+        raise ScanFailedError(f"{part_name(shard)} is damaged; run the same command again")
+    outcome.whole.add(counts_in(facts.table))
 
 
 def _add_examples(folder: RunFolder, earlier: dict[str, int], outcome: ScanOutcome) -> None:

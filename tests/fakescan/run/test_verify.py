@@ -355,3 +355,24 @@ def test_a_run_that_misses_its_short_last_part(run_folder: RunFolder) -> None:
     part(run_folder, 3).unlink()
     part(run_folder, 1).unlink()
     assert_problem(run_folder, "unfinished: 32 of 50 rows are done", "part-00000001.parquet and one more part are")
+
+
+def test_proofs_that_may_not_be_deleted_do_not_count_after_a_whole_call(
+    run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(run_folder, 4)
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(run_folder.fs, "rm_file", refuse)
+    assert verify(run_folder, from_start=True).continued == 0
+    assert verify(run_folder).continued == 0
+
+
+def test_a_run_without_rows_passes(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path / "run"), Store())
+    make_run(folder, rows=0)
+    assert verify(folder).problems == []
+    assert compact(folder).files == []
+    assert verify(folder).problems == []

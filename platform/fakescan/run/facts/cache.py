@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 import fakevlm
 from fakescan.run.bulk.listing import UNKNOWN, PartListing
-from fakescan.run.facts.table import FACTS_SCHEMA, ReadFacts, facts_table
+from fakescan.run.facts.table import FACTS_SCHEMA, ReadFacts, facts_table, failed_in
 from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.run.sealed_parquet import Seal, parquet_bytes, read_parquet, seal_of
@@ -80,7 +80,7 @@ class FactsCache:
                 continue
             self._files.append(name)
             table, written_at = found
-            if max_age_s is not None and not 0 <= now - written_at <= max_age_s:
+            if max_age_s is not None and not 0 <= now - written_at < max_age_s:
                 continue
             places = self._matching(table, listing)
             self._is_wider |= bool((listing.places_of(table["shard"].to_numpy()) < 0).any())
@@ -154,6 +154,7 @@ class FactsCache:
             table = read_parquet(data)
             if not table.schema.equals(FACTS_SCHEMA):
                 raise pa.ArrowInvalid("it has other columns")
+            failed_in(table)  # raises where it cannot be read
             return table.combine_chunks(), float(metadata[b"fakescan.written_at"])
         except Exception as error:  # noqa: BLE001 - whatever is in the file or with it, the parts themselves are read
             logger.info("cache/%s of %s is ignored: %s", name, redact(self._folder.url), error)
@@ -167,6 +168,8 @@ class FactsCache:
             return np.full(len(table), -1, np.int64)
         per_shard, count = self._sharding.shard_rows, self._sharding.count
         whole = np.where(shards == count - 1, self._sharding.rows - per_shard * (count - 1), per_shard)
+        sums = sum(table[name].to_numpy() for name in ("real", "fake", "uncertain")) + failed_in(table)
+        whole = np.where(rows == sums, whole, -1)
         same = (listing.sizes[places] == sizes) & (listing.stamps[places] == stamps) & (stamps != UNKNOWN)
         return np.where((places >= 0) & same & (rows == whole), places, -1)
 
@@ -184,8 +187,14 @@ class FactsCache:
 
     def _remove(self, names: list[str]) -> None:
         for name in names:
-            with suppress(*store_errors()):
-                self._folder.fs.rm_file(f"{self._path}/{name}")
+            path = f"{self._path}/{name}"
+            try:
+                self._folder.fs.rm_file(path)
+            except FileNotFoundError:
+                continue
+            except store_errors():  # some may write and not delete
+                with suppress(*store_errors()):
+                    put_atomic(self._folder.fs, path, b"")
 
 
 def _of_run(run: RunFile, kind: Kind) -> str:

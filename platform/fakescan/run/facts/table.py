@@ -78,6 +78,13 @@ def errors_of(text: str) -> Mapping[str, int]:
     return found
 
 
+def failed_in(table: pa.Table) -> NDArray[np.int64]:
+    """The rows of each part that ended in an error."""
+    encoded = table["errors"].combine_chunks().dictionary_encode()
+    sums = [sum(errors_of(text).values()) for text in encoded.dictionary.to_pylist()]
+    return np.array(sums, np.int64)[encoded.indices.to_numpy()] if sums else np.zeros(len(table), np.int64)
+
+
 def has_errors(table: pa.Table) -> NDArray[np.bool_]:
     """Whether each part has rows that ended in an error."""
     found: NDArray[np.bool_] = pc.not_equal(table["errors"], "").to_numpy()
