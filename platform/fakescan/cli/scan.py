@@ -17,6 +17,7 @@ from fakescan.settings.flag import FlagGroup
 if TYPE_CHECKING:
     from fakescan.run.bulk.workers import Workers
     from fakescan.run.folder import RunFolder
+    from fakescan.run.verify import Verification
     from fakescan.scan.config import ScanConfig
 
 logger = logging.getLogger(__name__)
@@ -199,18 +200,9 @@ def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | No
     Scores and verdicts are computed again from the logits. A call that was interrupted is continued by the same one.
     """
     from fakescan.cli.reports.json_report import verify_report
-    from fakescan.run.verify import verify as check
-    from fakescan.terminal.parts_display import PartsDisplay
 
     folder = _run_folder(run, flags)
-    with PartsDisplay("verifying", folder.open().sharding.count, show=not reporter.quiet) as display:
-        found = check(
-            folder,
-            workers=_workers(ray_address),
-            from_start=from_start,
-            on_parts=display.add,
-            on_known=display.known,
-        )
+    found = _verified(folder, reporter, from_start=from_start, ray_address=ray_address)
     report = verify_report(folder, found)
     if found.problems:
         to = sys.stderr if reporter.quiet else sys.stdout
@@ -229,6 +221,23 @@ def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | No
             for code, count in counts.most_common():
                 print(f"  {code:<18} {count:>8,}")
     reporter.finish(report)
+
+
+def _verified(folder: "RunFolder", reporter: Reporter, *, from_start: bool, ray_address: str | None) -> "Verification":
+    from fakescan.run.verify import verify as check
+    from fakescan.terminal.parts_display import SHOWN_FROM, PartsDisplay
+
+    parts = folder.open().sharding.count
+    if parts < SHOWN_FROM and not from_start and ray_address is None:
+        return check(folder)
+    with PartsDisplay("verifying", parts, show=not reporter.quiet) as display:
+        return check(
+            folder,
+            workers=_workers(ray_address),
+            from_start=from_start,
+            on_parts=display.add,
+            on_known=display.known,
+        )
 
 
 @click.command(cls=Command)
