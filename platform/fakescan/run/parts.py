@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fakescan.run.counts import COUNTS_KEY, Counts
 from fakescan.run.schema import RESULT_SCHEMA
-from fakescan.run.sealed_parquet import Seal, parquet_bytes, seal_of
+from fakescan.run.sealed_parquet import Seal, parquet_bytes, seal_of, seal_text
 from fakevlm.preprocess import ImageSpec
 
 DEFAULT_SHARD_ROWS = 256
@@ -109,6 +109,8 @@ class PartFacts:
     counts: Counts
     last_scanned_at: datetime | None
     """When its latest row was judged."""
+    seal: str | None = None
+    """Its seal in hex; None for a part of a version that had none."""
 
 
 def part_facts(data: bytes, sharding: Sharding, shard: int, *, sealed: bool) -> PartFacts | None:
@@ -134,7 +136,7 @@ def footer_facts(data: bytes, sharding: Sharding, shard: int) -> PartFacts | Non
     first, size = sharding.first(shard), sharding.size(shard)
     if (row_ids, footer.num_rows, counts.rows) != ((first, first + size - 1), size, size):
         return None
-    return PartFacts(counts, scanned_at[1] if scanned_at else None)
+    return PartFacts(counts, scanned_at[1] if scanned_at else None, seal_text(data))
 
 
 def _limits(footer: pq.FileMetaData, column: str) -> tuple[Any, Any] | None:

@@ -18,6 +18,16 @@ from fakescan.storage.bound_settings import changes, refuse_changes
 from fakescan.storage.url import canonical, redact
 
 
+class JudgedBy(StrictModel):
+    """Which programs judged rows of a run, and on what."""
+
+    since: datetime
+    versions: dict[str, str]
+    """By the name of the package."""
+    devices: tuple[str, ...] = ()
+    """Names of GPUs or processors."""
+
+
 class RunFile(StrictModel):
     """The contents of run.json."""
 
@@ -51,6 +61,8 @@ class RunFile(StrictModel):
     """What the engines compute in; None for a simulated one, and in a run from before it was written down."""
     rejudged_from: str | None = None
     """Id of the run whose logits this one's verdicts are made of."""
+    judged_by: tuple[JudgedBy, ...] = ()
+    """Whatever judged rows, the first first. Scores may differ in their last digits between two of them."""
 
     @property
     def sharding(self) -> Sharding:

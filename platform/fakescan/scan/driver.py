@@ -2,7 +2,7 @@
 
 import logging
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,6 +11,9 @@ from fakescan.cluster import connect, names_cluster, ray_session
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import pinned_model
+from fakescan.run.bulk.workers import Workers
+from fakescan.run.facts.run_facts import read_facts
+from fakescan.run.facts.table import counts_in
 from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity
 from fakescan.run.parts import part_name
@@ -24,6 +27,7 @@ from fakescan.scan.placement import Placement, place, warn_of_local_folders
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
+from fakescan.scan.start.notes import ScanNotes
 from fakescan.scan.start.number_types import decide_types
 from fakescan.scan.start.plan import Plan, make_plan, parts_missing
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
@@ -91,7 +95,7 @@ def _scan(
         if outcome.account:
             logger.warning("%s", "\n".join(outcome.account))
         progress.stage("finding out what is done", is_brief=True)
-        plan = make_plan(folder, run, retry_errors=config.retry_errors, part=config.slice)
+        plan = make_plan(folder, run, retry_errors=config.retry_errors, part=config.slice, workers=Workers(ray_address))
         outcome.rows, outcome.already_complete = plan.rows, not len(plan.todo)
         outcome.completed_at = plan.last_scanned_at
         if len(plan.todo):
@@ -102,9 +106,10 @@ def _scan(
             first = placement.first(len(plan.todo), pipeline.shards_in_flight())
             pipeline = replace(pipeline, first_replicas=first)
             progress.waiting_for(placement.in_words())
-            known = recalled(folder, plan.sound) if config.dedupe else iter(())
+            known = recalled(folder, plan.sound.tolist()) if config.dedupe else iter(())
             guard = FetchGuard(config.max_fetch_error_rate)
-            Execution(pipeline, outcome, lease, progress, observe, started, guard).run(plan.todo, known)
+            with closing(ScanNotes(folder, run, config.engine, observe, is_resumed=bool(len(plan.sound)))) as notes:
+                Execution(pipeline, outcome, lease, progress, notes, started, guard).run(plan.todo, known)
         progress.stage("checking that every part exists", is_brief=True)
         _account(folder, run, plan, outcome, config.slice)
         _add_examples(folder, plan.earlier_errors, outcome)
@@ -139,13 +144,14 @@ def _account(folder: RunFolder, run: RunFile, plan: Plan, outcome: ScanOutcome, 
         raise ScanFailedError(f"{missing:,} parts are missing at the end; run the same command again to resume")
     outcome.whole.add(plan.before)
     # Retried parts kept their good rows, which were not scanned again: count what is there.
-    if not plan.retried:
+    if not len(plan.retried):
         outcome.whole.add(outcome.scanned)
         return
-    for shard, facts in zip(plan.todo.tolist(), folder.facts(run, plan.todo.tolist()), strict=True):
-        if facts is None:
-            raise ScanFailedError(f"{part_name(shard)} is damaged; run the same command again")
-        outcome.whole.add(facts.counts)
+    listing = folder.listing()
+    facts = read_facts(folder, run, listing.at(listing.places_of(plan.todo)))
+    for shard in facts.damaged[:1].tolist():
+        raise ScanFailedError(f"{part_name(shard)} is damaged; run the same command again")
+    outcome.whole.add(counts_in(facts.table))
 
 
 def _add_examples(folder: RunFolder, earlier: dict[str, int], outcome: ScanOutcome) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fakescan.engine.config import Device, EngineConfig
 from fakescan.engine.contract import Engine, EngineDiedError, Judgement
+from fakescan.engine.device_name import device_name
 from fakescan.engine.factory import open_engine
 from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
@@ -91,6 +92,8 @@ class Judge:
             )
         finally:
             report.end()
+        computes = settings.engine.computes_on(settings.device)
+        self._device = device_name(settings.device) if computes else settings.engine.kind
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
         self._lock = _ExclusiveLock()
@@ -239,7 +242,8 @@ class Judge:
                 continue
             scores[:, index] = one.score, one.logit, one.off_script
             verdicts[index], explanations[index] = one.verdict, one.explanation
-        counters = json.dumps({"id": self._id, "max_num_seqs": self._engine.max_num_seqs, **asdict(self._engine.stats)})
+        engine = {"id": self._id, "device": self._device, "max_num_seqs": self._engine.max_num_seqs}
+        counters = json.dumps({**engine, **asdict(self._engine.stats)})
         columns: dict[str, Any] = {
             "verdict": verdicts,
             "score": pa.array(scores[0], pa.float32(), from_pandas=True),

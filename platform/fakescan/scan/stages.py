@@ -15,6 +15,7 @@ from PIL import Image
 from fakescan.isolation.child import USUAL_LIMITS, Child, Death, WorkLimits, alone
 from fakescan.isolation.time_limit import Timed
 from fakescan.run.counts import Counts
+from fakescan.run.facts.written import facts_of_written
 from fakescan.run.folder import RunFolder
 from fakescan.run.object_key import source_key
 from fakescan.run.parts import merged, part_bytes
@@ -239,6 +240,7 @@ class Write:
             fetch_cpu_s=table["fetch_cpu_s"][0].as_py(),
             decode_cpu_s=table["decode_cpu_s"][0].as_py(),
             engine=json.loads(engine),
+            facts=facts_of_written(self.folder, sharding, shard, data),
             written_at=time.time(),
             write_cpu_s=time.thread_time() - started,
         ).to_table()

@@ -338,10 +338,15 @@ class _PartWriter:
 
 def add_to_fingerprint(fingerprint: "hashlib._Hash", group: pa.Table) -> None:
     """Take the rows of a row group into a manifest's fingerprint."""
+    for piece in fingerprinted_bytes(group):
+        fingerprint.update(piece)
+
+
+def fingerprinted_bytes(group: pa.Table) -> Iterator[memoryview]:
+    """What of the rows of a row group goes into a manifest's fingerprint."""
     names = ("uri", "size", "etag", "offset")
     for name in names if group["kept"].null_count == group.num_rows else (*names, "kept"):
-        for piece in _canonical_bytes(group[name]):
-            fingerprint.update(piece)
+        yield from _canonical_bytes(group[name])
 
 
 def _canonical_bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:

@@ -117,6 +117,8 @@ class VerifyReport(JsonReport):
     """What of the source became no row, by reason."""
     problems: list[str]
     """Every problem in a line; empty where each row is there exactly once."""
+    continued_parts: int
+    """Parts that an interrupted call had read, and this one has not."""
 
 
 def verify_report(folder: "RunFolder", found: "Verification") -> VerifyReport:
@@ -130,6 +132,7 @@ def verify_report(folder: "RunFolder", found: "Verification") -> VerifyReport:
         errors_by_code=dict(found.counts.most_common()),
         left_out=dict(run.left_out),
         problems=found.problems,
+        continued_parts=found.continued,
     )
 
 

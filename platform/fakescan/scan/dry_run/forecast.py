@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.model import model_name, open_model
+from fakescan.run.facts.run_facts import count_run
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import DEFAULT_IMAGE, Sharding, shard_rows_for
 from fakescan.run.run_file import RunFile
@@ -112,8 +113,7 @@ def _rows_left(folder: RunFolder, run: RunFile, part: RunSlice | None, *, retry_
     missing = np.intersect1d(folder.missing(run.sharding), shards, assume_unique=True)
     left = run.sharding.rows_of(missing)
     if retry_errors:
-        done = np.setdiff1d(shards, missing)
-        left += sum(counts.failed for counts in folder.counts(done.tolist()))
+        left += count_run(folder, run, part or WHOLE_RUN).failed
     return left
 
 
