@@ -45,7 +45,8 @@ class RunFile(StrictModel):
     notes: tuple[str, ...] = ()
     """Choices made in reading the source that people must hear of."""
     listed_at: datetime | None = None
-    """When the source was listed again, to continue a sample into the whole; else it was when the run was created."""
+    """When the source was listed: again, to continue a sample into the whole, or before, by an inventory. Else it was
+    when the run was created."""
     rejudged_from: str | None = None
     """Id of the run whose logits this one's verdicts are made of."""
 
@@ -72,6 +73,7 @@ def new_run(
     seen: int | None = None,
     left_out: dict[str, int] | None = None,
     notes: Sequence[str] = (),
+    listed_at: datetime | None = None,
 ) -> RunFile:
     """A new run's file."""
     return RunFile(
@@ -88,6 +90,7 @@ def new_run(
         seen=seen,
         left_out=left_out or {},
         notes=tuple(notes),
+        listed_at=listed_at,
     )
 
 

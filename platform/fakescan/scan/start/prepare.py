@@ -136,6 +136,7 @@ def start_run(
         seen=info.seen,
         left_out=info.everything_left_out(),
         notes=info.notes,
+        listed_at=info.listed_at,
     )
     folder.save(run)
     return run
