@@ -6,8 +6,13 @@ MAX_CUTS = 40
 """Cuts that are looked for at once."""
 
 _LOWEST = "0"
-"""No cut is made at a character before this one. Servers that keep keys as files in folders list `a/b` before `a-b` and
-`a.b`, the protocol says after; at later characters both orders have the same keys on either side."""
+"""No cut is made between keys that differ in a character before this one. Servers that keep keys as files in folders
+list `a/b` before `a-b` and `a.b`, the protocol says after; at later characters both orders have the same keys on either
+side of a cut."""
+
+_HIGH = "\U0010fffd"
+"""Ends a cut, so that it comes after the keys that begin with what is before it, and is no folder's name: such servers
+take a name to start after for the folder with all that it holds."""
 
 _SURROGATES = range(0xD800, 0xE000)
 
@@ -16,7 +21,7 @@ FirstAfter = Callable[[str], str | None]
 
 
 def find_cuts(prefix: str, position: str, end: str | None, first_after: FirstAfter) -> list[str]:
-    """Names in ascending order after `position` and before `end`, behind each of which there are keys.
+    """Names in ascending order after `position` and before `end`, after each of which there are keys.
 
     All keys after `position` begin with `prefix`. They begin with more than that in common: where the last one first
     differs from the one at `position`, by so many characters as there are cuts and one more. Numbers are cut by a
@@ -28,18 +33,16 @@ def find_cuts(prefix: str, position: str, end: str | None, first_after: FirstAft
         return None if key is None or (end is not None and key > end) else key
 
     common = _common_length(prefix, position, first)
-    begins = position[:common]
-    letter = position[common : common + 1]
+    begins, letter = position[:common], position[common : common + 1]
+    if letter < _LOWEST:
+        key = first(begins + _LOWEST)
+        letter = "" if key is None else key[common : common + 1]
     cuts: list[str] = []
-    name = begins + max(_LOWEST, _after(letter) if letter else _LOWEST)
-    while len(cuts) < MAX_CUTS and (key := first(name)) is not None:
-        if not key.startswith(begins):  # an order of names that is not this one
+    while letter and len(cuts) < MAX_CUTS and (key := first(begins + letter + _HIGH)) is not None:
+        if not key.startswith(begins) or key[common : common + 1] < letter:  # an order of names that is not this one
             return []
-        cuts.append(name)
-        following = _after(key[common])
-        if not following:
-            break
-        name = begins + following
+        cuts.append(begins + letter + _HIGH)
+        letter = key[common : common + 1]
     return cuts
 
 
