@@ -1,5 +1,6 @@
 """Parquet files: opened, read column by column, and the images inside them by their place."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -13,6 +14,7 @@ from fsspec import AbstractFileSystem
 
 from fakescan.sources.address_column import alternatives, are_addresses
 from fakescan.sources.containers.image_column import ImageColumn, image_column, image_columns, is_list
+from fakescan.sources.containers.row_group_cache import RowGroupCache
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store, is_local
@@ -34,6 +36,13 @@ class DamagedParquetError(Exception):
 
 class _StoreFile(StoreReader):
     """A store's file that Arrow may read anywhere."""
+
+    bytes_read = 0
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self.bytes_read += count
+        return count
 
     def seekable(self) -> bool:
         return True
@@ -62,6 +71,8 @@ class ParquetReader:
         try:
             if not is_local(filesystem):
                 self._source = _StoreFile(filesystem.open(path, "rb", block_size=2**20))
+            elif stream:
+                self._source = _StoreFile(open(os.fsencode(path), "rb", buffering=0))  # noqa: SIM115 - closed with this
             self._file = pq.ParquetFile(
                 self._source or pa.OSFile(os.fsencode(path)),
                 pre_buffer=not stream,
@@ -86,6 +97,11 @@ class ParquetReader:
     def column_chunk(self, leaf: str, group: int) -> Any:
         """Arrow's metadata of a leaf column in a row group."""
         return self._file.metadata.row_group(group).column(self.leaves.index(leaf))
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that were read of the file, where it is streamed."""
+        return 0 if self._source is None else self._source.bytes_read
 
     def mean_bytes(self, leaf: str) -> float:
         """Bytes of a value, on the average, as far as the footer says."""
@@ -219,12 +235,32 @@ def read_images(
             start = int(ends[group - 1]) if group else 0
             wanted = [place - start for place, of in zip(places, groups, strict=True) if of == group]
             try:
-                for place, data in _group_images(reader, images, group, list(wanted)):
+                for place, data in _images_of(reader, images, group, slots[group], wanted, etag):
                     del wanted[0]
                     yield start + place, data
             except DamagedParquetError as error:
                 failed = ImageError(ErrorCode.TRUNCATED, f"the Parquet file {error}")
                 yield from ((start + place, failed) for place in wanted)
+
+
+def _images_of(
+    reader: ParquetReader, column: ImageColumn, group: int, slots: int, wanted: list[int], etag: str | None
+) -> Iterator[tuple[int, bytes | None]]:
+    """The same from what other shards of the group have read, where they want the others of its `slots` places."""
+    if etag and len(wanted) < slots:
+        leaf, _ = reader.image_leaves(column)
+        size = reader.column_chunk(leaf, group).total_uncompressed_size
+        cache = RowGroupCache((reader.uri, etag, column.path, group), slots, size)
+        every = list(range(slots))
+
+        def images() -> Iterator[bytes | None]:
+            return (data for _, data in _group_images(reader, column, group, list(every)))
+
+        with contextlib.suppress(DamagedParquetError):  # which is met, and told, where it is
+            if (found := cache.read(wanted, images, lambda: reader.bytes_read)) is not None:
+                yield from zip(list(wanted), found, strict=True)
+                return
+    yield from _group_images(reader, column, group, list(wanted))
 
 
 def _group_images(
