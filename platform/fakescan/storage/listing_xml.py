@@ -1,9 +1,15 @@
 """Objects of a page of an S3 listing, from its XML at a fraction of what botocore's own parser costs."""
 
+import re
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element, ParseError, XMLParser, tostring
+
+_START = re.compile(rb'\s*(<\?xml[^>]*\?>)?\s*<ListBucketResult( xmlns="[^"]*")?>')
+_KEY = re.compile(rb"<Key>([^<]+)</Key>")
+_SIZE = re.compile(rb"<Size>(\d+)</Size>")
+_TAG = re.compile(rb"<ETag>([^<]*)</ETag>")
 
 COLUMNS = "ObjectColumns"
 """The name under which an answer has the objects instead of `Contents`, where `columns_wanted` was set."""
@@ -41,6 +47,37 @@ def _take_columns(response_dict: dict[str, Any], customized_response_dict: dict[
 
 def split_page(body: bytes) -> tuple[bytes, ObjectColumns] | None:
     """The page without its objects, and these; None for anything that is no page of a listing."""
+    return _split_plain(body) or _split_any(body)
+
+
+def _split_plain(body: bytes) -> tuple[bytes, ObjectColumns] | None:
+    """The same for a page in the form that servers write, a quarter of the time; None where anything is unusual."""
+    if _START.match(body) is None or any(sign in body for sign in (b"<!", b"\r")):
+        return None
+    head, *pieces = body.split(b"<Contents>")
+    rest, columns = [head], ObjectColumns([], [], [])
+    is_quoted = b"<EncodingType>url</EncodingType>" in body
+    try:
+        for piece in pieces:
+            item, end, tail = piece.partition(b"</Contents>")
+            key, size, tag = _KEY.search(item), _SIZE.search(item), _TAG.search(item)
+            if key is None or not end or b"&" in key[1] or item.count(b"<Key>") != 1:
+                return None
+            etag = tag[1].replace(b"&quot;", b'"').replace(b"&#34;", b'"') if tag else b""
+            if b"&" in etag:
+                return None
+            rest.append(tail)
+            name = key[1].decode()
+            columns.keys.append(unquote_plus(name) if is_quoted and ("%" in name or "+" in name) else name)
+            columns.sizes.append(int(size[1]) if size else None)
+            columns.etags.append(etag.decode() or None)
+    except UnicodeDecodeError:
+        return None
+    remaining = b"".join(rest)
+    return None if b"Contents" in remaining else (remaining, columns)
+
+
+def _split_any(body: bytes) -> tuple[bytes, ObjectColumns] | None:
     parser = XMLParser(encoding="utf-8")  # as botocore, whatever the document says of itself
     try:
         parser.feed(body)

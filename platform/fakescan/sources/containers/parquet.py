@@ -70,7 +70,9 @@ class ParquetReader:
         filesystem, path = store.filesystem(uri)
         try:
             if not is_local(filesystem):
-                self._source = _StoreFile(filesystem.open(path, "rb", block_size=2**20))
+                # Arrow's own buffer of a stream ends where the column does; reading ahead would not.
+                options = {"cache_type": "none"} if stream else {}
+                self._source = _StoreFile(filesystem.open(path, "rb", block_size=2**20, **options))
             elif stream:
                 self._source = _StoreFile(open(os.fsencode(path), "rb", buffering=0))  # noqa: SIM115 - closed with this
             self._file = pq.ParquetFile(
