@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fakescan.sources.containers import parquet as parquet_module
 from fakescan.sources.containers import row_group_cache
 from fakescan.sources.containers.parquet import read_images
 from fakescan.storage.store import Store
@@ -73,6 +74,7 @@ class TestBytes:
 
     def test_the_first_rows_do_not_wait_for_a_whole_group(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(row_group_cache, "_SMALL_BYTES", 0)
+        monkeypatch.setattr(parquet_module, "_BUFFER_BYTES", 2**16)
         data = parquet(ROWS, pages=2**16)
         with NearlyS3({"a.parquet": data}) as server:
             assert list(read(server, 0, 20).values()) == IMAGES[:20]
