@@ -57,8 +57,8 @@ def scan(
 ) -> None:
     """Scan every image of SOURCE and write verdicts, scores, explanations and errors to --output as Parquet.
 
-    SOURCE is a folder, a URL prefix (s3://, gs://, az://, https:// list), a manifest, Parquet with images, or tar
-    shards. The same command again resumes.
+    SOURCE is a folder, a URL prefix (s3://, gs://, az://, https:// list), a manifest, an S3 Inventory, Parquet with
+    images, or tar shards. The same command again resumes.
     """
     settings = scan_config(config, flags)
     if dry_run:

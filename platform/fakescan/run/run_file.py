@@ -56,7 +56,8 @@ class RunFile(StrictModel):
     notes: tuple[str, ...] = ()
     """Choices made in reading the source that people must hear of."""
     listed_at: datetime | None = None
-    """When the source was listed again, to continue a sample into the whole; else it was when the run was created."""
+    """When the source was listed: again, to continue a sample into the whole, or before, by an inventory. Else it was
+    when the run was created."""
     numbers: NumberTypes | None = None
     """What the engines compute in; None for a simulated one, and in a run from before it was written down."""
     rejudged_from: str | None = None
@@ -88,6 +89,7 @@ def new_run(
     left_out: dict[str, int] | None = None,
     notes: Sequence[str] = (),
     numbers: NumberTypes | None = None,
+    listed_at: datetime | None = None,
 ) -> RunFile:
     """A new run's file."""
     return RunFile(
@@ -105,6 +107,7 @@ def new_run(
         left_out=left_out or {},
         notes=tuple(notes),
         numbers=numbers,
+        listed_at=listed_at,
     )
 
 

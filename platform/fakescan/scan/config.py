@@ -25,7 +25,7 @@ class ScanConfig(JudgingSettings):
     """One scan. Everything that changes results is part of the run's identity; see `fakescan.run.identity`."""
 
     source: str
-    """What to scan: a folder, a URL prefix, a manifest, Parquet files with images, or WebDataset tar shards."""
+    """What to scan: a folder, a URL prefix, a list, a manifest, an S3 Inventory, Parquet with images, or tar shards."""
     output: Annotated[str, Flag("URL", "-o/--output", group=FlagGroup.OUTPUT)]
     """Folder or URL prefix of the run, which holds run.json, the manifest and the parts; resumed if it holds a run."""
     explain: Annotated[Explain, Flag("fakes|all|none", group=FlagGroup.VERDICTS)] = "fakes"

@@ -11,6 +11,7 @@ from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.registry import known_implementations
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Secret, field_serializer
 
+from fakescan.storage import listing_xml
 from fakescan.storage.prefixes import Boundary
 from fakescan.storage.url import file_path, scheme_of, web_address
 from fakescan.storage.web_client import bounded_client, s3_http_session
@@ -214,6 +215,7 @@ def s3_session(profile: str | None) -> Any:
 
     session = AioSession(profile=profile)
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=fast_timestamp)
+    listing_xml.register(session)
     return session
 
 

@@ -45,7 +45,7 @@ def continue_whole(
             "seen": info.seen,
             "left_out": info.everything_left_out(),
             "notes": tuple(info.notes),
-            "listed_at": datetime.now(UTC),
+            "listed_at": info.listed_at or datetime.now(UTC),
         }
     )
     folder.save(whole)

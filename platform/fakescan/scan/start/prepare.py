@@ -167,6 +167,7 @@ def start_run(
         left_out=info.everything_left_out(),
         notes=info.notes,
         numbers=first_types(config.engine, checkpoint),
+        listed_at=info.listed_at,
     )
     folder.save(run)
     return run

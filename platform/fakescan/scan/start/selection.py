@@ -50,6 +50,7 @@ def write_run_manifest(
         unique=source.unique,
         left_out=source.left_out,
         notes=source.notes,
+        listed_at=source.listed_at,
     )
     is_partial = config.limit is not None or config.sample is not None
     return info, counted.rows if is_partial else info.rows
@@ -79,6 +80,7 @@ def write_whole_manifest(
         source=config.source,
         left_out=source.left_out,
         notes=source.notes,
+        listed_at=source.listed_at,
     )
 
 

@@ -1,5 +1,6 @@
 """Parquet files: opened, read column by column, and the images inside them by their place."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from fsspec import AbstractFileSystem
 from fakescan.isolation.time_limit import renew, uncounted
 from fakescan.sources.address_column import alternatives, are_addresses
 from fakescan.sources.containers.image_column import ImageColumn, image_column, image_columns, is_list
+from fakescan.sources.containers.row_group_cache import RowGroupCache
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store, is_local
@@ -36,6 +38,13 @@ class DamagedParquetError(Exception):
 
 class _StoreFile(StoreReader):
     """A store's file that Arrow may read anywhere."""
+
+    bytes_read = 0
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self.bytes_read += count
+        return count
 
     def seekable(self) -> bool:
         return True
@@ -63,9 +72,13 @@ class ParquetReader:
         filesystem, path = store.filesystem(uri)
         try:
             if not is_local(filesystem):
+                # Arrow's own buffer of a stream ends where the column does; reading ahead would not.
+                options = {"cache_type": "none"} if stream else {}
                 with uncounted():
-                    opened = partial(filesystem.open, path, "rb", block_size=2**20)
+                    opened = partial(filesystem.open, path, "rb", block_size=2**20, **options)
                     self._source = _StoreFile(uri, opened, patience_s=patience_s)
+            elif stream:
+                self._source = _StoreFile(uri, partial(open, os.fsencode(path), "rb", buffering=0), patience_s=0)
             self._file = pq.ParquetFile(
                 self._source or pa.OSFile(os.fsencode(path)),
                 pre_buffer=not stream,
@@ -90,6 +103,11 @@ class ParquetReader:
     def column_chunk(self, leaf: str, group: int) -> Any:
         """Arrow's metadata of a leaf column in a row group."""
         return self._file.metadata.row_group(group).column(self.leaves.index(leaf))
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that were read of the file, where it is streamed."""
+        return 0 if self._source is None else self._source.bytes_read
 
     def mean_bytes(self, leaf: str) -> float:
         """Bytes of a value, on the average, as far as the footer says."""
@@ -224,12 +242,32 @@ def read_images(
             start = int(ends[group - 1]) if group else 0
             wanted = [place - start for place, of in zip(places, groups, strict=True) if of == group]
             try:
-                for place, data in _group_images(reader, images, group, list(wanted)):
+                for place, data in _images_of(reader, images, group, slots[group], wanted, etag):
                     del wanted[0]
                     yield start + place, data
             except DamagedParquetError as error:
                 failed = ImageError(ErrorCode.TRUNCATED, f"the Parquet file {error}")
                 yield from ((start + place, failed) for place in wanted)
+
+
+def _images_of(
+    reader: ParquetReader, column: ImageColumn, group: int, slots: int, wanted: list[int], etag: str | None
+) -> Iterator[tuple[int, bytes | None]]:
+    """The same from what other shards of the group have read, where they want the others of its `slots` places."""
+    if etag and len(wanted) < slots:
+        leaf, _ = reader.image_leaves(column)
+        size = reader.column_chunk(leaf, group).total_uncompressed_size
+        cache = RowGroupCache((reader.uri, etag, column.path, group), slots, size)
+        every = list(range(slots))
+
+        def images() -> Iterator[bytes | None]:
+            return (data for _, data in _group_images(reader, column, group, list(every)))
+
+        with contextlib.suppress(DamagedParquetError):  # which is met, and told, where it is
+            if (found := cache.read(wanted, images, lambda: reader.bytes_read)) is not None:
+                yield from zip(list(wanted), found, strict=True)
+                return
+    yield from _group_images(reader, column, group, list(wanted))
 
 
 def _group_images(
