@@ -43,6 +43,11 @@ class _State:
         self.is_prepared = False
         self.limit_s = 0.0
         """The limit that holds now, 0 without one."""
+        self.inside = 0
+        """Blocks that it holds for."""
+        self.others = self.others_at = 0.0
+        """Seconds that were left until the alarm of somebody else when the first block began, and when that was."""
+        self.lock = threading.Lock()
 
 
 _state = _State()
@@ -57,17 +62,29 @@ def use_alarm(alarm: Alarm) -> None:
 def time_limit(seconds: float) -> Iterator[None]:
     """Ends this process when the block lasts longer, counted from its start or from the latest `renew`.
 
-    There is one limit at a time. An alarm that somebody else has set goes on afterwards.
+    Blocks of several threads at once share the longest of their limits, and it counts from the latest `renew` of any:
+    one that never ends is found when the others have. An alarm that somebody else has set goes on afterwards.
     """
     _prepare()
     started = time.monotonic()
-    others = _state.alarm(seconds)
-    _state.limit_s = seconds
+    with _state.lock:
+        is_first = not _state.inside
+        _state.inside += 1
+        _state.limit_s = max(_state.limit_s, seconds)
+        others = _state.alarm(_state.limit_s)
+        if is_first:
+            _state.others, _state.others_at = others, started
     try:
         yield
     finally:
-        _state.limit_s = 0.0
-        _state.alarm(max(others - (time.monotonic() - started), 0.001) if others else 0.0)
+        with _state.lock:
+            _state.inside -= 1
+            if _state.inside:
+                _state.alarm(_state.limit_s)
+            else:
+                _state.limit_s = 0.0
+                others = _state.others - (time.monotonic() - _state.others_at)
+                _state.alarm(max(others, 0.001) if _state.others else 0.0)
 
 
 def renew() -> None:

@@ -32,7 +32,7 @@ from fakescan.scan.start.number_types import decide_types
 from fakescan.scan.start.plan import Plan, make_plan, parts_missing
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
 from fakescan.scan.start.run_lease import RunLease, starting
-from fakescan.scan.store_weather import FetchGuard
+from fakescan.scan.store_weather import FetchGuard, shown_waits
 from fakescan.scan.tables import examples
 from fakescan.settings.run_slice import RunSlice
 from fakevlm.checkpoint.checkpoint import Checkpoint

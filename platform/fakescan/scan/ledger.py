@@ -12,7 +12,9 @@ from fakescan.scan.store_weather import StoreWaits
 
 
 class Ledger(PoisonLedger, FirstPart, ContentCache, EngineBook, EngineStages, StoreWaits):
-    """Suspects, the first judged shard, contents, engines, and stores that are waited for. Without CPUs, so that it outlives every engine.
+    """Suspects, the first judged shard, contents, engines, and stores that are waited for.
+
+    Without CPUs, so that it outlives every engine.
 
     It may be killed: its process is started again and knows nothing. Then a death or two are forgotten, contents are
     judged again, and the engines say anew that they are there.

@@ -34,7 +34,7 @@ class ScanDisplay(StageDisplay):
         self._counts = Counts()
         self._pace = Pace(self._started)
         self._is_scanning = False
-        self._waiting = "waiting for the engine's process"
+        self._engines_awaited = "waiting for the engine's process"
         self._engine_stage = UNKNOWN_STAGE
 
     def __exit__(self, *exception: object) -> None:
@@ -49,14 +49,14 @@ class ScanDisplay(StageDisplay):
 
     def waiting_for(self, what: str) -> None:
         """What a scan that has begun waits for until its first engine loads."""
-        self._waiting = what
+        self._engines_awaited = what
 
     def begin(self, total: int, done: int) -> None:
         """The run has `total` rows, and earlier scans have done some of them."""
         with self._lock:
             self._total, self._before = total, done
             self._pace = Pace(time.monotonic())
-        self.stage(self._waiting)
+        self.stage(self._engines_awaited)
 
     @contextmanager
     def following(self, ledger: Any) -> Iterator[None]:
@@ -136,16 +136,16 @@ class ScanDisplay(StageDisplay):
             return super()._frame()
         bar = self._bar(self._before + self._done, self._total)
         below = [Text(self._pace_text()), self._counts_text()] if self._is_scanning else [self._stage_frame()]
-        return Text("\n").join([bar, *below, *self._waiting_frames()])
+        return Text("\n").join([bar, *below, *self._engines_awaited_frames()])
 
     def _line(self) -> str:
         if self._total is None:
             return super()._line()
         done = f"{self._before + self._done:,}/{self._total:,}"
         if not self._is_scanning:
-            return f"{done}  {self._stage_text()}{self._waiting_text()}"
+            return f"{done}  {self._stage_text()}{self._engines_awaited_text()}"
         self._said_done = self._done
-        return f"{done}  {self._pace_text()}  {self._counts_text().plain}{self._waiting_text()}"
+        return f"{done}  {self._pace_text()}  {self._counts_text().plain}{self._engines_awaited_text()}"
 
     def _pace_text(self) -> str:
         now = time.monotonic()

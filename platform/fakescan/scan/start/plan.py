@@ -40,7 +40,9 @@ class Plan:
     """For each error code in those parts, a shard that has it."""
 
 
-def make_plan(folder: RunFolder, run: RunFile, *, retry_errors: bool, part: RunSlice | None = None, workers: Workers = HERE) -> Plan:
+def make_plan(
+    folder: RunFolder, run: RunFile, *, retry_errors: bool, part: RunSlice | None = None, workers: Workers = HERE
+) -> Plan:
     """List the parts, and read those that the run's cache does not know; those that are damaged are done again.
 
     `part`: the slice, if not the whole run.

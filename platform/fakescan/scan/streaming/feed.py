@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from fakescan.scan.poison import SHARD_DEATHS
 from fakescan.scan.stages import Decode, Fetch
+from fakescan.scan.suspicion import previous_attempts
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Feed:
     def __call__(self, group: pa.Table) -> Iterator[pa.Table]:
         """From rows with `shard` to `decoded_schema`, a table for each shard."""
         first, *others = (group.slice(row, 1) for row in range(group.num_rows))
+        if previous_attempts() >= SHARD_DEATHS:
+            # With care, on this thread: it alone knows how often Ray has begun its task.
+            for shard in (first, *others):
+                yield self.decode(self.fetch(shard))
+            return
         fetched = self.fetch(first)
         if not others:
             yield self.decode(fetched)

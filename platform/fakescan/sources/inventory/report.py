@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fakescan.sources.allowed_prefixes import is_below, roots_of
+from fakescan.storage.prefixes import is_below, roots_of
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import store_errors
 from fakescan.storage.explanation import explain
