@@ -26,6 +26,10 @@ _PATIENCE = 60
 """For how many times as long a holder waits for a store in which it cannot renew its lease: half an hour."""
 
 
+_NOBODY = "unreadable"
+"""Owner of what is no lease. SeaweedFS, for one, makes an empty object of a PUT whose sender has hung up."""
+
+
 class LeaseLostError(JobFailedError):
     """Another process has taken the run over."""
 
@@ -208,7 +212,7 @@ class Lease:
                     if self._create():
                         return True
                     continue
-                if _content(seen.data).get("owner") != self._owner:
+                if _content(seen.data)["owner"] not in (self._owner, _NOBODY):
                     return False
                 self._version = seen.version
             try:
@@ -266,4 +270,4 @@ def _content(data: bytes) -> dict[str, Any]:
         found = json.loads(data)
     except ValueError:
         found = None
-    return found if isinstance(found, dict) else {"owner": "unreadable"}
+    return found if isinstance(found, dict) and "owner" in found else {"owner": _NOBODY}
