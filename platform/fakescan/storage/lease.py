@@ -29,6 +29,10 @@ _RELEASE_S = 5.0
 """How long the end of a job waits for a store that is away, to remove its lease from it, in seconds."""
 
 
+_NOBODY = "unreadable"
+"""Owner of what is no lease. SeaweedFS, for one, makes an empty object of a PUT whose sender has hung up."""
+
+
 class LeaseLostError(JobFailedError):
     """Another process has taken the run over."""
 
@@ -211,7 +215,7 @@ class Lease:
                     if self._create():
                         return True
                     continue
-                if _content(seen.data).get("owner") != self._owner:
+                if _content(seen.data)["owner"] not in (self._owner, _NOBODY):
                     return False
                 self._version = seen.version
             try:
@@ -269,4 +273,4 @@ def _content(data: bytes) -> dict[str, Any]:
         found = json.loads(data)
     except ValueError:
         found = None
-    return found if isinstance(found, dict) else {"owner": "unreadable"}
+    return found if isinstance(found, dict) and "owner" in found else {"owner": _NOBODY}

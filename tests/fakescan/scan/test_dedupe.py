@@ -176,7 +176,7 @@ def judges() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if "MapBatches(Judge)" in " ".join(process.cmdline()):
+            if "MapBatches(JudgeAndWrite)" in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.NoSuchProcess:
             continue

@@ -321,3 +321,17 @@ def test_one_that_waits_gets_the_lease_when_it_is_given_back(new_lease: NewLease
     second.acquire(wait=True, say=give_back)
     second.check()
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"])
+def test_what_is_no_lease_takes_nobody_out(content: bytes, path: Path, new_lease: NewLease) -> None:
+    """A server makes an empty object of a PUT that was cut off: an own one, most likely."""
+    lease = new_lease()
+    lease.acquire()
+    path.write_bytes(content)
+    for _ in range(1000):
+        if path.read_bytes() != content:
+            break
+        threading.Event().wait(0.01)
+    lease.check()
+    assert json.loads(path.read_bytes())["pid"] == os.getpid()

@@ -13,9 +13,10 @@ from fakescan.run.counts import Counts
 from fakescan.run.facts.run_facts import read_facts
 from fakescan.run.facts.table import counts_in, has_errors, latest, shard_by_code
 from fakescan.run.folder import RunFolder
-from fakescan.run.parts import part_name
+from fakescan.run.parts import part_name, part_shard
 from fakescan.run.run_file import RunFile
 from fakescan.settings.run_slice import WHOLE_RUN, RunSlice
+from fakescan.storage.objects import list_names
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +68,19 @@ def make_plan(
 
 
 def parts_missing(folder: RunFolder, run: RunFile, part: RunSlice | None) -> tuple[int, int]:
-    """Parts that the run, or the slice, does not have yet, and those that other slices do not."""
-    first, last = (part or WHOLE_RUN).shards(run.sharding.count)
-    missing = folder.missing(run.sharding)
-    ours = int(np.count_nonzero((missing >= first) & (missing < last)))
-    return ours, len(missing) - ours
+    """Parts that the run, or the slice, does not have, and those that other slices do not, by one fresh listing.
+
+    An empty object is no part: some servers make one of a PUT whose sender has hung up, which may be after the same
+    part was written by a second try.
+    """
+    count = run.sharding.count
+    absent = np.ones(count, dtype=bool)
+    for name, size in list_names(folder.fs, folder.parts, patience_s=folder.patience_s):
+        if size and (shard := part_shard(name)) is not None and shard < count:
+            absent[shard] = False
+    first, last = (part or WHOLE_RUN).shards(count)
+    ours = int(np.count_nonzero(absent[first:last]))
+    return ours, int(np.count_nonzero(absent)) - ours
 
 
 def _warn_of_damage(damaged: NDArray[np.int64]) -> None:
