@@ -83,7 +83,7 @@ class ScanConfig(JudgingSettings):
     decode_timeout_s: Annotated[float, Field(ge=0.1)] = TIMEOUT_S
     """Seconds that one image may take to be decoded, or to be read from a disk or unpacked; then it is `poison`."""
     decode_memory_gib: Annotated[float | None, Field(ge=1)] = None
-    """Memory that an image may take which is fetched and decoded alone. Default: what `max_pixels` pixels may need."""
+    """GiB of memory that an image may take when it is done alone. Default: 40 bytes for each of `max_pixels`."""
     input_store: Store = Store()
     """Credentials and endpoint of the source."""
     output_store: Store = Store()

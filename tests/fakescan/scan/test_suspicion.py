@@ -246,11 +246,11 @@ def test_an_image_that_never_ends_is_one_poison_row(
     config = tmp_path / "scan.yaml"
     run = RunFolder(str(tmp_path / "run"), Store())
     settings = {"source": str(source), "output": run.url, "model": str(tiny_model), "engine": {"kind": "fake"}}
-    config.write_text(json.dumps({**settings, "shard_rows": 8, "decode_timeout_s": 0.5, "decode_memory_gib": 1}))
+    config.write_text(json.dumps({**settings, "shard_rows": 8, "decode_timeout_s": 1, "decode_memory_gib": 1}))
     ended = fakescan("scan", "--config", config, "--ray-address", ray_cluster)
     rows = read_rows(run)
     (bad,) = [row for row in rows if row["error_code"]]
     assert (Path(bad["uri"]).name, bad["error_code"]) == ("00003-slow.jpg", "poison")
-    assert bad["error_message"] == "decoding this image alone failed twice: it did not end within 0.5 s"
+    assert bad["error_message"] == "decoding this image alone failed twice: it did not end within 1 s"
     assert sum(row["verdict"] is not None for row in rows) == 12
     assert "errors 1" in ended.out
