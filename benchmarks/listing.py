@@ -25,7 +25,7 @@ from benchmarks.report import ROOT, Report, median, ratios
 from fakescan.sources.index import build_index
 from fakescan.sources.listers.object_entries import entries
 from fakescan.sources.listers.stretch import page_table
-from fakescan.storage.s3_listing import list_page, object_page
+from fakescan.storage.s3.listing import list_page, object_page
 from fakescan.storage.store import Store
 from fakescan.storage.transport.base import normal_etag
 

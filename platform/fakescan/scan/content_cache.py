@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fakescan.run.folder import RunFolder
 from fakescan.scan.engines.life import EngineLife
-from fakescan.scan.poison import IMAGE_DEATHS, SHARD_DEATHS, spans_of
+from fakescan.scan.poison.deaths import IMAGE_DEATHS, SHARD_DEATHS, spans_of
 from fakescan.scan.tables import RowValues
 from fakevlm.errors import ErrorCode
 from fakevlm.verdict import Verdict

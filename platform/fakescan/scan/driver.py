@@ -20,10 +20,10 @@ from fakescan.run.parts import part_name
 from fakescan.run.run_file import RunFile, refuse_change
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.content_cache import recalled
+from fakescan.scan.engines.placement import Placement, place, warn_of_local_folders
 from fakescan.scan.execution import Execution, Observer, ScanFailedError, ScanOutcome
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.pipeline import Pipeline
-from fakescan.scan.placement import Placement, place, warn_of_local_folders
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages

@@ -27,10 +27,10 @@ from fakescan.engine.model import PinnedModel, open_pinned
 from fakescan.engine.start.number_types import NumberTypes
 from fakescan.engine.start.start_up import StartUp
 from fakescan.scan.content_cache import ALIVE_EVERY_S, Share, packed, unpacked
-from fakescan.scan.engine_stages import StepReporter
 from fakescan.scan.engines.life import EngineLife
+from fakescan.scan.engines.stages import StepReporter
 from fakescan.scan.engines.start import EngineStart
-from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
+from fakescan.scan.poison.deaths import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store

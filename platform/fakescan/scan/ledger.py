@@ -3,10 +3,10 @@
 from typing import Any
 
 from fakescan.scan.content_cache import ContentCache
-from fakescan.scan.engine_stages import EngineStages
 from fakescan.scan.engines.book import EngineBook
 from fakescan.scan.engines.life import EngineLife, Place
-from fakescan.scan.poison import PoisonLedger
+from fakescan.scan.engines.stages import EngineStages
+from fakescan.scan.poison.deaths import PoisonLedger
 from fakescan.scan.small_machine import FirstPart
 from fakescan.scan.store_weather import StoreWaits
 

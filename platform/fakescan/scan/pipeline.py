@@ -22,8 +22,6 @@ from fakescan.scan.streaming.judge_and_write import JudgeAndWrite
 from fakescan.scan.tables import PartSummary
 from fakescan.settings.replicas import Replicas
 
-FEED_CPUS = 1.0
-"""CPUs that the feed needs at least, beside the engines."""
 SMALL_CPUS = 4.0
 """CPUs up to which a cluster is small."""
 _SMALL_SHARE = 0.625
@@ -74,7 +72,7 @@ class Pipeline:
     cpus_per_replica: float | None = None
     """CPUs that Ray sets aside for an engine. Default: those that it names."""
     first_replicas: int | None = None
-    """Engines to start with, if not the fewest; see `fakescan.scan.placement`."""
+    """Engines to start with, if not the fewest; see `fakescan.scan.engines.placement`."""
 
     def dataset(self, shards: NDArray[np.int64], ledger: Any, nodes: NodeChoice | None = None) -> Any:
         """The lazy Ray dataset from shard numbers to summaries; a shard is one block all the way."""

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fakescan.run.counts import Counts
-from fakescan.scan.engine_stages import UNKNOWN_STAGE, Stage
+from fakescan.scan.engines.stages import UNKNOWN_STAGE, Stage
 from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
 from fakescan.terminal.pace import Pace
@@ -136,16 +136,16 @@ class ScanDisplay(StageDisplay):
             return super()._frame()
         bar = self._bar(self._before + self._done, self._total)
         below = [Text(self._pace_text()), self._counts_text()] if self._is_scanning else [self._stage_frame()]
-        return Text("\n").join([bar, *below, *self._engines_awaited_frames()])
+        return Text("\n").join([bar, *below, *self._waiting_frames()])
 
     def _line(self) -> str:
         if self._total is None:
             return super()._line()
         done = f"{self._before + self._done:,}/{self._total:,}"
         if not self._is_scanning:
-            return f"{done}  {self._stage_text()}{self._engines_awaited_text()}"
+            return f"{done}  {self._stage_text()}{self._waiting_text()}"
         self._said_done = self._done
-        return f"{done}  {self._pace_text()}  {self._counts_text().plain}{self._engines_awaited_text()}"
+        return f"{done}  {self._pace_text()}  {self._counts_text().plain}{self._waiting_text()}"
 
     def _pace_text(self) -> str:
         now = time.monotonic()

@@ -20,9 +20,9 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.object_key import source_key
 from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
+from fakescan.scan.poison.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.small_machine import FirstShards, feed
 from fakescan.scan.store_weather import report_waits
-from fakescan.scan.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, examples
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.manifest import ManifestReader

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fsspec import AbstractFileSystem
 
 from fakescan.storage.errors import classify
-from fakescan.storage.s3_listing import list_page, next_page
+from fakescan.storage.s3.listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3, without_retries
 from fakescan.storage.url import redact, split_bucket
 from fakescan.storage.weather.credentials import renew_clients

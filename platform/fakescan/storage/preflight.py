@@ -16,7 +16,7 @@ from fsspec.asyn import AsyncFileSystem, sync
 
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.explanation import explain, foreign
-from fakescan.storage.s3_listing import list_page
+from fakescan.storage.s3.listing import list_page
 from fakescan.storage.store import Store, is_s3
 from fakescan.storage.url import file_path, redact, scheme_of, split_bucket
 from fakevlm.errors import ImageError, UserError

@@ -11,8 +11,8 @@ from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.registry import known_implementations
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Secret, field_serializer
 
-from fakescan.storage import listing_xml
 from fakescan.storage.prefixes import Boundary
+from fakescan.storage.s3 import listing_xml
 from fakescan.storage.url import file_path, scheme_of, web_address
 from fakescan.storage.web_client import bounded_client, s3_http_session
 from fakevlm.errors import UserError

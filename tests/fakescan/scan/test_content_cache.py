@@ -27,7 +27,7 @@ from fakescan.scan.content_cache import (
     recalled,
     unpacked,
 )
-from fakescan.scan.poison import IMAGE_DEATHS, SHARD_DEATHS, SPLIT
+from fakescan.scan.poison.deaths import IMAGE_DEATHS, SHARD_DEATHS, SPLIT
 from fakescan.scan.tables import RowValues
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError

@@ -18,7 +18,7 @@ from fakescan.engine.simulated import pretend
 from fakescan.scan.engines.start import EngineNotStartedError
 from fakescan.scan.judge import POISON, Judge, JudgeSettings, _ExclusiveLock
 from fakescan.scan.ledger import remote_ledger
-from fakescan.scan.poison import SHARD_DEATHS, SPLIT
+from fakescan.scan.poison.deaths import SHARD_DEATHS, SPLIT
 from fakescan.scan.tables import JUDGED_SCHEMA, decoded_schema
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint

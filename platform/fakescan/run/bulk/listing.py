@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fakescan.run.parts import part_name, part_shard
 from fakescan.storage.objects import PATIENCE_S, patiently
-from fakescan.storage.s3_listing import list_page, next_page
+from fakescan.storage.s3.listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3
 from fakescan.storage.transport.base import entry_etag
 from fakescan.storage.url import redact, split_bucket

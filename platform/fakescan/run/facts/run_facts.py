@@ -79,7 +79,9 @@ def read_facts(
 
 
 def count_run(folder: RunFolder, run: RunFile, part: RunSlice = WHOLE_RUN) -> Counts:
-    """Rows of the parts that exist, of the run or of a slice of it: from the cache, and of parts that it does not know from their footers.
+    """Rows of the parts that exist, of the run or of a slice of it.
+
+    From the cache, and of parts that it does not know from their footers.
 
     Raises UserError for a part whose footer is damaged.
     """

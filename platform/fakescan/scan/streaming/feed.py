@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from fakescan.scan.poison import SHARD_DEATHS
+from fakescan.scan.poison.deaths import SHARD_DEATHS
+from fakescan.scan.poison.suspicion import previous_attempts
 from fakescan.scan.stages import Decode, Fetch
-from fakescan.scan.suspicion import previous_attempts
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fakescan.storage.prefixes import is_below, roots_of
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import store_errors
 from fakescan.storage.explanation import explain
 from fakescan.storage.objects import list_names, patiently, read_bytes
-from fakescan.storage.s3_listing import list_page, next_page
+from fakescan.storage.prefixes import is_below, roots_of
+from fakescan.storage.s3.listing import list_page, next_page
 from fakescan.storage.store import Store, is_local, is_s3
 from fakescan.storage.url import redact, scheme_of, split_bucket
 from fakevlm.errors import UserError

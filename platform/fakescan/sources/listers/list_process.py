@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 import pyarrow as pa
 
 from fakescan.sources.listers.stretch import Stretch, list_stretch
-from fakescan.storage.s3_listing import object_page
+from fakescan.storage.s3.listing import object_page
 from fakescan.storage.store import Store
 from fakescan.storage.url import split_bucket
 

@@ -13,7 +13,7 @@ from fakescan.sources.listers.ordered_listing import Listed, OrderedListing, Seg
 from fakescan.sources.listers.segment_split import LISTERS, Split, split_root
 from fakescan.sources.listers.stretch import list_stretch, page_table
 from fakescan.storage.objects import patiently
-from fakescan.storage.s3_listing import Page, object_page
+from fakescan.storage.s3.listing import Page, object_page
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact, split_bucket
 from fakevlm.errors import UserError

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fakescan.sources.listers.key_ranges import is_in_order
 from fakescan.sources.listers.object_entries import entries, is_marker
-from fakescan.storage.s3_listing import Page
+from fakescan.storage.s3.listing import Page
 from fakescan.storage.transport.base import normal_etag
 
 

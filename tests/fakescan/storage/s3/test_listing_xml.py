@@ -4,7 +4,7 @@ import pytest
 from botocore.parsers import RestXMLParser
 from botocore.session import get_session
 
-from fakescan.storage.listing_xml import split_page
+from fakescan.storage.s3.listing_xml import split_page
 
 pytestmark = pytest.mark.unit
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from fakescan.isolation.child import Child, Death, WorkLimits, alone
 from fakescan.isolation.time_limit import Timed
-from fakescan.scan.poison import SHARD_DEATHS, Span, spans_of
+from fakescan.scan.poison.deaths import SHARD_DEATHS, Span, spans_of
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.storage.url import redact, scheme_of
 from fakevlm.errors import ErrorCode

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fakescan.scan import engine_stages
-from fakescan.scan.engine_stages import EngineStages, Stage, StepReporter
+from fakescan.scan.engines.stages import EngineStages, Stage, StepReporter
 from fakescan.scan.progress import ScanDisplay
 from fakevlm.checkpoint.progress import Step
 

@@ -7,8 +7,7 @@ import pytest
 
 from fakescan.cluster_nodes import ClusterNodes, Node, NodeGroup
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.pipeline import FEED_CPUS
-from fakescan.scan.placement import place, warn_of_local_folders
+from fakescan.scan.engines.placement import FEED_CPUS, place, warn_of_local_folders
 from fakescan.settings.replicas import Replicas
 from fakevlm.errors import UserError
 

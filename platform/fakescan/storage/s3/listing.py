@@ -7,7 +7,7 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 
 from fakescan.storage.errors import root_cause, service_code
-from fakescan.storage.listing_xml import COLUMNS, ObjectColumns, columns_wanted
+from fakescan.storage.s3.listing_xml import COLUMNS, ObjectColumns, columns_wanted
 from fakevlm.errors import UserError
 
 _FIRST_VERSION = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from fakescan.cluster_nodes import ClusterNodes, Node
 from fakescan.engine.config import Device
 from fakescan.engine.judging_settings import JudgingSettings
-from fakescan.scan.pipeline import FEED_CPUS
 from fakescan.settings.replicas import Replicas
 from fakescan.storage.url import scheme_of
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+FEED_CPUS = 1.0
+"""CPUs that the feed needs at least, beside the engines."""
 _GROWTH = 1.75
 """A pool of engines grows when each has this many times the shards that it judges at once; Ray Data's own number."""
 

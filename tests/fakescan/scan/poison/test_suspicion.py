@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from fakescan.isolation.child import IMAGE_DEATHS, Death, WorkLimits
 from fakescan.run.folder import RunFolder
 from fakescan.scan import suspicion
-from fakescan.scan.poison import SHARD_DEATHS, SPLIT
-from fakescan.scan.stages import Decode
-from fakescan.scan.suspicion import (
+from fakescan.scan.poison.deaths import SHARD_DEATHS, SPLIT
+from fakescan.scan.poison.suspicion import (
     MAX_ATTEMPTS,
     SILENT_FILES,
     SILENT_MEMBERS,
@@ -30,6 +29,7 @@ from fakescan.scan.suspicion import (
     is_suspect,
     previous_attempts,
 )
+from fakescan.scan.stages import Decode
 from fakescan.scan.tables import FETCHED_SCHEMA
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.source import open_source
