@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fakescan.scan import engine_stages
+from fakescan.scan.engines import stages as engine_stages
 from fakescan.scan.engines.stages import EngineStages, Stage, StepReporter
 from fakescan.scan.progress import ScanDisplay
 from fakevlm.checkpoint.progress import Step

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fakescan.isolation.child import IMAGE_DEATHS, Death, WorkLimits
 from fakescan.run.folder import RunFolder
-from fakescan.scan import suspicion
+from fakescan.scan.poison import suspicion
 from fakescan.scan.poison.deaths import SHARD_DEATHS, SPLIT
 from fakescan.scan.poison.suspicion import (
     MAX_ATTEMPTS,
