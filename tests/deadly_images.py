@@ -14,7 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 
 WAYS = ("segv", "killed", "exit", "success", "hang", "loop", "memory", "no-memory")
 """How an image ends its process: a bad pointer, SIGKILL as when memory runs out, `os._exit` with 3 and with 0; never
-returning from C with Python's lock held, and in Python; allocating until killed, MemoryError."""
+returning from C with Python's lock held, and in Python; allocating until killed, MemoryError. There are two more:
+`orphan` leaves a process behind, and `stopped` is SIGSTOP."""
 
 _SITE = '''
 import ctypes, importlib.util, os, signal, sys
@@ -39,6 +40,12 @@ def die(order):
         os._exit(3)
     elif way == "success":
         os._exit(0)
+    elif way == "orphan":
+        if os.fork():
+            os._exit(3)
+        ctypes.CDLL(None).pause()
+    elif way == "stopped":
+        os.kill(os.getpid(), signal.SIGSTOP)
     elif way == "hang":
         while True:
             ctypes.PyDLL(None).pause()  # PyDLL keeps the lock

@@ -119,7 +119,7 @@ class Child(Generic[Item, Result]):
 
     def start(self) -> None:
         """Start the process, if there is none, without waiting for it."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and not _has_ended(self._process):
             return
         self.close()
         ours, theirs = Pipe()
@@ -208,10 +208,12 @@ class Child(Generic[Item, Result]):
         """How the process ended; it is gone afterwards."""
         process, killed = self._process, self._killed
         assert process is not None
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_KILL_S)  # its end of the pipe is closed a moment before it is gone
-        status = process.poll()
+        deadline = time.monotonic() + _KILL_S
+        while not _has_ended(process) and time.monotonic() < deadline:
+            time.sleep(_POLL_S / 10)  # its end of the pipe is closed a moment before it is gone
+        ended = _has_ended(process)
         self.close()
+        status = process.returncode if ended else None
         if killed is not None:
             return killed
         if status is None:
@@ -255,6 +257,9 @@ class _Watch:
         assert process is not None
         limit = min(child._memory_bytes, int(_SHARE * machine_memory().total))
         while not self._done.wait(_POLL_S):
+            if _has_ended(process):
+                _kill_group(process)  # what it has started may hold its end of the pipe open
+                return
             if time.monotonic() > child._deadline:
                 child._kill(Death(f"it did not end within {child._limit_s:g} s", is_timeout=True))
                 return
@@ -269,8 +274,19 @@ class _Watch:
                     return
 
 
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Without asking for its exit status: as long as nobody does, its number is no other process's."""
+    if process.returncode is not None:
+        return True
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # somebody has asked, for all children of this process
+        process.poll()
+        return True
+
+
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:  # else its number may be another's by now
+    if process.returncode is None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
