@@ -126,13 +126,21 @@ class EngineBook:
         self._mistake: str | None = None
         self._begun = self._loaded = 0
 
-    def begin_pass(self) -> None:
-        """The driver starts over with new actors: what the earlier ones still say is of no interest."""
+    def begin_pass(self) -> set[str]:
+        """The driver starts over with new actors: what the earlier ones still say is of no interest.
+
+        Returns the nodes on which engines worked until now: they are not shunned any more, whatever failed beside them.
+        """
+        worked = {process.place.node for process in self._processes.values() if process.is_loaded}
+        for node in worked:
+            self._shunned.pop(node, None)
+            self._faults.pop(node, None)
         self._retired |= self._latest.keys()
         self._processes.clear()
         self._latest.clear()
         self._lost.clear()
         self._own_faults.clear()
+        return worked
 
     def may_load(self, life: EngineLife, place: Place) -> Order:
         """Whether a process may load an engine now."""

@@ -16,6 +16,10 @@ class NodeChoice:
         """Create no actor on this node from now on."""
         self._excluded = (*self._excluded, node)
 
+    def include(self, node: str) -> None:
+        """It may have actors again."""
+        self._excluded = tuple(one for one in self._excluded if one != node)
+
     def __call__(self) -> dict[str, Any]:
         """Options of the next actor."""
         if not self._excluded:

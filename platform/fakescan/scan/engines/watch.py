@@ -49,6 +49,7 @@ class EngineWatch:
         self._ledger = ledger
         self._needs = needs
         self._shunned: dict[str, Shunned] = {}
+        self._named: set[str] = set()
         self._book: str | None = None
         self._part_at = self._working_at = time.monotonic()
         self._said: str | None = None
@@ -58,7 +59,9 @@ class EngineWatch:
         """Watches one pass, whose actors do not exist yet."""
         import ray
 
-        ray.get(self._ledger.begin_pass.remote())
+        for node in ray.get(self._ledger.begin_pass.remote()):
+            self._shunned.pop(node, None)
+            self.nodes.include(node)
         self.starts_over = False
         self._part_at = self._working_at = time.monotonic()
         ended = threading.Event()
@@ -103,6 +106,9 @@ class EngineWatch:
             if node not in self._shunned:
                 self._shunned[node] = what
                 self.nodes.exclude(node)
+                if node in self._named:
+                    continue
+                self._named.add(node)
                 logger.warning(
                     "node %s gets no more engines: %d starts failed there, the last with: %s",
                     what.name, MAX_STARTS, what.reason,

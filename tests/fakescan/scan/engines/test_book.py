@@ -115,6 +115,18 @@ def test_one_that_never_comes_back_is_lost_and_parked(book: EngineBook, clock: C
     assert set(situation.shunned) == {"node"}
 
 
+def test_a_node_on_which_an_engine_worked_is_a_place_for_the_next_pass(book: EngineBook, clock: Clock) -> None:
+    """One of two GPUs is broken for good: the shards of its engine are for the other one, on the same node."""
+    load(book, EngineLife("sound", "1"), "node")
+    for number in range(MAX_STARTS):
+        fail(book, clock, EngineLife(f"broken-{number}", "p"), "node")
+        fail(book, clock, EngineLife(f"broken-{number}", "q"), "hopeless")
+    assert set(book.situation().shunned) == {"node", "hopeless"}
+    assert book.begin_pass() == {"node"}
+    assert set(book.situation().shunned) == {"hopeless"}
+    load(book, EngineLife("new", "1"), "node")
+
+
 def test_a_process_that_ends_while_it_loads_has_failed(book: EngineBook, clock: Clock) -> None:
     for process in range(MAX_STARTS):
         while (wait := book.may_load(EngineLife("actor", str(process)), place("node")).wait_s) > 0:
