@@ -376,3 +376,17 @@ def test_a_run_without_rows_passes(tmp_path: Path) -> None:
     assert verify(folder).problems == []
     assert compact(folder).files == []
     assert verify(folder).problems == []
+
+
+def test_an_interrupted_call_on_s3_is_continued(s3_bucket: Bucket) -> None:
+    folder = RunFolder(f"{s3_bucket.url}/run", s3_bucket.store)
+    make_run(folder)
+    stopped(folder, 3)
+    data = folder.part_data(0)
+    assert data is not None
+    s3_bucket.put("run/parts/part-00000000.parquet", data[:-30] + b"x" + data[-29:])
+    found = verify(folder)
+    assert found.continued == 2
+    assert "part-00000000.parquet was changed after it was written" in found.problems[0]
+    s3_bucket.put("run/parts/part-00000000.parquet", data)
+    assert verify(folder).problems == []

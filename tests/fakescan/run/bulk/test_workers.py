@@ -11,6 +11,7 @@ from fakescan.run.bulk.workers import CLUSTER_PARTS, HERE, MACHINE_PARTS, Worker
 from fakescan.run.compact import compact
 from fakescan.run.facts.run_facts import read_facts
 from fakescan.run.folder import RunFolder
+from fakescan.run.summary.summary import summarize
 from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
@@ -70,6 +71,7 @@ def test_tasks_of_ray_do_what_threads_do(tmp_path: Path, ray_cluster: Any) -> No
     folder = RunFolder(str(tmp_path / "run"), Store())
     run = make_run(folder, rows=300, shard_rows=3)
     assert verify(folder, workers=workers) == verify(folder)
+    assert summarize(folder, workers=workers) == summarize(folder)
     listing = folder.listing()
     found = read_facts(folder, run, listing, workers, keep=False)
     assert found.table.equals(read_facts(folder, run, listing).table)

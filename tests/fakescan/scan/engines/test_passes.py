@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from fakescan.run.folder import RunFolder
-from fakescan.scan.engines.placement import NODE_LABEL, Placement
+from fakescan.scan.engines.node_choice import NODE_LABEL, NodeChoice
 from fakescan.storage.store import Store
 from tests.scan_process import fakescan, read_rows
 
 
 @pytest.mark.unit
 def test_actors_are_created_on_no_node_that_is_excluded() -> None:
-    placement = Placement()
+    placement = NodeChoice()
     assert placement() == {}
     for node in ("a1", "b2"):
         placement.exclude(node)
