@@ -9,6 +9,7 @@ import math
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -201,8 +202,11 @@ class Child(Generic[Item, Result]):
     def _kill(self, why: Death) -> None:
         """Called by the watch."""
         self._killed = why
-        if self._process is not None:
+        if self._process is not None and self._connection is not None:
             _kill_group(self._process)
+            # Whoever waits for an answer goes on, also where the process hangs in the kernel and cannot die.
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as pipe, suppress(OSError):
+                pipe.shutdown(socket.SHUT_RDWR)
 
     def _bury(self) -> Death:
         """How the process ended; it is gone afterwards."""
