@@ -88,17 +88,31 @@ class AsyncEngine:
 
     def _call(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
         """Start work on the event loop; its future hears of the engine's death even where the work itself hangs."""
-        call = asyncio.run_coroutine_threadsafe(work, self._loop)
+        inner = asyncio.run_coroutine_threadsafe(work, self._loop)
+        call: Future[Result] = Future()
         with self._calls_lock:
             self._calls.add(call)
-        call.add_done_callback(self._ended)
+
+        def ended(_: Future[Result]) -> None:
+            with contextlib.suppress(InvalidStateError):
+                if inner.cancelled():
+                    call.cancel()
+                elif (error := inner.exception()) is not None:
+                    call.set_exception(error)
+                else:
+                    call.set_result(inner.result())
+
+        def left(_: Future[Result]) -> None:
+            with self._calls_lock:
+                self._calls.discard(call)
+            if call.cancelled():
+                inner.cancel()
+
+        inner.add_done_callback(ended)
+        call.add_done_callback(left)
         if self._died is not None:
             self._fail_calls(self._died)
         return call
-
-    def _ended(self, call: Future[Any]) -> None:
-        with self._calls_lock:
-            self._calls.discard(call)
 
     def _give_up(self, reason: str) -> None:
         """The engine is silent: fail every call, and end the processes that would keep the device."""
