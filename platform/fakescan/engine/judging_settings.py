@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fakescan.engine.config import EngineConfig, VllmConfig, parse_engine
 from fakescan.engine.judging_options import Explain, JudgingOptions, chosen_calibration, with_threshold
+from fakescan.engine.start.gpu_share import whole_above_one
 from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.replicas import Replicas, parse_chosen_replicas
 from fakescan.settings.strict_model import StrictModel
@@ -36,8 +37,10 @@ class JudgingSettings(StrictModel):
         Replicas | None, BeforeValidator(parse_chosen_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)
     ] = None
     """Engines at once: a number, or a range such as 1-4 that follows the load. Default: every GPU; 1 on CPUs."""
-    gpus_per_replica: Annotated[float | None, Field(ge=0), Flag("N", group=FlagGroup.ENGINES)] = None
-    """GPUs for each engine. Default: 1 where the cluster has or could add GPUs, else 0."""
+    gpus_per_replica: Annotated[
+        float | None, Field(ge=0), AfterValidator(whole_above_one), Flag("N", group=FlagGroup.ENGINES)
+    ] = None
+    """GPUs for each engine: a fraction shares one, several work as one. Default: 1 where there are or could be GPUs."""
     device: Annotated[DeviceChoice, Flag("auto|cuda|cpu", group=FlagGroup.ENGINES)] = "auto"
     """Where engines run: on GPUs if there are some or could be (auto), on nothing else (cuda), or never (cpu)."""
     model_store: Store = Store()

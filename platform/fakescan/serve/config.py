@@ -41,6 +41,8 @@ class Scans(StrictModel):
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
     """URL prefixes or folders; a scan's source must be below one of them."""
+    private_hosts: tuple[str, ...] = ()
+    """Hosts in allow whose names may lead to private addresses; others may not."""
     output: str
     """Folder or URL prefix in which every scan gets a folder of its own."""
     max_running: Annotated[int, Field(ge=1)] = 2

@@ -53,6 +53,7 @@ def aws(signed: datetime, seconds: int) -> str:
         ("https://b.example/a?Expires=99999999999999999999&Signature=s", False),
         ("https://b.example/a.jpg", False),
     ],
+    ids=range(12),  # the addresses tell the time
 )
 def test_expired_addresses(address: str, expired: bool) -> None:
     assert (expired_at(address) is not None) == expired

@@ -67,6 +67,8 @@ def _lines(forecast: Forecast) -> Iterator[str]:
             yield "  whether its settings are these is seen when the model is on this machine"
     if forecast.holder is not None:
         yield f"  {forecast.holder} may be writing this run at this moment"
+    if config.slice is not None:
+        yield f"slice: {config.slice}: {forecast.rows_left:,} rows to scan here, the rest by scans of the other slices"
     yield f"parts: {forecast.sharding.count:,}, of up to {forecast.sharding.shard_rows:,} images each"
     here = "" if forecast.checkpoint is not None else ", to be downloaded first"
     yield f"model: {forecast.model}{here}"

@@ -106,6 +106,7 @@ class ScanJobs:
         settings = {
             "source": source,
             "allowed_prefixes": list(self._settings.allow),
+            "private_hosts": list(self._settings.private_hosts),
             "output": output,
             "explain": request.explain,
             "threshold": request.threshold,
