@@ -5,6 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,11 +51,14 @@ class FeedArguments:
     def __call__(self) -> dict[str, Any]:
         """Called for each task."""
         import ray
+        from ray.exceptions import RayError
 
         now = time.monotonic()
         if now - self._looked_at > _LOOK_S:
             self._looked_at = now
-            self._cpus = ray.cluster_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
+            # A head that does not answer now is no reason to end the scan: Ray waits for it itself.
+            with suppress(RayError, OSError, RuntimeError):
+                self._cpus = ray.cluster_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
         return {"num_cpus": cpus_of_feed(self._cpus)}
 
 
