@@ -57,6 +57,7 @@ class Drill:
             "engine": engine,
             "explain": "none" if engine["kind"] == "vllm" else "fakes",
             "shard_rows": SHARD_ROWS,
+            "max_error_rate": 1,
             "max_bytes": MAX_BYTES,
             "max_pixels": MAX_PIXELS,
             **dict.fromkeys(("input_store", "output_store"), self.store),
