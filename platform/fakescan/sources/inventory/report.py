@@ -132,7 +132,9 @@ def newest_inventory(url: str, reading: Reading) -> str | None:
     for date in dates:
         names = {name for name, _ in list_names(filesystem, f"{path}/{date}")}
         if MANIFEST_NAME in names:
-            reading.note(f"{redact(base)} holds inventories of {len(dates):,} dates; the newest complete one is {date}")
+            reading.note(
+                f"of the inventories in {redact(base)}, {len(dates):,} in all, the newest complete one is {date}"
+            )
             return f"{base}/{date}/{MANIFEST_NAME}"
     raise UserError(f"{redact(base)} holds no complete inventory: there is no {MANIFEST_NAME} in any of its dates")
 
