@@ -29,7 +29,7 @@ from fakescan.storage.s3.listing import list_page, object_page
 from fakescan.storage.store import Store
 from fakescan.storage.transport.base import normal_etag
 
-CPU_MS, RATIO = 8.0, 0.5
+CPU_MS, RATIO = 8.0, 0.3
 
 
 def main() -> None:

@@ -96,13 +96,18 @@ class RowGroupCache:
         end = self._end(kept)
         with self._path("data").open("ab") as data:
             data.truncate(end)
-            for place, image in enumerate(images()):
-                if place >= target and bytes_read() - before < _MOST_READ * self._size:
-                    break
-                if place >= kept:
-                    data.write(image or b"")
-                    entries.append((end, -1 if image is None else len(image)))
-                    end += len(image or b"")
+            try:
+                for place, image in enumerate(images()):
+                    if place >= target and bytes_read() - before < _MOST_READ * self._size:
+                        break
+                    if place >= kept:
+                        data.write(image or b"")
+                        entries.append((end, -1 if image is None else len(image)))
+                        end += len(image or b"")
+                data.flush()
+            except BaseException:  # a full disk among others, which is not to stay full
+                os.ftruncate(data.fileno(), self._end(kept))
+                raise
         with self._path("index").open("ab") as index:  # only now: what it lists is there
             index.truncate(kept * _ENTRY)
             index.write(np.array(entries, "<i8").tobytes())

@@ -51,7 +51,7 @@ class _Bytes(io.RawIOBase):
         self._filesystem, self._path = store.filesystem(file.url)
         self._name = redact(file.url)
         self.sum = hashlib.md5(usedforsecurity=False)
-        self.length = int(self._filesystem.info(self._path)["size"])
+        self.length = int(patiently(lambda: self._filesystem.info(self._path), f"reading {self._name}")["size"])
         self._at = 0
         self._data = memoryview(b"")
         if file.size is not None and file.size != self.length:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,10 +92,8 @@ def names_inventory(url: str, store: Store) -> bool:
     filesystem, path = store.filesystem(url)
     try:
         beginning = patiently(lambda: bytes(filesystem.cat_file(path, end=_BEGINNING)), f"reading {redact(url)}")
-    except FileNotFoundError:
+    except store_errors():  # an empty file among others: whoever reads it as a list says what is wrong
         return False
-    except store_errors() as error:
-        raise UserError(explain("read", url, store, error)) from None
     if not beginning.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return False
     fields = {name.decode() for name in re.findall(rb'"(\w{4,30})"\s*:', beginning)}
@@ -133,20 +132,23 @@ def newest_inventory(url: str, reading: Reading) -> str | None:
     for date in dates:
         names = {name for name, _ in list_names(filesystem, f"{path}/{date}")}
         if MANIFEST_NAME in names:
-            reading.note(f"{redact(base)} holds inventories of {len(dates):,} dates; the newest complete one is {date}")
+            reading.note(
+                f"of the inventories in {redact(base)}, {len(dates):,} in all, the newest complete one is {date}"
+            )
             return f"{base}/{date}/{MANIFEST_NAME}"
     raise UserError(f"{redact(base)} holds no complete inventory: there is no {MANIFEST_NAME} in any of its dates")
 
 
 def _folders(filesystem: Any, path: str, store: Store, url: str) -> set[str]:
-    """Names of the folders directly in a folder; of a big one that has no date among the first none."""
+    """Names of the folders directly in a folder; none of one without a date among the first."""
+    folders: set[str] = set()
     try:
-        if not is_s3(filesystem):
-            found = filesystem.ls(path, detail=True) if filesystem.isdir(path) else []
-            return {str(item["name"]).rstrip("/").rpartition("/")[2] for item in found if item["type"] == "directory"}
+        if is_local(filesystem):
+            return set(filter(_is_part_of_it, os.listdir(path))) if os.path.isdir(path) else folders
+        if not is_s3(filesystem):  # Amazon writes inventories to S3 alone
+            return folders
         bucket, key = split_bucket(path)
         prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
-        folders: set[str] = set()
         following: dict[str, str] | None = {}
         while following is not None:
             arguments = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/", **following}
@@ -158,6 +160,10 @@ def _folders(filesystem: Any, path: str, store: Store, url: str) -> set[str]:
         return folders
     except store_errors() as error:
         raise error if isinstance(error, UserError) else UserError(explain("list", url, store, error)) from None
+
+
+def _is_part_of_it(name: str) -> bool:
+    return name in {"data", "hive"} or _DATED.fullmatch(name) is not None
 
 
 def open_inventory(url: str, reading: Reading) -> Inventory:

@@ -55,7 +55,7 @@ class ListProcesses:
 
     def __init__(self, store: Store, url: str, *, most: int | None = None) -> None:
         self._store, self._url = store, url
-        self._most = min(MAX_PROCESSES, len(os.sched_getaffinity(0)) - 1) if most is None else most
+        self._most = min(MAX_PROCESSES, _cores() - 1) if most is None else most
         self._pages = 0
         self._lock = threading.Lock()
         self._processes: list[_Process] | None = None
@@ -93,6 +93,11 @@ class ListProcesses:
             processes, self._processes, self._most = self._processes or [], [], 0
         for process in processes:
             process.close()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Process:

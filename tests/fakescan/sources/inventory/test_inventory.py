@@ -249,6 +249,11 @@ def test_what_is_new_since_an_earlier_inventory(place: Place, tmp_path: Path) ->
     assert pa.concat_tables(fresh)["uri"].to_pylist() == ["s3://photos/b.jpg", "s3://photos/c.jpg"]
 
 
+def test_a_name_that_comes_twice_is_one_row(place: Place, tmp_path: Path) -> None:
+    info = build_index(Report([row("a.jpg"), row("b.jpg"), row("a.jpg")], files=2).put(place), str(tmp_path / "m"))
+    assert (info.rows, info.duplicates) == (2, 1)
+
+
 def test_the_objects_are_fetched_as_they_were_listed(s3_bucket: Bucket) -> None:
     from fakescan.sources.fetch import Fetcher
     from fakescan.sources.manifest import conform

@@ -194,24 +194,3 @@ class TestProcesses:
         monkeypatch.setattr(list_process.ListProcesses, "list_stretch", noted)
         assert keys_of(lister(server, processes=1, page_keys=3)) == sorted(server.objects)
         assert any(answered)
-
-    def test_one_that_is_killed_costs_nothing(self, server: NearlyS3, monkeypatch: pytest.MonkeyPatch) -> None:
-        unpacked = list_process._unpacked
-
-        def kill_first(stretch: Any) -> Any:
-            for process in made:
-                process._child.kill()
-            return unpacked(stretch)
-
-        made: list[Any] = []
-        make = list_process._Process.__init__
-
-        def noted(self: Any, *arguments: Any) -> None:
-            made.append(self)
-            make(self, *arguments)
-
-        monkeypatch.setattr(list_process, "_unpacked", kill_first)
-        monkeypatch.setattr(list_process._Process, "__init__", noted)
-        assert keys_of(lister(server, processes=1, page_keys=3)) == sorted(server.objects)
-        assert made
-        assert all(process._child.returncode is not None for process in made)
