@@ -114,7 +114,7 @@ class EngineBook:
         self._now = clock
         self._name = uuid.uuid4().hex
         self._processes: dict[EngineLife, _Process] = {}
-        self._latest: dict[str, EngineLife] = {}
+        self._process_of: dict[str, EngineLife] = {}
         self._lost: dict[str, float] = {}
         """Actors that had an engine, and since when they have none."""
         self._had_engine: set[str] = set()
@@ -135,9 +135,9 @@ class EngineBook:
         for node in worked:
             self._shunned.pop(node, None)
             self._faults.pop(node, None)
-        self._retired |= self._latest.keys()
+        self._retired |= self._process_of.keys()
         self._processes.clear()
-        self._latest.clear()
+        self._process_of.clear()
         self._lost.clear()
         self._own_faults.clear()
         return worked
@@ -253,14 +253,14 @@ class EngineBook:
             return None
         process = self._processes.get(life)
         if process is None:
-            earlier = self._latest.get(life.actor)
+            earlier = self._process_of.get(life.actor)
             if earlier is not None:
                 self.bury(earlier)
             elif place.is_restarted:  # this book was started again as well, and must expect the worst
                 self._had_engine.add(life.actor)
                 self._lost[life.actor] = self._now()
             process = _Process(place, self._now(), self._now())
-            self._processes[life], self._latest[life.actor] = process, life
+            self._processes[life], self._process_of[life.actor] = process, life
             self._begun += 1
         process.heard_at = self._now()
         return process
