@@ -14,6 +14,9 @@ from fakescan.sources.listers.table_spool import SpooledTable, TableSpool
 MAX_BYTES = 128 * 2**20
 """Memory for tables that wait for their turn; what is more waits on the disk."""
 
+CROWDED_BYTES = 2**30
+"""Bytes on the disk from which threads leave what comes late and help with what is waited for."""
+
 _AHEAD_BYTES = 8 * 2**20
 """How far the stretch whose turn it is may be ahead of who takes its tables."""
 
@@ -26,6 +29,8 @@ class Listed(NamedTuple):
     table: pa.Table
     position: str = ""
     requests: int = 1
+    following: dict[str, str] | None = None
+    """What brings the next page; None at the end, and where nobody but who lists it can go on."""
 
 
 @dataclass(eq=False)
@@ -45,6 +50,8 @@ class Segment:
     requests: int = 0
     """Pages that were listed."""
     done: bool = False
+    following: dict[str, str] | None = None
+    """What brings the next page of one that was begun and laid aside."""
     _waiting: deque[pa.Table | SpooledTable] = field(default_factory=deque)
     _cut_from: int = 0
     """Pages after which it may be cut again."""
@@ -153,17 +160,22 @@ class OrderedListing:
         """The earliest segment that nobody lists, or one that is to be cut; None when there is nothing left."""
         with self._changed:
             while not self._stopped and not self._failures:
-                if self._unlisted:
+                long = self._longest() if not self._unlisted or self._is_crowded else None
+                if self._unlisted and (long is None or self._unlisted[0][0] < long.place):
                     _, segment = heapq.heappop(self._unlisted)
                     self._active.add(segment)
                     return segment, False
                 if not self._active:
                     return None
-                if (long := self._longest()) is not None:
+                if long is not None:
                     long._is_being_cut = True
                     return long, True
                 self._changed.wait()
         return None
+
+    @property
+    def _is_crowded(self) -> bool:
+        return self._spool.bytes > CROWDED_BYTES
 
     def _longest(self) -> Segment | None:
         """The earliest segment that has proved long since it was last cut."""
@@ -221,8 +233,24 @@ class OrderedListing:
         with self._changed:
             segment._waiting.append(spooled or table)
             self._held += 0 if spooled else table.nbytes
+            more = more and not self._stopped and not self._lay_aside(segment, listed)
             self._changed.notify_all()
-            return more and not self._stopped
+            return more
+
+    def _lay_aside(self, segment: Segment, listed: Listed) -> bool:
+        """Whether the thread of a segment is wanted earlier in the listing: what is left is for another one, later."""
+        wanted = self._is_crowded and bool(self._unlisted) and self._unlisted[0][0] < segment.place
+        if not wanted or listed.following is None or segment._is_being_cut:
+            return False
+        segment._cuts += 1
+        place = (*segment.place, -segment._cuts, 0)
+        rest = Segment(segment.prefix, segment.start, segment.end, divisible=segment.divisible, place=place)
+        rest.position, rest.following = listed.position, listed.following
+        segment.end = listed.position
+        self._active.discard(segment)  # nobody is to cut it any more
+        heapq.heappush(self._unlisted, (place, rest))
+        heapq.heappush(self._untaken, (place, rest))
+        return True
 
     def _cut(self, segment: Segment) -> None:
         """Cut what is left of a segment into several, unless it has been listed meanwhile."""

@@ -108,7 +108,7 @@ class S3Lister:
             return self._page(Prefix=segment.prefix, **named)
 
         arguments: dict[str, str] | None = {"StartAfter": segment.start} if segment.start else {}
-        position, pages = segment.start, 0
+        arguments, position, pages = segment.following or arguments, segment.position or segment.start, 0
         while arguments is not None:
             stretch = None
             if pages:
@@ -128,7 +128,7 @@ class S3Lister:
             position = stretch.last if stretch.last is not None else position
             pages += stretch.pages
             processes.count(stretch.pages)
-            yield Listed(stretch.table, position, stretch.pages)
+            yield Listed(stretch.table, position, stretch.pages, stretch.following)
             arguments = stretch.following
 
     def _names(self, table: pa.Table) -> list[str]:
