@@ -4,9 +4,10 @@ import logging
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,17 +105,25 @@ class Execution:
     def run(self, todo: NDArray[np.int64], known: Iterator[dict[bytes, bytes]]) -> None:
         """Do the shards of `todo`; returns when each has a part. `known`: contents of earlier starts of the run."""
         import ray
+        from ray.exceptions import RayError
 
         rows = self.outcome.rows
         self.progress.begin(rows, rows - self.outcome.run.sharding.rows_of(todo))
         ledger = remote_ledger()
-        for contents in known:
-            ray.get(ledger.remember.remote(contents))
+        try:
+            for contents in known:
+                ray.get(ledger.remember.remote(contents))
+            self._follow(self.pipeline.run(todo, ledger), ledger)
+        finally:
+            with suppress(RayError):
+                ray.kill(ledger)  # a session may run many scans
+
+    def _follow(self, summaries: Iterator[PartSummary], ledger: Any) -> None:
         # Closed at once however it ends: its executor must not outlive the connection to Ray.
         with (
             self.progress.following(ledger),
             shown_waits(self.progress, ledger),
-            closing(_guarded(self.pipeline.run(todo, ledger))) as parts,
+            closing(_guarded(summaries)) as parts,
         ):
             for part in parts:
                 self.lease.check()

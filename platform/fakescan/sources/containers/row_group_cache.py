@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fakescan.isolation.time_limit import renew
+
 logger = logging.getLogger(__name__)
 
 Images = Iterator[bytes | None]
@@ -184,6 +186,7 @@ def _locked(path: Path) -> Iterator[int]:
                 os.close(lock)
                 raise
             time.sleep(_POLL_S)
+            renew()  # it is another process that is at work
         except BaseException:
             os.close(lock)
             raise
