@@ -131,7 +131,7 @@ def engine_args(make: Callable[..., Arguments], arguments: Mapping[str, Any], gi
             probe: Any = make(**arguments)
             probe.create_engine_config()
         except (ValueError, TypeError, LookupError, AssertionError, NotImplementedError, ImportError) as error:
-            raise UserError(f"engine.arguments: vLLM refuses {', '.join(given)}: {_first_reason(error)}") from error
+            raise UserError(f"engine.arguments: vLLM refuses {', '.join(given)}: {_first_reason(error)}") from None
     return make(**arguments)
 
 

@@ -141,6 +141,9 @@ def test_what_vllm_refuses_is_the_users_mistake_in_one_line(given: dict[str, Any
     with pytest.raises(UserError, match=f"^engine.arguments: vLLM refuses {next(iter(given))}: ") as caught:
         engine_args(Args, given, given)
     assert "\n" not in str(caught.value)
+    assert caught.value.__suppress_context__, (
+        "Ray hands on a traceback as text, whose first error is taken for the cause"
+    )
 
 
 def test_what_vllm_refuses_of_ours_is_not_the_users_mistake() -> None:
