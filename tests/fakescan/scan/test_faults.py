@@ -162,7 +162,7 @@ def test_a_manifest_that_was_lost_is_one_clear_error(
     fakescan(*arguments)
     os.remove(Path(run.parts, "part-00000000.parquet"))
     os.remove(Path(run.path, "manifest", "part-00000.parquet"))
-    assert "manifest" in error_of(fakescan(*arguments, status=1))
+    assert "manifest" in error_of(fakescan(*arguments, status=2))
 
 
 def test_signatures_of_addresses_are_never_shown(

@@ -47,7 +47,7 @@ def test_slices_make_the_run_that_one_scan_makes(
     assert "slice: 3/3: 10 rows to scan here" in fakescan(*sliced, "3/3", "--dry-run").out
     ended = fakescan(*sliced, "3/3")
     assert "slice 3 of 3 done; the run is complete" in ended.out
-    assert sorted(path.name for path in Path(run.path).iterdir()) == ["manifest", "parts", "run.json"]
+    assert sorted(path.name for path in Path(run.path).iterdir()) == ["cache", "manifest", "parts", "run.json"]
     fakescan("verify", run.url)
     assert without_times(read_rows(run)) == without_times(read_rows(whole))
 
