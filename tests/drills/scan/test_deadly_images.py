@@ -1,6 +1,7 @@
 """Images that kill or hang the processes that read and decode them, among two thousand that do not."""
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -51,7 +52,7 @@ class Deadly:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(self.site)}
+        return {"PYTHONPATH": os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
     def rows(self, name: str) -> dict[str, dict[str, Any]]:
         """By file name, what does not change from one scan to the next."""
