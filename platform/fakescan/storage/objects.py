@@ -49,7 +49,8 @@ def patiently(action: Callable[[], T], what: str, *, patience_s: float | None = 
                 return result
             except Exception as error:  # the stores' libraries share no base class; anything lasting is raised again
                 is_refused = is_ours and is_wordless(error)
-                if not (is_weather(error) or is_refused) or time.monotonic() + pause > deadline:
+                passes = is_refused or (is_weather(error) and not is_wordless(error))
+                if not passes or time.monotonic() + pause > deadline:
                     raise
                 WAITS.waiting(what, classify(error)[1], started)
                 if is_refused or fault_of(error) is Fault.CREDENTIALS:
