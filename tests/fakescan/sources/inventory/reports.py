@@ -95,7 +95,7 @@ class Report:
                 writer.writerow(
                     ["" if cell is None else str(cell).lower() if cell in (True, False) else cell for cell in cells]
                 )
-            return gzip.compress(text.getvalue().encode())
+            return gzip.compress(text.getvalue().encode(), mtime=0)  # the same bytes whenever it is made
         kinds = {"Size": pa.int64(), "IsLatest": pa.bool_(), "IsDeleteMarker": pa.bool_()}
         columns = {
             own: pa.array([row.get(name) for row in rows], kinds.get(name, pa.string()))
