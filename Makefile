@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drills lint types imports check docs bench-scan bench-scale bench-train bench-serve clean
+.PHONY: help setup demo test drills lint types imports check docs bench-scan bench-scale bench-listing bench-train bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ demo: setup ## scan the sample images with the built-in model
 	printf '\nThe results are in %s\n' "$$run"
 
 test: setup ## what every change must pass; PYTEST_ARGS="-m unit" for the fast ones
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 drills: setup ## the long rest, before a release: kills in scans and trainings, malformed requests, roll-backs, the workshop
 	@$(BIN)/pytest tests/drills $(PYTEST_ARGS)
@@ -44,6 +44,9 @@ bench-scan: setup ## throughput of scan against a plain script and ray.data.llm
 
 bench-scale: setup ## a million manifest rows with the fake engine
 	@$(BIN)/python benchmarks/scale.py
+
+bench-listing: setup ## the cost of listing a big bucket
+	@$(BIN)/python benchmarks/listing.py
 
 bench-train: setup ## training against a plain loop of transformers and torch
 	@$(BIN)/python benchmarks/train.py

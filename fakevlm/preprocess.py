@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fakevlm.errors import UserError, one_line
+from fakevlm.errors import ErrorCode, ImageError, UserError, one_line
 from fakevlm.image_file import read_image
 
 Pixels = npt.NDArray[np.uint8]
@@ -144,6 +144,25 @@ def decode(
     image = read_image(data, max_pixels=max_pixels)
     seen = image.rgb if change is None else change(image.rgb)
     return DecodedImage(fit(seen, spec), image.rgb.width, image.rgb.height, image.format, image.note)
+
+
+def try_decode(
+    data: bytes, spec: ImageSpec, *, max_pixels: int, change: Callable[[Image.Image], Image.Image] | None = None
+) -> DecodedImage | ImageError:
+    """`decode`, with whatever a decoder raises returned as an ImageError: it is about this one image.
+
+    Raises MemoryError, which may not be the image's fault: it deserves to be tried again where there is more.
+    """
+    try:
+        return decode(data, spec, max_pixels=max_pixels, change=change)
+    except ImageError as error:
+        if isinstance(error.__cause__, MemoryError):
+            raise error.__cause__ from None
+        return error
+    except (MemoryError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - one that is written in Rust panics with no Exception
+        return ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"{type(error).__name__}: {one_line(error)}")
 
 
 def fit(image: Image.Image, spec: ImageSpec) -> Pixels:

@@ -27,6 +27,23 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where two processes share the tests, one does all that have engines and clusters, which they share as well.
+
+    The other does those of a module together, for the same reason, and then the trainings, on a cluster of its own.
+    """
+    for item in items:
+        module = item.nodeid.partition("::")[0]
+        if item.get_closest_marker("unit"):
+            group = module
+        elif module.startswith("tests/fakescan/train/"):
+            group = "trainings"
+        else:
+            group = "engines and clusters"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Bucket(NamedTuple):
     """An S3 bucket: its URL, the settings that reach it, and its name."""
 

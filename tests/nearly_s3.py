@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import re
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,16 @@ from xml.sax.saxutils import escape
 from fakescan.storage.store import Store
 
 _XML = '<?xml version="1.0" encoding="UTF-8"?>'
+_STARTS = ("continuation-token", "start-after", "marker")
+
+
+def _order(habits: frozenset[str]) -> Callable[[str], str]:
+    """The key of sorting by which a server lists."""
+    if "by folder" in habits:
+        return lambda name: name.replace("/", "\0")
+    if "no order" in habits:
+        return lambda name: hashlib.md5(name.encode()).hexdigest()
+    return lambda name: name
 
 
 class NearlyS3:
@@ -20,7 +31,9 @@ class NearlyS3:
 
     `no etag`, `no size`, `no token` (a page that is cut and names no next one), `first version` (knows only
     ListObjects), `own spelling` (etags without quotes, compared as text), `no length` (chunked answers), `small pages`,
-    `forbids reading`, `silent reading` (no answer to it while the server runs).
+    `forbids reading`, `silent reading` (no answer to it while the server runs), `ignores start` (lists from the
+    beginning whatever it is to start after, but knows its own tokens), `by folder` (lists what is in a folder together,
+    as servers do that keep keys as files), `no order` (lists in an order of its own).
     """
 
     def __init__(self, objects: dict[str, bytes], *habits: str) -> None:
@@ -87,24 +100,27 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(501, "NotImplemented")
             return
         limit = min(2 if "small pages" in habits else 1000, int(query.get("max-keys", "1000")))
-        after = max(query.get(name, "") for name in ("continuation-token", "start-after", "marker"))
+        starts = _STARTS[:1] if "ignores start" in habits else _STARTS
+        given = {name: query[name] for name in starts if name in query}
+        after = unquote(given["continuation-token"]) if "continuation-token" in given else "".join(given.values())
         after = "" if "starts anew" in habits else after
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-        names: list[tuple[str, bool]] = []
-        for key in sorted(self.server_of.objects):
+        found_names: dict[tuple[str, bool], None] = {}
+        order = _order(habits)
+        for key in sorted(self.server_of.objects, key=order):
             if not key.startswith(prefix):
                 continue
             folder, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
             name = (prefix + folder + delimiter, True) if found else (key, False)
-            if name[0] > after and name not in names:
-                names.append(name)
-        cut = len(names) > limit
-        names = names[:limit]
+            if not after or order(name[0]) > order(after):
+                found_names[name] = None
+        cut = len(found_names) > limit
+        names = sorted(found_names, key=lambda name: order(name[0]))[:limit]
         parts = [_XML, "<ListBucketResult><Name>b</Name>", f"<IsTruncated>{str(cut).lower()}</IsTruncated>"]
         if "encoding-type" in query:
             parts.append("<EncodingType>url</EncodingType>")
         if cut and not first_version and "no token" not in habits:
-            parts.append(f"<NextContinuationToken>{escape(names[-1][0])}</NextContinuationToken>")
+            parts.append(f"<NextContinuationToken>{quote(names[-1][0])}</NextContinuationToken>")
         for name, is_folder in names:
             shown = quote(name, safe="/") if "encoding-type" in query else escape(name)
             if is_folder:

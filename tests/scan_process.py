@@ -169,7 +169,10 @@ def read_rows(folder: RunFolder) -> list[dict[str, Any]]:
     def read(name: str) -> pa.Table:
         return pq.read_table(io.BytesIO(folder.fs.cat_file(f"{folder.parts}/{name}")))
 
+    # A writer that was killed leaves its hidden file.
+    names = [name for name in folder.part_names() if not name.startswith(".")]
     with ThreadPoolExecutor(8) as pool:
-        rows: list[dict[str, Any]] = pa.concat_tables(pool.map(read, folder.part_names())).to_pylist()
-    assert [row["row_id"] for row in rows] == list(range(len(rows)))
+        rows: list[dict[str, Any]] = pa.concat_tables(pool.map(read, names)).to_pylist()
+    ids = [row["row_id"] for row in rows]
+    assert ids == list(range(len(rows))), f"rows are missing, doubled or out of order in {names}: {ids}"
     return rows

@@ -69,6 +69,7 @@ class SeaweedServer:
             f"-filer.port={filer}",
             f"-s3.port={s3}",
             "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
         ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment |= {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}

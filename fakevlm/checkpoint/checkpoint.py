@@ -4,6 +4,7 @@ checkpoint = open_checkpoint("lingcco/fakeVLM")
 checkpoint.path, checkpoint.prompt.text(), checkpoint.image
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from fakevlm.checkpoint.config_files import (
 )
 from fakevlm.checkpoint.converted import loadable_copy
 from fakevlm.checkpoint.layout import check_shapes, read_weights
-from fakevlm.checkpoint.location import resolve
+from fakevlm.checkpoint.location import pinned, resolve
+from fakevlm.checkpoint.progress import Report
 from fakevlm.checkpoint.tokens import PromptTokens
-from fakevlm.checkpoint.weights_hash import weights_sha256
+from fakevlm.checkpoint.weights_hash import files_sha256, weights_sha256
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Calibration
@@ -56,6 +58,14 @@ class Checkpoint:
     """SHA-256 over the contents of the original weight files, in the order of their names."""
     dtype: str
     """Type of the stored weights as config.json says: float32, float16 or bfloat16."""
+    pinned: str = ""
+    """The same checkpoint for other nodes: a hub id with its commit, a local folder in full, a URL as it is."""
+    files_sha256: str = ""
+    """SHA-256 over configuration, processor and tokenizer, which change its words as the weights do."""
+    weights_bytes: int = 0
+    """Size of the weight files."""
+    parameters: int = 0
+    """Numbers in them, which take more memory in a wider type."""
 
 
 def open_checkpoint(
@@ -64,15 +74,17 @@ def open_checkpoint(
     storage_options: dict[str, Any] | None = None,
     cache_dir: Path | None = None,
     show_progress: bool = False,
+    report: Report | None = None,
 ) -> Checkpoint:
     """Opens the checkpoint at a local path, a hub id (`owner/name` or `owner/name@revision`) or an fsspec URL.
 
     Downloads and converted views are kept in `cache_dir` (default: the user's cache folder), those of the hub in its
-    own cache. With `show_progress` a download is visible on stderr; one that broke off goes on where it stopped.
+    own cache. With `show_progress` a download is visible on stderr, and so is the hashing of large weights; `report`
+    hears of both. A download that broke off goes on where it stopped; of several processes on a node one does each.
     Imports neither torch nor transformers. Raises UserError, one line that names what is missing or does not fit.
     """
     cache = cache_folder(cache_dir)
-    folder = resolve(location, storage_options=storage_options, cache_dir=cache_dir, show=show_progress)
+    folder = resolve(location, storage_options=storage_options, cache_dir=cache_dir, show=show_progress, report=report)
     config = read_config(folder)
     card = read_card(folder)
     tokens = PromptTokens(folder)
@@ -83,9 +95,10 @@ def open_checkpoint(
     text = card.prompt.text()
     image_tokens = feature_tokens(config)
     stored = config.get("dtype") or config.get("torch_dtype") or text_config(config).get("torch_dtype")
+    sha256 = weights_sha256(weights, cache, show=show_progress, report=report)
     return Checkpoint(
         location=location,
-        path=loadable_copy(folder, weights, additions, cache),
+        path=loadable_copy(folder, weights, sha256, additions, cache, report),
         prompt=card.prompt,
         calibration=card.calibration,
         image=image,
@@ -96,6 +109,10 @@ def open_checkpoint(
         real_token_id=tokens.next_token(text, card.prompt.real_word),
         trained=card.trained,
         notice=card.notice,
-        weights_sha256=weights_sha256(weights, cache),
+        weights_sha256=sha256,
         dtype=str(stored or "float32").removeprefix("torch."),
+        pinned=pinned(location, folder),
+        files_sha256=files_sha256(folder),
+        weights_bytes=sum(file.stat().st_size for file in weights.files),
+        parameters=sum(math.prod(shape) for shape in weights.shapes.values()),
     )

@@ -9,13 +9,20 @@ from fakevlm.checkpoint.cache import build_once
 from fakevlm.checkpoint.card import CARD
 from fakevlm.checkpoint.config_files import read_processor_config
 from fakevlm.checkpoint.layout import INDEX, Weights, rename_file, rename_index
-from fakevlm.checkpoint.weights_hash import file_states
+from fakevlm.checkpoint.progress import Report, Step
 
-_VERSION = 1
+_VERSION = 2
 """Part of the key of every view: raise it when views are made differently."""
 
 
-def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cache: Path) -> Path:
+def loadable_copy(
+    folder: Path,
+    weights: Weights,
+    weights_sha256: str,
+    additions: dict[str, Any],
+    cache: Path,
+    report: Report | None = None,
+) -> Path:
     """A folder with the same checkpoint that vLLM and transformers load; `folder` itself where it does.
 
     vLLM 0.32 refuses the tensor names that transformers 5 saves, so a view has its weights renamed, or linked where
@@ -28,9 +35,16 @@ def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cac
     suffixes = (".json", ".jinja", ".txt", ".model", ".safetensors")  # of files that loading may need
     paths = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in suffixes)
     others = [path for path in paths if path.name not in left_out]
-    key = hashlib.sha256(json.dumps([_VERSION, additions, file_states([*others, *weights.files])]).encode()).hexdigest()
+    contents = [[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in others]
+    state = [_VERSION, str(folder), additions, contents, weights_sha256]
+    key = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+    def tell(what: str) -> None:
+        if report is not None:
+            report(Step(what))
 
     def build(partial: Path) -> None:
+        tell("converting the model")
         for shard in weights.files:
             target = partial / shard.name
             target.unlink(missing_ok=True)
@@ -48,4 +62,7 @@ def loadable_copy(folder: Path, weights: Weights, additions: dict[str, Any], cac
             file = partial / "processor_config.json"
             file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
-    return build_once(cache / "views" / f"{folder.name}-{key[:16]}", build)
+    def wait() -> None:
+        tell("waiting for another process that converts the model")
+
+    return build_once(cache / "views" / f"{folder.name}-{key[:16]}", build, wait)

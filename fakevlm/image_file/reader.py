@@ -96,7 +96,8 @@ def _guarded(kind: str, read: Callable[[], ImageFileContent]) -> ImageFileConten
         raise ImageError(ErrorCode.TOO_MANY_PIXELS, one_line(error)) from None
     except _DAMAGED as error:
         code = ErrorCode.UNSUPPORTED_FORMAT if _NOT_SUPPORTED.search(str(error)) else ErrorCode.TRUNCATED
-        raise ImageError(code, f"{kind}: {one_line(error)}") from None
+        # That memory has run out says nothing of the file.
+        raise ImageError(code, f"{kind}: {one_line(error)}") from (error if isinstance(error, MemoryError) else None)
 
 
 def _read_repaired(kind: str, data: bytes, max_pixels: int, refusal: ImageError) -> ImageFileContent:

@@ -9,7 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from fakescan.run.bulk.workers import Workers
 from fakescan.run.counts import Counts
+from fakescan.run.facts.run_facts import count_run
 from fakescan.run.folder import RunFolder
 from fakescan.run.part_tables import UnreadablePart, part_tables
 from fakescan.run.run_file import RunFile
@@ -92,11 +94,8 @@ class Run:
 
     @property
     def counts(self) -> Counts:
-        """Rows by verdict and by error code, of the parts that exist; reads their footers only."""
-        whole = Counts()
-        for counts in self._folder.counts(self._shards()):
-            whole.add(counts)
-        return whole
+        """Rows by verdict and by error code, of the parts that exist; at most their footers are read."""
+        return count_run(self._folder, self._info)
 
     def batches(self, columns: Sequence[str] | None = None, filter: Filter | None = None) -> Iterator[pa.RecordBatch]:
         """The rows that exist, in order of `row_id`, in batches of at most one part: a few parts are in memory."""
@@ -121,10 +120,10 @@ class Run:
 
     def verify(self) -> Verification:
         """Check that every row of the manifest is there exactly once; `problems` is empty then."""
-        return verify(self._folder)
+        return verify(self._folder, workers=Workers())
 
     def _shards(self) -> list[int]:
-        return [shard for shard in self._folder.shards() if shard < self._info.sharding.count]
+        return [int(shard) for shard in self._folder.listing().below(self._info.sharding.count).shards]
 
     def _tables(self, columns: Sequence[str] | None, filter: Filter | None) -> Iterator[pa.Table]:
         names = _checked(columns)

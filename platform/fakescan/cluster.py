@@ -227,3 +227,15 @@ def _quiet_stderr(verbose: bool) -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def lasting_actor_options() -> dict[str, Any]:
+    """Options of an actor that this driver owns and that must outlive all others.
+
+    It takes no CPUs, stays on the driver's node, which does not go while the driver lives, and is started again there.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}

@@ -1,11 +1,7 @@
 """Models of the Hugging Face hub: found, downloaded into the hub's own cache, or taken from there without the hub."""
 
-import fcntl
-import hashlib
 import logging
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from fakevlm.checkpoint.download import hub_faults
+from fakevlm.checkpoint.download.hub_cache import COMMIT, HubCache, is_intact
 from fakevlm.checkpoint.download.hub_faults import ForeignAnswerError, hub_errors, web_page
 from fakevlm.checkpoint.download.transfer import DownloadError, RemoteFile, Stream, download, span_of
-from fakevlm.errors import UserError, one_line
+from fakevlm.checkpoint.progress import Report, Step
+from fakevlm.errors import UserError
 from fakevlm.remote import ANSWER_S, within
 
 logger = logging.getLogger(__name__)
@@ -27,12 +25,9 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?:@[\w./-]+)?")
 WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 """Files of a model that may be needed. Folders hold other formats, or checkpoints of the training."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOB = re.compile(r"\w[\w.-]*")
 _PAUSES_S = (1.0, 2.0, 4.0)
 """Pauses before the hub is asked again, in seconds."""
-_BLOCK = 2**20
 
 
 def is_wanted(name: str) -> bool:
@@ -40,14 +35,29 @@ def is_wanted(name: str) -> bool:
     return any(Path(name).match(pattern) for pattern in WANTED)
 
 
-def hub_folder(location: str, *, show: bool) -> Path:
+def hub_folder(location: str, *, show: bool, report: Report | None = None) -> Path:
     """The snapshot of a hub id in the hub's own cache; what it lacks is downloaded, with `show` visibly.
 
-    A snapshot that was downloaded before serves where the hub cannot be asked. Raises UserError within seconds where
-    the hub is silent or refuses; what has been received is kept for the next time.
+    A snapshot that was downloaded before serves where the hub cannot be asked. A commit that is here is not asked
+    about, and of several processes that lack it one asks. Raises UserError within seconds where the hub is silent or
+    refuses; what has been received is kept for the next time.
     """
     name, _, revision = location.partition("@")
-    repository = _Repository(name, revision or "main")
+    repository = _Repository(name, revision or "main", show=show, report=report)
+    cache = repository.cache
+    if not COMMIT.fullmatch(revision):
+        return _asked(location, repository)
+    if (folder := cache.whole(revision)) is not None:
+        return folder
+    if not cache.is_writable():
+        return _asked(location, repository)
+    with cache.alone(f"{revision}.ask", repository.say_that_it_waits):
+        return cache.whole(revision) or _asked(location, repository)
+
+
+def _asked(location: str, repository: "_Repository") -> Path:
+    """What the hub says that there is; else what was downloaded before. Raises UserError."""
+    name, _, revision = location.partition("@")
     try:
         listing = repository.ask()
     except hub_errors() as error:
@@ -57,7 +67,7 @@ def hub_folder(location: str, *, show: bool) -> Path:
         if not hub_faults.is_offline(error):
             logger.warning("model %s: %s; taking what was downloaded before", location, hub_faults.why(error))
         return folder
-    return repository.complete(listing, show=show)
+    return repository.complete(listing)
 
 
 @dataclass(frozen=True)
@@ -75,14 +85,11 @@ class _Listing:
 
 
 class _Repository:
-    """A model on the hub, and its place in the cache, which has the layout that huggingface_hub documents."""
+    """A model on the hub, and its place in the cache."""
 
-    def __init__(self, name: str, revision: str) -> None:
-        from huggingface_hub import constants
-
-        self._name, self._revision = name, revision
-        self._cache = Path(constants.HF_HUB_CACHE).expanduser()
-        self._folder = self._cache / f"models--{name.replace('/', '--')}"
+    def __init__(self, name: str, revision: str, *, show: bool, report: Report | None) -> None:
+        self._name, self._revision, self._show, self._report = name, revision, show, report
+        self.cache = HubCache(name)
 
     def ask(self) -> _Listing:
         """What the hub has under this name and revision. Raises one of `hub_errors`."""
@@ -112,7 +119,7 @@ class _Repository:
             raise
         except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
             raise ForeignAnswerError(web_page(getattr(error, "doc", ""))) from None
-        if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha) or info.siblings is None:
+        if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha) or info.siblings is None:
             raise ForeignAnswerError("what answers is not the hub: it names no commit and no files")
         names = [file for file in info.siblings if isinstance(file.rfilename, str) and "/" not in file.rfilename]
         return _Listing(info.sha, [self._file(file, info.sha) for file in names if is_wanted(file.rfilename)])
@@ -144,7 +151,7 @@ class _Repository:
                 snapshot_download(
                     self._name,
                     revision=self._revision,
-                    cache_dir=self._cache,
+                    cache_dir=self.cache.root,
                     allow_patterns=list(WANTED),
                     ignore_patterns="*/*",
                     local_files_only=True,
@@ -154,41 +161,29 @@ class _Repository:
             return None
         return folder if (folder / "config.json").exists() else None
 
-    def complete(self, listing: _Listing, *, show: bool) -> Path:
+    def complete(self, listing: _Listing) -> Path:
         """The snapshot with all its files, downloaded if necessary. Raises UserError."""
-        snapshot = self._folder / "snapshots" / listing.commit
+        snapshot = self.cache.snapshot(listing.commit)
         if not all((snapshot / file.name).exists() for file in listing.files):
-            try:
-                with self._locked(listing.commit, show=show):
-                    self._download(listing, snapshot, show=show)
-                    # Links come last: a snapshot that is there can be taken for a whole one.
-                    snapshot.mkdir(parents=True, exist_ok=True)
-                    for file in listing.files:
-                        _link(self._folder / "blobs" / file.blob, snapshot / file.name)
-            except OSError as error:
-                cause = error.strerror or one_line(error)
-                raise UserError(f"cannot write to the hub's cache {self._cache}: {cause}; set HF_HOME") from None
-        self._note_commit(listing.commit)
+            with self.cache.alone(listing.commit, self.say_that_it_waits):
+                self._download(listing, snapshot)
+                # Links come last: a snapshot that is there can be taken for a whole one.
+                self.cache.link(listing.commit, [(file.name, file.blob) for file in listing.files])
+        self.cache.note_revision(self._revision, listing.commit)
+        self.cache.note_whole(listing.commit, [file.name for file in listing.files])
         return snapshot
 
-    @contextmanager
-    def _locked(self, commit: str, *, show: bool) -> Iterator[None]:
-        """One process at a time downloads a commit; the others wait for it."""
-        folder = self._cache / ".locks" / self._folder.name
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{commit}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if show:
-                    logger.warning("another process downloads %s: waiting for it", self._name)
-                fcntl.flock(lock, fcntl.LOCK_EX)  # the system frees it when the process dies
-            yield
+    def say_that_it_waits(self) -> None:
+        """Another process has the lock."""
+        if self._show:
+            logger.warning("another process downloads %s: waiting for it", self._name)
+        if self._report is not None:
+            self._report(Step(f"waiting for another process that downloads {self._name}"))
 
-    def _download(self, listing: _Listing, snapshot: Path, *, show: bool) -> None:
+    def _download(self, listing: _Listing, snapshot: Path) -> None:
         from huggingface_hub import constants
 
-        blobs = self._folder / "blobs"
+        blobs = self.cache.blobs
         blobs.mkdir(parents=True, exist_ok=True)
         missing = {
             file.blob: file
@@ -198,7 +193,14 @@ class _Repository:
         files = [self._remote(file, listing.commit, blobs) for file in missing.values()]
         silence = max(ANSWER_S, constants.HF_HUB_DOWNLOAD_TIMEOUT)
         try:
-            download(f"downloading {self._name}", files, show=show, may_pass=hub_faults.may_pass, silence_s=silence)
+            download(
+                f"downloading {self._name}",
+                files,
+                show=self._show,
+                may_pass=hub_faults.may_pass,
+                silence_s=silence,
+                report=self._report,
+            )
         except DownloadError as error:
             raise UserError(f"model {self._name}{hub_faults.breaking_off(error, self._name)}") from None
 
@@ -221,51 +223,11 @@ class _Repository:
                 begins, size = span_of(answer.headers, answer.status_code)
                 yield Stream(begins, answer.iter_bytes(), size)
 
-        def is_intact(part: Path) -> bool:
-            return _is_intact(part, file.blob)
-
         part = blobs / f"{file.blob}.incomplete"
-        return RemoteFile(file.name, file.size, part, blobs / file.blob, stream, is_intact)
-
-    def _note_commit(self, commit: str) -> None:
-        """Writes down what the revision means now, for the time when the hub cannot be asked."""
-        if self._revision == commit or ".." in Path(self._revision).parts:
-            return
-        file = self._folder / "refs" / self._revision
-        try:
-            if file.is_file() and file.read_text() == commit:
-                return
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-            partial.write_text(commit)
-            partial.replace(file)
-        except OSError as error:  # a cache that others fill
-            logger.info("the hub's cache cannot note what %s is: %s", self._revision, error)
+        return RemoteFile(
+            file.name, file.size, part, blobs / file.blob, stream, lambda done: is_intact(done, file.blob)
+        )
 
 
 def _is_size(size: object) -> bool:
     return size is None or (isinstance(size, int) and size >= 0)
-
-
-def _link(blob: Path, place: Path) -> None:
-    if place.exists():
-        return
-    try:
-        place.unlink(missing_ok=True)  # a link that leads nowhere
-        place.symlink_to(os.path.relpath(blob, place.parent))
-    except OSError:  # a file system without links
-        shutil.move(blob, place)
-
-
-def _is_intact(part: Path, blob: str) -> bool:
-    """Whether the file has the hash that is its name in the cache; other names say nothing."""
-    if _SHA256.fullmatch(blob):
-        digest = hashlib.sha256()
-    elif _COMMIT.fullmatch(blob):
-        digest = hashlib.sha1(f"blob {part.stat().st_size}\0".encode(), usedforsecurity=False)
-    else:
-        return True
-    with part.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest() == blob

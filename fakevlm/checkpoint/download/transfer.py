@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fakevlm.checkpoint.download.display import DownloadDisplay
+from fakevlm.checkpoint.progress import BytesProgress, Report
 from fakevlm.errors import UserError, one_line
 from fakevlm.remote import NoAnswerError
 
@@ -77,22 +77,23 @@ def download(
     show: bool,
     may_pass: Callable[[Exception], bool],
     silence_s: float,
+    report: Report | None = None,
 ) -> None:
     """Brings all files to their places, whatever already lies in their parts included.
 
     A file is asked for again after errors that `may_pass`, until `silence_s` seconds have brought no new byte of it.
-    With `show` the progress is on stderr. Raises `DownloadError` with the first lasting error, `UserError` for a disk
-    that is full or cannot be written.
+    With `show` the progress is on stderr; `report` hears of it. Raises `DownloadError` with the first lasting error,
+    `UserError` for a disk that is full or cannot be written.
     """
     transfer = _Transfer(files, may_pass, silence_s)
     transfer.refuse_full_disk()
     sizes = [file.size for file in files]
     total = None if None in sizes else sum(size or 0 for size in sizes)
-    with DownloadDisplay(what, total, transfer.received, show=show) as display:
+    with BytesProgress(what, total, transfer.received, show=show, report=report) as progress:
         try:
             transfer.start()
             while not transfer.wait(0.25):
-                display.update(transfer.received)
+                progress.update(transfer.received)
         finally:
             transfer.stop()
 

@@ -10,6 +10,7 @@ from fakevlm.checkpoint.cache import build_once
 from fakevlm.checkpoint.download.hub import is_wanted
 from fakevlm.checkpoint.download.store_files import is_web, remote_files
 from fakevlm.checkpoint.download.transfer import DownloadError, WrongFileError, download
+from fakevlm.checkpoint.progress import Report, Step
 from fakevlm.errors import UserError, remote_errors
 from fakevlm.remote import ANSWER_S, missing_package, quiet_clients, reason, within
 
@@ -17,10 +18,13 @@ _WHO = re.compile(r"^((?:https?|ftp|sftp)://)[^/]*@")
 """The user and the password in an address."""
 
 
-def url_folder(url: str, storage_options: dict[str, Any], cache: Path, *, show: bool) -> Path:
+def url_folder(
+    url: str, storage_options: dict[str, Any], cache: Path, *, show: bool, report: Report | None = None
+) -> Path:
     """The local copy of the model folder at an fsspec URL; a changed object makes a new copy.
 
-    With `show` its download is visible on stderr; one that breaks off goes on where it stopped. Raises UserError.
+    With `show` its download is visible on stderr, and `report` hears of it; one that breaks off goes on where it
+    stopped. Raises UserError.
     """
     address, _, query = url.partition("?")
     shown = _WHO.sub("\\1", address)
@@ -48,6 +52,10 @@ def url_folder(url: str, storage_options: dict[str, Any], cache: Path, *, show: 
     state = [[name, entry["size"], _version(entry)] for name, entry in wanted.items()]
     key = hashlib.sha256(json.dumps([address, state]).encode()).hexdigest()[:16]
 
+    def wait() -> None:
+        if report is not None:
+            report(Step(f"waiting for another process that downloads {shown}"))
+
     def build(partial: Path) -> None:
         missing = {name: entry for name, entry in wanted.items() if not (partial / name).exists()}
         try:
@@ -55,14 +63,14 @@ def url_folder(url: str, storage_options: dict[str, Any], cache: Path, *, show: 
         except _faults() as error:
             raise unreadable(error) from None
         try:
-            download(f"downloading {shown}", files, show=show, may_pass=_may_pass, silence_s=ANSWER_S)
+            download(f"downloading {shown}", files, show=show, may_pass=_may_pass, silence_s=ANSWER_S, report=report)
         except DownloadError as error:
             kept = "; the same command goes on where this one stopped" if error.received else ""
             raise UserError(f"model {shown}: {error.name} cannot be downloaded: {why(error.cause)}{kept}") from None
         for stale in partial.glob("*.part"):
             stale.unlink()
 
-    return build_once(cache / "models" / f"{root.rstrip('/').rsplit('/', 1)[-1]}-{key}", build)
+    return build_once(cache / "models" / f"{root.rstrip('/').rsplit('/', 1)[-1]}-{key}", build, wait)
 
 
 def _faults() -> tuple[type[Exception], ...]:

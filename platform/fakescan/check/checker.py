@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
 from typing import Self
 
 from fakescan.check.config import CheckConfig
@@ -19,13 +20,17 @@ from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.model import model_name, open_model
+from fakescan.engine.start.number_types import types_here
+from fakescan.engine.start.start_up import StartUp
 from fakescan.errors import JobFailedError
+from fakescan.isolation.child import Child, Death, WorkLimits, alone
+from fakescan.isolation.time_limit import Timed
 from fakescan.settings.strict_model import StrictModel
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.terminal.quiet import quiet
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError, UserError, one_line
-from fakevlm.preprocess import decode
+from fakevlm.preprocess import DecodedImage, try_decode
 from fakevlm.verdict import Verdict
 
 _BLOCK = 8
@@ -65,9 +70,15 @@ class Checker:
 
     def __init__(self, config: CheckConfig, *, verbose: bool = False) -> None:
         check_installed(config.engine)
+        config.refuse_without_gpus(gpus_of_this_machine())
         self._config = config
+        limits = WorkLimits.of(config.decode_timeout_s, None, max_pixels=config.max_pixels, max_bytes=config.max_bytes)
         self._checkpoint = open_model(config.model, config.model_store)
         self_test(self._checkpoint)
+        decode = partial(try_decode, spec=self._checkpoint.image, max_pixels=config.max_pixels)
+        # What decoders in C print is not for the terminal.
+        self._decoder = Child(Timed(decode, limits.timeout_s), limits, show=verbose)
+        self._decoder.start()  # it is ready when the first file is there
         self._options = config.options(self._checkpoint, config.explain, config.model_store)
         self._fetcher = Fetcher(config.input_store.resolved(), max_bytes=config.max_bytes, concurrency=_BLOCK)
         self.model, self.warning = model_name(config.model, config.engine, self._checkpoint)
@@ -78,6 +89,7 @@ class Checker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._decoder.close()
         if self._engine is not None:
             with quiet(show=self._verbose):
                 self._engine.close()
@@ -108,14 +120,9 @@ class Checker:
         )
         if fetched.data is None:
             return facts, None
-        try:
-            with quiet(show=self._verbose):  # decoders written in C complain on stderr
-                image = decode(fetched.data, self._checkpoint.image, max_pixels=self._config.max_pixels)
-        except ImageError as error:
-            return facts.model_copy(update={"error_code": error.code, "error_message": error.message}), None
-        except Exception as error:  # noqa: BLE001 - whatever one image does is its own row, as in a scan
-            message = f"{type(error).__name__}: {one_line(error)}"
-            return facts.model_copy(update={"error_code": ErrorCode.UNSUPPORTED_FORMAT, "error_message": message}), None
+        image = self._decoded(fetched.data)
+        if isinstance(image, ImageError):
+            return facts.model_copy(update={"error_code": image.code, "error_message": image.message}), None
         seen = {"width": image.width, "height": image.height, "format": image.format}
         facts = facts.model_copy(update={**seen, "error_message": image.note or None})
         engine = self._opened()
@@ -124,22 +131,29 @@ class Checker:
         except EngineDiedError as error:
             raise _died(error) from error
 
+    def _decoded(self, data: bytes) -> DecodedImage | ImageError:
+        """In another process: an image that kills its decoder must not kill the command."""
+        outcome = alone(self._decoder, data)
+        if isinstance(outcome, Death):
+            return ImageError(ErrorCode.POISON, outcome.message("decoding"))
+        return outcome
+
     def _opened(self) -> Engine:
         if self._engine is None:
             if self._verbose:
                 os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
+            gpus = self._config.gpus_per_engine(gpus_of_this_machine())
+            device: Device = "cuda" if gpus else "cpu"
+            start = StartUp(types_here(self._config.engine, self._checkpoint, device), gpus)
             with quiet(show=self._verbose):
                 try:
-                    self._engine = open_engine(self._config.engine, self._checkpoint, self._options, self._device())
+                    self._engine = open_engine(self._config.engine, self._checkpoint, self._options, device, start)
                 except (UserError, OSError):
                     raise
                 except Exception as error:  # vLLM raises what it likes
                     reason = f"{type(error).__name__}: {one_line(error)}"
                     raise JobFailedError(f"the engine does not start: {reason} (--verbose shows the logs)") from error
         return self._engine
-
-    def _device(self) -> Device:
-        return "cuda" if self._config.gpus_per_engine(gpus_of_this_machine()) else "cpu"
 
     def _judged(self, facts: CheckedImage, judging: Future[Judgement]) -> CheckedImage:
         try:

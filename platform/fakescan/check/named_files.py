@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from fakescan.sources.containers.container_address import Containers, container_of
 from fakescan.sources.fetch import Fetched, Fetcher
-from fakescan.sources.listing import entries, local_uri
+from fakescan.sources.listers.object_entries import entries
+from fakescan.sources.listing import local_uri
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store

@@ -15,7 +15,9 @@ from fakescan.cli.reports.reporter import Reporter, with_reports
 from fakescan.settings.flag import FlagGroup
 
 if TYPE_CHECKING:
+    from fakescan.run.bulk.workers import Workers
     from fakescan.run.folder import RunFolder
+    from fakescan.run.verify import Verification
     from fakescan.scan.config import ScanConfig
 
 logger = logging.getLogger(__name__)
@@ -55,8 +57,8 @@ def scan(
 ) -> None:
     """Scan every image of SOURCE and write verdicts, scores, explanations and errors to --output as Parquet.
 
-    SOURCE is a folder, a URL prefix (s3://, gs://, az://, https:// list), a manifest, Parquet with images, or tar
-    shards. The same command again resumes.
+    SOURCE is a folder, a URL prefix (s3://, gs://, az://, https:// list), a manifest, an S3 Inventory, Parquet with
+    images, or tar shards. The same command again resumes.
     """
     settings = scan_config(config, flags)
     if dry_run:
@@ -70,7 +72,7 @@ def scan(
     with reporter.for_people():
         print_summary(outcome, settings)
     report = scan_report(outcome)
-    if outcome.error_rate > settings.max_error_rate:
+    if settings.has_too_many_errors(outcome.whole.failed, outcome.whole.rows):
         above = f"above --max-error-rate {settings.max_error_rate:.2%}"
         report.fail("error_rate", f"{outcome.error_rate:.2%} of the rows are errors, {above}")
     reporter.finish(report)
@@ -184,18 +186,23 @@ def index(
 
 @click.command(cls=Command)
 @click.argument("run", type=Text(path="dir"))
+@option(
+    "--from-start",
+    is_flag=True,
+    help="Read every part, also those that an interrupted call of the last 24 hours has proved.",
+)
+@ray_address()
 @with_store("output", "the run")
 @with_reports
-def verify(run: str, reporter: Reporter, **flags: Any) -> None:
+def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | None, **flags: Any) -> None:
     """Check that RUN accounts for every row of its manifest exactly once, and that nothing in it was changed.
 
-    Scores and verdicts are computed again from the logits.
+    Scores and verdicts are computed again from the logits. A call that was interrupted is continued by the same one.
     """
     from fakescan.cli.reports.json_report import verify_report
-    from fakescan.run.verify import verify as check
 
     folder = _run_folder(run, flags)
-    found = check(folder)
+    found = _verified(folder, reporter, from_start=from_start, ray_address=ray_address)
     report = verify_report(folder, found)
     if found.problems:
         to = sys.stderr if reporter.quiet else sys.stdout
@@ -208,21 +215,55 @@ def verify(run: str, reporter: Reporter, **flags: Any) -> None:
         with reporter.for_people():
             counts = found.counts
             print(f"ok: {counts.rows:,} rows, each once   {counts}")
+            if found.continued and found.since:
+                since = f"{found.since:%Y-%m-%d %H:%M} UTC"
+                print(f"{found.continued:,} parts were read by an interrupted call since {since}, and not again")
             for code, count in counts.most_common():
                 print(f"  {code:<18} {count:>8,}")
     reporter.finish(report)
 
 
+def _verified(folder: "RunFolder", reporter: Reporter, *, from_start: bool, ray_address: str | None) -> "Verification":
+    from fakescan.run.verify import verify as check
+    from fakescan.terminal.parts_display import SHOWN_FROM, PartsDisplay
+
+    parts = folder.open().sharding.count
+    if parts < SHOWN_FROM and not from_start and ray_address is None:
+        return check(folder)
+    with PartsDisplay("verifying", parts, show=not reporter.quiet) as display:
+        return check(
+            folder,
+            workers=_workers(ray_address),
+            from_start=from_start,
+            on_parts=display.add,
+            on_known=display.known,
+        )
+
+
 @click.command(cls=Command)
 @click.argument("run", type=Text(path="dir"))
+@ray_address()
 @with_store("output", "the run")
-def compact(run: str, **flags: Any) -> None:
-    """Merge the parts of a finished RUN into few big files under RUN/compact."""
-    from fakescan.run.compact import compact as merge
+def compact(run: str, ray_address: str | None, **flags: Any) -> None:
+    """Merge the parts of a finished RUN into few big files under RUN/compact.
 
-    index = merge(_run_folder(run, flags))
+    Files that are there and hold what the parts hold are left as they are: the same call continues an interrupted one.
+    """
+    from fakescan.run.compact import compact as merge
+    from fakescan.terminal.parts_display import PartsDisplay
+
+    folder = _run_folder(run, flags)
+    with PartsDisplay("merging", folder.open().sharding.count) as display:
+        index = merge(folder, workers=_workers(ray_address), on_parts=display.add)
     rows = sum(file.rows for file in index.files)
     print(f"{rows:,} rows in {len(index.files)} files: {run.rstrip('/')}/compact/*.parquet")
+
+
+def _workers(ray_address: str | None) -> "Workers":
+    """Who works on the parts: the cluster that was named, or else as many processes as it is worth."""
+    from fakescan.run.bulk.workers import Workers
+
+    return Workers(ray_address, fewest=None if ray_address is None else 1)
 
 
 def _run_folder(run: str, flags: dict[str, Any]) -> "RunFolder":

@@ -15,7 +15,7 @@ from fakescan.cli.options.value_type import Text
 
 if TYPE_CHECKING:
     from fakescan.run.summary.image_facts import NotableImage
-    from fakescan.run.summary.summary import CopiedContent, Outcomes, RunSummary
+    from fakescan.run.summary.run_summary import CopiedContent, Outcomes, RunSummary
 
 _FOLDERS = 20
 _BAR = 30
@@ -51,6 +51,7 @@ def _summarize(run: str, depth: int, flags: dict[str, Any]) -> "RunSummary":
     from contextlib import ExitStack
 
     from fakescan.cli.options.flags import store_from_flags
+    from fakescan.run.bulk.workers import Workers
     from fakescan.run.folder import RunFolder
     from fakescan.run.summary.summary import summarize
     from fakescan.sources.listing import local_uri
@@ -68,7 +69,7 @@ def _summarize(run: str, depth: int, flags: dict[str, Any]) -> "RunSummary":
         if parts < _COUNTED_ALOUD:
             return summarize(folder, depth=depth)
         counting = stack.enter_context(Counting("reading parts", parts))
-        return summarize(folder, depth=depth, on_part=counting.one_more)
+        return summarize(folder, depth=depth, on_part=counting.one_more, workers=Workers())
 
 
 def _can_print(text: str) -> bool:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.strict_model import StrictModel
 
 Device = Literal["cpu", "cuda"]
@@ -18,31 +19,44 @@ class VllmConfig(StrictModel):
     kind: Literal["vllm"] = "vllm"
     """The engine: `vllm`, or `fake` for a simulated one."""
     dtype: str = "auto"
-    """Number type of the weights in the engine: auto (as stored), float32, bfloat16 or float16."""
+    """Number type of the weights in the engine: auto (as stored, but float16 on a CPU), float32, bfloat16, float16."""
     max_num_seqs: Annotated[int, Field(ge=1)] | None = None
     """Requests the engine runs at once. Default: 32 on a CPU, vLLM's own choice for the GPU at hand."""
     max_num_batched_tokens: Annotated[int, Field(ge=64)] | None = None
     """Tokens per engine step. Default: vLLM's own choice; on a GPU it bounds the images per step (about 620 each)."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.90
-    """Share of the GPU's memory that the engine may take."""
+    """Share of the GPU's memory that engines may take; one that has a fraction of the GPU takes its part of that."""
     kv_cache_gib: Annotated[int, Field(ge=1)] = 1
     """Memory for the KV cache on a CPU, in GiB."""
     cpu_threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of one CPU engine. Default: one for a model of a few million parameters, else all cores."""
     enforce_eager: bool | None = None
     """Run without compiled graphs. Default: yes on a CPU (starts in seconds), no on a GPU (faster)."""
+    stall_s: Annotated[float, Field(gt=0)] | None = 300.0
+    """Seconds without an output, with images in the engine, after which it counts as dead; null: it is waited for."""
+    start_timeout_s: Annotated[float, Field(gt=0)] | None = 1800.0
+    """Seconds in which the engine must load, from the checkpoint on its node to its self-test; null: no limit."""
+    arguments: Annotated[
+        dict[str, Any], Flag("NAME=VALUE", "--engine-argument", multiple=True, group=FlagGroup.ENGINES)
+    ] = Field(default_factory=dict)
+    """Further arguments for vLLM, by the names of its EngineArgs, such as quantization: fp8. Default: none."""
 
     is_simulated: ClassVar[bool] = False
     package: ClassVar[str | None] = "vllm"
     """Package that must be installed."""
-    reserved_cpus: ClassVar[float] = 0.5
-    """CPUs that Ray sets aside. On a CPU the engine's threads use all that the feed leaves: see `small_machine`."""
     default_gpus: ClassVar[float] = 1.0
     """GPUs of an engine where the cluster has some and the settings name no number."""
 
     def computes_on(self, device: Device) -> bool:
         """Whether the engine is at work on the device itself."""
         return True
+
+    def reserved_cpus(self, device: Device) -> float:
+        """CPUs that Ray sets aside: on a GPU for the front end and the engine's own process, if its node has as many.
+
+        On a CPU the engine's threads use all that the feed leaves: see `small_machine`.
+        """
+        return 0.5 if device == "cpu" else 2.0
 
     def requests_at_once(self, device: Device) -> int:
         """Requests that the engine runs at once, as far as is known before it has started."""
@@ -68,17 +82,31 @@ class SimulatedConfig(StrictModel):
     """Seconds that the engine takes to start."""
     die_on_rgb: tuple[int, int, int] | None = None
     """Kill the engine's process when an image's top left pixel has this colour: a poison image, for fault drills."""
+    hang_on_rgb: tuple[int, int, int] | None = None
+    """Give no answer any more once an image's top left pixel has this colour, for fault drills."""
+    fail_on_rgb: tuple[int, int, int] | None = None
+    """Refuse an image whose top left pixel has this colour, for fault drills."""
+    start_slots: str | None = None
+    """Folder whose files are places for engines: each takes one for its life, and does not start where none is free.
+    Environment variables such as `$NODE` are those of the node. For fault drills."""
+    stall_s: Annotated[float, Field(gt=0)] | None = 300.0
+    """Seconds without an output, with images in the engine, after which it counts as dead; null: it is waited for."""
+    start_timeout_s: Annotated[float, Field(gt=0)] | None = 1800.0
+    """Seconds in which the engine must load, from the checkpoint on its node to its self-test; null: no limit."""
 
     is_simulated: ClassVar[bool] = True
     package: ClassVar[str | None] = None
-    reserved_cpus: ClassVar[float] = 0.25
-    """It sleeps: four of them and a feed fit on two cores."""
     default_gpus: ClassVar[float] = 0.0
     dtype: ClassVar[str | None] = None
+    arguments: ClassVar[dict[str, Any]] = {}
 
     def computes_on(self, device: Device) -> bool:
         """Never: it sleeps."""
         return False
+
+    def reserved_cpus(self, device: Device) -> float:
+        """It sleeps: four of them and a feed fit on two cores."""
+        return 0.25
 
     def requests_at_once(self, device: Device) -> int:
         """Requests that run at once."""

@@ -57,10 +57,15 @@ class Engine(Protocol):
     stats: EngineStats
     max_num_seqs: int
 
+    @property
+    def died(self) -> str | None:
+        """Why the engine takes no more requests, as one that was silent for `stall_s`; None while it does."""
+
     def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         """Judge images of shape [height, width, 3], RGB, at the checkpoint's input size; one judgement each, in order.
 
-        An image that the engine refuses gets a judgement with `error`. Raises EngineDiedError when the engine is lost.
+        An image that the engine refuses twice gets a judgement with `error`. Raises EngineDiedError when the engine is
+        lost.
         """
 
     def submit(

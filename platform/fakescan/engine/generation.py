@@ -51,16 +51,23 @@ class Generation:
         self._logprob_real = float("nan")
         self._words: list[str] = []
         self._error: str | None = None
+        self.is_refused = False
+        """Whether the engine would not do it, or ended it with an error: another attempt may fare better."""
 
     def fail(self, message: str) -> None:
         """End the answer with an error."""
         self._error = message
 
+    def refuse(self, message: str) -> None:
+        """End the answer because the engine does not take the request."""
+        self.is_refused = True
+        self.fail(message)
+
     def take(self, output: Completion) -> Next:
         """Read one output of the engine."""
         finished = output.finish_reason is not None
         if output.finish_reason == "error":
-            self.fail("the engine ended the request with an error")
+            self.refuse("the engine ended the request with an error")
             return Next.DONE
         if not self._begun:
             if not output.token_ids and not finished:

@@ -1,5 +1,6 @@
 """A deterministic engine without a model, for tests and for simulating a GPU's pace."""
 
+import fcntl
 import os
 import signal
 import threading
@@ -10,12 +11,16 @@ from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.config import SimulatedConfig
-from fakescan.engine.contract import EngineStats, Judgement, Listener
+from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Listener
+from fakescan.engine.health.refusal import refused
+from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
 from fakevlm.verdict import Verdict, decide, score_tokens
 
@@ -37,12 +42,13 @@ def pretend(pixels: NDArray[np.uint8], options: JudgingOptions) -> Judgement:
 class _Pending:
     """One image on its way through the steps."""
 
-    __slots__ = ("future", "judgement", "left", "listener", "steps")
+    __slots__ = ("future", "hangs", "judgement", "left", "listener", "steps")
 
     def __init__(self, judgement: Judgement, tokens: int, listener: Listener | None) -> None:
         self.judgement = judgement
         self.steps = self.left = 1 + tokens * (judgement.explanation is not None)
         self.listener = listener
+        self.hangs = False
         self.future: Future[Judgement] = Future()
 
     def advance(self) -> bool:
@@ -70,17 +76,26 @@ class SimulatedEngine:
 
     def __init__(self, config: SimulatedConfig, options: JudgingOptions) -> None:
         time.sleep(config.start_s)
+        self._slot = None if config.start_slots is None else _take_slot(Path(os.path.expandvars(config.start_slots)))
         self.stats = EngineStats()
         self.max_num_seqs = config.max_num_seqs
         self._config = config
         self._options = options
         self._waiting: deque[_Pending] = deque()
+        self._running: list[_Pending] = []
         self._changed = threading.Condition()
         self._closed = False
+        self._died: str | None = None
+        self._watch = StallWatch(config.stall_s, self._give_up)
         self._thread: threading.Thread | None = None
         if config.step_s > 0:
             self._thread = threading.Thread(target=self._run, name="fake-engine", daemon=True)
             self._thread.start()
+
+    @property
+    def died(self) -> str | None:
+        """Why the engine takes no more requests; None while it does."""
+        return self._died
 
     def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         """Judge images of shape [height, width, 3]; see `Engine.judge`."""
@@ -96,41 +111,88 @@ class SimulatedEngine:
     def _begin(
         self, pixels: Sequence[NDArray[np.uint8]], options: JudgingOptions, listener: Listener | None
     ) -> list[_Pending]:
-        if self._config.die_on_rgb is not None:
-            for image in pixels:
-                if tuple(int(v) for v in image[0, 0]) == self._config.die_on_rgb:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        pending = [_Pending(pretend(image, options), self._config.tokens, listener) for image in pixels]
+        colours = [tuple(int(value) for value in image[0, 0]) for image in pixels] if self._has_drills else []
+        if self._config.die_on_rgb in colours:
+            os.kill(os.getpid(), signal.SIGKILL)
+        pending = [_Pending(self._judgement(image, options), self._config.tokens, listener) for image in pixels]
+        for one, colour in zip(pending, colours, strict=False):
+            one.hangs = colour == self._config.hang_on_rgb
+        with self._changed:
+            if self._died is not None:
+                raise EngineDiedError(self._died)
+            self._waiting.extend(pending)
+            self._changed.notify()
         if self._thread is None:
-            for one in pending:
+            self._answer_at_once()
+        return pending
+
+    @property
+    def _has_drills(self) -> bool:
+        config = self._config
+        return (config.die_on_rgb, config.hang_on_rgb, config.fail_on_rgb) != (None, None, None)
+
+    def _judgement(self, image: NDArray[np.uint8], options: JudgingOptions) -> Judgement:
+        if self._config.fail_on_rgb is None or tuple(image[0, 0]) != self._config.fail_on_rgb:
+            return pretend(image, options)
+        return Judgement(error=refused(ValueError(f"the colour {self._config.fail_on_rgb} (fail_on_rgb)")))
+
+    def _answer_at_once(self) -> None:
+        with self._changed:
+            while self._waiting:
+                if self._waiting[0].hangs:
+                    self._watch.busy()
+                    return
+                one = self._waiting.popleft()
                 while one.advance():
                     pass
-        else:
-            with self._changed:
-                self._waiting.extend(pending)
-                self._changed.notify()
-        return pending
 
     def close(self) -> None:
         """Stop the stepping thread."""
+        self._watch.close()
         with self._changed:
             self._closed = True
             self._changed.notify()
+        if self._slot is not None:
+            self._slot.close()
 
     def _run(self) -> None:
-        running: list[_Pending] = []
         due = time.monotonic()
         while True:
             with self._changed:
-                while not running and not self._waiting and not self._closed:
+                while not self._running and not self._waiting and not self._closed:
+                    self._watch.idle()
                     self._changed.wait()
                     due = time.monotonic()
-                if self._closed:
+                if self._closed or self._died is not None:
                     return
-                while self._waiting and len(running) < self.max_num_seqs:
-                    running.append(self._waiting.popleft())
-                self.stats.count(len(running) + len(self._waiting), self.max_num_seqs, self._config.step_s)
+                self._watch.busy()
+                while self._waiting and len(self._running) < self.max_num_seqs:
+                    self._running.append(self._waiting.popleft())
+                if any(one.hangs for one in self._running):
+                    return
+                self.stats.count(len(self._running) + len(self._waiting), self.max_num_seqs, self._config.step_s)
             # Sleep until a schedule, not for a duration: late wake-ups must not slow the simulated device down.
             due += self._config.step_s
             time.sleep(max(0.0, due - time.monotonic()))
-            running = [one for one in running if one.advance()]
+            self._running = [one for one in self._running if one.advance()]
+            self._watch.alive()
+
+    def _give_up(self, reason: str) -> None:
+        with self._changed:
+            self._died = reason
+            for one in [*self._running, *self._waiting]:
+                with suppress(InvalidStateError):
+                    one.future.set_exception(EngineDiedError(reason))
+
+
+def _take_slot(folder: Path) -> IO[bytes]:
+    """A file of the folder, locked for as long as it is open. Raises RuntimeError when none is free."""
+    for path in sorted(folder.glob("*")):
+        slot = path.open("rb")
+        try:
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            slot.close()
+        else:
+            return slot
+    raise RuntimeError(f"out of memory: no free slot in {folder} (start_slots)")

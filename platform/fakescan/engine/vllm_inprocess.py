@@ -1,5 +1,6 @@
 """vLLM in this process: the CPU engine, which starts in seconds and costs no serialisation."""
 
+import gc
 import logging
 import os
 import queue
@@ -17,22 +18,31 @@ from numpy.typing import NDArray
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Listener
 from fakescan.engine.generation import Generation, Next
+from fakescan.engine.health.refusal import ATTEMPTS, refused
+from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.engine.vllm_setup import Requests, engine_arguments, prepare_environment
+from fakescan.engine.start.arguments import engine_args
+from fakescan.engine.start.start_up import PLAIN_START, StartUp
+from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
+
+_SLOW = 10.0
+"""A step may take so many times as long as the self-test, whatever `stall_s`: it has several images, that has one."""
 
 
 @dataclass(slots=True, eq=False)
 class _Request:
     """One image between the caller's thread and the stepping thread."""
 
-    answer: Generation
     pixels: NDArray[np.uint8]
-    engine_input: Any
+    options: JudgingOptions | None
     sampling: Any
     listener: Listener | None
+    answer: Generation
+    engine_input: Any = None
+    attempts: int = 1
     future: Future[Judgement] = field(default_factory=Future)
 
     def settle(self) -> None:
@@ -49,7 +59,9 @@ class _Request:
 class InProcessEngine:
     """Callers' threads make the inputs; one thread owns `LLMEngine` and adds, steps and aborts requests."""
 
-    def __init__(self, config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions) -> None:
+    def __init__(
+        self, config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions, start: StartUp = PLAIN_START
+    ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         prepare_environment(config, checkpoint, "cpu")
         import torch
@@ -60,20 +72,36 @@ class InProcessEngine:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        arguments = engine_arguments(config, checkpoint, options, "cpu")
-        self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        arguments = engine_arguments(config, checkpoint, options, "cpu", start)
+        start.report(loading(config, checkpoint, "cpu"))
+        self._engine: Any = LLMEngine.from_engine_args(engine_args(EngineArgs, arguments, config.arguments))
         self.max_num_seqs: int = arguments["max_num_seqs"]
         self.stats = EngineStats()
+        start.report(SELF_TEST)
         self._requests = Requests(self._engine.renderer, checkpoint, options)
-        self._self_test()
+        started = time.monotonic()
+        try:
+            self._self_test()
+        except BaseException:
+            self._free()
+            raise
+        self_test_s = time.monotonic() - started
         self._inbox: queue.SimpleQueue[_Request | Future[Judgement] | None] = queue.SimpleQueue()
         # Prepared tensors wait in memory; a place is taken before one is made and given back with the judgement.
         self._places = threading.BoundedSemaphore(2 * self.max_num_seqs + 2)
         self._turn = threading.Lock()
         self._died: str | None = None
         self._ids = 0
+        self._live: dict[str, _Request] = {}
+        self._watch = StallWatch(config.stall_s, self._give_up)
+        self._watch.allow(_SLOW * self_test_s)
         self._thread = threading.Thread(target=self._run, name="vllm-step", daemon=True)
         self._thread.start()
+
+    @property
+    def died(self) -> str | None:
+        """Why the engine takes no more requests; None while it does."""
+        return self._died
 
     def judge(self, pixels: Sequence[NDArray[np.uint8]]) -> list[Judgement]:
         """Judge images of shape [height, width, 3]; see `Engine.judge`."""
@@ -92,12 +120,15 @@ class InProcessEngine:
         try:
             if self._died is not None:
                 raise EngineDiedError(self._died)
-            engine_input = self._requests.input(pixels)
+            request = _Request(pixels, options, sampling, listener, self._requests.answer(options))
+            self._prepare(request)
         except BaseException:
             self._places.release()
             raise
-        request = _Request(self._requests.answer(options), pixels, engine_input, sampling, listener)
         request.future.add_done_callback(self._left)
+        if request.answer.is_refused:
+            request.settle()
+            return request.future
         self._inbox.put(request)
         if self._died is not None:  # it died after the look above, and may have emptied its inbox before the put
             self._refuse_waiting(self._died)
@@ -111,8 +142,17 @@ class InProcessEngine:
 
     def close(self) -> None:
         """Stop the stepping thread and free the model."""
+        self._watch.close()
         self._inbox.put(None)
         self._thread.join()
+        self._free()
+
+    def _free(self) -> None:
+        # Collected, vLLM's client would take down torch's process groups, which other engines of this process use.
+        self._engine.engine_core._finalizer.detach()
+        del self._engine
+        gc.unfreeze()  # vLLM freezes what there is when an engine starts, so that a KV cache would stay for ever
+        gc.collect()
 
     def _self_test(self) -> None:
         self._engine.add_request("self-test", *self._requests.free_request())
@@ -126,23 +166,32 @@ class InProcessEngine:
         import torch
 
         torch._C.set_num_threads(self._threads)  # OpenMP keeps the number for each thread that asks for work
-        live: dict[str, _Request] = {}
         reason = "the engine was closed"
         try:
-            while self._admit(live):
+            while self._admit() and self._died is None:
                 started = time.perf_counter()
+                self._watch.busy()
                 outputs = self._engine.step()
-                self.stats.count(len(live), self.max_num_seqs, time.perf_counter() - started)
+                self._watch.idle()
+                self.stats.count(len(self._live), self.max_num_seqs, time.perf_counter() - started)
                 for output in outputs:
-                    if output.request_id in live:
-                        self._advance(live, output.request_id, output.outputs[0])
+                    if (request := self._live.get(output.request_id)) is not None:
+                        self._advance(output.request_id, request, output.outputs[0])
         except Exception as error:
             logger.exception("the engine stopped")
             reason = f"{type(error).__name__}: {error}"
-        self._died = reason
-        for request in live.values():
-            request.fail(reason)
-        self._refuse_waiting(reason)
+        self._die(reason)
+
+    def _give_up(self, reason: str) -> None:
+        """A step does not return: the callers must not wait for it."""
+        logger.error("the engine counts as dead: %s", reason)
+        self._die(reason)
+
+    def _die(self, reason: str) -> None:
+        self._died = self._died or reason
+        for request in list(self._live.values()):
+            request.fail(self._died)
+        self._refuse_waiting(self._died)
 
     def _refuse_waiting(self, reason: str) -> None:
         """Fail what is in the inbox and will not be looked at any more."""
@@ -154,50 +203,83 @@ class InProcessEngine:
             if isinstance(waiting, _Request):
                 waiting.fail(reason)
 
-    def _admit(self, live: dict[str, _Request]) -> bool:
+    def _admit(self) -> bool:
         """Add what waits in the inbox, blocking while the engine is idle; False when it is to close."""
         while True:
             try:
-                request = self._inbox.get(block=not live)
+                request = self._inbox.get(block=not self._live)
             except queue.Empty:
                 return True
             if request is None:
                 return False
             if isinstance(request, Future):
-                self._abort(live, request)
+                self._abort(request)
             elif not request.future.cancelled():
-                self._add(live, request)
+                self._add(request)
 
-    def _abort(self, live: dict[str, _Request], cancelled: Future[Judgement]) -> None:
-        for name, request in list(live.items()):
+    def _abort(self, cancelled: Future[Judgement]) -> None:
+        for name, request in list(self._live.items()):
             if request.future is cancelled:
                 self._engine.abort_request([name])
-                del live[name]
+                del self._live[name]
 
-    def _add(self, live: dict[str, _Request], request: _Request) -> None:
-        self._ids += 1
-        name = str(self._ids)
-        try:
-            self._engine.add_request(name, request.engine_input, request.sampling)
-        except ValueError as error:
-            request.answer.fail(f"the engine refused the image: {error}")
-            request.settle()
+    def _prepare(self, request: _Request) -> None:
+        """Make the engine's input, as often as it takes; the answer says when none can be made."""
+        while True:
+            try:
+                request.engine_input = self._requests.input(request.pixels, request.answer.forced_word)
+                return
+            except Exception as error:  # noqa: BLE001 - whatever one image does is its own row
+                if not self._may_retry(request, error):
+                    return
+
+    def _add(self, request: _Request) -> None:
+        while not request.answer.is_refused:
+            self._ids += 1
+            name = str(self._ids)
+            try:
+                self._engine.add_request(name, request.engine_input, request.sampling)
+            except Exception as error:  # noqa: BLE001 - vLLM's own refusals have no common base, and may grow
+                with suppress(Exception):  # what it knows of the request by now
+                    self._engine.abort_request([name])
+                if self._may_retry(request, error):
+                    self._prepare(request)
+                continue
+            request.engine_input = None
+            self._live[name] = request
             return
-        request.engine_input = None
-        live[name] = request
+        request.settle()
 
-    def _advance(self, live: dict[str, _Request], name: str, output: Any) -> None:
-        request = live[name]
-        step = request.answer.take(output)
-        if request.listener is not None and step in (Next.MORE, Next.FORCE):
-            request.listener(request.answer.judgement())
+    def _advance(self, name: str, request: _Request, output: Any) -> None:
+        """Read an output of a request; whatever is wrong with it costs that request alone."""
+        try:
+            step = request.answer.take(output)
+            if request.listener is not None and step in (Next.MORE, Next.FORCE):
+                request.listener(request.answer.judgement())
+        except Exception as error:  # noqa: BLE001 - as above
+            request.answer.refuse(refused(error))
+            step = Next.STOP
         if step is Next.MORE:
             return
-        del live[name]
+        del self._live[name]
         if step is not Next.DONE and output.finish_reason is None:
             self._engine.abort_request([name])
+        if request.answer.is_refused and request.attempts < ATTEMPTS:
+            request.attempts += 1
+            request.answer = self._requests.answer(request.options)
+            step = Next.FORCE
         if step is Next.FORCE:
-            request.engine_input = self._requests.input(request.pixels, request.answer.forced_word)
-            self._add(live, request)
+            self._prepare(request)
+            self._add(request)
         else:
             request.settle()
+
+    def _may_retry(self, request: _Request, error: Exception) -> bool:
+        """Whether an image that could not be given to the engine may be given to it again."""
+        if isinstance(error, MemoryError):
+            raise EngineDiedError("out of memory") from error
+        request.attempts += 1
+        if request.attempts <= ATTEMPTS:
+            return True
+        request.answer.refuse(refused(error))
+        return False

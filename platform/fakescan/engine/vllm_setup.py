@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from fakescan.engine.config import Device, VllmConfig
 from fakescan.engine.generation import Generation
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.start.arguments import check_length, joined
+from fakescan.engine.start.gpu_share import memory_share, parallel_size
+from fakescan.engine.start.number_types import require_memory, types_here
+from fakescan.engine.start.start_up import PLAIN_START, StartUp
 from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.checkpoint.progress import Step, in_bytes
 from fakevlm.errors import UserError
 
 _TEXT_TOKENS = 64
 """Room for the prompt's text beside the image tokens; FakeVLM's prompt is about 20 tokens."""
 _PIECE_TOKENS = 3
 """Tokens of an explanation that are handed over together where someone watches it being written."""
+
+SELF_TEST = Step("testing the engine")
+"""The last step of a start."""
 
 SMALL_WEIGHTS = 64 * 2**20
 """Bytes of weights below which a second thread costs a CPU engine more in waiting than it computes."""
@@ -46,14 +54,18 @@ def _cpu_threads(checkpoint: Checkpoint) -> int:
 
 
 def engine_arguments(
-    config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions, device: Device
+    config: VllmConfig, checkpoint: Checkpoint, options: JudgingOptions, device: Device, start: StartUp = PLAIN_START
 ) -> dict[str, Any]:
-    """Keyword arguments for vLLM's `EngineArgs`."""
+    """Keyword arguments for vLLM's `EngineArgs`. Raises UserError for settings that this model or node cannot have."""
+    types = start.numbers or types_here(config, checkpoint, device)
+    assert types is not None
+    length = checkpoint.image_tokens + _TEXT_TOKENS + options.max_new_tokens
+    check_length(config.arguments, length)
     arguments: dict[str, Any] = {
         "model": str(checkpoint.path),
         # vLLM's own "auto" would run float32 weights in bfloat16, whose logits have two decimals.
-        "dtype": checkpoint.dtype if config.dtype == "auto" else config.dtype,
-        "max_model_len": checkpoint.image_tokens + _TEXT_TOKENS + options.max_new_tokens,
+        "dtype": types.weights,
+        "max_model_len": length,
         "enforce_eager": runs_eagerly(config, device),
         "limit_mm_per_prompt": {"image": 1},
         # Every image is new: caches would only cost.
@@ -64,16 +76,30 @@ def engine_arguments(
         "seed": 0,
         "disable_log_stats": True,
     }
+    if types.overrides:
+        arguments["hf_overrides"] = types.overrides
     if device == "cpu":
+        require_memory(config, checkpoint, types)
         arguments["distributed_executor_backend"] = "uni"
         arguments["max_num_seqs"] = config.max_num_seqs or 32
     else:
-        arguments["gpu_memory_utilization"] = config.gpu_memory_utilization
+        arguments["gpu_memory_utilization"] = memory_share(config.gpu_memory_utilization, start.gpus)
+        if (size := parallel_size(checkpoint, start.gpus)) > 1:
+            arguments["tensor_parallel_size"] = size
+            # Inside an actor that has a placement group vLLM would start Ray actors of its own, which get no GPUs: all
+            # of them belong to this one. Processes of its own see them.
+            arguments["distributed_executor_backend"] = "mp"
         if config.max_num_seqs is not None:
             arguments["max_num_seqs"] = config.max_num_seqs
     if config.max_num_batched_tokens is not None:
         arguments["max_num_batched_tokens"] = config.max_num_batched_tokens
-    return arguments
+    return joined(arguments, config.arguments)
+
+
+def loading(config: VllmConfig, checkpoint: Checkpoint, device: Device) -> Step:
+    """The longest step of a start, as it begins. vLLM compiles inside it, and says nothing of how far it is."""
+    what = "loading the engine" if runs_eagerly(config, device) else "loading and compiling the engine"
+    return Step(f"{what} ({in_bytes(checkpoint.weights_bytes)} of weights)")
 
 
 def runs_eagerly(config: VllmConfig, device: Device) -> bool:

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fakescan.run.facts.run_facts import read_facts
+from fakescan.run.facts.table import errors_of
 from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.sources.source import versions
@@ -56,13 +58,11 @@ def _scanned_rows(folder: RunFolder, run: RunFile) -> np.typing.NDArray[np.bool_
     """Bool[rows]: whether each row of a run is done, and not by an error of the weather."""
     scanned = np.zeros(run.rows, dtype=bool)
     sharding = run.sharding
-    shards = [shard for shard in folder.shards() if shard < sharding.count]
-    for shard, facts in zip(shards, folder.facts(run, shards), strict=True):
-        if facts is None:
-            continue
+    facts = read_facts(folder, run, folder.listing().below(sharding.count), keep=False)
+    for shard, errors in zip(facts.table["shard"].to_pylist(), facts.table["errors"].to_pylist(), strict=True):
         first = sharding.first(shard)
         scanned[first : first + sharding.size(shard)] = True
-        if WEATHER & facts.counts.errors.keys():
+        if errors and WEATHER & errors_of(errors).keys():
             part = folder.read_part(shard, ["row_id", "error_code"])
             if part is not None:
                 failed = pc.is_in(part["error_code"], pa.array([str(code) for code in WEATHER]))

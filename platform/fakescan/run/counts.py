@@ -1,7 +1,6 @@
 """Rows by what became of them, of a part or of a whole run."""
 
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
@@ -24,10 +23,9 @@ class Counts:
     @classmethod
     def of(cls, results: pa.Table) -> Self:
         """Counts of result rows."""
-        verdicts = Counter(results["verdict"].to_pylist())
-        errors = Counter(results["error_code"].to_pylist())
-        del errors[None]
-        return cls(results.num_rows, verdicts["real"], verdicts["fake"], verdicts["uncertain"], dict(errors))
+        verdicts, errors = _values(results["verdict"]), _values(results["error_code"])
+        real, fake, uncertain = (verdicts.get(name, 0) for name in ("real", "fake", "uncertain"))
+        return cls(results.num_rows, real, fake, uncertain, errors)
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Self:
@@ -58,3 +56,9 @@ class Counts:
 
     def __str__(self) -> str:
         return f"real {self.real:,}   fake {self.fake:,}   uncertain {self.uncertain:,}   errors {self.failed:,}"
+
+
+def _values(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each value is there that is not null."""
+    found = column.drop_null().value_counts()
+    return dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True))

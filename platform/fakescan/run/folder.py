@@ -1,4 +1,4 @@
-"""The run folder: run.json, manifest/, parts/, compact/, lease.json. Whoever reads or writes a run does it here.
+"""The run folder: run.json, manifest/, parts/, compact/, cache/, lease.json. Who reads or writes a run does it here.
 
 folder = RunFolder("s3://bucket/audit", Store())
 run = folder.open()
@@ -7,11 +7,10 @@ for shard in folder.shards():
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +19,10 @@ from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from fakescan.run.bulk.listing import PartListing, list_parts
+from fakescan.run.bulk.threads import on_threads
 from fakescan.run.counts import COUNTS_KEY, Counts
-from fakescan.run.parts import PartFacts, Sharding, part_facts, part_name, part_shard
+from fakescan.run.parts import PartFacts, Sharding, part_facts, part_name
 from fakescan.run.run_file import RunFile
 from fakescan.run.sealed_parquet import read_sealed
 from fakescan.sources.manifest import ManifestReader
@@ -33,8 +34,7 @@ from fakevlm.errors import UserError
 _FOOTER_BYTES = 65536
 """Bytes read at once from the end of a part: its footer, in one request."""
 _READERS = 16
-
-Read = TypeVar("Read")
+_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,16 @@ class RunFolder:
 
     def shards(self) -> list[int]:
         """Shards whose part exists, ascending, by one fresh listing."""
-        return [shard for name in self.part_names() if (shard := part_shard(name)) is not None]
+        return [int(shard) for shard in self.listing().shards]
+
+    def listing(self) -> PartListing:
+        """The parts that exist, by one fresh listing, with the size and version of each."""
+        return list_parts(self.fs, self.parts, patience_s=self.patience_s)
 
     def missing(self, sharding: Sharding) -> NDArray[np.int64]:
         """Shards without a part, ascending, by one fresh listing; one byte of memory per shard while it counts."""
         absent = np.ones(sharding.count, dtype=bool)
-        absent[[shard for shard in self.shards() if shard < sharding.count]] = False
+        absent[self.listing().below(sharding.count).shards] = False
         return np.flatnonzero(absent)
 
     def read_part(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table | None:
@@ -138,15 +142,26 @@ class RunFolder:
 
     def counts_of(self, shard: int) -> Counts:
         """A part's counts, from its footer. Raises UserError for a part that is damaged."""
-        try:
-            with self.fs.open(self.part(shard), "rb", block_size=_FOOTER_BYTES) as file:
-                metadata = pq.read_metadata(file).metadata or {}
-            return Counts.from_json(metadata[COUNTS_KEY])
-        except (pa.ArrowInvalid, KeyError, FileNotFoundError):
-            raise UserError(
-                f"run: parts/{part_name(shard)} of {redact(self.url)} is damaged; delete it and scan again "
-                "(see fakescan verify)"
-            ) from None
+        with contextlib.suppress(FileNotFoundError):
+            end = self._end_of(shard)
+            with contextlib.suppress(Exception):  # a damaged footer leads anywhere
+                return Counts.from_json(pq.read_metadata(pa.BufferReader(end)).metadata[COUNTS_KEY])
+        raise UserError(
+            f"run: parts/{part_name(shard)} of {redact(self.url)} is damaged; delete it and scan again "
+            "(see fakescan verify)"
+        )
+
+    def _end_of(self, shard: int) -> bytes:
+        """The end of a part, with its whole footer: one request for a footer of usual size."""
+        with self.fs.open(self.part(shard), "rb", block_size=_FOOTER_BYTES) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _FOOTER_BYTES))
+            end = bytes(file.read())
+            needed = int.from_bytes(end[-8:-4], "little") + 8
+            if len(end) < needed <= size:
+                file.seek(size - needed)
+                end = bytes(file.read())
+            return end
 
     def facts_of(self, run: RunFile, shard: int) -> PartFacts | None:
         """The facts of a part; None for one that is missing, damaged or does not hold the shard's rows."""
@@ -155,36 +170,31 @@ class RunFolder:
             return None
         return part_facts(data, run.sharding, shard, sealed=run.schema_version != "1")
 
-    def facts(self, run: RunFile, shards: Sequence[int]) -> Iterator[PartFacts | None]:
+    def facts(self, run: RunFile, shards: Iterable[int]) -> Iterator[PartFacts | None]:
         """The facts of parts, in the order of the shards; several parts are read at once."""
-        return self._at_once(lambda shard: self.facts_of(run, shard), shards)
+        return on_threads(lambda shard: self.facts_of(run, shard), shards, threads=_READERS)
 
-    def counts(self, shards: Sequence[int]) -> Iterator[Counts]:
+    def counts(self, shards: Iterable[int]) -> Iterator[Counts]:
         """The counts of parts, in the order of the shards; several footers are read at once."""
-        return self._at_once(self.counts_of, shards)
-
-    def _at_once(self, read: Callable[[int], Read], shards: Sequence[int]) -> Iterator[Read]:
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="fakescan-footers") as pool:
-            try:
-                yield from pool.map(read, shards)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait until a million footers are read
-                raise
+        return on_threads(self.counts_of, shards, threads=_READERS)
 
     def rows(self, run: RunFile, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of a finished run in order. Raises UserError for a part that is missing or damaged."""
         return pa.concat_tables(table for _, table in self.tables(range(run.sharding.count), columns))
 
-    def tables(self, shards: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
-        """Each shard with its rows. Raises UserError for a part that is missing or damaged."""
-        for shard in shards:
-            try:
-                table = self.read_part(shard, columns)
-            except pa.ArrowInvalid as error:
-                raise UserError(f"run: {part_name(shard)} of {redact(self.url)} is damaged: {error}") from None
-            if table is None:
-                raise UserError(f"run: {part_name(shard)} of {redact(self.url)} is missing; scan again to complete it")
-            yield shard, table
+    def tables(self, shards: Iterable[int], columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
+        """Each shard with its rows, a few parts read ahead. Raises UserError for a part that is missing or damaged."""
+        return on_threads(lambda shard: (shard, self.whole_part(shard, columns)), shards, threads=_AHEAD)
+
+    def whole_part(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """A shard's rows. Raises UserError for a part that is missing or damaged."""
+        try:
+            table = self.read_part(shard, columns)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"run: {part_name(shard)} of {redact(self.url)} is damaged: {error}") from None
+        if table is None:
+            raise UserError(f"run: {part_name(shard)} of {redact(self.url)} is missing; scan again to complete it")
+        return table
 
     def _read(self, name: str) -> bytes:
         return read_bytes(self.fs, f"{self.path}/{name}", patience_s=self.patience_s)

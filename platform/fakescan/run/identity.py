@@ -1,6 +1,8 @@
 """The identity of a run: everything that its rows depend on. A run is resumed only with the same one."""
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.settings.strict_model import StrictModel
@@ -34,6 +36,7 @@ class Identity(StrictModel):
     selection: Selection
     engine: Literal["vllm", "fake"]
     dtype: str | None
+    """As the settings name it; `numbers` in run.json says what it has come to."""
     weights_sha256: str
     trained: bool
     prompt: PromptSpec
@@ -44,5 +47,7 @@ class Identity(StrictModel):
     max_pixels: int
     conditions: tuple[str, ...] = ("none",)
     """Distortions under which every image is judged, one after the other."""
+    engine_arguments: dict[str, Any] = Field(default_factory=dict)
+    """What the settings hand on to the engine."""
     listed_sha256: str | None = None
     """Hash of the URIs, where the scan's caller named the images."""

@@ -5,18 +5,23 @@ import json
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fakescan.run.object_key import source_key
 from fakescan.run.run_file import RunFile
 from fakescan.storage.url import redact
 from fakevlm.errors import ErrorCode
-from fakevlm.verdict import Verdict, decide, score_of
+from fakevlm.verdict import Calibration, Verdict, calibrated, decide, score_of
 
 _SHA256 = r"^[0-9a-f]{64}$"
+_PLAIN = r"^(/|(s3|gs|az|abfss?|memory)://)[^?]*$"
+"""Addresses that hold no secrets: they are shown as they are."""
 _OF_A_VERDICT = ("score", "logit", "off_script", "sha256", "width", "height", "format", "num_bytes")
 """Columns that a row with a verdict must have."""
 _VERSION_1_TOLERANCE = 2e-6
 """Parts of version 1 hold logits that were rounded after the score was computed."""
+_CLEAR = 1e-9
+"""Distance of a score from where verdicts change at which it does not matter how the score is computed."""
 
 
 def content_problem(part: pa.Table, rows: pa.Table, run: RunFile, shard: int) -> str | None:
@@ -34,11 +39,11 @@ def content_problem(part: pa.Table, rows: pa.Table, run: RunFile, shard: int) ->
 
 def _identity_problem(part: pa.Table, rows: pa.Table, run: RunFile) -> str | None:
     uris = rows["uri"].to_pylist()
-    if part["uri"].to_pylist() != [redact(uri) for uri in uris]:
+    if not _are_shown(part["uri"], rows["uri"], uris):
         return "holds other images than the manifest's"
-    if set(part["run_id"].unique().to_pylist()) != {run.run_id}:
+    if not _is_throughout(part["run_id"], run.run_id):
         return "comes from another run"
-    if set(part["model"].unique().to_pylist()) != {run.model}:
+    if not _is_throughout(part["model"], run.model):
         return "names another model than the run"
     if "source_key" in part.schema.names and part["source_key"].to_pylist() != [source_key(uri) for uri in uris]:
         return "has other source keys than the manifest's addresses"
@@ -49,6 +54,17 @@ def _identity_problem(part: pa.Table, rows: pa.Table, run: RunFile) -> str | Non
             if part[name].to_pylist() != [value.get(name) for value in values]:
                 return f"holds other values of {name} than the manifest"
     return None
+
+
+def _are_shown(shown: pa.ChunkedArray, addresses: pa.ChunkedArray, uris: list[str]) -> bool:
+    """Whether the results' addresses are the manifest's without their secrets."""
+    if pc.all(pc.match_substring_regex(addresses, _PLAIN), min_count=0).as_py():
+        return bool(shown.equals(addresses))
+    return bool(shown.to_pylist() == [redact(uri) for uri in uris])
+
+
+def _is_throughout(column: pa.ChunkedArray, value: str) -> bool:
+    return bool(pc.all(pc.fill_null(pc.equal(column, value), False), min_count=0).as_py())
 
 
 def _outcome_problem(part: pa.Table) -> str | None:
@@ -79,9 +95,9 @@ def _verdict_problem(part: pa.Table, run: RunFile) -> str | None:
     """Whether the scores and verdicts follow from the logits."""
     calibration = run.identity.ask.calibration
     tolerance = _VERSION_1_TOLERANCE if run.schema_version == "1" else 0.0
-    good = part.filter(pc.is_valid(part["verdict"]))
-    columns = (good[name].to_pylist() for name in ("row_id", "logit", "score", "verdict"))
-    for row_id, logit, score, verdict in zip(*columns, strict=True):
+    good = part.filter(pc.is_valid(part["verdict"])).select(["row_id", "logit", "score", "verdict"])
+    doubtful = good.filter(pa.array(~_plainly_follow(good, calibration, tolerance)))
+    for row_id, logit, score, verdict in zip(*(column.to_pylist() for column in doubtful.columns), strict=True):
         expected = score_of(logit, calibration)
         if not abs(float(np.float32(expected)) - score) <= tolerance:
             return f"has a score in row {row_id} that does not follow from its logit: {score:.6g}, not {expected:.6g}"
@@ -91,3 +107,19 @@ def _verdict_problem(part: pa.Table, run: RunFile) -> str | None:
         if verdict not in nearby:
             return f"has a verdict in row {row_id} that does not follow from its score: {verdict} at {score:.6g}"
     return None
+
+
+def _plainly_follow(rows: pa.Table, calibration: Calibration, tolerance: float) -> NDArray[np.bool_]:
+    """Bool[rows]: whether score and verdict follow from the logit beyond what the order of computing can change."""
+    logits, scores = (rows[name].to_numpy().astype(np.float64) for name in ("logit", "score"))
+    with np.errstate(all="ignore"):  # logits that are no numbers are doubtful
+        expected = calibrated(logits, calibration)
+        same = np.abs(expected.astype(np.float32) - scores) <= tolerance
+        low, high, threshold = calibration.uncertain_low, calibration.uncertain_high, calibration.threshold
+        decided = np.where(expected >= threshold, str(Verdict.FAKE), str(Verdict.REAL))
+        clear = np.abs(expected - threshold) > _CLEAR + tolerance
+        if low is not None and high is not None:
+            decided = np.where((low <= expected) & (expected < high), str(Verdict.UNCERTAIN), decided)
+            clear &= (np.abs(expected - low) > _CLEAR + tolerance) & (np.abs(expected - high) > _CLEAR + tolerance)
+    found: NDArray[np.bool_] = same & clear & (decided == np.array(rows["verdict"].to_pylist(), dtype=object))
+    return found

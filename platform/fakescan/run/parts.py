@@ -9,14 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from fakescan.run.counts import COUNTS_KEY, Counts
 from fakescan.run.schema import RESULT_SCHEMA
-from fakescan.run.sealed_parquet import Seal, parquet_bytes, seal_of
+from fakescan.run.sealed_parquet import Seal, parquet_bytes, seal_of, seal_text
+from fakevlm.preprocess import ImageSpec
 
 DEFAULT_SHARD_ROWS = 256
+MAX_SHARD_ROWS = 4096
+MAX_PARTS = 1_000_000
+"""Parts of a run from which on its shards get larger."""
 SHARD_BYTES = 64 * 2**20
-"""Bytes that a shard's files should hold at most."""
+"""Bytes that the files of 256 rows should hold at most; those of a larger shard may be larger in proportion."""
+PIXEL_BYTES = 256 * 2**20
+"""Bytes that a shard's images, as the model takes them, should hold at most: one object in Ray's object store."""
+DEFAULT_IMAGE = ImageSpec(shortest_edge=336, crop=(336, 336))
+"""The input of the released weights."""
 _PART = re.compile(r"part-(\d{8})\.parquet")
 
 
@@ -40,19 +49,30 @@ class Sharding:
         """The number of rows of a shard."""
         return min(self.shard_rows, self.rows - self.first(shard))
 
+    def rows_of(self, shards: NDArray[np.int64]) -> int:
+        """Rows of some shards, none of them twice."""
+        last = self.count - 1
+        short = self.shard_rows - self.size(last) if len(shards) and shards.max() == last else 0
+        return len(shards) * self.shard_rows - short
+
     def of(self, row_id: int) -> int:
         """The shard that a row belongs to."""
         return row_id // self.shard_rows
 
 
-def shard_rows_for(rows: int, known_bytes: int) -> int:
+def shard_rows_for(rows: int, known_bytes: int, image: ImageSpec = DEFAULT_IMAGE) -> int:
     """Rows per shard for a manifest of `rows` whose objects hold `known_bytes`: 256 where nothing speaks against it.
 
-    Small sources get at least 32 parts, so that the first results come early; large images get fewer rows, since a
-    shard's files are in memory together. Never fewer than 16.
+    Small sources get at least 32 parts, so that the first results come early, and never fewer than 16 rows. Runs of
+    more than 256 million rows get more, up to 4,096, so that they have about a million parts: what one driver can
+    schedule grows with the rows of a shard (see docs/jobs.md). Large images, and large inputs of the model, get fewer:
+    a shard's files are in memory together, and so are its pixels.
     """
-    by_bytes = SHARD_BYTES * rows // known_bytes if known_bytes else DEFAULT_SHARD_ROWS
-    return max(16, min(DEFAULT_SHARD_ROWS, rows // 32, by_bytes))
+    wanted = max(DEFAULT_SHARD_ROWS, min(MAX_SHARD_ROWS, rows // MAX_PARTS))
+    file_bytes = SHARD_BYTES * wanted // DEFAULT_SHARD_ROWS
+    by_files = file_bytes * rows // known_bytes if known_bytes else wanted
+    by_pixels = PIXEL_BYTES // (3 * image.height * image.width)
+    return max(16, min(wanted, rows // 32, by_files, by_pixels))
 
 
 def part_name(shard: int) -> str:
@@ -89,6 +109,8 @@ class PartFacts:
     counts: Counts
     last_scanned_at: datetime | None
     """When its latest row was judged."""
+    seal: str | None = None
+    """Its seal in hex; None for a part of a version that had none."""
 
 
 def part_facts(data: bytes, sharding: Sharding, shard: int, *, sealed: bool) -> PartFacts | None:
@@ -114,7 +136,7 @@ def footer_facts(data: bytes, sharding: Sharding, shard: int) -> PartFacts | Non
     first, size = sharding.first(shard), sharding.size(shard)
     if (row_ids, footer.num_rows, counts.rows) != ((first, first + size - 1), size, size):
         return None
-    return PartFacts(counts, scanned_at[1] if scanned_at else None)
+    return PartFacts(counts, scanned_at[1] if scanned_at else None, seal_text(data))
 
 
 def _limits(footer: pq.FileMetaData, column: str) -> tuple[Any, Any] | None:

@@ -2,12 +2,13 @@
 
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from fakescan.run.bulk.threads import on_threads
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_bytes
 from fakescan.run.run_file import RunFile, differences
@@ -50,17 +51,18 @@ def rejudge(folder: RunFolder, target: RunFolder, calibration: Calibration) -> R
     lease.acquire()
     try:
         result = Rejudgement(_open_target(folder, run, target, calibration))
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="rejudge") as pool:
-            try:
-                for changed, unexplained in pool.map(
-                    lambda shard: _rejudge_part(folder, run, target, result.run, shard), range(run.sharding.count)
-                ):
-                    lease.check()
-                    result.changed.update(changed)
-                    result.unexplained += unexplained
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        shards = range(run.sharding.count)
+        again = on_threads(
+            lambda shard: _rejudge_part(folder, run, target, result.run, shard),
+            shards,
+            threads=_WORKERS,
+            name="rejudge",
+        )
+        with closing(again):
+            for changed, unexplained in again:
+                lease.check()
+                result.changed.update(changed)
+                result.unexplained += unexplained
     finally:
         lease.release()
     return result
@@ -102,7 +104,7 @@ def _copy_manifest(folder: RunFolder, run: RunFile, target: RunFolder) -> None:
 def _rejudge_part(
     folder: RunFolder, run: RunFile, target: RunFolder, wanted: RunFile, shard: int
 ) -> tuple[Counter[tuple[str, str]], int]:
-    ((_, part),) = folder.tables([shard])
+    part = folder.whole_part(shard)
     calibration, ask = wanted.identity.ask.calibration, wanted.identity.ask
     changed: Counter[tuple[str, str]] = Counter()
     unexplained = 0

@@ -9,12 +9,23 @@ import pyarrow as pa
 from pydantic import Field
 
 import fakevlm
+from fakescan.engine.start.number_types import NumberTypes
 from fakescan.run.identity import Identity
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import SCHEMA_VERSION, result_schema
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.bound_settings import changes, refuse_changes
 from fakescan.storage.url import canonical, redact
+
+
+class JudgedBy(StrictModel):
+    """Which programs judged rows of a run, and on what."""
+
+    since: datetime
+    versions: dict[str, str]
+    """By the name of the package."""
+    devices: tuple[str, ...] = ()
+    """Names of GPUs or processors."""
 
 
 class RunFile(StrictModel):
@@ -45,9 +56,14 @@ class RunFile(StrictModel):
     notes: tuple[str, ...] = ()
     """Choices made in reading the source that people must hear of."""
     listed_at: datetime | None = None
-    """When the source was listed again, to continue a sample into the whole; else it was when the run was created."""
+    """When the source was listed: again, to continue a sample into the whole, or before, by an inventory. Else it was
+    when the run was created."""
+    numbers: NumberTypes | None = None
+    """What the engines compute in; None for a simulated one, and in a run from before it was written down."""
     rejudged_from: str | None = None
     """Id of the run whose logits this one's verdicts are made of."""
+    judged_by: tuple[JudgedBy, ...] = ()
+    """Whatever judged rows, the first first. Scores may differ in their last digits between two of them."""
 
     @property
     def sharding(self) -> Sharding:
@@ -72,6 +88,8 @@ def new_run(
     seen: int | None = None,
     left_out: dict[str, int] | None = None,
     notes: Sequence[str] = (),
+    numbers: NumberTypes | None = None,
+    listed_at: datetime | None = None,
 ) -> RunFile:
     """A new run's file."""
     return RunFile(
@@ -88,6 +106,8 @@ def new_run(
         seen=seen,
         left_out=left_out or {},
         notes=tuple(notes),
+        numbers=numbers,
+        listed_at=listed_at,
     )
 
 

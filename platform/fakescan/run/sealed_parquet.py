@@ -29,7 +29,10 @@ class Seal(Enum):
 
 
 def parquet_bytes(tables: Iterable[pa.Table], schema: pa.Schema, metadata: Mapping[str, str] | None = None) -> bytes:
-    """A sealed Parquet file of tables that have the schema; `metadata` is text for the file's footer."""
+    """A sealed Parquet file of tables that have the schema.
+
+    `metadata` is text for the file's footer; it is read when all tables are written.
+    """
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
         for table in tables:
@@ -52,6 +55,12 @@ def seal_of(data: bytes) -> Seal:
     digest.update(_BLANK.encode())
     digest.update(memoryview(data)[found + len(_BLANK) :])
     return Seal.INTACT if digest.hexdigest().encode() == data[found : found + len(_BLANK)] else Seal.BROKEN
+
+
+def seal_text(data: bytes) -> str | None:
+    """The seal that a file has, 64 hex digits, whether it is right or not; None for a file without one."""
+    found = _find(data)
+    return None if found is None else data[found : found + len(_BLANK)].decode()
 
 
 def read_sealed(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fakescan.scan.driver import ScanOutcome
+    from fakescan.scan.execution import ScanOutcome
 
 
 class _CallablePackage(ModuleType):

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from fakescan.errors import JobFailedError
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.driver import Observer, ScanOutcome, run_scan
+from fakescan.scan.driver import run_scan
+from fakescan.scan.execution import Observer, ScanOutcome
 from fakescan.settings.yaml_file import check_job_output, first_mistake
 from fakescan.sources.listing import local_uri
 from fakevlm.errors import UserError
@@ -44,7 +45,7 @@ def scan(
     config = _config({"source": source, "output": output, **settings})
     with _restored_data_context():
         outcome = run_scan(config, ray_address=ray_address, verbose=verbose, observe=observe)
-    if outcome.error_rate > config.max_error_rate:
+    if config.has_too_many_errors(outcome.whole.failed, outcome.whole.rows):
         raise JobFailedError(
             f"{outcome.error_rate:.2%} of the rows are errors, above max_error_rate {config.max_error_rate:.2%}"
         )

@@ -6,8 +6,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fakescan.engine.judging_options import Explain
 from fakescan.engine.judging_settings import JudgingSettings
+from fakescan.isolation.child import TIMEOUT_S, WorkLimits
 from fakescan.settings.flag import Flag, FlagGroup
+from fakescan.settings.run_slice import RunSlice, parse_slice
+from fakescan.storage.prefixes import Boundary
 from fakescan.storage.store import Store
+
+FEW_ERRORS = 5
+"""Failed rows that the default of `max_error_rate` lets pass in a run of any size."""
 
 
 def _several(value: Any) -> Any:
@@ -19,7 +25,7 @@ class ScanConfig(JudgingSettings):
     """One scan. Everything that changes results is part of the run's identity; see `fakescan.run.identity`."""
 
     source: str
-    """What to scan: a folder, a URL prefix, a manifest, Parquet files with images, or WebDataset tar shards."""
+    """What to scan: a folder, a URL prefix, a list, a manifest, an S3 Inventory, Parquet with images, or tar shards."""
     output: Annotated[str, Flag("URL", "-o/--output", group=FlagGroup.OUTPUT)]
     """Folder or URL prefix of the run, which holds run.json, the manifest and the parts; resumed if it holds a run."""
     explain: Annotated[Explain, Flag("fakes|all|none", group=FlagGroup.VERDICTS)] = "fakes"
@@ -44,6 +50,8 @@ class ScanConfig(JudgingSettings):
     """Scan only N random images, and estimate the time for all; without it a scan goes on. Default: all images."""
     allowed_prefixes: tuple[str, ...] | None = None
     """Folders and URL prefixes that nothing may be read from but these, whatever a list or a manifest names."""
+    private_hosts: tuple[str, ...] = ()
+    """Hosts below allowed_prefixes whose names may lead to private addresses; others may not."""
     new_since: Annotated[
         tuple[str, ...] | None, BeforeValidator(_several), Flag("RUN", multiple=True, group=FlagGroup.IMAGES)
     ] = None
@@ -54,22 +62,53 @@ class ScanConfig(JudgingSettings):
     """Scan the rows again that ended in an error."""
     break_lease: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Take the run over although another scan seems to be writing it."""
-    max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 1.0
-    """Exit with a failure when a larger share of the rows ended in an error."""
+    max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 0.05
+    """Exit with a failure when a larger share of the rows ended in an error; unless given, from the sixth error on."""
+    max_fetch_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 0.2
+    """Stop when more than this share of 10,000 rows in a row could not be fetched; 1 never stops."""
+    store_patience_s: Annotated[float, Field(ge=0)] = 1800.0
+    """Seconds for which a store that answers nothing is waited for; then the scan stops, to be resumed."""
     max_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Objects larger than this many bytes are not fetched (`too_large`)."""
     max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     """Images with more pixels than this are not decoded (`too_many_pixels`)."""
+    slice: Annotated[RunSlice | None, BeforeValidator(parse_slice), Flag("I/N", group=FlagGroup.OUTPUT)] = None
+    """Do the I-th of N slices of the run, such as 3/8, while other scans do the others. Default: the whole run."""
     shard_rows: Annotated[int | None, Field(ge=1, le=4096), Flag("N", group=FlagGroup.OUTPUT)] = None
-    """Images per part. Default: 256, fewer for small sources so that the first results come early."""
+    """Images per part. Default: 256, fewer for small sources and large images, more from 257 million images on."""
     fetch_concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
     """Requests in flight to the object store per fetching process."""
     fetch_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds that one GET may take."""
+    decode_timeout_s: Annotated[float, Field(ge=0.1)] = TIMEOUT_S
+    """Seconds that one image may take to be decoded, or to be read from a disk or unpacked; then it is `poison`."""
+    decode_memory_gib: Annotated[float | None, Field(ge=1)] = None
+    """GiB of memory that an image may take when it is done alone. Default: 40 bytes for each of `max_pixels`."""
     input_store: Store = Store()
     """Credentials and endpoint of the source."""
     output_store: Store = Store()
     """Credentials and endpoint of the output."""
+
+    def work_limits(self) -> WorkLimits:
+        """What fetching and decoding may take for one image."""
+        return WorkLimits.of(
+            self.decode_timeout_s, self.decode_memory_gib, max_pixels=self.max_pixels, max_bytes=self.max_bytes
+        )
+
+    @property
+    def source_store(self) -> Store:
+        """The store of the source, which keeps within the allowed prefixes at every redirect."""
+        if self.allowed_prefixes is None:
+            return self.input_store
+        return self.input_store.within(Boundary(self.allowed_prefixes, tuple(map(str.lower, self.private_hosts))))
+
+    def has_too_many_errors(self, failed: int, rows: int) -> bool:
+        """Whether so many failed rows of a run make the scan a failure.
+
+        A handful is none unless the rate was given: one broken image among ten is no reason to look for what is wrong.
+        """
+        is_given = "max_error_rate" in self.model_fields_set
+        return failed > self.max_error_rate * rows and (is_given or failed > FEW_ERRORS)
 
     @model_validator(mode="after")
     def _one_cut(self) -> Self:

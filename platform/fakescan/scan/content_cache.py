@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fakescan.run.folder import RunFolder
-from fakescan.scan.poison import IMAGE_DEATHS, SHARD_DEATHS, spans_of
+from fakescan.scan.engines.life import EngineLife
+from fakescan.scan.poison.deaths import IMAGE_DEATHS, SHARD_DEATHS, spans_of
 from fakescan.scan.tables import RowValues
 from fakevlm.errors import ErrorCode
 from fakevlm.verdict import Verdict
@@ -57,13 +58,6 @@ def unpacked(data: bytes) -> tuple[RowValues, int]:
     return RowValues(Verdict(_KINDS[kind]), score, logit, off_script, text), shard
 
 
-class EngineLife(NamedTuple):
-    """An engine's process. Ray starts an actor whose process died anew, under the same id."""
-
-    actor: str
-    process: str
-
-
 class _Claim(NamedTuple):
     engine: EngineLife
     shard: int
@@ -81,6 +75,8 @@ class Share:
     """Claimed: groups of suspects, each to be judged with nothing else in the engine."""
     poison: list[bytes] = field(default_factory=list)
     """Claimed: not to be judged any more."""
+    is_dead: bool = False
+    """Whether the engine counts as dead, so that nothing will ever be claimed for it."""
 
 
 @dataclass(slots=True)
@@ -139,7 +135,7 @@ class ContentCache:
         self.report_alive(engine)
         share, suspects = Share(), list[bytes]()
         if engine in self._dead:
-            return share
+            return Share(is_dead=True)
         for content in contents:
             data = self._known.get(content)
             if data is not None:
@@ -182,7 +178,8 @@ class ContentCache:
                 del self._claims[content]
 
     def _is_silent(self, engine: EngineLife) -> bool:
-        return self._clock() - self._heard[engine].at > SILENT_S
+        heard = self._heard.get(engine)  # none, if only its claim is known
+        return heard is None or self._clock() - heard.at > SILENT_S
 
     def _bury(self, engine: EngineLife) -> None:
         for content, solitary in self._heard.pop(engine).judging.items():

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import threading
 import time
 import uuid
@@ -19,16 +18,25 @@ from numpy.typing import NDArray
 
 from fakescan.engine.config import Device, EngineConfig
 from fakescan.engine.contract import Engine, EngineDiedError, Judgement
+from fakescan.engine.device_name import device_name
 from fakescan.engine.factory import open_engine
+from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.engine.model import open_model
-from fakescan.scan.content_cache import ALIVE_EVERY_S, EngineLife, Share, packed, unpacked
-from fakescan.scan.poison import IMAGE_DEATHS, Orders, Span, spans_of
+from fakescan.engine.model import PinnedModel, open_pinned
+from fakescan.engine.start.number_types import NumberTypes
+from fakescan.engine.start.start_up import StartUp
+from fakescan.scan.content_cache import ALIVE_EVERY_S, Share, packed, unpacked
+from fakescan.scan.engines.life import EngineLife
+from fakescan.scan.engines.stages import StepReporter
+from fakescan.scan.engines.start import EngineStart
+from fakescan.scan.poison.deaths import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store
-from fakevlm.errors import ErrorCode, UserError
+from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.checkpoint.progress import Report
+from fakevlm.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +65,12 @@ class JudgeSettings:
     shard_rows: int
     dedupe: bool = False
     """Judge each content once; see `fakescan.scan.content_cache`."""
+    files_sha256: str = ""
+    """What else changes the model's words, as the driver has found it; empty where nobody has looked."""
+    numbers: NumberTypes | None = None
+    """What every engine of the run computes in; None leaves it to each node."""
+    gpus: float = 1.0
+    """GPUs of one engine; without meaning on a CPU."""
 
 
 class Judge:
@@ -69,15 +83,27 @@ class Judge:
         self._life = EngineLife(_actor_id() or self._id, self._id)
         if settings.dedupe:
             self._keep_reporting()  # before the model loads: what this actor's last process had claimed is free now
-        ledger.report_loading.remote()
-        self._engine = _open(settings)
-        ledger.report_loaded.remote()
+        start = EngineStart(ledger, self._life, settings.engine.stall_s, settings.engine.start_timeout_s)
+        self._calls = start.calls
+        report = StepReporter(ledger, self._life.actor)
+        try:
+            self._engine = start.load(
+                lambda: _checkpoint(settings, report), lambda checkpoint: _open(settings, checkpoint, report)
+            )
+        finally:
+            report.end()
+        computes = settings.engine.computes_on(settings.device)
+        self._device = device_name(settings.device) if computes else settings.engine.kind
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
         self._lock = _ExclusiveLock()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to `JUDGED_SCHEMA`."""
+        with self._calls:
+            return self._judged(table)
+
+    def _judged(self, table: pa.Table) -> pa.Table:
         good = np.flatnonzero(table["error_code"].is_null().to_numpy())
         values: list[RowValues] = []
         copies: list[int] = []
@@ -96,7 +122,7 @@ class Judge:
                 logger.error("the engine died: %s", error)
                 # Leave at once and without clean-up: Ray then starts this actor anew and retries its shards, which it
                 # does not do after exit_actor(); and the poison ledger counts the death.
-                os._exit(1)
+                exit_with_children()
         self._ledger.report_judged.remote()
         return self._rows(table, dict(zip(good.tolist(), values, strict=True)), good[copies])
 
@@ -138,6 +164,8 @@ class Judge:
         pause = _MIN_PAUSE_S
         while unknown := [content for content in first if content not in values]:
             share: Share = _get(self._ledger.claim.remote(self._life, shard, unknown))
+            if share.is_dead:
+                raise EngineDiedError("another process of this actor has taken its place")
             for content, data in share.known.items():
                 values[content], judged_by = unpacked(data)
                 if judged_by == shard:  # before its engine died
@@ -214,7 +242,8 @@ class Judge:
                 continue
             scores[:, index] = one.score, one.logit, one.off_script
             verdicts[index], explanations[index] = one.verdict, one.explanation
-        counters = json.dumps({"id": self._id, "max_num_seqs": self._engine.max_num_seqs, **asdict(self._engine.stats)})
+        engine = {"id": self._id, "device": self._device, "max_num_seqs": self._engine.max_num_seqs}
+        counters = json.dumps({**engine, **asdict(self._engine.stats)})
         columns: dict[str, Any] = {
             "verdict": verdicts,
             "score": pa.array(scores[0], pa.float32(), from_pandas=True),
@@ -272,11 +301,14 @@ class _ExclusiveLock:
                 self._changed.notify_all()
 
 
-def _open(settings: JudgeSettings) -> Engine:
-    checkpoint = open_model(settings.model, settings.model_store)
-    if checkpoint.weights_sha256 != settings.weights_sha256:
-        raise UserError(f"model: {settings.model} holds other weights on this node than on the driver's")
-    return open_engine(settings.engine, checkpoint, settings.options, settings.device)
+def _checkpoint(settings: JudgeSettings, report: Report) -> Checkpoint:
+    model = PinnedModel(settings.model, settings.weights_sha256, settings.files_sha256)
+    return open_pinned(model, settings.model_store, report)
+
+
+def _open(settings: JudgeSettings, checkpoint: Checkpoint, report: Report) -> Engine:
+    start = StartUp(settings.numbers, settings.gpus, report)
+    return open_engine(settings.engine, checkpoint, settings.options, settings.device, start)
 
 
 def _actor_id() -> str | None:

@@ -3,41 +3,43 @@
 from typing import Any
 
 from fakescan.scan.content_cache import ContentCache
-from fakescan.scan.poison import PoisonLedger
+from fakescan.scan.engines.book import EngineBook
+from fakescan.scan.engines.life import EngineLife, Place
+from fakescan.scan.engines.stages import EngineStages
+from fakescan.scan.poison.deaths import PoisonLedger
 from fakescan.scan.small_machine import FirstPart
+from fakescan.scan.store_weather import StoreWaits
 
 
-class EngineStarts:
-    """How many engines have begun to load and how many have loaded, those counted that were started again."""
+class Ledger(PoisonLedger, FirstPart, ContentCache, EngineBook, EngineStages, StoreWaits):
+    """Suspects, the first judged shard, contents, engines, and stores that are waited for.
 
-    def __init__(self) -> None:
-        self._loading = self._loaded = 0
+    Without CPUs, so that it outlives every engine.
 
-    def report_loading(self) -> None:
-        """An engine begins to load."""
-        self._loading += 1
-
-    def report_loaded(self) -> None:
-        """One has loaded."""
-        self._loaded += 1
-
-    def engines(self) -> tuple[int, int]:
-        """Those that have begun, and those that have loaded."""
-        return self._loading, self._loaded
-
-
-class Ledger(PoisonLedger, FirstPart, ContentCache, EngineStarts):
-    """Suspects, the first judged shard, contents, and engines. Without CPUs, so that it outlives every engine."""
+    It may be killed: its process is started again and knows nothing. Then a death or two are forgotten, contents are
+    judged again, and the engines say anew that they are there.
+    """
 
     def __init__(self) -> None:
         PoisonLedger.__init__(self)
         FirstPart.__init__(self)
         ContentCache.__init__(self)
-        EngineStarts.__init__(self)
+        EngineBook.__init__(self)
+        EngineStages.__init__(self)
+        StoreWaits.__init__(self)
+
+    def report_engine(self, life: EngineLife, place: Place, is_loaded: bool, calls: int, inside: int) -> None:
+        """As in `EngineBook`; an engine that has ended a call has judged a shard."""
+        super().report_engine(life, place, is_loaded, calls, inside)
+        if calls > inside:
+            self.report_judged()
 
 
 def remote_ledger() -> Any:
-    """Start the ledger as an actor owned by this driver."""
+    """Start the ledger as an actor owned by this driver, on its node: a node that is lost takes both or none."""
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Ledger).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Ledger)
+    return actor.options(scheduling_strategy=here).remote()

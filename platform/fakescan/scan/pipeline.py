@@ -2,43 +2,69 @@
 
 import math
 import os
+import time
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.scan.judge import Judge, JudgeSettings
+from fakescan.scan.engines.node_choice import NodeChoice
+from fakescan.scan.engines.passes import in_passes
+from fakescan.scan.engines.watch import EngineWatch, Needs
+from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.small_machine import QUEUED, FirstShards
 from fakescan.scan.stages import Decode, Fetch, Write
+from fakescan.scan.streaming.feed import Feed
+from fakescan.scan.streaming.judge_and_write import JudgeAndWrite
 from fakescan.scan.tables import PartSummary
 from fakescan.settings.replicas import Replicas
 
-FETCH_CPUS = 0.125
-WRITE_CPUS = 0.0625
-FEED_CPUS = 1.0
-"""CPUs that the feed needs at least, beside the engines."""
+SMALL_CPUS = 4.0
+"""CPUs up to which a cluster is small."""
+_SMALL_SHARE = 0.625
+_LOOK_S = 10.0
+"""Seconds between two looks at how many CPUs the cluster has."""
 
 
-def decode_cpus(cpus: float) -> float:
-    """CPUs that Ray sets aside for one decoder: one, and on a small machine so much that two fit beside an engine.
+def cpus_of_feed(cpus: float) -> float:
+    """CPUs that Ray sets aside for one process of the feed: one, and on a small cluster so much that two fit on two.
 
-    It differs from the engines' share on purpose: Ray Data fuses neighbours with the same resources, and decode must
-    not run inside the judge.
+    On two cores there are then two beside an engine, and one beside four that sleep.
     """
-    return 0.5625 if cpus <= 4 else 1.0
+    return _SMALL_SHARE if cpus <= SMALL_CPUS else 1.0
 
 
-def fetchers(cpus: float) -> int:
-    """Fetching processes: each waits for many objects at once and fills four decoders, and costs a start-up."""
-    return math.ceil(cpus / 4)
+class FeedArguments:
+    """Ray's arguments for one task of the feed, which follow the cluster as it grows and shrinks.
+
+    There is no bound on the tasks: Ray Data starts as many as there are CPUs now.
+    """
+
+    def __init__(self) -> None:
+        self._cpus = 0.0
+        self._looked_at = -math.inf
+
+    def __call__(self) -> dict[str, Any]:
+        """Called for each task."""
+        import ray
+        from ray.exceptions import RayError
+
+        now = time.monotonic()
+        if now - self._looked_at > _LOOK_S:
+            self._looked_at = now
+            # A head that does not answer now is no reason to end the scan: Ray waits for it itself.
+            with suppress(RayError, OSError, RuntimeError):
+                self._cpus = ray.cluster_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
+        return {"num_cpus": cpus_of_feed(self._cpus)}
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The four stages and how many engines judge."""
+    """The stages and how many engines judge."""
 
     fetch: Fetch
     decode: Decode
@@ -47,52 +73,70 @@ class Pipeline:
     replicas: Replicas
     gpus_per_replica: float
     shard_rows: int
+    cpus_per_replica: float | None = None
+    """CPUs that Ray sets aside for an engine. Default: those that it names."""
+    first_replicas: int | None = None
+    """Engines to start with, if not the fewest; see `fakescan.scan.engines.placement`."""
 
-    def dataset(self, shards: NDArray[np.int64], ledger: Any) -> Any:
-        """The lazy Ray dataset from shard numbers to summaries; one shard is one block from end to end."""
+    def dataset(self, shards: NDArray[np.int64], ledger: Any, nodes: NodeChoice | None = None) -> Any:
+        """The lazy Ray dataset from shard numbers to summaries; a shard is one block all the way."""
         import ray
-        from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+        from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
+        from ray.util.annotations import RayDeprecationWarning
 
-        _configure(DataContext.get_current())
-        cpus: float = ray.cluster_resources().get("CPU", 1.0)  # type: ignore[no-untyped-call]
+        from fakescan.scan.streaming.lazy_shards import lazy_shards, shard_blocks
+
+        context = DataContext.get_current().copy()
+        _configure(context)
+        context.custom_execution_callback_classes = [lazy_shards(self.replicas.low, FeedArguments())]
+        # Ray Data asks for one more node of every kind while GPUs are busy: not beyond what the engines can use.
+        limit = self.replicas.high * self.gpus_per_replica
+        context.execution_options.resource_limits = ExecutionResources.for_limits(gpu=limit or None)
         in_flight = self.shards_in_flight()
-        fetch = self.fetch
-        if self.judge.device == "cpu" and self.judge.engine.computes_on("cpu") and len(shards):
+        fetch, write = replace(self.fetch, ledger=ledger), replace(self.write, ledger=ledger)
+        engine, device = self.judge.engine, self.judge.device
+        if device == "cpu" and engine.computes_on("cpu") and len(shards):
             first = shards[: self.replicas.low]  # one for each engine
             fetch = replace(fetch, first_shards=FirstShards(self.judge.run_id, int(first[-1]), ledger))
         pool = ActorPoolStrategy(
             min_size=self.replicas.low,
             max_size=self.replicas.high,
+            initial_size=self.first_replicas,
             enable_true_multi_threading=True,
             max_concurrent_calls_per_actor=in_flight,
             # A pool that may grow does so only when this is at least 1.75 times the calls.
             max_tasks_in_flight_per_actor=2 * in_flight if self.replicas.high > self.replicas.low else in_flight + 1,
         )
         whole_block: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
-        return (
-            ray.data.from_blocks([pa.table({"shard": [shard]}) for shard in shards.tolist()])
-            .map_batches(fetch, num_cpus=FETCH_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
-            .map_batches(self.decode, num_cpus=decode_cpus(cpus), **whole_block)
-            .map_batches(
-                Judge,
-                fn_constructor_args=(self.judge, ledger),
-                compute=pool,
-                num_cpus=self.judge.engine.reserved_cpus,
-                num_gpus=self.gpus_per_replica or None,
-                **whole_block,
+        with DataContext.current(context), warnings.catch_warnings():
+            # Ray 2.60 calls `ray_remote_args_fn` deprecated, and has nothing else that is asked anew for each actor.
+            warnings.simplefilter("ignore", RayDeprecationWarning)
+            return (
+                ray.data.from_blocks(shard_blocks(shards))
+                # Its share of CPUs differs from the engines' on purpose: Ray Data fuses neighbours with the same
+                # resources, and decoding must not run inside the judge.
+                .map_batches(Feed(fetch, self.decode), num_cpus=_SMALL_SHARE, **whole_block)
+                # The same as map_batches, which refuses GPUs without a batch size: and with one it joins small shards.
+                .map_batches_internal(
+                    JudgeAndWrite,
+                    fn_constructor_args=(self.judge, ledger, write),
+                    compute=pool,
+                    num_cpus=self._cpus(),
+                    num_gpus=self.gpus_per_replica or None,
+                    ray_remote_args_fn=nodes or NodeChoice(),
+                    **whole_block,
+                )
             )
-            # A pool with a bound: Ray Data reserves an equal share of the CPUs for a stage without one, and on two
-            # cores that is the share of the second decoder.
-            .map_batches(self.write, num_cpus=WRITE_CPUS, compute=TaskPoolStrategy(fetchers(cpus)), **whole_block)
-        )
 
     def run(self, shards: NDArray[np.int64], ledger: Any) -> Iterator[PartSummary]:
-        """Execute, yielding a summary as each part has been written."""
-        for batch in self.dataset(shards, ledger).iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        ):
-            for row in batch.to_pylist():
-                yield PartSummary.from_row(row)
+        """Execute, yielding a summary as each part has been written. Raises what ends the scan for want of engines."""
+        watch = EngineWatch(ledger, Needs(self._cpus(), self.gpus_per_replica))
+        return in_passes(lambda left: self.dataset(left, ledger, watch.nodes), shards, watch)
+
+    def _cpus(self) -> float:
+        if self.cpus_per_replica is not None:
+            return self.cpus_per_replica
+        return self.judge.engine.reserved_cpus(self.judge.device)
 
     def shards_in_flight(self) -> int:
         """Shards judged at once by one engine: enough that it never waits for the last rows of one."""
@@ -109,6 +153,8 @@ def _configure(context: Any) -> None:
     # A null among the pixels must be an error, not a column of pickled objects.
     context.enable_fallback_to_arrow_object_ext_type = False
     context.enable_progress_bars = False
+    # An actor without an engine is replaced: `EngineWatch` decides when there is nothing left to try.
+    context.max_consecutive_actor_init_deaths = -1
     context.downstream_capacity_backpressure_ratio = QUEUED
     # Waiting for GPUs may take hours.
     context.execution_options.preserve_order = False

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fakescan.run.counts import Counts
+from fakescan.scan.engines.stages import UNKNOWN_STAGE, Stage
 from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
 from fakescan.terminal.pace import Pace
@@ -33,6 +34,8 @@ class ScanDisplay(StageDisplay):
         self._counts = Counts()
         self._pace = Pace(self._started)
         self._is_scanning = False
+        self._engines_awaited = "waiting for the engine's process"
+        self._engine_stage = UNKNOWN_STAGE
 
     def __exit__(self, *exception: object) -> None:
         self._end_scanning()
@@ -44,12 +47,16 @@ class ScanDisplay(StageDisplay):
         with self._lock:
             return None if self._total is None else f"{self._before + self._done:,} of {self._total:,} rows"
 
+    def waiting_for(self, what: str) -> None:
+        """What a scan that has begun waits for until its first engine loads."""
+        self._engines_awaited = what
+
     def begin(self, total: int, done: int) -> None:
         """The run has `total` rows, and earlier scans have done some of them."""
         with self._lock:
             self._total, self._before = total, done
             self._pace = Pace(time.monotonic())
-        self.stage("waiting for the engine's process")
+        self.stage(self._engines_awaited)
 
     @contextmanager
     def following(self, ledger: Any) -> Iterator[None]:
@@ -72,22 +79,34 @@ class ScanDisplay(StageDisplay):
         loaded = 0
         while not loaded and not ended.wait(_LOOK_S):
             try:
-                loading, loaded = ray.get(ledger.engines.remote(), timeout=_ANSWER_S)
+                (loading, loaded), stage = ray.get([ledger.engines.remote(), ledger.stage.remote()], timeout=_ANSWER_S)
             except GetTimeoutError:
                 continue
             except RayError:
                 return
+            self.engine_stage(stage)
             self.engines(loading, loaded)
+
+    def engine_stage(self, stage: Stage) -> None:
+        """The engines that have not started yet are doing this; shown from the next call of `engines` on."""
+        with self._lock:
+            self._engine_stage = stage
 
     def engines(self, loading: int, loaded: int) -> None:
         """So many engines have begun to load, and so many are loaded."""
         with self._lock:
-            what = "judging the first images" if loaded else "loading the engine" if loading else self._stage
-            if self._is_scanning or what == self._stage:
+            stage = self._engine_stage
+            what = "judging the first images" if loaded else (stage.what or "loading the engine") if loading else ""
+            if self._is_scanning or not what:
+                return
+            is_new = what != self._stage
+            if is_new:
+                self._set_stage(what)
+            self._detail = "" if loaded else stage.detail
+            if not is_new:
                 return
             if loaded:
                 self._pace.restart(time.monotonic())
-            self._set_stage(what)
         self._show_stage()
 
     def add(self, part: PartSummary, rows: int) -> None:
@@ -114,19 +133,19 @@ class ScanDisplay(StageDisplay):
 
     def _frame(self) -> RenderableType:
         if self._total is None:
-            return self._stage_frame()
+            return super()._frame()
         bar = self._bar(self._before + self._done, self._total)
         below = [Text(self._pace_text()), self._counts_text()] if self._is_scanning else [self._stage_frame()]
-        return Text("\n").join([bar, *below])
+        return Text("\n").join([bar, *below, *self._waiting_frames()])
 
     def _line(self) -> str:
         if self._total is None:
-            return self._stage_text()
+            return super()._line()
         done = f"{self._before + self._done:,}/{self._total:,}"
         if not self._is_scanning:
-            return f"{done}  {self._stage_text()}"
+            return f"{done}  {self._stage_text()}{self._waiting_text()}"
         self._said_done = self._done
-        return f"{done}  {self._pace_text()}  {self._counts_text().plain}"
+        return f"{done}  {self._pace_text()}  {self._counts_text().plain}{self._waiting_text()}"
 
     def _pace_text(self) -> str:
         now = time.monotonic()

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,20 +12,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from fakescan.isolation.child import USUAL_LIMITS, Child, Death, WorkLimits, alone
+from fakescan.isolation.time_limit import Timed
 from fakescan.run.counts import Counts
+from fakescan.run.facts.written import facts_of_written
 from fakescan.run.folder import RunFolder
 from fakescan.run.object_key import source_key
 from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
+from fakescan.scan.poison.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.small_machine import FirstShards, feed
+from fakescan.scan.store_weather import report_waits
 from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, examples
-from fakescan.sources.fetch import Fetcher
+from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
-from fakevlm.errors import ErrorCode, ImageError, one_line
+from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.metrics.distortion import distort
-from fakevlm.preprocess import ImageSpec, decode
+from fakevlm.preprocess import DecodedImage, ImageSpec, try_decode
+
+RowImage = tuple[int, bytes]
+"""A row's id and the bytes of its image."""
 
 # Worker processes run many shards; what is costly to open is kept by the run's id.
 _fetchers: dict[str, Fetcher] = {}
@@ -51,14 +60,19 @@ class Fetch:
     timeout_s: float
     retry_errors: bool
     first_shards: FirstShards | None = None
+    limits: WorkLimits = USUAL_LIMITS
+    patience_s: float = 0.0
+    ledger: Any = None
+    """The actor that is told which stores are waited for."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From one row with `shard` to `FETCHED_SCHEMA`."""
         shard: int = table["shard"][0].as_py()
         feed(self.first_shards, shard)
+        report_waits(self.ledger)
         started = time.process_time()
         rows = self._rows(shard)
-        fetched = self._fetcher().fetch(rows)
+        fetched = self._fetched(rows)
         uris = rows["uri"].to_pylist()
         columns = [
             rows["row_id"],
@@ -76,6 +90,11 @@ class Fetch:
             rows["kept"],
         ]
         return pa.table(columns, schema=FETCHED_SCHEMA)
+
+    def _fetched(self, rows: pa.Table) -> list[Fetched]:
+        if is_suspect("fetching"):
+            return fetch_with_care(self._fetcher(), rows, self.limits)
+        return Timed(self._fetcher().fetch, self.limits.timeout_s)(rows)
 
     def _rows(self, shard: int) -> pa.Table:
         sharding = self.run.sharding
@@ -97,7 +116,11 @@ class Fetch:
     def _fetcher(self) -> Fetcher:
         if self.run.run_id not in _fetchers:
             _fetchers[self.run.run_id] = Fetcher(
-                self.store, max_bytes=self.max_bytes, concurrency=self.concurrency, timeout_s=self.timeout_s
+                self.store,
+                max_bytes=self.max_bytes,
+                concurrency=self.concurrency,
+                timeout_s=self.timeout_s,
+                patience_s=self.patience_s,
             )
         return _fetchers[self.run.run_id]
 
@@ -112,6 +135,7 @@ class Decode:
     """Distortions; each is for as many consecutive rows as the others."""
     rows: int = 0
     """Rows in the run."""
+    limits: WorkLimits = USUAL_LIMITS
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
@@ -122,22 +146,18 @@ class Decode:
         facts: list[tuple[int | None, int | None, str | None]] = []
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
-        for index, (row_id, data) in enumerate(zip(table["row_id"].to_pylist(), table["data"], strict=True)):
-            facts.append((None, None, None))
-            if codes[index] is not None:
-                continue
-            try:
-                image = decode(data.as_py(), self.spec, max_pixels=self.max_pixels, change=self._distortion(row_id))
-            except ImageError as error:
-                codes[index], messages[index] = error.code, error.message
-                continue
-            except Exception as error:  # noqa: BLE001 - whatever one image does is its own row
-                codes[index] = ErrorCode.UNSUPPORTED_FORMAT
-                messages[index] = f"{type(error).__name__}: {one_line(error)}"
-                continue
-            pixels[index] = image.pixels
-            facts[index] = (image.width, image.height, image.format)
-            messages[index] = image.note or None
+        with self._decoder() as decoded:
+            for index, (row_id, data) in enumerate(zip(table["row_id"].to_pylist(), table["data"], strict=True)):
+                facts.append((None, None, None))
+                if codes[index] is not None:
+                    continue
+                image = decoded((row_id, data.as_py()))
+                if isinstance(image, ImageError):
+                    codes[index], messages[index] = image.code, image.message
+                    continue
+                pixels[index] = image.pixels
+                facts[index] = (image.width, image.height, image.format)
+                messages[index] = image.note or None
         schema = decoded_schema(height, width)
         widths, heights, formats = zip(*facts, strict=True) if facts else ((), (), ())
         columns: dict[str, Any] = {name: table[name] for name in table.column_names if name in schema.names}
@@ -146,6 +166,31 @@ class Decode:
         columns["pixels"] = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels) if facts else []
         columns["decode_cpu_s"] = np.full(len(facts), time.process_time() - started)
         return pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
+
+    def decode(self, image: RowImage) -> DecodedImage | ImageError:
+        """One row's image at the checkpoint's input size, or what is wrong with it. Raises MemoryError."""
+        row_id, data = image
+        return try_decode(data, self.spec, max_pixels=self.max_pixels, change=self._distortion(row_id))
+
+    @contextmanager
+    def _decoder(self) -> Iterator[Callable[[RowImage], DecodedImage | ImageError]]:
+        """`decode` for the images of a shard: here, or with care, as `suspicion` says."""
+        timed = Timed(self.decode, self.limits.timeout_s)
+        with Child(timed, self.limits) as child:
+
+            def with_care(image: RowImage) -> DecodedImage | ImageError:
+                outcome = alone(child, image)
+                if isinstance(outcome, Death):
+                    return ImageError(ErrorCode.POISON, outcome.message("decoding"))
+                return outcome
+
+            def here(image: RowImage) -> DecodedImage | ImageError:
+                try:
+                    return timed(image)
+                except MemoryError:
+                    return with_care(image)
+
+            yield with_care if is_suspect("decoding") else here
 
     def _distortion(self, row_id: int) -> Callable[[Image.Image], Image.Image] | None:
         """The change made to the row's image before it is brought to the model's size."""
@@ -161,11 +206,18 @@ class Write:
 
     folder: RunFolder
     run: RunFile
+    ledger: Any = None
+    """As in `Fetch`."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `JUDGED_SCHEMA` to the columns of `PartSummary`, one row."""
         feed()
-        started = time.process_time()
+        return self.part(table)
+
+    def part(self, table: pa.Table) -> pa.Table:
+        """The same, at this process's priority."""
+        report_waits(self.ledger)
+        started = time.thread_time()
         if table.num_rows == 0:
             # Every error of this part was resolved meanwhile: there is nothing to write.
             return PartSummary(-1).to_table()
@@ -188,8 +240,9 @@ class Write:
             fetch_cpu_s=table["fetch_cpu_s"][0].as_py(),
             decode_cpu_s=table["decode_cpu_s"][0].as_py(),
             engine=json.loads(engine),
+            facts=facts_of_written(self.folder, sharding, shard, data),
             written_at=time.time(),
-            write_cpu_s=time.process_time() - started,
+            write_cpu_s=time.thread_time() - started,
         ).to_table()
 
 

@@ -105,7 +105,9 @@ class PartSummary:
     written_at: float = 0.0
     """Unix time of the PUT, in seconds."""
     engine: dict[str, Any] = field(default_factory=dict)
-    """Counters of the engine that judged the shard, when it had done so: see `EngineStats`, and its id."""
+    """Counters of the engine that judged the shard, when it had done so: see `EngineStats`; its id and device."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the part holds as a whole: see `facts_of_written`."""
 
     def to_table(self) -> pa.Table:
         """One row; counters travel as JSON."""
@@ -116,7 +118,7 @@ class PartSummary:
     def from_row(cls, row: dict[str, Any]) -> "PartSummary":
         """The inverse of `to_table`, from one row as a dictionary."""
         values = {f.name: row[f.name] for f in fields(cls)}
-        decoded = {name: json.loads(row[name]) for name in ("examples", "engine")}
+        decoded = {name: json.loads(row[name]) for name in ("examples", "engine", "facts")}
         return cls(**{**values, **decoded, "counts": Counts.from_json(row["counts"])})
 
 

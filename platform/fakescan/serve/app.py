@@ -16,6 +16,8 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig, RequestRoute
 from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
+from fakescan.cluster_nodes import connected_nodes
+from fakescan.engine.model import PinnedModel
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_actor import ControlActor
 from fakescan.serve.gate.control_client import CONTROL, REPLICA, GateTokens
@@ -35,7 +37,7 @@ _START_ATTEMPTS = 2
 class Replica:
     """One engine behind one HTTP application."""
 
-    def __init__(self, config: ServeConfig, control: Any) -> None:
+    def __init__(self, config: ServeConfig, control: Any, model: PinnedModel | None = None) -> None:
         """Loads the engine, and proves it with a verdict: until then Serve sends no request here."""
         from fakescan.serve.api.routes import make_app
         from fakescan.serve.detector import Detector
@@ -43,7 +45,7 @@ class Replica:
         from fakescan.serve.scans.jobs import ScanJobs
 
         give_back_large_blocks()
-        detector = Detector(config)
+        self._detector = detector = Detector(config, model)
         scans = ScanJobs(config.scans, config, detector.calibration) if config.scans is not None else None
         self._app = make_app(detector, scans, GateTokens(control).accept)
 
@@ -51,13 +53,17 @@ class Replica:
         """Serve's hook for the application of this replica."""
         return self._app
 
+    def check_health(self) -> None:
+        """Serve's hook: a replica whose engine has died, or is silent, is replaced."""
+        self._detector.check_health()
+
     async def respond(self, request: WholeRequest) -> WholeResponse:
         """The application's response to a request that a gate sends by its fast path."""
         return await run_whole(self._app, request)
 
 
-def build(args: dict[str, Any] | ServeConfig) -> Application:
-    """The application for `args`. Raises UserError for wrong ones."""
+def build(args: dict[str, Any] | ServeConfig, model: PinnedModel | None = None) -> Application:
+    """The application for `args`, with the checkpoint that was opened for them. Raises UserError for wrong ones."""
     try:
         config = args if isinstance(args, ServeConfig) else ServeConfig.model_validate(args)
     except ValidationError as error:
@@ -97,16 +103,13 @@ def build(args: dict[str, Any] | ServeConfig) -> Application:
         ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
         logging_config=quiet,
     )
-    application: Application = detector.bind(config, control.bind(config))
+    application: Application = detector.bind(config, control.bind(config), model=model)
     return application
 
 
 def cluster_gpus() -> float:
-    """GPUs of the connected cluster; 0 without one, as for `serve build`."""
-    if not ray.is_initialized():
-        return 0.0
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources.get("GPU", 0.0)
+    """GPUs that the connected cluster has, or could add; 0 without one, as for `serve build`."""
+    return connected_nodes().reachable_gpus if ray.is_initialized() else 0.0
 
 
 def __getattr__(name: str) -> Application:

@@ -41,6 +41,8 @@ class Scans(StrictModel):
 
     allow: Annotated[tuple[str, ...], Field(min_length=1)]
     """URL prefixes or folders; a scan's source must be below one of them."""
+    private_hosts: tuple[str, ...] = ()
+    """Hosts in allow whose names may lead to private addresses; others may not."""
     output: str
     """Folder or URL prefix in which every scan gets a folder of its own."""
     max_running: Annotated[int, Field(ge=1)] = 2
@@ -58,6 +60,8 @@ class Scans(StrictModel):
 class ServeConfig(JudgingSettings):
     """One server: the checkpoint, how many engines, who may ask, how much."""
 
+    replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)] = Replicas()
+    """Engines at once: a number, or a range such as 1-4 that follows the load."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 24.0
     """Requests in flight for each replica that the autoscaler aims at."""
     cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import io
 import logging
-import os
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +15,15 @@ from pydantic import BaseModel
 
 from fakescan.engine.contract import EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
+from fakescan.engine.health.loading import bounded_loading
+from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import Explain, JudgingOptions, with_threshold
-from fakescan.engine.model import model_name, open_model
+from fakescan.engine.model import PinnedModel, model_name, open_model, open_pinned
+from fakescan.engine.start.start_up import StartUp
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.problem import Problem
+from fakevlm.checkpoint.progress import Step
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.preprocess import DecodedImage, decode
@@ -92,13 +95,32 @@ Watch = Callable[[Result], None]
 """Called with the result so far, on the event loop: first with the score, then with an explanation that grows."""
 
 
+class _StepLog:
+    """Logs what a replica does while it starts, each step once."""
+
+    def __init__(self) -> None:
+        self._what = ""
+
+    def __call__(self, step: Step) -> None:
+        if step.what != self._what:
+            self._what = step.what
+            logger.info("%s", step)
+
+
 class Detector:
     """One engine, and threads that decode for it. All methods but the constructor belong to one event loop."""
 
-    def __init__(self, config: ServeConfig) -> None:
-        """Loads the checkpoint and proves it with a verdict. Raises UserError for one that is unfit."""
+    def __init__(self, config: ServeConfig, model: PinnedModel | None = None) -> None:
+        """Loads the checkpoint and proves it with a verdict. Raises UserError for one that is unfit.
+
+        `model`: the checkpoint that the command has opened; None where there was no command, as in `serve deploy`.
+        """
         check_installed(config.engine)
-        self.checkpoint = open_model(config.model, config.model_store)
+        report = _StepLog()
+        if model is None:
+            self.checkpoint = open_model(config.model, config.model_store, report=report)
+        else:
+            self.checkpoint = open_pinned(model, config.model_store, report)
         self_test(self.checkpoint)
         options = config.options(self.checkpoint, "all", config.model_store)
         self.calibration = options.calibration
@@ -108,9 +130,10 @@ class Detector:
         self.config = config
         self.started_at = int(time.time())
         self._max_pixels = config.limits.max_pixels
-        self._engine = open_engine(
-            config.engine, self.checkpoint, options, "cuda" if config.gpus_per_replica else "cpu"
-        )
+        gpus = config.gpus_per_replica or 0.0
+        start = StartUp(gpus=gpus, report=report)
+        with bounded_loading(config.engine.start_timeout_s):
+            self._engine = open_engine(config.engine, self.checkpoint, options, "cuda" if gpus else "cpu", start)
         self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
         self._warm_up()
 
@@ -168,6 +191,11 @@ class Detector:
         finally:
             task.cancel()
 
+    def check_health(self) -> None:
+        """Raises EngineDiedError once the engine takes no more requests, so that Serve replaces this replica."""
+        if self._engine.died is not None:
+            raise EngineDiedError(self._engine.died)
+
     def close(self) -> None:
         """Releases the engine."""
         self._pool.shutdown(cancel_futures=True)
@@ -222,7 +250,7 @@ class Detector:
         logger.error("the engine died: %s", error)
         for handler in logging.getLogger("ray.serve").handlers:
             handler.flush()
-        os._exit(1)
+        exit_with_children()
 
 
 def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:

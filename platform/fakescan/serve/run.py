@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.cluster import connect
+from fakescan.cluster_nodes import connected_nodes
 from fakescan.engine.factory import check_installed
 from fakescan.engine.judging_options import chosen_calibration
-from fakescan.engine.model import model_name, open_model
+from fakescan.engine.model import PinnedModel, model_name, open_model, pinned_model
 from fakescan.errors import JobFailedError
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import APP_NAME, REPLICA
@@ -58,12 +59,13 @@ def run_server(
             controller_options={"runtime_env": {"env_vars": _proxy_environment()}},
             logging_config={"enable_access_log": False},
         )
-        _deploy(server.config)
+        model = pinned_model(server.config.model, checkpoint)
+        _deploy(server.config, model)
         _check_gate(server)
         _say(server, checkpoint)
         with _signals() as signals:
             while signals() == "reload":
-                server = _roll_out(server, reread)
+                server, model = _roll_out(server, model, reread)
     finally:
         # Not while it is interrupted again: half a shutdown would leave replicas behind on a cluster.
         with _signals():
@@ -93,16 +95,19 @@ def _check_config(config: ServeConfig) -> Checkpoint:
 
 
 def _check_gpus(config: ServeConfig) -> None:
-    """Raises UserError where the connected cluster lacks the GPUs, for which Serve would wait forever."""
-    from fakescan.serve.app import cluster_gpus
-
-    gpus = cluster_gpus()
-    each = config.gpus_per_engine(gpus)
-    if each * config.replicas.low > gpus:
+    """Raises UserError where the connected cluster lacks the GPUs, and nothing adds them: Serve would wait forever."""
+    cluster = connected_nodes()
+    if cluster.groups is not None:
+        config.refuse_without_gpus(cluster.reachable_gpus)
+    each, low = config.gpus_per_engine(cluster.reachable_gpus), config.replicas.low
+    if not each or low <= cluster.engines(each):
+        return
+    if cluster.groups is not None and low > cluster.max_engines(each):
         raise UserError(
-            f"replicas: {config.replicas.low} replicas with {each:g} GPUs each need {each * config.replicas.low:g} "
-            f"GPUs, the cluster has {gpus:g}; lower --replicas or --gpus-per-replica"
+            f"replicas: {low} replicas with {each:g} GPUs each need {each * low:g} GPUs, the cluster has "
+            f"{cluster.gpus:g}; lower --replicas or --gpus-per-replica"
         )
+    _note(f"waiting for a GPU node: {low} replicas with {each:g} GPUs each, the cluster has {cluster.gpus:g} now")
 
 
 def _check_address(server: Server) -> None:
@@ -130,14 +135,14 @@ def _proxy_environment() -> dict[str, str]:
     return {**PROXY_ENVIRONMENT, **({"PYTHONPATH": path} if path else {})}
 
 
-def _deploy(config: ServeConfig) -> None:
+def _deploy(config: ServeConfig, model: PinnedModel) -> None:
     """Starts the application or replaces it. Raises ServeFailedError with the replica's own message."""
     from ray import serve
 
     from fakescan.serve.app import build
 
     try:
-        serve.run(build(config), name=APP_NAME, route_prefix="/")
+        serve.run(build(config, model), name=APP_NAME, route_prefix="/")
     except RuntimeError as error:
         application = serve.status().applications.get(APP_NAME)
         replica = application.deployments.get(REPLICA) if application is not None else None
@@ -145,28 +150,28 @@ def _deploy(config: ServeConfig) -> None:
         raise ServeFailedError(f"the server does not start: {_cause(reason)}") from None
 
 
-def _roll_out(server: Server, reread: Callable[[], Server]) -> Server:
+def _roll_out(server: Server, model: PinnedModel, reread: Callable[[], Server]) -> tuple[Server, PinnedModel]:
     """Deploys the newly read settings; the old ones stay in force where the new ones fail."""
     try:
         wanted = reread()
         check_same_address(server, wanted)
-        _check_config(wanted.config)
+        wanted_model = pinned_model(wanted.config.model, _check_config(wanted.config))
         _check_gpus(wanted.config)
     except UserError as error:
         _note(f"not rolled out: {error}")
-        return server
+        return server, model
     if wanted.config == server.config:
         _note("nothing has changed")
-        return server
+        return server, model
     _note("rolling out; the old replicas serve until the new ones are ready")
     try:
-        _deploy(wanted.config)
+        _deploy(wanted.config, wanted_model)
     except ServeFailedError as error:
         _note(f"rolled back: {error}")
-        _deploy(server.config)
-        return server
+        _deploy(server.config, model)
+        return server, model
     _note("rolled out")
-    return wanted
+    return wanted, wanted_model
 
 
 def check_same_address(before: Server, wanted: Server) -> None:

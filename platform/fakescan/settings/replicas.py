@@ -40,3 +40,8 @@ def parse_replicas(value: Any) -> Any:
     if not isinstance(value, dict | Replicas):
         raise ValueError(f"{value!r} is neither a number such as 2 nor a range such as 1-4")
     return value
+
+
+def parse_chosen_replicas(value: Any) -> Any:
+    """The same, where None stands for a number that is chosen later."""
+    return None if value is None else parse_replicas(value)

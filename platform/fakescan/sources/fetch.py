@@ -3,32 +3,34 @@
 import asyncio
 import hashlib
 import os
-import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from typing import TypeVar
 
 import pyarrow as pa
 
+from fakescan.isolation.time_limit import renew, while_responsive
 from fakescan.sources.containers.archive_file import is_compressed
 from fakescan.sources.containers.image_column import chosen_column
 from fakescan.sources.containers.parquet import read_images
 from fakescan.sources.containers.tar import read_members
-from fakescan.storage.errors import classify, is_transient
+from fakescan.storage.errors import classify
 from fakescan.storage.io_loop import io_loop
 from fakescan.storage.store import Store
 from fakescan.storage.transport.base import UNKNOWN_VERSION, Body, ObjectVersion, Request, too_large
-from fakescan.storage.transport.factory import shared_transport
 from fakescan.storage.transport.local import read_local
+from fakescan.storage.transport.patient import FailedRead, PatientReader
 from fakescan.storage.url import scheme_of
+from fakescan.storage.weather.trouble import StoreAwayError, Trouble
 from fakevlm.errors import ErrorCode, ImageError
 
 _LOCAL_THREADS = 8
-_FIRST_PAUSE_S = 0.3
-_MAX_PAUSE_S = 10.0
 _SPAN_BYTES = 8 * 2**20
 _GAP_BYTES = 128 * 2**10
 
@@ -60,12 +62,16 @@ class _Span:
 
 _Job = tuple[int, Request] | _Span
 _Results = Iterator[tuple[int, Fetched]]
+_Place = TypeVar("_Place", int, tuple[int, int])
+_Data = TypeVar("_Data")
 
 
 class Fetcher:
     """Fetches blocks of manifest rows; the connections are kept for the life of the process.
 
-    `max_bytes`: no larger image is read. `attempts`: requests per object before a transient error is final.
+    `max_bytes`: no larger image is read. `attempts`: requests per object before a transient error may be final.
+    `patience_s`: for how long a store that answers nothing is waited for, and other faults of it are no object's, in
+    seconds; 0: not at all.
     `concurrency`: requests at once within one `fetch`. `timeout_s`: for one attempt, in seconds. Pickles without its
     connections; several threads may use one.
     """
@@ -78,12 +84,24 @@ class Fetcher:
         attempts: int = 4,
         concurrency: int = 32,
         timeout_s: float = 60.0,
+        patience_s: float = 0.0,
     ) -> None:
         self.store, self.max_bytes, self.attempts = store, max_bytes, attempts
-        self.concurrency, self.timeout_s = concurrency, timeout_s
+        self.concurrency, self.timeout_s, self.patience_s = concurrency, timeout_s, patience_s
+        self._reader = PatientReader(
+            store,
+            max_bytes=max_bytes,
+            attempts=attempts,
+            connections=concurrency,
+            timeout_s=timeout_s,
+            patience_s=patience_s,
+        )
 
     def fetch(self, rows: pa.Table) -> list[Fetched]:
-        """One result per row of a table with the columns of `MANIFEST_SCHEMA`, in row order; it raises for no image."""
+        """One result per row of a table with the columns of `MANIFEST_SCHEMA`, in row order.
+
+        It raises for no image; only `StoreAwayError`, when patience with a store has ended.
+        """
         results: list[Fetched] = [_EMPTY] * rows.num_rows
         single: list[tuple[int, Request]] = []
         members: list[tuple[int, Request]] = []
@@ -109,12 +127,15 @@ class Fetcher:
         remote = [job for job in jobs if scheme_of(_request(job).uri) != "file"]
         for index, result in self._fetch_local(local):
             results[index] = result
-        for index, result in io_loop().run(self._fetch_remote(remote)) if remote else ():
+            renew()
+        for index, result in io_loop().run(while_responsive(self._fetch_remote(remote))) if remote else ():
             results[index] = result
         for index, result in self._fetch_parquet(parquet_places):
             results[index] = result
+            renew()
         for index, result in self._fetch_packed(packed):
             results[index] = result
+            renew()
         return results
 
     def _fetch_local(self, jobs: list[_Job]) -> _Results:
@@ -133,12 +154,9 @@ class Fetcher:
             indices: dict[int, list[int]] = {}
             for *_, place, index in group:
                 indices.setdefault(place, []).append(index)
-            try:
-                version = ObjectVersion(etag or None)
-                for place, data in read_images(container, etag or None, sorted(indices), self.store, column or None):
-                    yield from ((index, self._image(data, version)) for index in indices.pop(place))
-            except Exception as error:  # noqa: BLE001 - as above
-                yield from ((index, _failed(error)) for places in indices.values() for index in places)
+            version = ObjectVersion(etag or None)
+            images = partial(read_images, container, etag or None, store=self.store, column=column or None)
+            yield from self._fetch_contained(container, images, indices, partial(self._image, version=version))
 
     def _image(self, data: bytes | ImageError | None, version: ObjectVersion) -> Fetched:
         if isinstance(data, ImageError):
@@ -154,11 +172,41 @@ class Fetcher:
             spans = tars.setdefault((request.uri, request.etag), {})
             spans.setdefault((request.first or 0, request.length or 0), []).append(index)  # links share a span
         for (tar, etag), spans in tars.items():
+            version = ObjectVersion(etag)
+            members = partial(read_members, tar, etag, store=self.store)
+            yield from self._fetch_contained(tar, members, spans, partial(_fetched, version=version))
+
+    def _fetch_contained(
+        self,
+        container: str,
+        read: Callable[[list[_Place]], Iterator[tuple[_Place, _Data]]],
+        indices: dict[_Place, list[int]],
+        result: Callable[[_Data], Fetched],
+    ) -> _Results:
+        """What lies at places in a container; each with the row indices that want it, which are done with on return."""
+        request = Request(container)
+        trouble: Trouble[Request] | None = None
+        is_local = scheme_of(container) == "file"
+        while indices:
+            left, sent_at = len(indices), time.monotonic()
             try:
-                for span, data in read_members(tar, etag, sorted(spans), self.store):
-                    yield from ((index, _fetched(data, ObjectVersion(etag))) for index in spans.pop(span))
+                for place, data in read(sorted(indices)):
+                    yield from ((index, result(data)) for index in indices.pop(place))
+                if not is_local:
+                    io_loop().run(self._reader.delivered(request))
+                break
             except Exception as error:  # noqa: BLE001 - as above
-                yield from ((index, _failed(error)) for indices in spans.values() for index in indices)
+                failure = error
+            if not is_local:
+                failure = io_loop().run(self._reader.explained(request, failure))
+                trouble = trouble if trouble is not None and len(indices) == left else self._reader.trouble(container)
+                if io_loop().run(self._reader.goes_on(trouble, request, failure, sent_at)):
+                    continue
+            failed = _failed(failure, attempts=trouble.tries if trouble is not None else 1)
+            yield from ((index, failed) for wanting in indices.values() for index in wanting)
+            break
+        if trouble is not None:
+            trouble.end()
 
     async def _fetch_remote(self, jobs: list[_Job]) -> list[tuple[int, Fetched]]:
         waiting = iter(jobs)
@@ -168,33 +216,21 @@ class Fetcher:
             for job in waiting:  # shared: each worker takes the next one
                 done.extend(await self._fetch_one(job))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.concurrency, len(jobs))):
-                group.create_task(work())
-        return done
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.concurrency, len(jobs))):
+                    group.create_task(work())
+        except* StoreAwayError as away:
+            ended = away.exceptions[0]
+        else:
+            return done
+        raise ended
 
     async def _fetch_one(self, job: _Job) -> list[tuple[int, Fetched]]:
-        request = _request(job)
-        for attempt in range(1, self.attempts + 1):
-            try:
-                transport = shared_transport(
-                    scheme_of(request.uri),
-                    self.store,
-                    max_bytes=self.max_bytes,
-                    connections=self.concurrency,
-                    timeout_s=self.timeout_s,
-                )
-                async with asyncio.timeout(self.timeout_s):
-                    return _delivered(job, await transport.read(request))
-            except Exception as error:  # noqa: BLE001 - as above
-                failed = _failed(error)
-                if not is_transient(error):
-                    break
-                failed = _failed(error, attempts=attempt)
-            if attempt < self.attempts:
-                pause = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _MAX_PAUSE_S)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-        return _undelivered(job, failed)
+        result = await self._reader.read(_request(job))
+        if isinstance(result, FailedRead):
+            return _undelivered(job, _failed(result.error, attempts=result.attempts))
+        return _delivered(job, result)
 
 
 _EMPTY = Fetched(num_bytes=0, error_code=ErrorCode.EMPTY, error_message="the object is empty")

@@ -1,7 +1,7 @@
-"""The images below a folder or prefix; where it holds none, those inside its tar and Parquet files."""
+"""The images below a folder or prefix, or in an inventory; where there are none, those in tar and Parquet files."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -31,9 +31,20 @@ Tables = Iterator[pa.Table]
 
 
 class Folder:
-    """The images of one listing. `kind` and `unique` hold for the tables that were handed out so far."""
+    """The images of one listing. `kind` and `unique` hold for the tables that were handed out so far.
 
-    def __init__(self, url: str, reading: Reading, wanted: NameFilter, content: ContentFilter) -> None:
+    `listed`: the objects from elsewhere, such as an inventory; by default the store is listed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        reading: Reading,
+        wanted: NameFilter,
+        content: ContentFilter,
+        listed: "Callable[[], Tables] | None" = None,
+    ) -> None:
+        self._listed = listed or (lambda: list_objects(url, reading, name_start=wanted.name_start))
         self.url, self.reading, self.wanted, self.content = url, reading, wanted, content
         self.kind: Kind = "objects"
         self.unique = True
@@ -59,7 +70,7 @@ class Folder:
         left_out, wanted = self.reading.left_out, self.wanted
         root = self.url if scheme_of(self.url) != "file" else local_uri(file_path(self.url))
         found, closed = False, 0
-        for table in counted(list_objects(self.url, self.reading, name_start=wanted.name_start), left_out):
+        for table in counted(self._listed(), left_out):
             if table.num_rows == 1 and table["uri"][0].as_py() == root:  # named in full: taken whatever it is called
                 note_named(self.reading, wanted)
                 yield table

@@ -64,7 +64,14 @@ def build_index(
     filesystem, path = manifest_store.filesystem(manifest_url)
     try:
         info = write_manifest(
-            entries, filesystem, path, source=source, unique=found.unique, left_out=found.left_out, notes=found.notes
+            entries,
+            filesystem,
+            path,
+            source=source,
+            unique=found.unique,
+            left_out=found.left_out,
+            notes=found.notes,
+            listed_at=found.listed_at,
         )
     except FileExistsError:
         raise UserError(f"{redact(manifest_url)} already holds a manifest: name another folder") from None

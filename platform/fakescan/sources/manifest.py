@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
@@ -71,6 +72,9 @@ class ManifestInfo(BaseModel):
     left_out: dict[str, int] = Field(default={}, description="What became no row, by reason; duplicates apart.")
     places: dict[str, str] = Field(default={}, description="For each reason the first place.")
     notes: list[str] = Field(default=[], description="Choices made in reading the source, for people.")
+    listed_at: datetime | None = Field(
+        default=None, description="When the source was listed, where that was earlier: the time of an inventory."
+    )
     source: str = Field(description="What was indexed, without secrets.")
     known_bytes: int = Field(description="Sum of the known sizes, in bytes.")
     fingerprint: str = Field(
@@ -160,7 +164,7 @@ class ManifestReader:
 
     def _group(self, file: int, group: int) -> pa.Table:
         if (file, group) not in self._groups:
-            table = patiently(lambda: self._read_group(file, group), f"reading {redact(self.url)}")
+            table = patiently(lambda: self._read_group(file, group), f"reading {redact(self.url)}", is_ours=True)
             if "kept" not in table.schema.names:  # of an earlier version
                 table = table.append_column(MANIFEST_SCHEMA.field("kept"), pa.nulls(table.num_rows, pa.string()))
             self._groups = dict([*self._groups.items()][-1:])
@@ -192,13 +196,17 @@ def part_name(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def is_manifest(filesystem: AbstractFileSystem, path: str) -> bool:
-    """Whether the folder is a manifest that this package wrote."""
+def manifest_document(filesystem: AbstractFileSystem, path: str) -> Any:
+    """What the `manifest.json` in a folder says, whoever wrote it; None if there is none that can be read."""
     try:
-        found = json.loads(read_bytes(filesystem, f"{path}/{INFO_NAME}"))
+        return json.loads(read_bytes(filesystem, f"{path}/{INFO_NAME}"))
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and str(found.get("format", "")).startswith("fakescan-manifest-")
+        return None
+
+
+def is_manifest(document: Any) -> bool:
+    """Whether a `manifest.json` is of this package."""
+    return isinstance(document, dict) and str(document.get("format", "")).startswith("fakescan-manifest-")
 
 
 def write_manifest(
@@ -210,12 +218,14 @@ def write_manifest(
     unique: bool = False,
     left_out: LeftOut | None = None,
     notes: Sequence[str] = (),
+    listed_at: datetime | None = None,
 ) -> ManifestInfo:
     """Write a manifest into the folder `path` as the entries come, in bounded memory.
 
     `entries`: tables with the columns of `ENTRY_SCHEMA`; all but `uri` may be missing. `unique`: the source vouches
     that no URI comes twice, which saves remembering 16 bytes for each. `left_out` and `notes`: the source's, read at
-    the end. Raises `FileExistsError` when the folder already holds a complete manifest.
+    the end. `listed_at`: when it was listed, if not now. Raises `FileExistsError` when the folder already holds a
+    complete manifest.
     """
     path = path.rstrip("/")
     if INFO_NAME in (before := {name for name, _ in list_names(filesystem, path)}):
@@ -239,6 +249,7 @@ def write_manifest(
         left_out={str(reason): count for reason, count in left_out.counts.items()} if left_out else {},
         places={str(reason): place for reason, place in left_out.places.items()} if left_out else {},
         notes=list(notes),
+        listed_at=listed_at,
         source=redact(source),
         known_bytes=parts.known_bytes,
         fingerprint=parts.fingerprint.hexdigest(),
@@ -249,7 +260,8 @@ def write_manifest(
     for name in before - written:  # of an attempt that died: it wrote more parts than this one
         if name.startswith("part-") and name.endswith(".parquet"):
             filesystem.rm_file(f"{path}/{name}")
-    put_atomic(filesystem, f"{path}/{INFO_NAME}", info.model_dump_json(indent=1).encode())
+    unsaid = {"listed_at"} if listed_at is None else None  # earlier versions refuse what they do not know
+    put_atomic(filesystem, f"{path}/{INFO_NAME}", info.model_dump_json(indent=1, exclude=unsaid).encode())
     return info
 
 
@@ -338,10 +350,15 @@ class _PartWriter:
 
 def add_to_fingerprint(fingerprint: "hashlib._Hash", group: pa.Table) -> None:
     """Take the rows of a row group into a manifest's fingerprint."""
+    for piece in fingerprinted_bytes(group):
+        fingerprint.update(piece)
+
+
+def fingerprinted_bytes(group: pa.Table) -> Iterator[memoryview]:
+    """What of the rows of a row group goes into a manifest's fingerprint."""
     names = ("uri", "size", "etag", "offset")
     for name in names if group["kept"].null_count == group.num_rows else (*names, "kept"):
-        for piece in _canonical_bytes(group[name]):
-            fingerprint.update(piece)
+        yield from _canonical_bytes(group[name])
 
 
 def _canonical_bytes(column: pa.ChunkedArray) -> Iterator[memoryview]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from fakescan.storage.store import Store
@@ -42,6 +43,9 @@ class LeftOutReason(StrEnum):
     INLINE = "rows that hold the image itself as text in the place of an address"
     NO_IMAGE = "rows with an empty list of images"
     SPARSE = "sparse members of tar files, which are in pieces"
+    EARLIER_VERSION = "delete markers and versions that are not the latest"
+    OTHER_BUCKET = "rows of another bucket than the inventory's"
+    ARCHIVED = "archived, to be restored before they can be read"
 
 
 @dataclass
@@ -127,6 +131,8 @@ class Reading:
     left_out: LeftOut = field(default_factory=LeftOut)
     notes: list[str] = field(default_factory=list)
     """Lines for people about choices that were made, each once."""
+    listed_at: datetime | None = None
+    """When what is read was listed, where that was not now: the time of an inventory."""
 
     def note(self, line: str) -> None:
         """Keep a line for people."""

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,10 +14,18 @@ from fakescan.sources.containers.tar import OTHER_ARCHIVES, TAR_EXTENSIONS
 from fakescan.sources.filters.content import ContentFilter
 from fakescan.sources.filters.name_filter import NameFilter, expand_braces, has_pattern, split_pattern
 from fakescan.sources.folder import Folder, Kind, Tables, counted, note_named, tar_images
+from fakescan.sources.inventory.inventory_entries import inventory_entries
+from fakescan.sources.inventory.report import (
+    MANIFEST_NAME,
+    is_inventory,
+    names_inventory,
+    newest_inventory,
+    open_inventory,
+)
 from fakescan.sources.kept_columns import check_names, find_columns, kept_again, kept_array, no_columns
 from fakescan.sources.listing import list_objects
 from fakescan.sources.lists.url_list import LIST_EXTENSIONS, read_url_list
-from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest
+from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, is_manifest, manifest_document
 from fakescan.sources.parquet_entries import parquet_entries
 from fakescan.sources.reading import LeftOut, LeftOutReason, Reading, extensions_shown
 from fakescan.sources.uri_set import UriSet
@@ -29,6 +38,8 @@ from fakevlm.errors import UserError
 
 _SIGNATURE = r"(?i)\?[^#]*(X-Amz-Signature|X-Goog-Signature|Signature|sig)=.*"
 _SHOWN_EXTENSIONS = 10
+_CHECKED_INVENTORY_BYTES = 2**30
+"""Data files of an inventory up to which its names are checked for duplicates, which takes 16 bytes for each."""
 
 
 @dataclass
@@ -44,6 +55,13 @@ class Source:
     reading: Reading
     content: ContentFilter
     _open: Callable[["Source"], Tables]
+    vouched: bool = True
+    """Whether a listing says each name once, so that nobody need remember them."""
+
+    @property
+    def listed_at(self) -> datetime | None:
+        """When the source was listed, where that was not now."""
+        return self.reading.listed_at
 
     @property
     def left_out(self) -> LeftOut:
@@ -96,6 +114,7 @@ def open_source(
     - a list of images: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.json`, `.txt`, also compressed, a `.parquet` with a
       column of addresses, or a web address without an extension;
     - a `.parquet` with a column of image bytes, or a `.tar`;
+    - an S3 Inventory: its `manifest.json`, the folder of one date, or that of its configuration;
     - a manifest written by this package (a folder with `manifest.json`);
     - a pattern with `*`, `?` or `[…]`, as in a shell, with `**` for any number of folders;
     - one image, or a folder or prefix: its images, or, when it holds none, those in its tar and Parquet files.
@@ -178,6 +197,8 @@ def _recognise(source: str, content: ContentFilter, wanted: NameFilter) -> Sourc
     if name.endswith((*LIST_EXTENSIONS, *TAR_EXTENSIONS, *OTHER_ARCHIVES, ".parquet")) and not _is_folder(
         source, store
     ):
+        if extension == ".json" and not web and names_inventory(source, store):
+            return _inventory(source, source, content, wanted)
         if name.endswith(LIST_EXTENSIONS):
             return _list(source, content, wanted)
         if extension == ".parquet":
@@ -189,16 +210,38 @@ def _recognise(source: str, content: ContentFilter, wanted: NameFilter) -> Sourc
         one = _bare(source)
         return Source(source, "objects", True, reading, content, lambda _: counted(iter([one]), reading.left_out))
     filesystem, path = store.filesystem(source)
-    if is_manifest(filesystem, path):
+    document = manifest_document(filesystem, path)
+    if is_manifest(document):
         return Source(source, "manifest", True, reading, content, lambda _: _manifest(source, reading, wanted))
+    inventory = f"{source.rstrip('/')}/{MANIFEST_NAME}"
+    if is_inventory(document, inventory):
+        return _inventory(source, inventory, content, wanted)
+    if newest := newest_inventory(source, reading):
+        return _inventory(source, newest, content, wanted)
     return _folder(source, source, content, wanted)
 
 
-def _folder(source: str, folder: str, content: ContentFilter, wanted: NameFilter) -> Source:
+def _inventory(source: str, manifest: str, content: ContentFilter, wanted: NameFilter) -> Source:
+    inventory = open_inventory(manifest, content.reading)
+    content.reading.listed_at = inventory.created
+    found = _folder(
+        source,
+        f"s3://{inventory.bucket}",
+        content,
+        wanted,
+        lambda: inventory_entries(inventory, content.reading),
+    )
+    found.vouched = inventory.known_bytes > _CHECKED_INVENTORY_BYTES
+    return found
+
+
+def _folder(
+    source: str, folder: str, content: ContentFilter, wanted: NameFilter, listed: Callable[[], Tables] | None = None
+) -> Source:
     def images(this: Source) -> Tables:
-        found = Folder(folder, content.reading, wanted, content)
+        found = Folder(folder, content.reading, wanted, content, listed)
         for table in found.tables():
-            this.kind, this.unique = found.kind, found.unique
+            this.kind, this.unique = found.kind, found.unique and this.vouched
             yield table
 
     return Source(source, "objects", True, content.reading, content, images)

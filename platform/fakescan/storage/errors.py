@@ -8,19 +8,26 @@ from fakescan.storage.url import redact_text
 from fakevlm.errors import ErrorCode, UserError, remote_errors
 from fakevlm.remote import shortened
 
-_DENIED_CODES = frozenset(
-    {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AllAccessDisabled"}
+CREDENTIAL_CODES = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestTimeTooSkewed", "RequestExpired"}
+    | {"InvalidAccessKeyId", "InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException"}
+    | {"SignatureDoesNotMatch", "AuthFailure", "InvalidSecurity", "NotSignedUp"}
+    | {"AuthenticationFailed", "ExpiredAuthenticationToken", "InvalidAuthenticationInfo"}  # Azure's
 )
+"""Answers to credentials that are wrong, not yet known or expired, whatever the object."""
+
+DENIED_CODES = CREDENTIAL_CODES | {"AccessDenied", "AllAccessDisabled"}
 _MISSING_CODES = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound", "404"})
-_BUSY_CODES = frozenset(
-    {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout", "InternalError"}
-    | {"ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict"}
+BUSY_CODES = frozenset(
+    {"SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException", "RequestLimitExceeded"}
+    | {"TooManyRequests", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"}
+    | {"ConditionalRequestConflict", "ServerBusy", "OperationTimedOut"}
 )
 _MISSING_ERRNO = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG})
 _DENIED_ERRNO = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SETTLED_ERRNO = _MISSING_ERRNO | _DENIED_ERRNO | {errno.EEXIST, errno.ENOSPC, errno.EDQUOT, errno.EINVAL, errno.ENOSYS}
-BUSY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP statuses after which the same request may succeed."""
+_BUSY_STATUS = frozenset({408, 425, 429})
+_FINAL_SERVER_STATUS = frozenset({501, 505})
 
 _BUSY_KINDS = frozenset(
     {"HTTPClientError", "ConnectionError", "ResponseStreamingError", "IncompleteReadError", "ResponseParserError"}
@@ -58,11 +65,12 @@ def http_status(error: BaseException) -> int | None:
 
 
 def service_code(error: BaseException) -> str:
-    """The S3 error code inside a botocore error, such as `NoSuchBucket`; empty if there is none."""
+    """The store's own code in an error of botocore or the Azure SDK, such as `NoSuchBucket`; empty if there is none."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", ""))
-    return ""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -84,7 +92,7 @@ def classify(error: BaseException) -> tuple[ErrorCode, str]:
         return ErrorCode.FETCH_FAILED, message
     if status in (404, 410) or code in _MISSING_CODES or isinstance(error, FileNotFoundError):
         return ErrorCode.NOT_FOUND, message
-    if status in (401, 403) or code in _DENIED_CODES or isinstance(error, PermissionError):
+    if status in (401, 403) or code in DENIED_CODES or isinstance(error, PermissionError) or is_forbidden(error):
         return ErrorCode.DENIED, message
     if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
         return ErrorCode.DENIED, message
@@ -102,7 +110,7 @@ def is_transient(error: BaseException) -> bool:
     error = root_cause(error)
     status, code = http_status(error), service_code(error)
     if status is not None or code:
-        return status in BUSY_STATUS or code in _BUSY_CODES
+        return _is_busy(status) or code in BUSY_CODES
     if is_certificate(error):
         return False
     if isinstance(error, TimeoutError | ConnectionError | asyncio.IncompleteReadError):
@@ -112,7 +120,19 @@ def is_transient(error: BaseException) -> bool:
         return bool(kinds & _BUSY_KINDS) and "SSLError" not in kinds
     if type(error).__module__.startswith(("aiohttp", "http.client", "urllib3", "requests")):
         return type(error).__name__ not in {"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"}
-    return isinstance(error, OSError) and error.errno not in _SETTLED_ERRNO and type(error) is OSError
+    if type(error) is not OSError or is_forbidden(error):
+        return False
+    return error.errno not in _SETTLED_ERRNO
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Whether Google's store denied access, of which gcsfs makes an OSError without a number."""
+    return type(error) is OSError and str(error).startswith("Forbidden: ")
+
+
+def _is_busy(status: int | None) -> bool:
+    """Whether the same request may succeed after this HTTP status."""
+    return status is not None and (status in _BUSY_STATUS or (status >= 500 and status not in _FINAL_SERVER_STATUS))
 
 
 def is_certificate(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """Explains to a person why a store could not be read or written: what failed, why, and what to change."""
 
-from fakescan.storage.errors import classify, is_certificate, is_transient, root_cause, service_code
+from fakescan.storage.errors import CREDENTIAL_CODES, classify, is_certificate, is_transient, root_cause, service_code
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact, scheme_of, split_bucket
 from fakevlm.errors import ErrorCode
@@ -10,7 +10,7 @@ _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
     | {"ClientAuthenticationError", "CredentialUnavailableError", "DefaultCredentialsError"}
 )
-_WRONG_CREDENTIALS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"})
+
 _UNREACHABLE = frozenset(
     {"EndpointConnectionError", "ConnectTimeoutError", "ClientConnectorError", "ClientConnectorDNSError"}
     | {"ServiceRequestError", "ConnectionRefusedError", "gaierror"}
@@ -39,7 +39,7 @@ def explain(action: str, url: str, store: Store, error: Exception) -> str:
         return f"{start}: no storage account is named; {_CREDENTIALS['az']}"
     if kind == "ProfileNotFound":
         return f"{start}: there is no AWS profile named {store.profile}"
-    if service in _WRONG_CREDENTIALS:
+    if service in CREDENTIAL_CODES:
         return f"{start}: wrong or expired credentials ({message})"
     bucket = split_bucket(url)[0]
     if service == "NoSuchBucket" or (code is ErrorCode.NOT_FOUND and scheme in _SERVICES):

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import logging
 import os
 import random
 import secrets
@@ -13,42 +12,56 @@ from typing import Any, TypeVar
 
 from fsspec import AbstractFileSystem
 
-from fakescan.storage.errors import classify, is_transient
-from fakescan.storage.s3_listing import list_page, next_page
+from fakescan.storage.errors import classify
+from fakescan.storage.s3.listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3, without_retries
 from fakescan.storage.url import redact, split_bucket
+from fakescan.storage.weather.credentials import renew_clients
+from fakescan.storage.weather.faults import Fault, fault_of, is_weather, is_wordless
+from fakescan.storage.weather.waits import WAITS
 from fakevlm.errors import ErrorCode
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PATIENCE_S = 120.0
+PATIENCE_S = 1800.0
 """How long `put_atomic`, `list_names` and `read_bytes` outlast a store that is away, in seconds."""
 
 _SINGLE_PUT_BYTES = 5 * 2**30
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 
 
-def patiently(action: Callable[[], T], what: str, *, patience_s: float = PATIENCE_S) -> T:
-    """The result of `action`, called again after transient errors with growing, jittered pauses for `patience_s`.
+def patiently(action: Callable[[], T], what: str, *, patience_s: float | None = None, is_ours: bool = False) -> T:
+    """The result of `action`, called again after faults of its store with growing, jittered pauses for `patience_s`.
 
-    A job of many hours outlasts a restart of its store; the last error is raised when it does not come back.
+    A job of many hours outlasts a restart of its store, and credentials that expire: those are read again. The last
+    error is raised when the store does not come back. Default: `PATIENCE_S`. `is_ours`: it was written by this program,
+    so that a refusal without a reason can only be one of the credentials.
     """
-    deadline = time.monotonic() + patience_s
+    started = time.monotonic()
+    deadline = started + (PATIENCE_S if patience_s is None else patience_s)
     pause = 0.25
-    while True:
-        try:
-            return action()
-        except Exception as error:  # the stores' libraries share no base class; anything lasting is raised again
-            if not is_transient(error) or time.monotonic() + pause > deadline:
-                raise
-            logger.warning("%s failed, trying again: %s", what, classify(error)[1])
-        time.sleep(pause * random.uniform(0.5, 1.0))
-        pause = min(2 * pause, 10.0)
+    answered = False
+    try:
+        while True:
+            try:
+                result = action()
+                answered = True
+                return result
+            except Exception as error:  # the stores' libraries share no base class; anything lasting is raised again
+                is_refused = is_ours and is_wordless(error)
+                passes = is_refused or (is_weather(error) and not is_wordless(error))
+                if not passes or time.monotonic() + pause > deadline:
+                    raise
+                WAITS.waiting(what, classify(error)[1], started)
+                if is_refused or fault_of(error) is Fault.CREDENTIALS:
+                    renew_clients()
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, 10.0)
+    finally:
+        WAITS.end(what, answered=answered)
 
 
-def read_bytes(fs: AbstractFileSystem, path: str, *, patience_s: float = PATIENCE_S) -> bytes:
+def read_bytes(fs: AbstractFileSystem, path: str, *, patience_s: float | None = None) -> bytes:
     """A whole object. `FileNotFoundError` if there is none."""
     if is_local(fs):
         return Path(path).read_bytes()
@@ -86,7 +99,7 @@ def put_atomic(fs: AbstractFileSystem, path: str, data: bytes, *, exclusive: boo
     patiently(put, f"writing {redact(path)}")
 
 
-def list_names(fs: AbstractFileSystem, folder: str, *, patience_s: float = PATIENCE_S) -> list[tuple[str, int]]:
+def list_names(fs: AbstractFileSystem, folder: str, *, patience_s: float | None = None) -> list[tuple[str, int]]:
     """Name and size in bytes of every object directly in `folder`, freshly listed and sorted; may be empty."""
     if is_local(fs):
         return _list_local(folder)

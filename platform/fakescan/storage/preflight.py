@@ -16,10 +16,10 @@ from fsspec.asyn import AsyncFileSystem, sync
 
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.explanation import explain, foreign
-from fakescan.storage.s3_listing import list_page
+from fakescan.storage.s3.listing import list_page
 from fakescan.storage.store import Store, is_s3
 from fakescan.storage.url import file_path, redact, scheme_of, split_bucket
-from fakevlm.errors import UserError
+from fakevlm.errors import ImageError, UserError
 from fakevlm.remote import ANSWER_S, within
 
 T = TypeVar("T")
@@ -125,6 +125,8 @@ def _explained(action: str, url: str, store: Store, call: Callable[[], T]) -> T:
         return within(ANSWER_S, call)
     except UserError:
         raise
+    except ImageError as error:
+        raise UserError(f"cannot {action} {redact(url)}: {error.message}") from None
     except Exception as error:
         if scheme_of(url) in _KNOWN and not isinstance(error, store_errors()):
             raise

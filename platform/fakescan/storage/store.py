@@ -9,9 +9,12 @@ from typing import Any, cast
 
 from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.registry import known_implementations
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, Secret, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Secret, field_serializer
 
+from fakescan.storage.prefixes import Boundary
+from fakescan.storage.s3 import listing_xml
 from fakescan.storage.url import file_path, scheme_of, web_address
+from fakescan.storage.web_client import bounded_client, s3_http_session
 from fakevlm.errors import UserError
 from fakevlm.remote import ANSWER_S, missing_package, quiet_clients
 
@@ -41,6 +44,7 @@ class Store(BaseModel):
         default_factory=dict,
         description="Further fsspec options such as key and secret; a value env:NAME is read from the environment.",
     )
+    _boundary: Boundary = PrivateAttr(default=Boundary())
 
     @field_serializer("options")
     def _hide(self, options: dict[str, Secret[JsonValue]]) -> dict[str, JsonValue]:
@@ -55,12 +59,28 @@ class Store(BaseModel):
         """
         plain = {name: secret.get_secret_value() for name, secret in self.options.items()}
         values = {name: _resolve(name, value) for name, value in plain.items()}
-        return self if values == plain else Store.model_validate({**self._plain(), "options": values})
+        if values == plain:
+            return self
+        return Store.model_validate({**self._plain(), "options": values})._bounded(self._boundary)
+
+    @property
+    def boundary(self) -> Boundary:
+        """What of the web may be read with this store."""
+        return self._boundary
+
+    def within(self, boundary: Boundary) -> "Store":
+        """The same store for reading what is inside the boundary, and nothing else of the web."""
+        return self.model_copy()._bounded(boundary)
+
+    def _bounded(self, boundary: Boundary) -> "Store":
+        self.__dict__.pop("identity", None)  # a copy has the cached one
+        self._boundary = boundary
+        return self
 
     @cached_property
     def identity(self) -> str:
         """Equal for equal settings. Holds the secrets: a key for caches, never shown."""
-        return repr(self._plain())
+        return repr((self._plain(), self._boundary))
 
     def fsspec_options(self, url: str) -> dict[str, Any]:
         """Keyword arguments for fsspec's file system of `url`, for code that makes its own; they hold secrets."""
@@ -90,6 +110,12 @@ class Store(BaseModel):
             with _instances_lock:
                 filesystem = _instances.setdefault(key, made)
         return filesystem, path_in(filesystem, url)
+
+
+def known_filesystems() -> list[AbstractFileSystem]:
+    """The file systems that this process shares."""
+    with _instances_lock:
+        return [filesystem for (pid, *_), filesystem in _instances.items() if pid == os.getpid()]
 
 
 def path_in(filesystem: AbstractFileSystem, url: str) -> str:
@@ -134,7 +160,8 @@ def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, 
         return {}
     headers = options.pop("headers", None)
     if scheme == "http":
-        return {"encoded": True, "client_kwargs": {"headers": headers or {}, "timeout": _web_timeout()}}
+        client = {"headers": headers or {}, "timeout": _web_timeout()}
+        return {"encoded": True, "client_kwargs": client, "get_client": bounded_client(store.boundary)}
     if scheme == "gs":
         if store.endpoint_url:
             options.setdefault("endpoint_url", store.endpoint_url)
@@ -154,6 +181,7 @@ def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, 
         # Checksums in trailers are refused by older S3-compatible servers, and cost CPU for every image.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
+        "http_session_cls": s3_http_session(),
         **options.pop("config_kwargs", {}),
     }
     client = dict(options.pop("client_kwargs", {}))
@@ -161,7 +189,7 @@ def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, 
         client.setdefault("region_name", store.region)
     if store.endpoint_url:
         options.setdefault("endpoint_url", store.endpoint_url)
-    session = _s3_session(store.profile)
+    session = s3_session(store.profile)
     return {**options, "anon": store.anon, "config_kwargs": config, "client_kwargs": client, "session": session}
 
 
@@ -172,8 +200,10 @@ def _web_timeout() -> Any:
     return ClientTimeout(total=None, sock_connect=ANSWER_S / 2, sock_read=ANSWER_S)
 
 
-def _s3_session(profile: str | None) -> Any:
-    """A session whose answers are parsed in a third of the time: botocore's own parser of dates is that slow."""
+def s3_session(profile: str | None) -> Any:
+    """A session that looks for credentials by itself. Its answers are parsed in a third of the time: botocore's own
+    parser of dates is that slow.
+    """
     from aiobotocore.session import AioSession
     from botocore.utils import parse_timestamp
 
@@ -185,6 +215,7 @@ def _s3_session(profile: str | None) -> Any:
 
     session = AioSession(profile=profile)
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=fast_timestamp)
+    listing_xml.register(session)
     return session
 
 

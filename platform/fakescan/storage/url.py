@@ -23,6 +23,11 @@ def scheme_of(url: str) -> str:
     return _ALIASES.get(scheme, scheme)
 
 
+def names_host(url: str) -> bool:
+    """Whether an address says itself which server has the object, as web addresses do and those of buckets do not."""
+    return scheme_of(url) == "http" or url.partition("://")[0].lower() in _QUERY_SCHEMES
+
+
 def file_path(url: str) -> str:
     """The absolute path of a local URL. `file://` URLs are percent-decoded (RFC 8089), plain paths are taken as is."""
     if url.lower().startswith("file://"):

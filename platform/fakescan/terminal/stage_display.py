@@ -32,8 +32,11 @@ class StageDisplay(LiveDisplay):
         self._started = self._stage_at = self._said_at = time.monotonic()
         self._stage = "starting"
         self._count: Count | None = None
+        self._detail = ""
+        """How far the stage is, where it says so in words of its own."""
         self._is_unsaid = False
         self._spinner: Spinner | None = None
+        self._waiting: list[str] = []
         self._ended = threading.Event()
 
     def __enter__(self) -> Self:
@@ -61,10 +64,18 @@ class StageDisplay(LiveDisplay):
         """A source is being listed."""
         self.stage("listing the source", count, is_brief=True)
 
+    def waiting(self, texts: list[str]) -> None:
+        """This is waited for now, as whole sentences; a line of its own says it when it begins and when it ends."""
+        with self._lock:
+            has_changed = bool(texts) != bool(self._waiting)
+            self._waiting = texts
+        if has_changed:
+            self._show_stage()
+
     def _set_stage(self, what: str, count: Count | None = None) -> None:
         if what != self._stage:
             self._stage, self._stage_at = what, time.monotonic()
-        self._count = count
+        self._count, self._detail = count, ""
 
     def _show_stage(self) -> None:
         """Not to be called with the lock: a live display asks for its frame with a lock of its own."""
@@ -81,10 +92,16 @@ class StageDisplay(LiveDisplay):
             self._say_when_due(EARLY_LINES_S if now - self._started < _EARLY_S else LATER_LINES_S)
 
     def _frame(self) -> RenderableType:
-        return self._stage_frame()
+        return Text("\n").join([self._stage_frame(), *self._waiting_frames()])
 
     def _line(self) -> str:
-        return self._stage_text()
+        return f"{self._stage_text()}{self._waiting_text()}"
+
+    def _waiting_frames(self) -> list[Text]:
+        return [Text(text, "warning") for text in self._waiting]
+
+    def _waiting_text(self) -> str:
+        return "".join(f"  {text}" for text in self._waiting)
 
     def _stage_frame(self) -> Text:
         if self._spinner is None:
@@ -98,6 +115,8 @@ class StageDisplay(LiveDisplay):
         now = time.monotonic()
         count = self._count() if self._count is not None else 0
         text = f"{self._stage}: {count:,} objects" if count else self._stage
+        if self._detail:
+            text = f"{text}: {self._detail}"
         seconds, whole = now - self._stage_at, now - self._started
         if seconds < 1 and not self._is_live:
             return text

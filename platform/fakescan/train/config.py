@@ -50,7 +50,7 @@ class TrainConfig(StrictModel):
     workers: Annotated[int, Field(ge=1)] = 1
     """Processes that train together."""
     gpus_per_worker: Annotated[float, Field(ge=0)] | None = None
-    """GPUs of each worker. Default: 1 where the cluster has GPUs, else 0."""
+    """GPUs of each worker. Default: 1 where the cluster has or could add GPUs, else 0."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
     """CPUs that Ray sets aside for each worker."""
     zero: Literal[0, 2, 3] = 2

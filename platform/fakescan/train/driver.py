@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fakescan.cluster import connect
+from fakescan.cluster import connect, lasting_actor_options
+from fakescan.cluster_nodes import connected_nodes
 from fakescan.errors import JobFailedError
 from fakescan.storage.lease import Lease, LeaseLostError
 from fakescan.storage.url import file_path, scheme_of
@@ -62,13 +64,15 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
         weights, samples = preflight.checkpoint.weights_sha256, preflight.plan.samples
         folder.claim({"weights_sha256": weights, "samples": samples, "precision": "bf16" if bf16 else "fp32"})
         _say_needs(config, preflight, bf16=bf16, gpu=gpus > 0)
-        metrics_actor = ray.remote(num_cpus=0)(MetricsActor).remote()
         stores = {name: getattr(config, name).resolved() for name in ("data_store", "model_store", "storage_store")}
         resolved = config.model_copy(update=stores)
-        job = Job(resolved, gpus > 0, metrics_actor, preflight.split, preflight.eval_split)
-        follower = _Follower(metrics_actor, folder, lease)
-        with TrainDisplay(preflight.plan.steps) as display, follower.following(display):
-            _fit(config, job, lease, gpus, verbose=verbose)
+        with tempfile.TemporaryDirectory(prefix="fakescan-") as local:
+            options = lasting_actor_options()
+            metrics_actor = ray.remote(**options)(MetricsActor).remote(str(Path(local, "journal.jsonl")))
+            job = Job(resolved, gpus > 0, metrics_actor, preflight.split, preflight.eval_split)
+            follower = _Follower(metrics_actor, folder, lease)
+            with TrainDisplay(preflight.plan.steps) as display, follower.following(display):
+                _fit(config, job, lease, gpus, verbose=verbose)
     return TrainOutcome(folder.url, f"{folder.url}/{FOLDER}", follower.log)
 
 
@@ -137,14 +141,14 @@ def _storage(config: TrainConfig) -> dict[str, Any]:
 
 
 def _gpus(config: TrainConfig) -> float:
-    """GPUs for one worker, after checking that the cluster has room for all workers."""
-    import ray
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-    wanted = config.gpus_per_worker if config.gpus_per_worker is not None else (1.0 if gpus else 0.0)
-    for name, each, has in (("CPUs", config.cpus_per_worker, cpus), ("GPUs", wanted, gpus)):
-        if each * config.workers > has:
+    """GPUs for one worker, after checking that the cluster has room for all workers, or may grow to have it."""
+    cluster = connected_nodes()
+    default = 1.0 if cluster.reachable_gpus else 0.0
+    wanted = config.gpus_per_worker if config.gpus_per_worker is not None else default
+    rooms = {"CPUs": (config.cpus_per_worker, cluster.cpus, cluster.max_cpus)}
+    rooms["GPUs"] = (wanted, cluster.gpus, cluster.max_gpus)
+    for name, (each, has, most) in rooms.items():
+        if each * config.workers > most:
             raise UserError(
                 f"workers: {config.workers} workers with {each:g} {name} each need {each * config.workers:g} {name}, "
                 f"the cluster has {has:g}; lower workers"
@@ -181,6 +185,7 @@ class _Follower:
         self._folder = folder
         self._lease = lease
         self.log = folder.log()
+        self._seen = 0
 
     @contextmanager
     def following(self, display: TrainDisplay) -> Iterator[None]:
@@ -220,9 +225,10 @@ class _Follower:
         from ray.exceptions import RayError
 
         try:
-            fresh: list[StepMetrics] = ray.get(self._metrics_actor.take.remote(), timeout=30)
+            fresh: list[StepMetrics] = ray.get(self._metrics_actor.take.remote(self._seen), timeout=30)
         except RayError:
             return False
+        self._seen += len(fresh)
         for entry in fresh:
             display.add(entry)
         if fresh:

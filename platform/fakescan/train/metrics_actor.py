@@ -1,5 +1,10 @@
 """The actor between the workers and the driver: step metrics and faults one way, the word to stop the other."""
 
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
 from pydantic import Field
 
 from fakescan.settings.strict_model import StrictModel
@@ -38,24 +43,31 @@ def read_log(lines: bytes) -> list[StepMetrics]:
 
 
 class MetricsActor:
-    """Lives in an actor without CPUs that the driver owns, so that it outlives the workers."""
+    """Lives in an actor without CPUs on the driver's node, so that it outlives the workers.
 
-    def __init__(self) -> None:
+    All that it is told goes to its journal, a file of that node, first: started again, it knows what it knew.
+    """
+
+    def __init__(self, journal: str) -> None:
         self._log: list[StepMetrics] = []
         self._fault: str | None = None
         self._stopped = False
+        self._journal = Path(journal)
+        if self._journal.exists():
+            self._replay(self._journal.read_bytes())
 
     def add(self, entry: StepMetrics) -> None:
         """Called by the first worker after a step."""
+        self._note({"entry": entry.model_dump(mode="json", exclude_defaults=True)})
         self._log.append(entry)
 
-    def take(self) -> list[StepMetrics]:
-        """The entries added since the last call."""
-        log, self._log = self._log, []
-        return log
+    def take(self, seen: int) -> list[StepMetrics]:
+        """The entries after the first `seen`."""
+        return self._log[seen:]
 
     def report_fault(self, message: str) -> None:
         """Called by a worker: a mistake of the user, in one line, that no restart fixes."""
+        self._note({"fault": message})
         self._fault = self._fault or message
 
     def fault(self) -> str | None:
@@ -64,8 +76,28 @@ class MetricsActor:
 
     def stop(self) -> None:
         """Called by the driver: the workers end before their next step."""
+        self._note({"stop": True})
         self._stopped = True
 
     def is_stopped(self) -> bool:
         """Whether the workers are to end."""
         return self._stopped
+
+    def _note(self, what: dict[str, Any]) -> None:
+        # On a full disk it is still known here.
+        with suppress(OSError), self._journal.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(what)}\n")
+
+    def _replay(self, journal: bytes) -> None:
+        for line in journal.splitlines():
+            try:
+                what = json.loads(line)
+            except ValueError:  # the line that was being written as the process ended; whoever sent it sends it again
+                continue
+            if "entry" in what:
+                self._log.append(StepMetrics.model_validate(what["entry"]))
+            self._fault = self._fault or what.get("fault")
+            self._stopped |= "stop" in what
+        if journal and not journal.endswith(b"\n"):
+            with self._journal.open("a", encoding="utf-8") as file:
+                file.write("\n")

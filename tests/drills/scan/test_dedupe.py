@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fakescan.engine.config import SimulatedConfig
-from fakescan.scan.poison import IMAGE_DEATHS, SHARD_DEATHS
+from fakescan.scan.poison.deaths import IMAGE_DEATHS, SHARD_DEATHS
 from fakescan.scan.tables import PartSummary
 from tests.drill_images import POISON_RGB
 from tests.fakescan.scan.test_dedupe import (

@@ -57,6 +57,7 @@ class Drill:
             "engine": engine,
             "explain": "none" if engine["kind"] == "vllm" else "fakes",
             "shard_rows": SHARD_ROWS,
+            "max_error_rate": 1,
             "max_bytes": MAX_BYTES,
             "max_pixels": MAX_PIXELS,
             **dict.fromkeys(("input_store", "output_store"), self.store),
@@ -222,7 +223,7 @@ def test_a_decoder_is_killed_and_the_scan_goes_on(drill: Drill, undisturbed: Row
     with running(*drill.command(name, SLOW), environment=drill.environment) as scan:
         # Decoders run ahead of the engine: after the first few parts there may be none left to kill.
         scan.wait_for_parts(drill.run(name), random.randrange(3))
-        scan.kill_worker("ray::MapBatches(Decode)")
+        scan.kill_worker("ray::MapBatches(Feed)")
         assert scan.end() == 0, scan.err
     assert scan.out.startswith("results: "), "what Ray has to say about it is not for the user's terminal"
     assert_end(drill, name, undisturbed)
@@ -236,6 +237,6 @@ def test_an_engine_is_killed_and_the_scan_goes_on(drill: Drill) -> None:
     name, moment = "vllm-killed", a_moment()
     with running(*drill.command(name, VLLM), environment=drill.environment) as scan:
         scan.wait_for_parts(drill.run(name), moment)
-        scan.kill_worker("ray::MapWorker(MapBatches(Judge))")
+        scan.kill_worker("ray::MapWorker(MapBatches(JudgeAndWrite))")
         assert scan.end() == 0, scan.err
     assert_end(drill, name, expected)

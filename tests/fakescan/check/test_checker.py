@@ -12,8 +12,11 @@ import pytest
 import fakescan
 from fakescan.check.checker import CheckedImage, Checker, gpus_of_this_machine
 from fakescan.check.config import CheckConfig
+from fakescan.engine.config import SimulatedConfig
 from fakescan.run.schema import RESULT_SCHEMA
 from fakescan.scan.config import ScanConfig
+from fakevlm.errors import UserError
+from tests.deadly_images import deadly_png, worse_libraries
 
 PAIRS = Path(__file__).parents[3] / "samples" / "pairs"
 COLUMNS = [name for name in CheckedImage.model_fields if name in RESULT_SCHEMA.names]
@@ -82,7 +85,7 @@ def test_verbose_shows_the_logs_and_keeps_them_out_of_the_results() -> None:
 
 @pytest.mark.unit
 def test_the_limits_are_those_of_a_scan() -> None:
-    for name in ("max_bytes", "max_pixels", "max_new_tokens"):
+    for name in ("max_bytes", "max_pixels", "decode_timeout_s", "max_new_tokens"):
         assert CheckConfig.model_fields[name].default == ScanConfig.model_fields[name].default
 
 
@@ -103,7 +106,35 @@ def test_no_engine_is_opened_where_no_image_can_be_judged(files: list[Path]) -> 
 
 
 @pytest.mark.unit
+def test_an_image_that_kills_its_decoder_does_not_kill_the_command(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(worse_libraries(tmp_path / "site")))  # for the checker's child
+    names = [tmp_path / f"{way}.png" for way in ("segv", "hang", "none")]
+    for name in names:
+        name.write_bytes(deadly_png(name.stem))
+    config = CheckConfig(engine=SimulatedConfig(), model=str(tiny_model), decode_timeout_s=1)
+    with Checker(config) as checker:
+        found = list(checker.check([str(name) for name in names]))
+    assert [image.error_code for image in found] == ["poison", "poison", None]
+    assert [image.error_message for image in found] == [
+        "decoding this image alone failed twice: its process was killed by signal 11 (SIGSEGV)",
+        "decoding this image alone failed twice: it did not end within 1 s",
+        None,
+    ]
+    assert found[2].verdict is not None
+
+
+@pytest.mark.unit
 @pytest.mark.parametrize("visible", ["", "-1", "NoDevFiles"])
 def test_gpus_that_are_hidden_are_not_used(visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpus_of_this_machine() == 0
+
+
+@pytest.mark.unit
+def test_a_gpu_that_this_machine_lacks_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UserError, match=r"^device: cuda needs a GPU; there is none"):
+        Checker(CheckConfig(device="cuda"))
+    Checker(CheckConfig(device="cpu"))

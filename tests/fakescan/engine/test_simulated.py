@@ -5,13 +5,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from fakescan.engine.config import SimulatedConfig
-from fakescan.engine.contract import Judgement
+from fakescan.engine.contract import EngineDiedError, Judgement
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.simulated import SimulatedEngine
 from fakevlm.verdict import Calibration, Verdict, decide, score_tokens
@@ -86,10 +87,11 @@ def test_an_explanation_takes_its_steps() -> None:
 def test_close_ends_the_thread() -> None:
     before = set(threading.enumerate())
     engine = SimulatedEngine(SimulatedConfig(step_s=0.001), JudgingOptions())
-    (thread,) = set(threading.enumerate()) - before
+    threads = set(threading.enumerate()) - before
     engine.close()
-    thread.join(5)
-    assert not thread.is_alive()
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def test_the_poison_colour_kills_the_process() -> None:
@@ -123,3 +125,40 @@ def test_an_explanation_can_be_watched_and_cancelled() -> None:
         future.cancel()
     assert futures[8].result(timeout=10).error is None
     engine.close()
+
+
+@pytest.mark.parametrize("step_s", [0.0, 0.001])
+def test_one_that_hangs_is_dead_after_stall_s_and_takes_everything_in_it_along(step_s: float) -> None:
+    engine = SimulatedEngine(SimulatedConfig(hang_on_rgb=(1, 2, 3), stall_s=0.2, step_s=step_s), JudgingOptions())
+    image = np.zeros((84, 84, 3), np.uint8)
+    assert engine.judge([image])[0].error is None
+    hanging = image.copy()
+    hanging[0, 0] = 1, 2, 3
+    futures = [engine.submit(one) for one in (hanging, image)]
+    for future in futures:
+        with pytest.raises(EngineDiedError, match="no output"):
+            future.result(20)
+    assert "no output" in (engine.died or "")
+    with pytest.raises(EngineDiedError):
+        engine.judge([image])
+    engine.close()
+
+
+def test_a_refused_image_is_its_own_judgement() -> None:
+    engine = SimulatedEngine(SimulatedConfig(fail_on_rgb=(1, 2, 3)), JudgingOptions())
+    images = np.zeros((3, 84, 84, 3), np.uint8)
+    images[1, 0, 0] = 1, 2, 3
+    judged = engine.judge(list(images))
+    assert [one.error is None for one in judged] == [True, False, True]
+    assert "the engine refused the image" in (judged[1].error or "")
+    assert engine.died is None
+
+
+def test_as_many_engines_start_as_there_are_slots(tmp_path: Path) -> None:
+    (tmp_path / "slot").touch()
+    config = SimulatedConfig(start_slots=str(tmp_path))
+    first = SimulatedEngine(config, JudgingOptions())
+    with pytest.raises(RuntimeError, match="no free slot"):
+        SimulatedEngine(config, JudgingOptions())
+    first.close()
+    SimulatedEngine(config, JudgingOptions()).close()

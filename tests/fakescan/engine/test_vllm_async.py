@@ -14,6 +14,7 @@ from fakescan.engine.vllm_async import AsyncEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.verdict import score_tokens
 from tests.fakescan.engine.conftest import ASK, Images
+from tests.fakescan.engine.refusals import REFUSED_RGB, too_long
 
 pytestmark = pytest.mark.engine
 
@@ -48,8 +49,20 @@ def test_it_judges_as_the_engine_in_process_and_says_so_when_its_process_dies(
     assert len(heard) > 2
     assert all(whole.startswith(judgement.explanation or "") for judgement in heard)
 
+    strange, seen = images[0].copy(), list[int]()
+    strange[0, 0] = REFUSED_RGB
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine._requests, "input", too_long(engine._requests.input, seen, times=2))
+        refused = engine.judge([images[1], strange])
+        again = engine.judge([strange])[0]
+    assert refused[0].error is None
+    assert "the engine refused the image: VLLMValidationError: " in (refused[1].error or "")
+    assert again.error is None
+    assert engine.died is None
+
     (process,) = [child for child in psutil.Process().children(recursive=True) if "EngineCore" in child.name()]
     os.kill(process.pid, signal.SIGKILL)
     for _ in range(2):
         with pytest.raises(EngineDiedError):
             engine.judge(images)
+    assert engine.died is not None

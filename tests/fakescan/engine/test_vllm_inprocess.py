@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration, Verdict, decide, parse_answer, score_tokens
 from tests.fakescan.engine.conftest import ASK, Images
+from tests.fakescan.engine.refusals import REFUSED_RGB, too_long
 
 pytestmark = pytest.mark.engine
 
@@ -183,3 +186,40 @@ def test_nan_in_the_weights_is_blamed_on_the_weights(name: str, tiny_model: Path
     with pytest.raises(UserError, match="weights are damaged") as caught:
         InProcessEngine(VllmConfig(), open_checkpoint(str(model)), JudgingOptions())
     assert "prompt_format" not in str(caught.value)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_request_that_vllm_refuses_costs_its_image_alone_and_only_after_a_second_attempt(
+    vllm_engine: InProcessEngine, images: Images, judged: list[Judgement], monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(vllm_engine._requests, "input", too_long(vllm_engine._requests.input, seen, times=times))
+    strange = images[0].copy()
+    strange[0, 0] = REFUSED_RGB
+    found = vllm_engine.judge([images[1], strange, images[2]])
+    assert_same([found[0], found[2]], judged[1:3])
+    assert len(seen) >= 2
+    if times == 1:
+        assert found[1].error is None
+    else:
+        assert "the engine refused the image: VLLMValidationError: " in (found[1].error or "")
+        assert "longer than the maximum model length" in (found[1].error or "")
+    assert vllm_engine.died is None
+
+
+def test_a_step_that_does_not_return_is_the_engines_death(
+    checkpoint: Checkpoint, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = InProcessEngine(VllmConfig(max_num_seqs=4, stall_s=1.0), checkpoint, ASK)
+    engine._watch._stall_s = 1.0  # on a busy machine the self-test takes a while, and the watch allows for that
+    release = threading.Event()
+    monkeypatch.setattr(engine._engine, "step", lambda: [release.wait(60)][:0])
+    started = time.monotonic()
+    with pytest.raises(EngineDiedError, match="stall_s"):
+        engine.judge(images[:20])
+    assert time.monotonic() - started < 30
+    assert engine.died is not None
+    with pytest.raises(EngineDiedError):
+        engine.judge(images[:1])
+    release.set()
+    engine.close()

@@ -1,5 +1,6 @@
 """Compact: the merged files hold what the parts hold, and are made anew when the parts change."""
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,8 @@ import pytest
 from fakescan.run.compact import compact
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_bytes
+from fakescan.run.sealed_parquet import parquet_bytes
+from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
@@ -129,3 +132,87 @@ def test_a_truncated_part_is_one_clear_error(run_folder: RunFolder) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no run"):
         compact(RunFolder(str(tmp_path), Store()))
+
+
+def stamps(folder: RunFolder) -> dict[str, int]:
+    """When each merged file was written."""
+    return {path.name: path.stat().st_ino for path in Path(folder.path, "compact").glob("*.parquet")}
+
+
+def test_files_that_are_right_are_left_as_they_are(run_folder: RunFolder) -> None:
+    index = compact(run_folder, rows_per_file=16)
+    before = stamps(run_folder)
+    part = run_folder.read_part(1)
+    assert part is not None
+    words = ["other words", *part["explanation"].to_pylist()[1:]]
+    place = part.schema.get_field_index("explanation")
+    other = part.set_column(place, part.schema.field(place), pa.array(words))
+    run_folder.write_part(1, part_bytes(other, run_folder.open().sharding, 1))
+    Path(run_folder.path, "compact", "results-00002.parquet").unlink()
+    assert compact(run_folder, rows_per_file=16) == index
+    after = stamps(run_folder)
+    kept = {name for name, stamp in after.items() if before.get(name) == stamp}
+    assert kept == {"results-00000.parquet", "results-00003.parquet"}
+    assert pa.concat_tables(merged(run_folder).values()).equals(of_parts(run_folder))
+
+
+@pytest.mark.parametrize("place", [4, 1000, -30, -1])
+def test_a_changed_byte_in_a_merged_file_is_made_good(run_folder: RunFolder, place: int) -> None:
+    compact(run_folder)
+    file = Path(run_folder.path, "compact", "results-00000.parquet")
+    data = file.read_bytes()
+    changed = bytearray(data)
+    changed[place] ^= 4
+    file.write_bytes(changed)
+    compact(run_folder)
+    assert file.read_bytes() == data
+
+
+def test_a_call_that_stops_anywhere_is_continued_to_the_same_bytes(run_folder: RunFolder, tmp_path: Path) -> None:
+    def all_files(folder: RunFolder) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in Path(folder.path, "compact").iterdir()}
+
+    class Stopped(BaseException):
+        pass
+
+    compact(run_folder, rows_per_file=16)
+    expected = all_files(run_folder)
+    for stop_at in range(1, 5):
+        shutil.rmtree(Path(run_folder.path, "compact"))
+        done = 0
+
+        def on_parts(parts: int, stop_at: int = stop_at) -> None:
+            nonlocal done
+            done += parts
+            if done == stop_at:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            compact(run_folder, rows_per_file=16, on_parts=on_parts)
+        assert "index.json" not in all_files(run_folder)
+        begun = stamps(run_folder)
+        compact(run_folder, rows_per_file=16)
+        assert all_files(run_folder) == expected
+        assert begun.items() <= stamps(run_folder).items(), "what was there is not written again"
+
+
+def test_merged_files_have_large_row_groups(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path / "run"), Store())
+    make_run(folder, rows=400, shard_rows=2)
+    compact(folder)
+    assert pq.read_metadata(Path(folder.path, "compact", "results-00000.parquet")).num_row_groups == 1
+
+
+def test_files_of_a_version_that_named_no_parts_are_compared_and_merged_again(run_folder: RunFolder) -> None:
+    compact(run_folder)
+    file = Path(run_folder.path, "compact", "results-00000.parquet")
+    today = file.read_bytes()
+    table = of_parts(run_folder)
+    file.write_bytes(parquet_bytes([table], run_folder.open().result_schema))
+    assert verify(run_folder).problems == []
+    compact(run_folder)
+    assert file.read_bytes() == today
+    scores = pa.array([0.5] * 50, pa.float32())
+    other = table.set_column(table.schema.get_field_index("score"), table.schema.field("score"), scores)
+    file.write_bytes(parquet_bytes([other], run_folder.open().result_schema))
+    assert "differs from part-00000000.parquet" in verify(run_folder).problems[0]

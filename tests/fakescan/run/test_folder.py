@@ -1,15 +1,18 @@
 """The run folder: run.json is written once, and what is missing is found by one listing of names."""
 
 import pickle
+import random
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fakescan.run.counts import Counts
+from fakescan.run.counts import COUNTS_KEY, Counts
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import Sharding, part_name
 from fakescan.run.run_file import new_run
+from fakescan.run.sealed_parquet import parquet_bytes
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.fakescan.run.conftest import ROWS, SHARD_ROWS, identity
@@ -85,3 +88,30 @@ def test_a_folder_pickles_as_its_address_and_its_store(run_folder: RunFolder) ->
     assert part is not None
     assert part.equals(pq.read_table(run_folder.part(0)))
     assert part.num_rows == SHARD_ROWS
+
+
+def test_no_damage_to_a_footer_is_more_than_one_clear_error(run_folder: RunFolder) -> None:
+    random.seed(3)
+    data = Path(run_folder.part(1)).read_bytes()
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    for _ in range(300):
+        changed = bytearray(data)
+        for _ in range(random.randrange(1, 4)):
+            changed[-random.randrange(1, footer)] = random.randrange(256)
+        cut = random.choice([0, 0, random.randrange(len(data))])
+        Path(run_folder.part(1)).write_bytes(bytes(changed)[cut:])
+        problem = ""
+        try:
+            run_folder.counts_of(1)  # a change of what it does not look at
+        except UserError as error:
+            problem = str(error)
+        assert not problem or problem.startswith("run: parts/part-00000001.parquet of ")
+
+
+def test_a_footer_longer_than_one_request_is_read(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), Store())
+    counts = Counts(3, 3)
+    table = pa.table({"row_id": [1, 2, 3]})
+    more = {COUNTS_KEY.decode(): counts.to_json(), "more": "x" * 200_000}
+    folder.write_part(0, parquet_bytes([table], table.schema, more))
+    assert folder.counts_of(0) == counts

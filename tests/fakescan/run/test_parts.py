@@ -1,8 +1,10 @@
 """Shards: the cut of a run is fixed, and a part is named after its shard alone."""
 
+import numpy as np
 import pytest
 
 from fakescan.run.parts import Sharding, part_name, part_shard, shard_rows_for
+from fakevlm.preprocess import ImageSpec
 
 pytestmark = pytest.mark.unit
 
@@ -27,8 +29,11 @@ def test_the_shards_hold_every_row_once(rows: int, shard_rows: int) -> None:
         (1600, 100_000, 50),
         (4096, 100_000, 128),
         (8192, 100_000, 256),
-        (10**9, 100_000, 256),
-        (10**9, 0, 256),
+        (256_000_000, 100_000, 256),
+        (10**9, 100_000, 792),
+        (10**9, 0, 792),
+        (10**9, 524_288, 500),
+        (10**9, 4 * 2**20, 62),
         (10**6, 2**20, 64),
         (10**6, 60 * 2**20, 16),
         (1, 60 * 2**20, 16),
@@ -36,6 +41,19 @@ def test_the_shards_hold_every_row_once(rows: int, shard_rows: int) -> None:
 )
 def test_small_sources_and_large_images_get_small_shards(rows: int, mean_bytes: int, shard_rows: int) -> None:
     assert shard_rows_for(rows, rows * mean_bytes) == shard_rows
+
+
+@pytest.mark.parametrize(("edge", "shard_rows"), [(84, 4096), (112, 4096), (336, 792), (672, 198), (10_000, 16)])
+def test_the_pixels_of_a_large_shard_fit_into_one_object(edge: int, shard_rows: int) -> None:
+    image = ImageSpec(shortest_edge=edge, crop=(edge, edge))
+    assert shard_rows_for(10**10, 0, image) == shard_rows
+
+
+def test_rows_are_counted_with_a_short_last_shard() -> None:
+    sharding = Sharding(1001, 10)
+    for shards in ([], [0], [100], [5, 100], range(101)):
+        expected = sum(sharding.size(shard) for shard in shards)
+        assert sharding.rows_of(np.array(shards, dtype=np.int64)) == expected
 
 
 @pytest.mark.parametrize("shard", [0, 1, 99_999_999])

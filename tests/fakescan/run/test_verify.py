@@ -1,11 +1,13 @@
 """Verify: an intact run passes, and each way of damaging one by hand is named."""
 
+import os
 import random
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -262,3 +264,129 @@ def test_compact_files_that_are_older_than_the_parts(run_folder: RunFolder) -> N
     compact(run_folder)
     shutil.copy(Path(run_folder.path) / "compact/results-00000.parquet", Path(run_folder.path) / "compact/more.parquet")
     assert_problem(run_folder, "compact/more.parquet is not a file of this run")
+
+
+class Stopped(BaseException):
+    """As Ctrl-C."""
+
+
+def stopped(folder: RunFolder, parts: int = 0) -> None:
+    """A verify that is interrupted once so many parts are read."""
+
+    def on_parts(_: int) -> None:
+        raise Stopped
+
+    with patch("fakescan.run.verify.BATCH_PARTS", parts), pytest.raises(Stopped):
+        verify(folder, on_parts=on_parts)
+
+
+def test_an_interrupted_call_is_continued_and_a_whole_one_is_not(run_folder: RunFolder) -> None:
+    expected = verify(run_folder)
+    assert (expected.continued, expected.since) == (0, None)
+    stopped(run_folder, 2)
+    found = verify(run_folder)
+    assert (found.problems, found.counts) == (expected.problems, expected.counts)
+    assert found.continued == 2
+    assert found.since is not None
+    assert verify(run_folder).continued == 0, "it reads everything again"
+    stopped(run_folder, 3)
+    assert verify(run_folder, from_start=True).continued == 0
+
+
+def test_a_part_that_changed_after_the_interruption_is_read_again(run_folder: RunFolder) -> None:
+    for place in (200, -20):
+        data = part(run_folder, 1).read_bytes()
+        stopped(run_folder, 3)
+        found = part(run_folder, 1).stat()
+        changed_data = bytearray(data)
+        changed_data[place] ^= 1
+        part(run_folder, 1).write_bytes(changed_data)
+        os.utime(part(run_folder, 1), ns=(found.st_atime_ns, found.st_mtime_ns))
+        assert_problem(run_folder, "part-00000001.parquet")
+        part(run_folder, 1).write_bytes(data)
+        assert verify(run_folder).problems == []
+
+
+def test_a_part_that_is_lost_after_the_interruption_is_missing(run_folder: RunFolder) -> None:
+    stopped(run_folder, 4)
+    part(run_folder, 1).unlink()
+    assert_problem(run_folder, "part-00000001.parquet is missing")
+
+
+def test_what_was_wrong_before_the_interruption_is_wrong_after_it(run_folder: RunFolder) -> None:
+    part(run_folder, 0).write_bytes(b"")
+    stopped(run_folder, 3)
+    assert_problem(run_folder, "part-00000000.parquet")
+
+
+def test_proofs_that_are_a_day_old_or_of_another_run_do_not_count(run_folder: RunFolder, tmp_path: Path) -> None:
+    stopped(run_folder, 4)
+    with patch("fakescan.run.facts.cache.time.time", lambda: datetime.now(UTC).timestamp() + 24 * 3600 + 1):
+        assert verify(run_folder).continued == 0
+    stopped(run_folder, 4)
+    (proof,) = (Path(run_folder.path) / "cache").glob("proof-*")
+    other = RunFolder(str(tmp_path / "other"), Store())
+    make_run(other)
+    (Path(other.path) / "cache").mkdir()
+    shutil.copy(proof, Path(other.path) / "cache")
+    assert verify(other).continued == 0
+    data = bytearray(proof.read_bytes())
+    data[len(data) // 2] ^= 1
+    proof.write_bytes(data)
+    assert verify(run_folder).continued == 0
+
+
+def test_another_manifest_is_noticed_in_spite_of_proofs(run_folder: RunFolder, tmp_path: Path) -> None:
+    stopped(run_folder, 4)
+    other = RunFolder(str(tmp_path / "other"), Store())
+    make_run(other, prefix="s3://elsewhere/")
+    name = "manifest/part-00000.parquet"
+    shutil.copy(Path(other.path) / name, Path(run_folder.path) / name)
+    assert_problem(run_folder, "another fingerprint")
+
+
+def test_a_run_in_a_folder_that_cannot_be_written_is_verified(run_folder: RunFolder) -> None:
+    Path(run_folder.path, "cache").write_text("")
+    stopped(run_folder, 2)
+    assert verify(run_folder).problems == []
+
+
+def test_a_run_that_misses_its_short_last_part(run_folder: RunFolder) -> None:
+    part(run_folder, 3).unlink()
+    part(run_folder, 1).unlink()
+    assert_problem(run_folder, "unfinished: 32 of 50 rows are done", "part-00000001.parquet and one more part are")
+
+
+def test_proofs_that_may_not_be_deleted_do_not_count_after_a_whole_call(
+    run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(run_folder, 4)
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(run_folder.fs, "rm_file", refuse)
+    assert verify(run_folder, from_start=True).continued == 0
+    assert verify(run_folder).continued == 0
+
+
+def test_a_run_without_rows_passes(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path / "run"), Store())
+    make_run(folder, rows=0)
+    assert verify(folder).problems == []
+    assert compact(folder).files == []
+    assert verify(folder).problems == []
+
+
+def test_an_interrupted_call_on_s3_is_continued(s3_bucket: Bucket) -> None:
+    folder = RunFolder(f"{s3_bucket.url}/run", s3_bucket.store)
+    make_run(folder)
+    stopped(folder, 3)
+    data = folder.part_data(0)
+    assert data is not None
+    s3_bucket.put("run/parts/part-00000000.parquet", data[:-30] + b"x" + data[-29:])
+    found = verify(folder)
+    assert found.continued == 2
+    assert "part-00000000.parquet was changed after it was written" in found.problems[0]
+    s3_bucket.put("run/parts/part-00000000.parquet", data)
+    assert verify(folder).problems == []

@@ -27,7 +27,7 @@ from fakescan.scan.content_cache import (
     recalled,
     unpacked,
 )
-from fakescan.scan.poison import IMAGE_DEATHS, SHARD_DEATHS, SPLIT
+from fakescan.scan.poison.deaths import IMAGE_DEATHS, SHARD_DEATHS, SPLIT
 from fakescan.scan.tables import RowValues
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode, UserError
@@ -143,7 +143,7 @@ def test_the_last_words_of_a_dead_process_change_nothing_but_what_is_known(cache
     cache.claim(ONE, 5, [A, B])
     cache.claim(ONE_AGAIN, 5, [A])
     cache.start_judging(ONE, [A, B], alone=True)
-    assert cache.claim(ONE, 5, [B]) == Share()
+    assert cache.claim(ONE, 5, [B]) == Share(is_dead=True)
     cache.report_alive(ONE)
     assert cache.claim(TWO, 6, [A]) == Share(), "the new process is not taken for dead"
     cache.settle(ONE, 5, {B: values("b")})
@@ -187,7 +187,7 @@ def test_suspects_are_judged_in_groups_then_alone_and_then_no_more(cache: Conten
     assert share == Share(alone=[[content] for content in group])
     cache.report_alive(EngineLife("two", "2"))
     killed(cache, group[:1], IMAGE_DEATHS - 1, alone=True)
-    assert cache.claim(ONE, 9, group[:1]) == Share(), "ONE is dead"
+    assert cache.claim(ONE, 9, group[:1]) == Share(is_dead=True), "ONE is dead"
     assert cache.claim(EngineLife("one", "4"), 9, group[:1]) == Share(alone=[group[:1]])
     cache.report_alive(EngineLife("one", "5"))
     killed(cache, group[:1], 1, alone=True)

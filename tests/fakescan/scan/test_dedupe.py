@@ -16,7 +16,8 @@ from fakescan.engine.config import SimulatedConfig
 from fakescan.run.folder import RunFolder
 from fakescan.run.verify import verify
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.driver import ScanOutcome, run_scan
+from fakescan.scan.driver import run_scan
+from fakescan.scan.execution import ScanOutcome
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.tables import PartSummary
 from fakescan.sources.manifest import conform
@@ -175,7 +176,7 @@ def judges() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if "MapBatches(Judge)" in " ".join(process.cmdline()):
+            if "MapBatches(JudgeAndWrite)" in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.NoSuchProcess:
             continue

@@ -117,7 +117,7 @@ def test_a_scan_from_the_command_to_its_results(fakescan: Command, images: Path,
     assert progress[0].startswith("0/30  waiting for the engine's process")
     assert progress[-1].startswith("30/30")
     assert not run.fs.exists(f"{run.path}/lease.json")
-    assert sorted(path.name for path in Path(run.path).iterdir()) == ["manifest", "parts", "run.json"]
+    assert sorted(path.name for path in Path(run.path).iterdir()) == ["cache", "manifest", "parts", "run.json"]
     fakescan("verify", run.url)
 
 

@@ -162,7 +162,7 @@ def test_a_manifest_that_was_lost_is_one_clear_error(
     fakescan(*arguments)
     os.remove(Path(run.parts, "part-00000000.parquet"))
     os.remove(Path(run.path, "manifest", "part-00000.parquet"))
-    assert "manifest" in error_of(fakescan(*arguments, status=1))
+    assert "manifest" in error_of(fakescan(*arguments, status=2))
 
 
 def test_signatures_of_addresses_are_never_shown(
@@ -199,7 +199,7 @@ def test_signatures_of_addresses_are_never_shown(
             *command(tmp_path, tiny_model, source=str(tmp_path / "list.csv"), output=run.url),
             *("--ray-address", ray_cluster),
         ]
-        scan = fakescan("--verbose", *arguments)
+        scan = fakescan("--verbose", *arguments, "--max-error-rate", "1")
     rows = read_rows(run)
     assert [row["error_code"] for row in rows[:8]] == [None] * 8, [row["error_message"] for row in rows[:8]]
     assert {row["error_code"] for row in rows[8:]} == {"not_found", "denied", "fetch_failed", "not_an_image"}

@@ -68,6 +68,7 @@ def test_the_same_settings_may_go_on(checkpoint: Checkpoint) -> None:
     [
         {"replicas": "1-4"},
         {"gpus_per_replica": 0.5},
+        {"device": "cpu"},
         {"output": "/other"},
         {"retry_errors": True},
         {"dedupe": True},

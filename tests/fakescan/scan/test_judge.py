@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fakescan.engine.config import SimulatedConfig
+from fakescan.engine.config import SimulatedConfig, VllmConfig
 from fakescan.engine.contract import Judgement
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.simulated import pretend
+from fakescan.scan.engines.start import EngineNotStartedError
 from fakescan.scan.judge import POISON, Judge, JudgeSettings, _ExclusiveLock
 from fakescan.scan.ledger import remote_ledger
-from fakescan.scan.poison import SHARD_DEATHS, SPLIT
+from fakescan.scan.poison.deaths import SHARD_DEATHS, SPLIT
 from fakescan.scan.tables import JUDGED_SCHEMA, decoded_schema
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
@@ -170,11 +171,41 @@ def test_the_engines_errors_are_rows(checkpoint: Checkpoint, ledger: Any) -> Non
 
 
 @pytest.mark.cluster
-def test_other_weights_than_the_drivers_are_refused(checkpoint: Checkpoint, ledger: Any) -> None:
-    from fakescan.engine.config import VllmConfig
+def test_other_weights_than_the_drivers_are_the_nodes_fault(checkpoint: Checkpoint, ledger: Any) -> None:
+    """Its cache may be old: the scan goes on where there are the right ones."""
+    import ray
 
-    with pytest.raises(UserError, match="other weights on this node"):
+    with pytest.raises(EngineNotStartedError, match="other weights on this node"):
         Judge(settings(checkpoint, engine=VllmConfig(), weights_sha256="0" * 64), ledger)
+    situation = ray.get(ledger.situation.remote())
+    assert situation.mistake is None
+    assert "other weights on this node" in next(iter(situation.faults.values()))
+
+
+@pytest.mark.cluster
+def test_a_checkpoint_that_is_wrong_everywhere_is_a_mistake(
+    checkpoint: Checkpoint, ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def unfit(*_: Any) -> Any:
+        raise UserError("model: its prompt format is wrong")
+
+    monkeypatch.setattr("fakescan.scan.judge.open_engine", unfit)
+    with pytest.raises(UserError, match="its prompt format"):
+        Judge(settings(checkpoint), ledger)
+    assert ray.get(ledger.situation.remote()).mistake == "model: its prompt format is wrong"
+
+
+@pytest.mark.cluster
+def test_a_shard_goes_on_where_the_ledger_has_forgotten_it(checkpoint: Checkpoint, ledger: Any) -> None:
+    import ray
+
+    ray.get(ledger.begin.remote(99, "nobody that it knows"))
+    ray.get(ledger.end.remote(98))
+    judge = Judge(settings(checkpoint), ledger)
+    ray.kill(ledger, no_restart=False)
+    assert judge(decoded(99))["error_code"].null_count == SHARD_ROWS
 
 
 @contextmanager

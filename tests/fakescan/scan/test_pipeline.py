@@ -79,7 +79,7 @@ def test_the_executed_plan_keeps_the_stages_apart(
         for line in dataset.stats().splitlines()
         if line.startswith("Operator ")
     ]
-    stages_in_order = [f"MapBatches({stage})" for stage in ("Fetch", "Decode", "Judge", "Write")]
+    stages_in_order = [f"MapBatches({stage})" for stage in ("Feed", "JudgeAndWrite")]
     assert executed == ["FromBlocks", *stages_in_order], dataset.stats()
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
         f"part-{shard:08}.parquet" for shard in (0, 3, 7)

@@ -163,18 +163,20 @@ def test_engines_that_are_loaded_late_do_not_hide_the_numbers(clock: Clock) -> N
 def test_the_engines_are_followed_until_one_is_loaded(ray_cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
+    from fakescan.scan.engines.life import EngineLife, Place
     from fakescan.scan.ledger import remote_ledger
 
     monkeypatch.setattr(progress, "_LOOK_S", 0.01)
     ledger = remote_ledger()
+    engine = EngineLife("actor", "process"), Place("node", "its name", 1, 1, None, False)
     reached: list[tuple[int, int]] = []
     display = ScanDisplay(stream=io.StringIO())
     monkeypatch.setattr(display, "engines", lambda *numbers: reached.append(numbers))
     with display, display.following(ledger):
-        ray.get(ledger.report_loading.remote())
+        ray.get(ledger.may_load.remote(*engine))
         while (1, 0) not in reached:
             pass
-        ray.get(ledger.report_loaded.remote())
+        ray.get(ledger.report_loaded.remote(*engine))
         while (1, 1) not in reached:
             pass
     assert reached[-1] == (1, 1)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from fakescan.cluster_nodes import ClusterNodes, Node, NodeGroup
 from fakescan.serve import app as app_module
 from fakescan.serve import run as run_module
 from fakescan.serve.app import build
@@ -60,29 +61,63 @@ def test_wrong_args_are_one_line() -> None:
         build({"no_auth": True, "colour": "red"})
 
 
+HEAD, GPUS = Node(cpus=4), Node(cpus=8, gpus=2)
+GROUP = NodeGroup("gpu", GPUS, 2)
+
+
 @pytest.mark.parametrize(
-    ("gpus_per_replica", "replicas", "cluster_gpus", "words"),
+    ("settings", "cluster", "words"),
     [
-        (1, Replicas(), 0.0, "replicas: 1 replicas with 1 GPUs each need 1 GPUs, the cluster has 0; lower"),
-        (None, Replicas(low=3, high=3), 2.0, "replicas: 3 replicas with 1 GPUs each need 3 GPUs, the cluster has 2"),
-        (None, Replicas(low=2, high=8), 2.0, None),
-        (None, Replicas(low=8, high=8), 0.0, None),
-        (0.25, Replicas(low=4, high=4), 1.0, None),
+        (
+            {"gpus_per_replica": 1},
+            ClusterNodes((HEAD,)),
+            "replicas: 1 replicas with 1 GPUs each need 1 GPUs, the cluster has 0; lower",
+        ),
+        (
+            {"replicas": 3},
+            ClusterNodes((HEAD, GPUS)),
+            "replicas: 3 replicas with 1 GPUs each need 3 GPUs, the cluster has 2",
+        ),
+        ({"replicas": 5}, ClusterNodes((HEAD,), (GROUP,)), "need 5 GPUs, the cluster has 0"),
+        ({"device": "cuda"}, ClusterNodes((HEAD,)), "device: cuda needs a GPU; there is none"),
+        ({"replicas": "2-8"}, ClusterNodes((HEAD, GPUS)), None),
+        ({"replicas": 8}, ClusterNodes((HEAD,)), None),
+        ({"replicas": 4, "gpus_per_replica": 0.25}, ClusterNodes((HEAD, GPUS)), None),
+        ({"replicas": 9, "device": "cpu"}, ClusterNodes((HEAD, GPUS)), None),
+        ({"replicas": 4}, ClusterNodes((HEAD,), (GROUP,)), None),
+        ({"replicas": 9, "device": "cuda"}, ClusterNodes((HEAD,), None), None),
     ],
 )
 def test_a_cluster_without_the_gpus_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-    gpus_per_replica: float | None,
-    replicas: Replicas,
-    cluster_gpus: float,
-    words: str | None,
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], cluster: ClusterNodes, words: str | None
 ) -> None:
-    """Serve itself would wait forever. The upper end of a range may wait for nodes to come."""
-    monkeypatch.setattr(app_module, "cluster_gpus", lambda: cluster_gpus)
-    config = ServeConfig(no_auth=True, gpus_per_replica=gpus_per_replica, replicas=replicas)
+    """Serve itself would wait forever. What an autoscaler may add is waited for, and so is the upper end of a range."""
+    monkeypatch.setattr(run_module, "connected_nodes", lambda: cluster)
+    config = ServeConfig.model_validate({"no_auth": True, **settings})
     if words is None:
         run_module._check_gpus(config)
         return
     with pytest.raises(UserError) as caught:
         run_module._check_gpus(config)
     assert words in str(caught.value)
+
+
+def test_a_server_that_waits_for_a_node_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_module, "connected_nodes", lambda: ClusterNodes((HEAD,), (GROUP,)))
+    run_module._check_gpus(ServeConfig(no_auth=True))
+    assert "waiting for a GPU node: 1 replicas with 1 GPUs each, the cluster has 0 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("device", "reserved"), [("cpu", 0.0), ("cuda", 1.0), ("auto", 1.0)])
+def test_the_device_decides_what_a_replica_reserves(
+    monkeypatch: pytest.MonkeyPatch, device: Any, reserved: float
+) -> None:
+    monkeypatch.setattr(app_module, "cluster_gpus", lambda: 4.0)
+    built = deployments(build({"no_auth": True, "device": device}))
+    assert built[REPLICA].ray_actor_options["num_gpus"] == reserved
+
+
+def test_a_server_has_one_engine_unless_told() -> None:
+    assert ServeConfig(no_auth=True).replicas == Replicas(low=1, high=1)

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fakescan.sources import listing
 from fakescan.sources.filters.name_filter import expand_braces, split_pattern
+from fakescan.sources.listers import ordered_listing, s3_lister
 from fakescan.sources.manifest import ENTRY_SCHEMA, ManifestReader, conform, write_manifest
 from fakescan.sources.source import Source, new_since, open_source
 from fakescan.storage.store import Store
@@ -166,19 +166,17 @@ class TestS3Listing:
         assert set(names(s3_bucket.url, s3_bucket.store)) == {"a.jpg", "x/b.jpg"}
         assert set(names(f"{s3_bucket.url}/", s3_bucket.store)) == {"a.jpg", "x/b.jpg"}
 
-    @pytest.mark.parametrize("pages_ahead", [1, 16])
+    @pytest.mark.parametrize("memory", [0, 2**27])
     @pytest.mark.parametrize("few_folders", [20, 2_000])
     def test_many_prefixes_and_pages(
-        self, big_bucket: tuple[Bucket, list[str]], monkeypatch: pytest.MonkeyPatch, pages_ahead: int, few_folders: int
+        self, big_bucket: tuple[Bucket, list[str]], monkeypatch: pytest.MonkeyPatch, memory: int, few_folders: int
     ) -> None:
         """Over a page of keys in one folder, over a page of folders in another, few of both in a third: each once."""
-        monkeypatch.setattr(listing, "_PAGES_AHEAD", pages_ahead)
-        monkeypatch.setattr(listing, "_FEW_FOLDERS", few_folders)
+        monkeypatch.setattr(ordered_listing, "MAX_BYTES", memory)
+        monkeypatch.setattr(s3_lister, "_FEW_FOLDERS", few_folders)
         bucket, uris = big_bucket
         _, table = read(f"{bucket.url}/in", bucket.store)
-        assert sorted(table["uri"].to_pylist()) == uris
-        if pages_ahead > 1:  # nothing ran ahead, so the order is by name
-            assert table["uri"].to_pylist() == uris
+        assert table["uri"].to_pylist() == uris
 
     def test_iteration_may_stop_early(self, s3_bucket: Bucket) -> None:
         fill(s3_bucket, *(f"in/{letter}/{number}.jpg" for letter in "abcdef" for number in range(3)))

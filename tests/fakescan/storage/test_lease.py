@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from fakescan.storage import lease as lease_module
 from fakescan.storage.lease import Lease, LeaseLostError
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
@@ -112,6 +115,8 @@ def test_a_holder_that_gives_the_lease_back_while_it_is_watched_is_replaced(path
 def test_a_dead_process_of_this_machine_is_replaced_without_watching(path: Path, new_lease: NewLease) -> None:
     code = f"""
 import os
+from botocore.exceptions import EndpointConnectionError
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fakescan.storage.lease import Lease
 Lease(LocalFileSystem(), {str(path)!r}).acquire()
@@ -201,3 +206,132 @@ def test_two_machines_that_start_at_once_on_s3_get_one_lease(s3_bucket: Bucket) 
         lease.release()
     assert len(refused) == len(leases) - 1
     assert not filesystem.exists(f"{folder}/lease.json")
+
+
+def test_of_several_that_take_a_stale_lease_over_one_wins(path: Path) -> None:
+    take_over_at_once(LocalFileSystem(), str(path), lambda: holder(path))
+
+
+def test_of_several_that_take_a_stale_lease_over_on_s3_one_wins(s3_bucket: Bucket) -> None:
+    filesystem, name = s3_bucket.store.filesystem(f"{s3_bucket.url}/run/lease.json")
+    content = {"owner": "another", "beat": 3, "host": "another-host", "pid": 1, "started": "1"}
+    take_over_at_once(filesystem, name, lambda: filesystem.pipe_file(name, json.dumps(content).encode()))
+
+
+def take_over_at_once(filesystem: AbstractFileSystem, path: str, leave: Callable[[], object]) -> None:
+    leave()
+    leases = [Lease(filesystem, path, lease_s=2.0) for _ in range(4)]
+    refused: list[UserError] = []
+    start = threading.Barrier(len(leases))
+
+    def acquire(lease: Lease) -> None:
+        start.wait()
+        try:
+            lease.acquire(say=ignore)
+        except UserError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=acquire, args=[lease]) for lease in leases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for lease in leases:
+        lease.release()
+    assert len(refused) == len(leases) - 1
+    assert not filesystem.exists(path)
+
+
+class Outage:
+    """A store that is away for as long as it is told, with errors that no base class unites."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: Exception | None = None
+        for name in ("read_version", "replace", "put_atomic"):
+            monkeypatch.setattr(lease_module, name, self._guarded(getattr(lease_module, name)))
+
+    def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            if self.error is not None:
+                raise self.error
+            return call(*arguments, **named)
+
+        return guarded
+
+
+@pytest.mark.parametrize("error", [OSError("away"), EndpointConnectionError(endpoint_url="x"), RuntimeError("any")])
+def test_a_lease_outlasts_its_store(
+    error: Exception, path: Path, new_lease: NewLease, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The check waits while the lease may be somebody else's, and goes on when the store says that it is not."""
+    outage = Outage(monkeypatch)
+    lease = new_lease()
+    lease.acquire()
+    outage.error = error
+    threading.Event().wait(1.5 * LEASE_S)
+    back = threading.Timer(LEASE_S, lambda: setattr(outage, "error", None))
+    back.start()
+    lease.check()
+    back.join()
+    assert "waiting for the store" in caplog.text
+    beat = json.loads(path.read_text())["beat"]
+    for _ in range(1000):
+        if json.loads(path.read_text())["beat"] > beat:
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("the heartbeat did not go on")
+
+
+def test_a_holder_that_was_cut_off_stops_when_it_was_replaced(
+    path: Path, new_lease: NewLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = Outage(monkeypatch)
+    lease = new_lease()
+    lease.acquire()
+    outage.error = OSError("cut off")
+    threading.Event().wait(1.5 * LEASE_S)
+    holder(path, beat=1)
+    threading.Timer(0.2, lambda: setattr(outage, "error", None)).start()
+    with pytest.raises(LeaseLostError, match="taken this run over"):
+        lease.check()
+    assert json.loads(path.read_text())["owner"] == "another"
+
+
+def test_a_holder_that_stays_cut_off_stops(new_lease: NewLease, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "_PATIENCE", 2)
+    outage = Outage(monkeypatch)
+    lease = new_lease()
+    lease.acquire()
+    outage.error = OSError("cut off")
+    threading.Event().wait(1.5 * LEASE_S)
+    with pytest.raises(LeaseLostError, match="could not be renewed"):
+        lease.check()
+    outage.error = None
+
+
+def test_one_that_waits_gets_the_lease_when_it_is_given_back(new_lease: NewLease) -> None:
+    first, second = new_lease(), new_lease()
+    first.acquire()
+    said: list[str] = []
+
+    def give_back(message: str) -> None:
+        said.append(message)
+        threading.Timer(2 * LEASE_S, first.release).start()
+
+    second.acquire(wait=True, say=give_back)
+    second.check()
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"])
+def test_what_is_no_lease_takes_nobody_out(content: bytes, path: Path, new_lease: NewLease) -> None:
+    """A server makes an empty object of a PUT that was cut off: an own one, most likely."""
+    lease = new_lease()
+    lease.acquire()
+    path.write_bytes(content)
+    for _ in range(1000):
+        if path.read_bytes() != content:
+            break
+        threading.Event().wait(0.01)
+    lease.check()
+    assert json.loads(path.read_bytes())["pid"] == os.getpid()

@@ -35,8 +35,21 @@ def options_of(model: type[BaseModel], without: Iterable[str] = ()) -> Iterator[
         for flag in field.metadata:
             if isinstance(flag, Flag):
                 yield _option(name, flag, field)
+        yield from _options_inside(name, field)
     for name, subject in stores:
         yield from store_options(name, subject)
+
+
+def _options_inside(name: str, field: FieldInfo) -> Iterator[Option]:
+    """The options of a part's own fields, such as an engine's; the parameter has the names of both."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Store:
+            for inner, inner_field in kind.model_fields.items():
+                yield from (
+                    _option(f"{name}_{inner}", flag, inner_field)
+                    for flag in inner_field.metadata
+                    if isinstance(flag, Flag)
+                )
 
 
 def _option(name: str, flag: Flag, field: FieldInfo) -> Option:
@@ -87,7 +100,8 @@ def settings_of(
     if "keep_columns" in plain:
         plain["keep_columns"] = split_names(plain["keep_columns"])
     if "engine" in model.model_fields:
-        plain["engine"] = engine_setting(settings.get("engine"), flags.get("engine"))
+        arguments = engine_arguments(flags.get("engine_arguments") or ())
+        plain["engine"] = engine_setting(settings.get("engine"), flags.get("engine"), arguments)
     # Not `in`: 0 equals False, and `--limit 0` must be refused, not ignored.
     settings |= {
         name: value for name, value in plain.items() if value is not None and value is not False and value != ()
@@ -150,14 +164,38 @@ def joined_store(from_file: Any, given: dict[str, Any]) -> Any:
     return {**from_file, **given}
 
 
-def engine_setting(from_file: Any, flag: str | None) -> Any:
-    """`--engine fake` chooses the kind; the file's further settings of the same kind stay."""
+def engine_setting(from_file: Any, flag: str | None, arguments: dict[str, Any] | None = None) -> Any:
+    """`--engine fake` chooses the kind; the file's further settings of the same kind stay.
+
+    `arguments` for vLLM are joined to those of the file, and take precedence.
+    """
     if isinstance(from_file, str):
         from_file = {"kind": from_file}
     if isinstance(from_file, dict):
         from_file = {"kind": "vllm", **from_file}
-    if flag is None:
+    if flag is not None and not (isinstance(from_file, dict) and from_file["kind"] == flag):
+        from_file = {"kind": flag}
+    if not arguments:
         return from_file
-    if isinstance(from_file, dict) and from_file["kind"] == flag:
-        return from_file
-    return {"kind": flag}
+    if not isinstance(from_file, dict):
+        from_file = {"kind": "vllm"}
+    if from_file["kind"] != "vllm":
+        raise UserError(f"--engine-argument: only vLLM takes arguments, and engine is {from_file['kind']}")
+    before = from_file.get("arguments") or {}
+    return {**from_file, "arguments": {**before, **arguments} if isinstance(before, dict) else before}
+
+
+def engine_arguments(given: Iterable[str]) -> dict[str, Any]:
+    """`kv_cache_dtype=fp8` and `hf_overrides={a: 1}` as names and values; a value is what YAML makes of it."""
+    from fakescan.settings.yaml_document import YamlMistakeError, parse_yaml
+
+    arguments: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UserError(f"--engine-argument: {text!r} is not NAME=VALUE")
+        try:
+            arguments[name.strip().replace("-", "_")] = parse_yaml(value)
+        except YamlMistakeError as error:
+            raise UserError(f"--engine-argument: {text!r}: {error}") from None
+    return arguments

@@ -67,17 +67,33 @@ def _lines(forecast: Forecast) -> Iterator[str]:
             yield "  whether its settings are these is seen when the model is on this machine"
     if forecast.holder is not None:
         yield f"  {forecast.holder} may be writing this run at this moment"
+    if config.slice is not None:
+        yield f"slice: {config.slice}: {forecast.rows_left:,} rows to scan here, the rest by scans of the other slices"
     yield f"parts: {forecast.sharding.count:,}, of up to {forecast.sharding.shard_rows:,} images each"
     here = "" if forecast.checkpoint is not None else ", to be downloaded first"
     yield f"model: {forecast.model}{here}"
     yield f"verdicts: {_verdicts(forecast)}"
-    gpus = "1 where the cluster has any" if config.gpus_per_replica is None else f"{config.gpus_per_replica:g}"
-    engines = f"{config.replicas} x {config.engine.kind}"
-    yield f"engines: {engines}" + ("" if config.engine.is_simulated else f", GPUs for each: {gpus}")
+    yield f"engines: {_engines(config)}"
     for name, words in _credentials(config).items():
         yield f"credentials of the {name}: {words}"
     if forecast.warning:
         yield f"warning: {forecast.warning}"
+
+
+def _engines(config: ScanConfig) -> str:
+    """How many engines of which kind, and where; their number on GPUs is known when the cluster is."""
+    kind = config.engine.kind
+    least = config.gpus_per_engine(0.0)
+    many = config.gpus_per_engine(1.0)
+    if config.replicas is None and many:
+        where = "one for every GPU" if many == 1 else f"as many as the GPUs have room for, with {many:g} each"
+        return f"{kind}, {where}" + ("" if least else "; one on CPUs where the cluster has none, nor could add one")
+    gpus = "" if config.engine.is_simulated and not many else f", GPUs for each: {_gpus_in_words(least, many)}"
+    return f"{config.replicas or 1} x {kind}{gpus}"
+
+
+def _gpus_in_words(least: float, many: float) -> str:
+    return f"{many:g}" if least == many else f"{many:g} where the cluster has any"
 
 
 def _size(forecast: Forecast) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fakescan.run.counts import Counts
     from fakescan.run.folder import RunFolder
     from fakescan.run.verify import Verification
-    from fakescan.scan.driver import ScanOutcome
+    from fakescan.scan.execution import ScanOutcome
     from fakescan.sources.manifest import ManifestInfo
 
 
@@ -51,9 +51,9 @@ class ScanReport(JsonReport):
     population: int
     """Images of the source; more than `rows` with --limit and --sample."""
     counts: RowCounts
-    """Rows of the whole run."""
+    """Rows of the whole run, or of the slice."""
     errors_by_code: dict[str, int]
-    """Rows of the whole run by error code."""
+    """Rows of the whole run, or of the slice, by error code."""
     examples: dict[str, str]
     """For each error code of this scan one image and message."""
     scanned: RowCounts
@@ -68,6 +68,10 @@ class ScanReport(JsonReport):
     """To the first part; 0 where there was nothing to do."""
     images_per_second: float | None
     """After the first part; null where there was one only."""
+    slice: str | None
+    """The slice of the run that this scan did, such as 3/8; null for the whole run."""
+    missing_parts: int
+    """Parts of other slices that the run does not have yet; 0 for the whole run."""
 
 
 def scan_report(outcome: "ScanOutcome") -> ScanReport:
@@ -90,6 +94,8 @@ def scan_report(outcome: "ScanOutcome") -> ScanReport:
         notes=list(run.notes),
         startup_seconds=outcome.startup_s,
         images_per_second=outcome.steady_rate,
+        slice=None if outcome.slice is None else str(outcome.slice),
+        missing_parts=outcome.missing_elsewhere,
     )
 
 
@@ -111,6 +117,8 @@ class VerifyReport(JsonReport):
     """What of the source became no row, by reason."""
     problems: list[str]
     """Every problem in a line; empty where each row is there exactly once."""
+    continued_parts: int
+    """Parts that an interrupted call had read, and this one has not."""
 
 
 def verify_report(folder: "RunFolder", found: "Verification") -> VerifyReport:
@@ -124,6 +132,7 @@ def verify_report(folder: "RunFolder", found: "Verification") -> VerifyReport:
         errors_by_code=dict(found.counts.most_common()),
         left_out=dict(run.left_out),
         problems=found.problems,
+        continued_parts=found.continued,
     )
 
 

@@ -18,7 +18,7 @@ from fakescan.cli.reports.typed_command import (
 )
 from fakescan.run.counts import Counts
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.driver import ScanOutcome
+from fakescan.scan.execution import ScanOutcome
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.terminal.console import console_on, print_hanging, printable_line
 from fakescan.terminal.duration import duration
@@ -33,6 +33,8 @@ def print_summary(outcome: ScanOutcome, config: ScanConfig) -> None:
     console = console_on(sys.stdout)
     for line in standing(outcome):
         print_hanging(console, "", line)
+    if outcome.slice is not None:
+        print_hanging(console, "", slice_line(outcome))
     _print_results(console, outcome)
     print_hanging(console, "rows: ", _rows_text(outcome))
     if outcome.scanned.rows:
@@ -60,10 +62,21 @@ def standing(outcome: ScanOutcome) -> list[str]:
     if not run.rows:
         return [f"nothing new: when the source was listed at {listed}, the earlier runs had scanned all of it"]
     since = f"complete since {outcome.completed_at:%Y-%m-%d %H:%M} UTC" if outcome.completed_at else "complete"
+    if outcome.slice is not None:
+        return [f"this slice is {since}"]
     return [
         f"{since}; the source was listed at {listed}, and what came later is not in this run: "
         f"scan it into another --output with --new-since {redact(outcome.url)}"
     ]
+
+
+def slice_line(outcome: ScanOutcome) -> str:
+    """The slice that is done, and whether the run is."""
+    assert outcome.slice is not None
+    done = f"slice {outcome.slice.number} of {outcome.slice.count} done"
+    if not outcome.missing_elsewhere:
+        return f"{done}; the run is complete"
+    return f"{done}; the run misses {outcome.missing_elsewhere:,} parts of other slices"
 
 
 def _judged_once(outcome: ScanOutcome) -> str:
@@ -104,7 +117,7 @@ def _is_one_reader() -> bool:
 
 def _rows_text(outcome: ScanOutcome) -> Text:
     counts = outcome.whole
-    text = Text(f"{counts.rows:,} of {outcome.run.rows:,}")
+    text = Text(f"{counts.rows:,} of {outcome.rows if outcome.slice else outcome.run.rows:,}")
     for name, count in _by_outcome(counts):
         style = {"errors": "error"}.get(name, name) if count else ""
         text.append("   ").append(f"{name} {count:,}", style)
@@ -150,7 +163,7 @@ def _estimate(outcome: ScanOutcome) -> str | None:
 def _hints(outcome: ScanOutcome, config: ScanConfig) -> Iterator[tuple[str, str | None]]:
     """What to do next, and the command for it if there is one that can be pasted."""
     verify = _on_the_run("verify", config)
-    if verify is not None:
+    if verify is not None and not outcome.missing_elsewhere:
         yield "to check that every row is there exactly once", verify
     if outcome.whole.fake:
         query = _fakes_query(outcome.url)

@@ -40,6 +40,21 @@ class CopyCounts:
     """Some groups with more than one verdict, most rows first."""
 
 
+class PackedHashes:
+    """The hashes of some rows, in 25 bytes for each: on their way from one process to another."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]] = []
+        """Row ids, uint64[2, rows] of their hashes, and what became of them."""
+
+    def add(self, first: int, sha256: pa.ChunkedArray, outcomes: NDArray[np.int64]) -> None:
+        """Take the hashes in hex of consecutive rows from `first` on, null where there is none."""
+        valid = pc.fill_null(pc.match_substring_regex(sha256, "^[0-9a-f]{64}$"), False).to_numpy()
+        digits = "".join(text[:_DIGITS] for text in sha256.filter(pa.array(valid)).to_pylist())
+        hashes = np.frombuffer(bytes.fromhex(digits), np.uint64).reshape(-1, 2).T
+        self.pieces.append((first + np.flatnonzero(valid), hashes, outcomes[valid].astype(np.uint8)))
+
+
 class ContentHashes:
     """The hashes of a run's rows. 17 bytes for each row while it reads, at most 80 while `counts` sorts.
 
@@ -53,12 +68,16 @@ class ContentHashes:
 
     def add(self, first: int, sha256: pa.ChunkedArray, outcomes: NDArray[np.int64]) -> None:
         """Take the hashes in hex of consecutive rows from `first` on, null where there is none."""
-        valid = pc.fill_null(pc.match_substring_regex(sha256, "^[0-9a-f]{64}$"), False).to_numpy()
-        where = first + np.flatnonzero(valid)
-        digits = "".join(text[:_DIGITS] for text in sha256.filter(pa.array(valid)).to_pylist())
-        self._hashes[:, where] = np.frombuffer(bytes.fromhex(digits), np.uint64).reshape(-1, 2).T
-        self._hashes[1, where] ^= (where // self._images).astype(np.uint64)
-        self._outcomes[where] = outcomes[valid]
+        packed = PackedHashes()
+        packed.add(first, sha256, outcomes)
+        self.take(packed)
+
+    def take(self, packed: "PackedHashes") -> None:
+        """Take the hashes of rows, each of which comes once."""
+        for where, hashes, outcomes in packed.pieces:
+            self._hashes[:, where] = hashes
+            self._hashes[1, where] ^= (where // self._images).astype(np.uint64)
+            self._outcomes[where] = outcomes
 
     def counts(self, examples: int) -> CopyCounts:
         """Count the contents that are there more than once; at most so many groups of a kind are handed out."""

@@ -47,6 +47,18 @@ class FolderCounts:
         if len(self._counts) > MAX_FOLDERS:
             self._drop_small_ones()
 
+    def merge(self, other: "FolderCounts") -> None:
+        """Count the rows in that another counter of the same depth has counted."""
+        if other._common is None:
+            return
+        self._widen(other._common)
+        for path, counts in other._counts.items():
+            self._count(path, counts)
+        self._rest = self._rest + other._rest
+        self._dropped += other._dropped
+        if len(self._counts) > MAX_FOLDERS:
+            self._drop_small_ones()
+
     @property
     def base(self) -> str:
         """The folder that all images are below; empty where they have none in common."""

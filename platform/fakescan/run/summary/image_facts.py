@@ -53,6 +53,16 @@ class ImageFactsCounter:
         pixels = pc.multiply(rows["width"].cast(pa.int64()), rows["height"].cast(pa.int64()))
         self._compare(rows, pixels, "fewest_pixels", "most_pixels")
 
+    def merge(self, other: "ImageFactsCounter") -> None:
+        """Take what another counter has found in rows that come after these."""
+        self._bytes += other._bytes
+        self._formats.update(other._formats)
+        for name, (value, image) in other._extremes.items():
+            known = self._extremes.get(name)
+            is_low = name in ("smallest", "fewest_pixels")
+            if known is None or (value < known[0] if is_low else value > known[0]):
+                self._extremes[name] = value, image
+
     def facts(self) -> ImageFacts:
         """What was found."""
         extremes = {name: image for name, (_, image) in self._extremes.items()}

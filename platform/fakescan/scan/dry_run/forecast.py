@@ -4,17 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fakescan.engine.model import model_name, open_model
+from fakescan.run.facts.run_facts import count_run
 from fakescan.run.folder import RunFolder
-from fakescan.run.parts import Sharding, shard_rows_for
+from fakescan.run.parts import DEFAULT_IMAGE, Sharding, shard_rows_for
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.dry_run.nowhere import Nowhere
 from fakescan.scan.start.prepare import check_inputs, identity_of, refuse_parts_of_no_run, resumes
+from fakescan.scan.start.run_lease import holder
 from fakescan.scan.start.selection import write_run_manifest
+from fakescan.settings.run_slice import WHOLE_RUN, RunSlice
 from fakescan.sources.manifest import ManifestInfo
-from fakescan.storage.lease import holder_of
 from fakescan.storage.preflight import check_readable, check_writable_without_trace
 from fakescan.storage.url import redact
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -78,15 +81,16 @@ def forecast(config: ScanConfig) -> Forecast:
         run = None  # a sample of the whole, which is listed anew, or a start that came to no part
     if run is not None:
         info, population, sharding = folder.manifest(run).info, run.population, run.sharding
-        rows_left = _rows_left(folder, run, retry_errors=config.retry_errors)
+        rows_left = _rows_left(folder, run, config.slice, retry_errors=config.retry_errors)
     else:
         if folder.load() is None:
             refuse_parts_of_no_run(folder)
         nowhere = Nowhere()
         info, population = write_run_manifest(config, nowhere)
         unknown_sizes = nowhere.fs.unknown_sizes
-        rows_left = info.rows
-        sharding = Sharding(info.rows, config.shard_rows or shard_rows_for(info.rows, info.known_bytes))
+        image = DEFAULT_IMAGE if checkpoint is None else checkpoint.image
+        sharding = Sharding(info.rows, config.shard_rows or shard_rows_for(info.rows, info.known_bytes, image))
+        rows_left = sharding.rows_of(_shards(sharding, config.slice))
     return Forecast(
         config=config,
         checkpoint=checkpoint,
@@ -99,18 +103,22 @@ def forecast(config: ScanConfig) -> Forecast:
         sharding=sharding,
         run=run,
         rows_left=rows_left,
-        holder=holder_of(folder.fs, f"{folder.path}/lease.json"),
+        holder=holder(folder, config.slice),
     )
 
 
-def _rows_left(folder: RunFolder, run: RunFile, *, retry_errors: bool) -> int:
+def _rows_left(folder: RunFolder, run: RunFile, part: RunSlice | None, *, retry_errors: bool) -> int:
     """Rows without a result, and with `retry_errors` those that ended in an error."""
-    missing = folder.missing(run.sharding)
-    left = sum(run.sharding.size(shard) for shard in missing.tolist())
+    shards = _shards(run.sharding, part)
+    missing = np.intersect1d(folder.missing(run.sharding), shards, assume_unique=True)
+    left = run.sharding.rows_of(missing)
     if retry_errors:
-        done = np.setdiff1d(np.arange(run.sharding.count), missing)
-        left += sum(counts.failed for counts in folder.counts(done.tolist()))
+        left += count_run(folder, run, part or WHOLE_RUN).failed
     return left
+
+
+def _shards(sharding: Sharding, part: RunSlice | None) -> NDArray[np.int64]:
+    return np.arange(*(part or WHOLE_RUN).shards(sharding.count))
 
 
 def _checkpoint(config: ScanConfig) -> Checkpoint | None:

@@ -41,11 +41,11 @@ def continue_whole(
             "manifest_fingerprint": info.fingerprint,
             "rows": info.rows,
             "population": info.rows,
-            "shard_rows": config.shard_rows or shard_rows_for(info.rows, info.known_bytes),
+            "shard_rows": config.shard_rows or shard_rows_for(info.rows, info.known_bytes, identity.image),
             "seen": info.seen,
             "left_out": info.everything_left_out(),
             "notes": tuple(info.notes),
-            "listed_at": datetime.now(UTC),
+            "listed_at": info.listed_at or datetime.now(UTC),
         }
     )
     folder.save(whole)

@@ -1,8 +1,11 @@
 """Before anything runs: find what is wrong, open the checkpoint, and start the run or find it as it was left."""
 
+import pyarrow as pa
+
 from fakescan.engine.factory import check_installed
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import model_name, open_model
+from fakescan.engine.start.number_types import first_types
 from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity, Selection
 from fakescan.run.parts import shard_rows_for
@@ -12,12 +15,13 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.start.continuation import begins_whole, continue_whole, remove_surplus
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.start.selection import write_run_manifest
+from fakescan.sources.manifest import ROWS_PER_FILE
 from fakescan.sources.reading import Listing
 from fakescan.storage.preflight import check_readable, check_writable
-from fakescan.storage.url import canonical, redact
+from fakescan.storage.url import canonical, redact, redact_text
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.self_test import self_test
-from fakevlm.errors import UserError
+from fakevlm.errors import UserError, one_line
 
 
 def check(config: ScanConfig) -> Checkpoint:
@@ -33,7 +37,7 @@ def check_inputs(config: ScanConfig) -> None:
     """What can be found wrong without the output and the checkpoint."""
     check_kept_names(config.keep_columns or ())
     check_installed(config.engine)
-    check_readable(config.source, config.input_store)
+    check_readable(config.source, config.source_store)
 
 
 def identity_of(
@@ -53,6 +57,7 @@ def identity_of(
         ),
         engine=config.engine.kind,
         dtype=config.engine.dtype,
+        engine_arguments=config.engine.arguments,
         weights_sha256=checkpoint.weights_sha256,
         trained=checkpoint.trained,
         prompt=checkpoint.prompt,
@@ -99,15 +104,40 @@ def open_run(
 def resumes(folder: RunFolder, run: RunFile, identity: Identity, shard_rows: int | None) -> bool:
     """Whether a scan goes on with the output's run as it is; else it continues a sample, or begins anew.
 
-    Raises UserError for a run with other settings that has parts.
+    Raises UserError for a run with other settings that has parts, and for one whose manifest is another one now.
     """
     if begins_whole(run, identity):
+        refuse_other_manifest(folder, run)
         return False
     if not differences(run, identity, shard_rows):
+        refuse_other_manifest(folder, run)
         return True
-    if folder.shards():
+    if len(folder.listing()):
         refuse_change(folder.url, run, identity, shard_rows)
     return False
+
+
+def refuse_other_manifest(folder: RunFolder, run: RunFile) -> None:
+    """Raise UserError where the manifest is not the one that the run was started with.
+
+    The rows of a small one are read for it; those of a large one are left to `verify`.
+    """
+    reader = folder.manifest(run)
+    info = reader.info
+    is_right = (info.fingerprint, info.rows) == (run.manifest_fingerprint, run.rows)
+    try:
+        if is_right and run.rows <= ROWS_PER_FILE:
+            is_right = reader.compute_fingerprint() == run.manifest_fingerprint
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise UserError(
+            f"output: the manifest in {redact(folder.url)} cannot be read ({redact_text(one_line(error))}); restore "
+            f"{run.manifest}/, or use another --output"
+        ) from None
+    if not is_right:
+        raise UserError(
+            f"output: {redact(folder.url)}/{run.manifest} is not the manifest that this run was started with (its "
+            "fingerprint is another one); restore it, or use another --output"
+        )
 
 
 def start_run(
@@ -132,10 +162,12 @@ def start_run(
         fingerprint=info.fingerprint,
         rows=info.rows,
         population=population,
-        shard_rows=config.shard_rows or shard_rows_for(info.rows, info.known_bytes),
+        shard_rows=config.shard_rows or shard_rows_for(info.rows, info.known_bytes, identity.image),
         seen=info.seen,
         left_out=info.everything_left_out(),
         notes=info.notes,
+        numbers=first_types(config.engine, checkpoint),
+        listed_at=info.listed_at,
     )
     folder.save(run)
     return run
@@ -143,5 +175,5 @@ def start_run(
 
 def refuse_parts_of_no_run(folder: RunFolder) -> None:
     """Raise UserError for a folder that has parts although no run was started in it."""
-    if folder.shards():
+    if len(folder.listing()):
         raise UserError(f"output: {redact(folder.url)} holds parts but no run.json; use an empty --output")

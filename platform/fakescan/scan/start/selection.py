@@ -50,6 +50,7 @@ def write_run_manifest(
         unique=source.unique,
         left_out=source.left_out,
         notes=source.notes,
+        listed_at=source.listed_at,
     )
     is_partial = config.limit is not None or config.sample is not None
     return info, counted.rows if is_partial else info.rows
@@ -79,13 +80,14 @@ def write_whole_manifest(
         source=config.source,
         left_out=source.left_out,
         notes=source.notes,
+        listed_at=source.listed_at,
     )
 
 
 def _open(config: ScanConfig) -> Source:
     return open_source(
         config.source,
-        config.input_store,
+        config.source_store,
         glob=list(config.globs) or None,
         exclude=list(config.exclude) or None,
         extensions=config.extensions,

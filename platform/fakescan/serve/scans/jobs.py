@@ -68,6 +68,7 @@ class ScanJobs:
             "max_new_tokens": server.max_new_tokens,
             "engine": {"kind": server.engine.kind, **server.engine.model_dump(mode="json", exclude_defaults=True)},
             "replicas": f"{settings.replicas.low}-{settings.replicas.high}",
+            "device": server.device if server.device != "auto" else None,
             "input_store": store_settings("scans.input_store", settings.input_store),
             "output_store": store_settings("scans.output_store", settings.output_store),
             "model_store": store_settings("model_store", server.model_store),
@@ -105,6 +106,7 @@ class ScanJobs:
         settings = {
             "source": source,
             "allowed_prefixes": list(self._settings.allow),
+            "private_hosts": list(self._settings.private_hosts),
             "output": output,
             "explain": request.explain,
             "threshold": request.threshold,

@@ -1,13 +1,18 @@
-"""How far a scan is, read from its run folder: run.json, one listing of the parts, and their footers."""
+"""How far a scan is, read from its run folder: run.json, one listing of the parts, its cache, and their footers."""
 
 import logging
 import threading
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fakescan.run.counts import Counts
+from fakescan.run.facts.cache import FactsCache, Kind
+from fakescan.run.facts.table import counts_in
 from fakescan.run.folder import RunFolder
-from fakescan.run.parts import Sharding
+from fakescan.run.run_file import RunFile
 from fakescan.serve.scans.state import ScanCounts
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store
@@ -52,21 +57,21 @@ class Budget:
 class _Run:
     """What is known of one run. Parts are written whole and do not change."""
 
-    sharding: Sharding
+    file: RunFile
     progress: Progress
+    counted: NDArray[np.bool_]
+    """Bool[shards]: whether a part is in the counts."""
     counts: Counts = field(default_factory=Counts)
-    counted: set[int] = field(default_factory=set)
-    """Shards whose footers have been read, and are in the counts."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to learn."""
-        return self.progress.rows_done == self.counts.rows == self.sharding.rows
+        return self.progress.rows_done == self.counts.rows == self.file.rows
 
-    def count(self, shard: int, counts: Counts) -> None:
-        """Adds a part."""
-        self.counted.add(shard)
+    def count(self, shards: NDArray[np.int64], counts: Counts) -> None:
+        """Adds parts."""
+        self.counted[shards] = True
         self.counts.add(counts)
         total = self.counts
         shown = ScanCounts(real=total.real, fake=total.fake, uncertain=total.uncertain, errors=total.failed)
@@ -106,13 +111,22 @@ class ProgressReader:
         with self._lock:
             while len(self._runs) >= _MAX_RUNS:
                 del self._runs[next(iter(self._runs))]
-            return self._runs.setdefault(output, _Run(run.sharding, Progress(run.rows)))
+            known = _Run(run, Progress(run.rows), np.zeros(run.sharding.count, bool))
+            return self._runs.setdefault(output, known)
 
 
 def _update(run: _Run, folder: RunFolder, budget: Budget) -> None:
-    shards = [shard for shard in folder.shards() if shard < run.sharding.count]
-    uncounted = [shard for shard in shards if shard not in run.counted]
-    uncounted = uncounted[: budget.take(len(uncounted))]
-    for shard, counts in zip(uncounted, folder.counts(uncounted), strict=True):
-        run.count(shard, counts)
-    run.progress = run.progress._replace(rows_done=sum(run.sharding.size(shard) for shard in shards))
+    sharding = run.file.sharding
+    listing = folder.listing().below(sharding.count)
+    uncounted = np.flatnonzero(~run.counted[listing.shards])
+    if len(uncounted) > FOOTERS_PER_CALL:  # a long scan's cache knows most of them
+        known = FactsCache(folder, run.file, Kind.COUNTS).load(listing.at(uncounted))
+        run.count(known["shard"].to_numpy(), counts_in(known))
+        uncounted = np.flatnonzero(~run.counted[listing.shards])
+    shards = listing.shards[uncounted[: budget.take(len(uncounted))]]
+    for shard, counts in zip(shards.tolist(), folder.counts(shards.tolist()), strict=True):
+        run.count(np.array([shard]), counts)
+    rows = len(listing) * sharding.shard_rows
+    if len(listing) and listing.shards[-1] == sharding.count - 1:
+        rows += sharding.size(sharding.count - 1) - sharding.shard_rows
+    run.progress = run.progress._replace(rows_done=rows)

@@ -11,6 +11,7 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
+from fakescan.isolation.time_limit import uncounted
 from fakescan.storage.store import Store, is_local
 from fakescan.storage.url import scheme_of
 
@@ -122,10 +123,12 @@ def open_archive(uri: str, store: Store) -> Iterator[ArchiveFile]:
     options: dict[str, Any] = {} if local else {"block_size": _REMOTE_CHUNK, "cache_type": "none"}  # the chunk is one
     if streamed and not local:
         options["block_size"] = 0 if scheme_of(uri) == "http" else _STREAM_CHUNK  # 0: one request, without ranges
-    with filesystem.open(path, "rb", **options) as file:
+    with uncounted(unless=local):
+        opened = filesystem.open(path, "rb", **options)
+    with opened as file:
         chunk = _LOCAL_CHUNK if local else _REMOTE_CHUNK
         first = b""
-        while len(first) < _SIGNATURE_BYTES and (piece := file.read(chunk)):
+        while len(first) < _SIGNATURE_BYTES and (piece := _read(file, chunk, local=local)):
             first += piece
         kind = next((name for start, name in _SIGNATURES.items() if first.startswith(start)), None)
         if kind is not None and kind not in _EXTENSION:
@@ -136,8 +139,14 @@ def open_archive(uri: str, store: Store) -> Iterator[ArchiveFile]:
         if size is not None:
             yield ArchiveFile(file, size, chunk, first)
             return
-        stream = _Stream(io.BufferedReader(_Delivery(first, file), _STREAM_CHUNK), kind)
+        stream = _Stream(io.BufferedReader(_Delivery(first, file, local=local), _STREAM_CHUNK), kind)
         yield ArchiveFile(cast(IO[bytes], stream), None, _UNPACKED_CHUNK)
+
+
+def _read(file: Any, count: int, *, local: bool) -> bytes:
+    """Up to `count` bytes. A store that is waited for has limits of its own, a local disk has not."""
+    with uncounted(unless=local):
+        return bytes(file.read(count))
 
 
 def _size(file: Any) -> int | None:
@@ -150,8 +159,8 @@ def _size(file: Any) -> int | None:
 class _Delivery(io.RawIOBase):
     """A file of a store from its beginning on; `failure` keeps the store's error apart from those of unpacking."""
 
-    def __init__(self, first: bytes, file: Any) -> None:
-        self._first, self._file = first, file
+    def __init__(self, first: bytes, file: Any, *, local: bool) -> None:
+        self._first, self._file, self._local = first, file, local
         self.failure: Exception | None = None
 
     def readable(self) -> bool:
@@ -161,7 +170,7 @@ class _Delivery(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """The next bytes."""
         try:
-            data = self._first[: len(buffer)] or self._file.read(len(buffer))
+            data = self._first[: len(buffer)] or _read(self._file, len(buffer), local=self._local)
         except Exception as error:  # whatever the store's library raises
             self.failure = error
             raise

@@ -1,7 +1,9 @@
 """Parquet files: opened, read column by column, and the images inside them by their place."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
+from fakescan.isolation.time_limit import renew, uncounted
 from fakescan.sources.address_column import alternatives, are_addresses
 from fakescan.sources.containers.image_column import ImageColumn, image_column, image_columns, is_list
+from fakescan.sources.containers.row_group_cache import RowGroupCache
 from fakescan.sources.reading import Reading
 from fakescan.storage.errors import classify
 from fakescan.storage.store import Store, is_local
@@ -35,6 +39,13 @@ class DamagedParquetError(Exception):
 class _StoreFile(StoreReader):
     """A store's file that Arrow may read anywhere."""
 
+    bytes_read = 0
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self.bytes_read += count
+        return count
+
     def seekable(self) -> bool:
         return True
 
@@ -55,13 +66,19 @@ class ParquetReader:
     Raises `DamagedParquetError` for what is no Parquet, `UserError` for what cannot be reached.
     """
 
-    def __init__(self, uri: str, store: Store, *, stream: bool = False) -> None:
+    def __init__(self, uri: str, store: Store, *, stream: bool = False, patience_s: float | None = None) -> None:
         self.uri = uri
         self._source: _StoreFile | None = None
         filesystem, path = store.filesystem(uri)
         try:
             if not is_local(filesystem):
-                self._source = _StoreFile(filesystem.open(path, "rb", block_size=2**20))
+                # Arrow's own buffer of a stream ends where the column does; reading ahead would not.
+                options = {"cache_type": "none"} if stream else {}
+                with uncounted():
+                    opened = partial(filesystem.open, path, "rb", block_size=2**20, **options)
+                    self._source = _StoreFile(uri, opened, patience_s=patience_s)
+            elif stream:
+                self._source = _StoreFile(uri, partial(open, os.fsencode(path), "rb", buffering=0), patience_s=0)
             self._file = pq.ParquetFile(
                 self._source or pa.OSFile(os.fsencode(path)),
                 pre_buffer=not stream,
@@ -87,6 +104,11 @@ class ParquetReader:
         """Arrow's metadata of a leaf column in a row group."""
         return self._file.metadata.row_group(group).column(self.leaves.index(leaf))
 
+    @property
+    def bytes_read(self) -> int:
+        """Bytes that were read of the file, where it is streamed."""
+        return 0 if self._source is None else self._source.bytes_read
+
     def mean_bytes(self, leaf: str) -> float:
         """Bytes of a value, on the average, as far as the footer says."""
         chunks = [self.column_chunk(leaf, group) for group in range(len(self.group_rows))]
@@ -107,6 +129,7 @@ class ParquetReader:
         """
         try:
             for batch in self._file.iter_batches(rows, row_groups=[group], columns=[leaf], use_threads=False):
+                renew()
                 array = batch.column(batch.schema.names.index(steps[0]))
                 for step in steps[1:]:
                     array = child(array, step)
@@ -205,7 +228,7 @@ def read_images(
     if etag and (now := _version(filesystem, path)) and now != etag:
         raise ImageError(ErrorCode.CHANGED, REPLACED)
     try:
-        reader = ParquetReader(uri, store, stream=True)
+        reader = ParquetReader(uri, store, stream=True, patience_s=0.0)  # whoever fetches has its own
     except DamagedParquetError as error:
         raise ImageError(ErrorCode.TRUNCATED, f"the Parquet file {error}") from None
     with reader:
@@ -219,12 +242,32 @@ def read_images(
             start = int(ends[group - 1]) if group else 0
             wanted = [place - start for place, of in zip(places, groups, strict=True) if of == group]
             try:
-                for place, data in _group_images(reader, images, group, list(wanted)):
+                for place, data in _images_of(reader, images, group, slots[group], wanted, etag):
                     del wanted[0]
                     yield start + place, data
             except DamagedParquetError as error:
                 failed = ImageError(ErrorCode.TRUNCATED, f"the Parquet file {error}")
                 yield from ((start + place, failed) for place in wanted)
+
+
+def _images_of(
+    reader: ParquetReader, column: ImageColumn, group: int, slots: int, wanted: list[int], etag: str | None
+) -> Iterator[tuple[int, bytes | None]]:
+    """The same from what other shards of the group have read, where they want the others of its `slots` places."""
+    if etag and len(wanted) < slots:
+        leaf, _ = reader.image_leaves(column)
+        size = reader.column_chunk(leaf, group).total_uncompressed_size
+        cache = RowGroupCache((reader.uri, etag, column.path, group), slots, size)
+        every = list(range(slots))
+
+        def images() -> Iterator[bytes | None]:
+            return (data for _, data in _group_images(reader, column, group, list(every)))
+
+        with contextlib.suppress(DamagedParquetError):  # which is met, and told, where it is
+            if (found := cache.read(wanted, images, lambda: reader.bytes_read)) is not None:
+                yield from zip(list(wanted), found, strict=True)
+                return
+    yield from _group_images(reader, column, group, list(wanted))
 
 
 def _group_images(
@@ -291,4 +334,5 @@ def child(array: pa.Array, name: str) -> pa.Array:
 def _version(filesystem: AbstractFileSystem, path: str) -> str | None:
     if is_local(filesystem):
         return f"{LOCAL_ETAG}{os.stat(path).st_mtime_ns}"
-    return entry_etag(filesystem.info(path))
+    with uncounted():
+        return entry_etag(filesystem.info(path))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from fakescan.isolation.time_limit import uncounted
 from fakescan.sources.containers.archive_file import (
     COMPRESSED_EXTENSIONS,
     PLAIN_EXTENSIONS,
@@ -26,9 +27,10 @@ from fakescan.sources.filters.name_filter import OTHER_EXTENSIONS, extension_of,
 from fakescan.sources.manifest import ENTRY_SCHEMA
 from fakescan.sources.reading import LeftOut, LeftOutReason, Reading
 from fakescan.storage.errors import classify, store_errors
+from fakescan.storage.objects import patiently
 from fakescan.storage.store import Store, is_local
 from fakescan.storage.transport.base import LOCAL_ETAG, REPLACED, entry_etag
-from fakescan.storage.url import redact
+from fakescan.storage.url import names_host, redact
 from fakevlm.errors import ErrorCode, ImageError, UserError
 
 TAR_EXTENSIONS = (*PLAIN_EXTENSIONS, *COMPRESSED_EXTENSIONS)
@@ -166,7 +168,11 @@ def read_members(
     """
     filesystem, path = store.filesystem(tar)
     if etag:
-        now = f"{LOCAL_ETAG}{os.stat(path).st_mtime_ns}" if is_local(filesystem) else entry_etag(filesystem.info(path))
+        if is_local(filesystem):
+            now: str | None = f"{LOCAL_ETAG}{os.stat(path).st_mtime_ns}"
+        else:
+            with uncounted():
+                now = entry_etag(filesystem.info(path))
         if now and now != etag:
             raise ImageError(ErrorCode.CHANGED, REPLACED)
     try:
@@ -199,6 +205,14 @@ def _nameable(name: str) -> str:
 
 def _contents(uri: str, store: Store, *, whole: bool, by_content: bool = False) -> _Contents:
     """What a tar file holds, up to the first damage unless `whole`. `UserError` if the store does not deliver it."""
+    return patiently(
+        lambda: _read_contents(uri, store, whole=whole, by_content=by_content),
+        f"reading {redact(uri)}",
+        patience_s=0.0 if names_host(uri) else None,
+    )
+
+
+def _read_contents(uri: str, store: Store, *, whole: bool, by_content: bool) -> _Contents:
     contents = _Contents(uri)
     links: list[Member] = []
     try:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.sources.allowed_prefixes import is_below, roots_of
 from fakescan.sources.filters.name_filter import extensions_of, leave_out
 from fakescan.sources.reading import LeftOutReason, Reading
+from fakescan.storage.prefixes import is_below, roots_of
 from fakescan.storage.transport.base import Request
 from fakescan.storage.transport.heads import read_heads
 from fakescan.storage.url import redact, scheme_of

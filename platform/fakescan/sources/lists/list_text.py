@@ -64,13 +64,12 @@ def open_text(url: str, store: Store) -> Iterator[Iterator[str]]:
     try:
         filesystem, path = store.filesystem(url)
         if scheme_of(url) == "http":  # read whole: many servers neither tell sizes nor serve ranges
-            file = io.BytesIO(filesystem.cat_file(path))
+            source = StoreReader(url, lambda: io.BytesIO(filesystem.cat_file(path)))
         else:
-            file = filesystem.open(path, "rb", block_size=2**22)
+            source = StoreReader(url, lambda: filesystem.open(path, "rb", block_size=2**22))
     except store_errors() as error:
         raise _unreadable(name, error) from None
-    with file:
-        source = StoreReader(file)
+    with source.file:
         raw = io.BufferedReader(cast(Any, source), _CHUNK)
         try:
             start = raw.peek(512)

@@ -1,12 +1,13 @@
 """The request that every transport takes, its checks of an answer, and the form of entity tags."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Protocol
 
+from fakescan.storage.transport.bytes_in_flight import STEP, UNBOUNDED, Room
 from fakevlm.errors import ErrorCode, ImageError
 
 LOCAL_ETAG = "mtime-"
@@ -53,8 +54,14 @@ class Body(NamedTuple):
 class Transport(Protocol):
     """Reads objects of one kind of store. Used on one event loop."""
 
-    async def read(self, request: Request) -> Body:
-        """The bytes. `ImageError` for what a retry cannot fix; else the store's own exceptions, for `classify`."""
+    async def read(self, request: Request, room: Room = UNBOUNDED) -> Body:
+        """The bytes, for which `room` is made as their number is known.
+
+        `ImageError` for what a retry cannot fix; else the store's own exceptions, for `classify`.
+        """
+
+    async def renew(self) -> None:
+        """Make the client again, with the credentials that files and services have now."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -158,3 +165,17 @@ def entry_etag(info: dict[str, Any]) -> str | None:
         if info.get(name):
             return normal_etag(str(info[name]))
     return None
+
+
+async def read_on(pieces: AsyncIterator[bytes], room: Room, max_bytes: int) -> bytes:
+    """A body of unknown length, never holding much more than the limit. Raises `ImageError` (too_large)."""
+    read: list[bytes] = []
+    received = 0
+    async for piece in pieces:
+        read.append(piece)
+        received += len(piece)
+        if received > max_bytes:
+            raise ImageError(ErrorCode.TOO_LARGE, f"the object has more than {max_bytes} bytes")
+        if received > room.size:
+            await room.reserve(received + STEP)
+    return b"".join(read)

@@ -17,6 +17,8 @@ from fakescan.storage.transport.base import (
     refuse_too_large,
     version_of_entry,
 )
+from fakescan.storage.transport.bytes_in_flight import UNBOUNDED, Room
+from fakescan.storage.weather.credentials import renew_clients
 from fakevlm.errors import ErrorCode, ImageError
 
 
@@ -29,7 +31,7 @@ class FsspecTransport:
     def __init__(self, store: Store, *, max_bytes: int) -> None:
         self._store, self._max_bytes = store, max_bytes
 
-    async def read(self, request: Request) -> Body:
+    async def read(self, request: Request, room: Room = UNBOUNDED) -> Body:
         filesystem, path = self._store.filesystem(request.uri, attempts=1)
         version = ObjectVersion(request.etag)
         if request.length is None:
@@ -37,6 +39,7 @@ class FsspecTransport:
                 info = await _await(filesystem, "info", path)
                 refuse_too_large(info.get("size"), self._max_bytes)
                 version = version_of_entry(info)
+                await room.reserve(info.get("size") or 0)
             body = bytes(await _await(filesystem, "cat_file", path))
             check_size(request, len(body))
         else:
@@ -48,6 +51,9 @@ class FsspecTransport:
             version = version_of_entry(await _await(filesystem, "info", path))
             check_etag(request, version.etag)
         return Body(body, version)
+
+    async def renew(self) -> None:
+        await asyncio.to_thread(renew_clients)
 
     async def close(self) -> None:
         """The file system closes its own connections."""

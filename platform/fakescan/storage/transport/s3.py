@@ -1,6 +1,7 @@
 """GET of S3 objects through the client that s3fs configures: one request each, If-Match on the manifest's etag."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fakescan.storage.errors import http_status, root_cause
@@ -14,11 +15,16 @@ from fakescan.storage.transport.base import (
     check_size,
     decoded,
     normal_etag,
+    read_on,
     refuse_too_large,
     span_header,
 )
+from fakescan.storage.transport.bytes_in_flight import UNBOUNDED, Room
 from fakescan.storage.url import split_bucket
 from fakevlm.errors import ErrorCode, ImageError
+
+_LAST_REQUESTS_S = 120.0
+"""Seconds after which a client that was replaced is closed."""
 
 
 class S3Transport:
@@ -30,21 +36,25 @@ class S3Transport:
         self._client: Any = None
         self._arguments: dict[str, Any] = {}
         self._opening = asyncio.Lock()
+        self._replaced: set[asyncio.Task[None]] = set()
 
-    async def read(self, request: Request) -> Body:
-        if self._client is None:
-            await self._open()
+    async def read(self, request: Request, room: Room = UNBOUNDED) -> Body:
+        client = self._client or await self._open()
         bucket, key = split_bucket(request.uri)
         arguments = {**self._arguments, **span_header(request)}
         if request.etag:
             arguments["IfMatch"] = f'"{request.etag}"'
-        answer = await self._get(request, Bucket=bucket, Key=key, **arguments)
+        answer = await self._get(client, request, Bucket=bucket, Key=key, **arguments)
         body = answer["Body"]
         try:
             length = answer.get("ContentLength")
             if request.length is None:
                 refuse_too_large(length, self._max_bytes)
-            data = bytes(await body.read()) if length is not None else await self._read_on(body)
+            if length is not None:
+                await room.reserve(length)
+                data = bytes(await body.read())
+            else:
+                data = await read_on(_pieces(body), room, self._max_bytes)
         finally:
             body.close()
         etag = answer.get("ETag")
@@ -60,15 +70,15 @@ class S3Transport:
         check_size(request, len(plain) if request.size == len(plain) else len(data))
         return Body(plain, version)
 
-    async def _get(self, request: Request, **arguments: Any) -> Any:
+    async def _get(self, client: Any, request: Request, **arguments: Any) -> Any:
         """The answer to a GET. Some servers compare If-Match with their own spelling of an etag: then we compare."""
         try:
-            return await self._client.get_object(**arguments)
+            return await client.get_object(**arguments)
         except Exception as error:
             if "IfMatch" not in arguments or http_status(root_cause(error)) != 412:
                 raise
         del arguments["IfMatch"]
-        answer = await self._client.get_object(**arguments)
+        answer = await client.get_object(**arguments)
         try:
             if not answer.get("ETag"):
                 raise ImageError(ErrorCode.CHANGED, REPLACED)
@@ -78,20 +88,10 @@ class S3Transport:
             raise
         return answer
 
-    async def _read_on(self, body: Any) -> bytes:
-        """A body of unknown length, never holding much more than the limit."""
-        pieces, received = [], 0
-        while piece := await body.read(2**16):
-            pieces.append(piece)
-            received += len(piece)
-            if received > self._max_bytes:
-                raise ImageError(ErrorCode.TOO_LARGE, f"the object has more than {self._max_bytes} bytes")
-        return b"".join(pieces)
-
-    async def _open(self) -> None:
+    async def _open(self) -> Any:
         async with self._opening:
             if self._client is not None:
-                return
+                return self._client
             filesystem = make_filesystem(self._store, "s3", attempts=1, asynchronous=True)
             filesystem.config_kwargs["max_pool_connections"] = self._connections
             filesystem.config_kwargs["read_timeout"] = self._timeout_s
@@ -101,7 +101,31 @@ class S3Transport:
             # Requester pays, SSE-C keys and the like, from the store's options.
             self._arguments = filesystem._get_s3_method_kwargs(client.get_object)
             self._filesystem, self._client = filesystem, client
+            return client
+
+    async def renew(self) -> None:
+        async with self._opening:
+            old, self._filesystem, self._client = self._filesystem, None, None
+        if old is not None:
+            task = asyncio.ensure_future(_close(old, _LAST_REQUESTS_S))  # requests in flight still use it
+            self._replaced.add(task)
+            task.add_done_callback(self._replaced.discard)
 
     async def close(self) -> None:
+        for task in list(self._replaced):
+            task.cancel()  # which closes at once
+        await asyncio.gather(*self._replaced, return_exceptions=True)
         if self._filesystem is not None:
-            await self._filesystem._s3creator.__aexit__(None, None, None)
+            await _close(self._filesystem)
+
+
+async def _pieces(body: Any) -> AsyncIterator[bytes]:
+    while piece := await body.read(2**16):
+        yield bytes(piece)
+
+
+async def _close(filesystem: Any, delay_s: float = 0.0) -> None:
+    try:
+        await asyncio.sleep(delay_s)
+    finally:
+        await filesystem._s3creator.__aexit__(None, None, None)

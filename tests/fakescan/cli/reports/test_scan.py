@@ -19,7 +19,7 @@ from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.driver import ScanOutcome
+from fakescan.scan.execution import ScanOutcome
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode
 from tests.fakescan.run.conftest import make_run

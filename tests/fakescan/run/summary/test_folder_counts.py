@@ -102,3 +102,24 @@ def test_it_counts_as_one_would_by_hand(uris: list[str], depth: int, parts: int)
         expected[name] = expected.get(name, 0) + 1
     counts: Any = counted(uris, depth, parts=min(parts, len(uris)))
     assert largest(counts) == expected
+
+
+@given(
+    st.lists(
+        st.sampled_from(["s3://b", "s3://c", ""]).flatmap(
+            lambda head: st.lists(st.sampled_from("xyz"), min_size=1, max_size=5).map(
+                lambda names: "/".join([head, *names])
+            )
+        ),
+        min_size=1,
+    ),
+    st.integers(1, 3),
+    st.integers(1, 5),
+)
+def test_what_is_counted_apart_is_the_same_together(uris: list[str], depth: int, parts: int) -> None:
+    together = FolderCounts(depth)
+    for piece in np.array_split(np.array(uris, object), parts):
+        together.merge(counted(piece.tolist(), depth) if len(piece) else FolderCounts(depth))
+    whole = counted(uris, depth)
+    assert together.base == whole.base
+    assert largest(together) == largest(whole)

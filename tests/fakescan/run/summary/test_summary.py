@@ -168,3 +168,19 @@ def test_scores_on_a_border_count_in_the_upper_band() -> None:
     odd = pa.chunked_array([pa.array([None, float("nan"), 0.0999, 0.9999], pa.float32())])
     assert band_counts(odd).tolist() == [1, *[0] * 8, 1]
     assert int(np.sum(band_counts(pa.chunked_array([], pa.float32())))) == 0
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_parts_that_are_counted_apart_give_the_same_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    draw = np.random.default_rng(parts)
+    rows = [
+        ROWS[number] | {"uri": f"{ROWS[number]['uri']}/{draw.integers(3)}/x"} for number in draw.integers(7, size=61)
+    ]
+    folder = written(RunFolder(str(tmp_path / "run"), Store()), rows)
+    Path(folder.part(5)).write_bytes(b"damaged")
+    whole = summarize(folder)
+    assert [part.name for part in whole.unreadable] == ["parts/part-00000005.parquet"]
+    monkeypatch.setattr("fakescan.run.summary.summary.BATCH_PARTS", parts)
+    assert summarize(folder) == whole

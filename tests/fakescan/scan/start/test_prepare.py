@@ -1,5 +1,7 @@
 """Prepare: the user's threshold and the checkpoint's calibration, the model's name, the start of a run."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,16 @@ import pytest
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.model import model_name
 from fakescan.run.folder import RunFolder
+from fakescan.run.identity import Identity
+from fakescan.run.parts import part_bytes
+from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
-from fakescan.scan.start.prepare import check, identity_of, start_run
+from fakescan.scan.start.prepare import check, identity_of, resumes, start_run
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
+from tests.fakescan.run.conftest import make_run, result_rows
 
 pytestmark = pytest.mark.unit
 
@@ -166,3 +172,66 @@ def test_what_is_wrong_is_found_before_anything_is_written(
     assert not list((tmp_path / "run").iterdir())
     found = check(config(source=str(images), output=str(tmp_path / "run"), model=checkpoint.location))
     assert found == checkpoint
+
+
+def finished(folder: RunFolder, run: RunFile) -> None:
+    """Give a run its parts."""
+    reader = folder.manifest(run)
+    for shard in range(run.sharding.count):
+        rows = reader.rows(run.sharding.first(shard), run.sharding.size(shard))
+        folder.write_part(shard, part_bytes(result_rows(run, rows), run.sharding, shard))
+
+
+@pytest.fixture
+def begun(checkpoint: Checkpoint, images: Path, tmp_path: Path) -> tuple[ScanConfig, RunFolder, Identity]:
+    """A run whose first parts exist."""
+    settings = config(source=str(images), output=str(tmp_path / "run"))
+    folder = RunFolder(settings.output, Store())
+    identity = identity_of(settings, checkpoint, judging_options(settings, checkpoint))
+    finished(folder, start_run(settings, folder, identity, checkpoint))
+    return settings, folder, identity
+
+
+def test_a_run_whose_manifest_is_as_it_was_is_resumed(begun: tuple[ScanConfig, RunFolder, Identity]) -> None:
+    _, folder, identity = begun
+    assert resumes(folder, folder.open(), identity, None)
+
+
+def other_info(folder: RunFolder, other: RunFolder) -> None:
+    shutil.rmtree(f"{folder.path}/manifest")
+    shutil.copytree(f"{other.path}/manifest", f"{folder.path}/manifest")
+
+
+def other_rows(folder: RunFolder, other: RunFolder) -> None:
+    shutil.copy(f"{other.path}/manifest/part-00000.parquet", f"{folder.path}/manifest")
+
+
+def no_rows(folder: RunFolder, other: RunFolder) -> None:
+    Path(folder.path, "manifest", "part-00000.parquet").unlink()
+
+
+def damaged_rows(folder: RunFolder, other: RunFolder) -> None:
+    Path(folder.path, "manifest", "part-00000.parquet").write_bytes(b"PAR1")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (other_info, "is not the manifest that this run was started with"),
+        (other_rows, "is not the manifest that this run was started with"),
+        (no_rows, "cannot be read"),
+        (damaged_rows, "cannot be read"),
+    ],
+)
+def test_a_manifest_that_was_replaced_under_a_run_is_refused(
+    begun: tuple[ScanConfig, RunFolder, Identity],
+    tmp_path: Path,
+    change: Callable[[RunFolder, RunFolder], None],
+    words: str,
+) -> None:
+    _, folder, identity = begun
+    other = RunFolder(str(tmp_path / "other"), Store())
+    make_run(other, rows=40)
+    change(folder, other)
+    with pytest.raises(UserError, match=f"^output: .*{words}.*restore.*or use another --output$"):
+        resumes(folder, folder.open(), identity, None)

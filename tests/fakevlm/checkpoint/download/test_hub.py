@@ -1,6 +1,7 @@
 """Models of the hub: downloaded, gone on with, taken from the cache, and one line for whatever the hub does instead."""
 
 import logging
+import multiprocessing
 import os
 import shutil
 import socket
@@ -376,3 +377,51 @@ def test_two_processes_download_once(server: HubServer, tmp_path: Path) -> None:
 
 def test_hashes_are_those_of_git() -> None:
     assert blob_name(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+# A commit, which means the same everywhere
+
+
+def listings(server: HubServer) -> int:
+    return sum("/api/models/" in request for request in server.requests)
+
+
+def test_a_commit_that_is_here_is_not_asked_about(server: HubServer, tmp_path: Path) -> None:
+    folder = fetch("owner/tiny")
+    assert folder.name == COMMIT
+    asked = listings(server)
+    assert fetch(f"owner/tiny@{COMMIT}") == folder
+    assert listings(server) == asked
+    (folder / "config.json").unlink()
+    assert fetch(f"owner/tiny@{COMMIT}") == folder
+    assert (folder / "config.json").exists(), "somebody had taken a file away"
+    assert listings(server) == asked + 1
+
+
+def test_a_commit_that_is_not_here_is_downloaded_by_it(server: HubServer) -> None:
+    folder = fetch(f"owner/tiny@{COMMIT}")
+    assert folder.name == COMMIT
+    assert all(f"revision/{COMMIT}" in request for request in server.requests if "/api/" in request)
+    assert fetch(f"owner/tiny@{COMMIT}") == folder
+    assert listings(server) == 1
+
+
+def test_engines_of_a_node_ask_the_hub_once(server: HubServer, tmp_path: Path) -> None:
+    """Eight processes that want the same commit at the same time: one listing, each file once."""
+    process = multiprocessing.get_context("fork")
+    workers = [process.Process(target=fetch, args=(f"owner/tiny@{COMMIT}",), daemon=True) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 8
+    assert listings(server) == 1
+    files = [request for request in server.requests if "/resolve/" in request]
+    assert len(files) == len(set(files))
+
+
+def test_a_cache_that_others_have_filled_need_not_be_writable(server: HubServer, tmp_path: Path) -> None:
+    folder = fetch("owner/tiny")
+    shutil.rmtree(tmp_path / "hub" / ".locks")
+    (tmp_path / "hub" / ".locks").write_text("no folder can be made here")
+    assert fetch(f"owner/tiny@{COMMIT}") == folder

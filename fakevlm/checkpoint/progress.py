@@ -1,8 +1,9 @@
-"""Shows how far a download is, on stderr: a bar on a terminal, a line every some seconds elsewhere."""
+"""How far the opening of a checkpoint is: for whoever listens, and on stderr as a bar or as a line now and then."""
 
 import sys
 import time
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
 FIRST_LINE_S = 2.0
 """Seconds before the first line, where stderr is no terminal: what is quicker needs none."""
@@ -10,11 +11,31 @@ LINE_S = 10.0
 """Seconds between two lines."""
 
 
-class DownloadDisplay:
-    """Follows a download of `total` bytes, of which `done` are there already; a context manager."""
+class Step(NamedTuple):
+    """What is being done to a checkpoint or an engine that starts, and how many bytes of it are done."""
 
-    def __init__(self, what: str, total: int | None, done: int, *, show: bool) -> None:
+    what: str
+    """Such as `downloading owner/name`."""
+    done: int = 0
+    total: int | None = None
+    """Bytes in all; None where nobody knows, or where there is nothing to count."""
+
+    def __str__(self) -> str:
+        if not self.done and not self.total:
+            return self.what
+        return f"{self.what}  {in_bytes(self.done)}{'' if self.total is None else f' of {in_bytes(self.total)}'}"
+
+
+Report = Callable[[Step], None]
+"""Hears of every step as it begins, and several times a second of how far it is."""
+
+
+class BytesProgress:
+    """Follows a step of `total` bytes, of which `done` are there already; a context manager."""
+
+    def __init__(self, what: str, total: int | None, done: int, *, show: bool, report: Report | None = None) -> None:
         self._what, self._total, self._first, self._done = what, total, done, done
+        self._report = report
         self._started_at = time.monotonic()
         self._say_at = self._started_at + FIRST_LINE_S
         self._lines = show and not sys.stderr.isatty()
@@ -32,6 +53,7 @@ class DownloadDisplay:
     def __enter__(self) -> Self:
         if self._progress is not None:
             self._progress.start()
+        self._tell()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,19 +63,23 @@ class DownloadDisplay:
     def update(self, done: int) -> None:
         """So many bytes are there now."""
         self._done = done
+        self._tell()
         if self._progress is not None:
             self._progress.update(self._task, completed=done)
         elif self._lines and time.monotonic() >= self._say_at:
             self._say_at = time.monotonic() + LINE_S
             print(self._line(), file=sys.stderr, flush=True)
 
+    def _tell(self) -> None:
+        if self._report is not None:
+            self._report(Step(self._what, self._done, self._total))
+
     def _line(self) -> str:
         rate = (self._done - self._first) / max(time.monotonic() - self._started_at, 1e-9)
-        total = "" if self._total is None else f" of {_bytes(self._total)}"
-        return f"{self._what}  {_bytes(self._done)}{total}  {_bytes(int(rate))}/s"
+        return f"{Step(self._what, self._done, self._total)}  {in_bytes(int(rate))}/s"
 
 
-def _bytes(count: int) -> str:
+def in_bytes(count: int) -> str:
     """Such as `14.1 GB`."""
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fakescan.scan.poison import IMAGE_DEATHS, SHARD_DEATHS, SPLIT, Orders, PoisonLedger, Span, spans_of
+from fakescan.scan.poison.deaths import IMAGE_DEATHS, SHARD_DEATHS, SPLIT, Orders, PoisonLedger, Span, spans_of
 
 pytestmark = pytest.mark.unit
 

@@ -1,14 +1,14 @@
-"""Counts the deaths of engines by shard, so that an image that kills them ends as one `poison` row."""
+"""The rule of poison, and the deaths of engines by shard, so that an image that kills them ends as one `poison` row."""
 
 from dataclasses import dataclass, field
+
+from fakescan.isolation.child import IMAGE_DEATHS as IMAGE_DEATHS
 
 Span = tuple[int, int]
 """Positions [first, last) within a shard."""
 
 SHARD_DEATHS = 2
-"""Deaths while a shard was being judged after which it is judged alone: a single one may be bad luck."""
-IMAGE_DEATHS = 2
-"""Solitary deaths after which an image is poison: an out-of-memory kill and a `kill -9` look the same from outside."""
+"""Deaths while a shard was being judged, fetched or decoded after which it is done alone: one may be bad luck."""
 SPLIT = 16
 """Into how many spans a suspect span is cut."""
 
@@ -54,7 +54,7 @@ class PoisonLedger:
 
     def begin(self, shard: int, engine: str, span: Span | None = None) -> None:
         """An engine starts judging a shard among others, or a span of it with nothing else in the engine."""
-        case = self._cases[shard]
+        case = self._cases.setdefault(shard, _Case())  # there is none if the ledger has been started again since
         case.holder, case.span = engine, span
 
     def end(self, shard: int) -> None:

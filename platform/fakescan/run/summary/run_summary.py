@@ -1,0 +1,120 @@
+"""What the rows of a run say together, as `fakescan summary --json` prints it."""
+
+from datetime import datetime
+
+from fakescan.run.summary.image_facts import ImageFacts
+from fakescan.settings.strict_model import StrictModel
+
+
+class Outcomes(StrictModel):
+    """Rows by what became of them."""
+
+    rows: int = 0
+    real: int = 0
+    fake: int = 0
+    uncertain: int = 0
+    errors: int = 0
+
+
+class FolderOutcomes(Outcomes):
+    """Rows of one folder."""
+
+    folder: str
+    """Below the folder that all images have in common; `.` is that folder itself."""
+
+
+class Folders(StrictModel):
+    """Rows by folder."""
+
+    base: str
+    """The folder that all images have in common; empty where there is none."""
+    depth: int
+    """Folders below it that are told apart."""
+    largest: list[FolderOutcomes]
+    """Most rows first; at most `MAX_FOLDERS`."""
+    others: int
+    """Folders that are not listed. Where there are more than 100,000, it may count some twice."""
+    other_rows: int
+    """Rows in them."""
+
+
+class ErrorRows(StrictModel):
+    """Rows with one error code."""
+
+    code: str
+    rows: int
+    uri: str
+    """Of the first one."""
+    message: str | None
+    """Of the first one."""
+
+
+class CopiedContent(Outcomes):
+    """Rows whose images have the same bytes."""
+
+    uris: list[str]
+    """Of some of the rows."""
+
+
+class Copies(StrictModel):
+    """Images that are in the run more than once, by the SHA-256 of their bytes."""
+
+    contents: int
+    """Different contents of which there is a copy."""
+    rows: int
+    """Rows with one of these contents."""
+    largest: list[CopiedContent]
+    """Contents with the most copies."""
+    differing: int
+    """Contents whose copies got different verdicts."""
+    different: list[CopiedContent]
+    """Some of them."""
+
+
+class MissingRows(StrictModel):
+    """A part whose rows are not in the summary."""
+
+    name: str
+    reason: str
+    rows: int
+    """Rows that it should hold."""
+
+
+class RunSummary(StrictModel):
+    """What the rows of a run say together."""
+
+    run: str
+    """Where it is."""
+    run_id: str
+    created_at: datetime
+    source: str
+    model: str
+    warning: str | None
+    """Set when the verdicts mean nothing, or less than one would think."""
+    rows: int
+    """Rows of the whole run."""
+    done: int
+    """Rows whose part exists."""
+    is_finished: bool
+    outcomes: Outcomes
+    """Rows that were counted: those of `done` that are not in `unreadable`."""
+    bands: list[int]
+    """Rows by score, in ten bands from 0 to 1; a score on a border is in the upper one."""
+    threshold: float
+    """Score from which an image counts as fake."""
+    folders: Folders
+    errors: list[ErrorRows]
+    """By code, most rows first."""
+    noted: int
+    """Images that were judged although their file lacks something; the rows say what."""
+    copies: Copies
+    images: ImageFacts
+    scanned_from: datetime | None
+    scanned_to: datetime | None
+    seen: int | None
+    """What the source was seen to hold when it was listed."""
+    left_out: dict[str, int]
+    """What of that became no row, by reason."""
+    notes: list[str]
+    """Choices made in reading the source."""
+    unreadable: list[MissingRows]

@@ -1,0 +1,1 @@
+"""What is done with images that end the process which has them."""

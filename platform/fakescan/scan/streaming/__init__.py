@@ -1,0 +1,1 @@
+"""What the scan asks of Ray Data beyond its public interface: a lazy source, and several blocks from one task."""

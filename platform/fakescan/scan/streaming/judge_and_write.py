@@ -1,0 +1,23 @@
+"""The actor stage: judges a shard and writes its part, by the same thread in the engine's process."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from fakescan.scan.judge import Judge, JudgeSettings
+from fakescan.scan.stages import Write
+
+
+class JudgeAndWrite:
+    """One task less for each shard: what comes out of the engine's process is a summary, and the part exists.
+
+    While a thread waits for the store, the engine works on the shards of the others.
+    """
+
+    def __init__(self, settings: JudgeSettings, ledger: Any, write: Write) -> None:
+        self._judge = Judge(settings, ledger)
+        self._write = write
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """From `decoded_schema` to the columns of `PartSummary`, one row."""
+        return self._write.part(self._judge(table))

@@ -1,0 +1,1 @@
+"""Pages of an S3 listing: asked for, and read."""
