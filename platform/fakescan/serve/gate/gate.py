@@ -240,7 +240,7 @@ class Gate:
         async def replica() -> int:
             return (await self._forwarder.ask("/readyz", scope, state, context)).status
 
-        await self._readiness.check(state, self._control.is_current(STATE_S + 1), proxy, replica)
+        await self._readiness.check(state, self._control.is_current(2 * STATE_S), proxy, replica)
 
     def _configure(self, state: GateState) -> None:
         if state.limits is not self._limits:

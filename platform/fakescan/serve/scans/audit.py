@@ -49,5 +49,5 @@ class Audit:
             reason = str(error) if isinstance(error, UserError) else classify(error)[1]
             logger.error("audit: %s cannot be written: %s", redact(url), reason)
             raise ScanRefusedError(
-                "unavailable", "the audit of scans cannot be written; its log has the cause"
+                "unavailable", "the audit of scans cannot be written; the log has the cause"
             ) from None
