@@ -22,7 +22,6 @@ from fakescan.serve.gate.auth import (
     body_limit,
     check_length,
     check_method,
-    has_body,
     key_of,
     rate_of,
     request_id_of,
@@ -116,6 +115,9 @@ class Gate:
         route = route_of(path)
         context.route = route.name
         key = self._let_in(route, scope["headers"], state, context)
+        if key is not None and not route.judges:
+            per_minute = state.limits.requests_per_minute
+            _check_rate(self._other_requests.take(key.id, Rate(per_minute / 60, max(1, per_minute // 4))), key)
         check_method(route, scope["method"], path)
         limit = body_limit(route, scope["method"], state.limits)
         check_length(scope["headers"], limit)
@@ -174,15 +176,9 @@ class Gate:
         """Has a replica respond. Images are paid for before it sees them, as far as they can be counted here."""
         context, limits = response.context, state.limits
         self._check_places(state, context)
-        if key is not None:
-            if route.judges:
-                wait_s = await self._limiter.admit(key.id, rate_of(key, limits))
-            else:
-                per_minute = limits.requests_per_minute
-                wait_s = self._other_requests.take(key.id, Rate(per_minute / 60, max(1, per_minute // 4)))
-            _check_rate(wait_s, key)
+        if key is not None and route.judges:
+            _check_rate(await self._limiter.admit(key.id, rate_of(key, limits)), key)
         async with self._bodies.read(receive, limit, limits, context) as body:
-            context.may_send_more = False
             form = None
             images = 0
             if route.judges:
@@ -260,7 +256,6 @@ def _context_of(scope: Scope) -> RequestContext:
     context = RequestContext(request_id_of(headers), scope["path"], scope["method"], time.perf_counter())
     context.route = route_of(scope["path"]).name
     context.user_agent = dict(headers).get(b"user-agent", b"").decode("latin-1")
-    context.may_send_more = has_body(headers)
     return context
 
 

@@ -39,8 +39,6 @@ class RequestContext:
     """How the client calls itself."""
     route: str = "other"
     """Label of its path in the metrics."""
-    may_send_more: bool = False
-    """Whether more of its body may come than is worth waiting for."""
     has_passed: bool = False
     """Whether it went on to a replica."""
     is_closing: bool = False
@@ -99,12 +97,10 @@ class GateResponse:
         if self.started.is_set():
             return
         body = problem.body(self.context.request_id)
-        context, headers = self.context, problem.headers()
-        if not (context.is_closing or context.may_send_more or problem.code in _CLOSING):
-            await self._send_whole(problem.status, headers, body)
-            return
-        headers["connection"] = "close"
-        if receive is None or not (context.may_send_more or problem.code in _CLOSING):
+        headers = problem.headers()
+        if self.context.is_closing or problem.code in _CLOSING:
+            headers["connection"] = "close"
+        if receive is None or problem.code not in _CLOSING:
             await self._send_whole(problem.status, headers, body)
             return
         headers["content-length"] = str(len(body))
@@ -133,8 +129,6 @@ class GateResponse:
     async def send_own(self, answer: OwnAnswer, if_none_match: bytes) -> None:
         """Responds with what the gate has itself, or with 304 to a client that has it, too."""
         headers = list(answer.headers)
-        if self.context.may_send_more:
-            headers.append((b"connection", b"close"))
         if answer.is_known_to(if_none_match):
             await self._start(304, [pair for pair in headers if pair[0] != b"content-type"])
             await self._send({"type": "http.response.body", "body": b""})
