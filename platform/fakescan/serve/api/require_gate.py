@@ -8,13 +8,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fakescan.serve.internal_headers import (
     CLIENT,
-    EARLY_OUTCOMES,
     FROM_REPLICA,
     GATE_TOKEN,
     KEY_ID,
     KEY_NAME,
+    LAST_OUTCOMES,
     REQUEST_ID,
 )
+from fakescan.serve.outcome_header import noting_outcomes
 from fakescan.serve.problem import Problem
 from fakescan.serve.serve_file import GATE, GATE_VARIABLE
 
@@ -32,7 +33,7 @@ class RequireGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request, whose id, key and client go into the scope.
 
-        Outcomes that the application reports while it responds (`report_outcomes`) go with the last message.
+        What has become of its images goes with the last message of the response.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -46,13 +47,14 @@ class RequireGate:
         async def send_from_replica(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), (FROM_REPLICA, b"1")]}
-            elif EARLY_OUTCOMES in scope and not message.get("more_body", False):
-                message = {**message, EARLY_OUTCOMES: scope[EARLY_OUTCOMES]}
+            elif notes.judged and not message.get("more_body", False):
+                message = {**message, LAST_OUTCOMES: notes.text()}
             await send(message)
 
-        if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
-            await self._app(scope, receive, send_from_replica)
-            return
+        with noting_outcomes() as notes:
+            if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
+                await self._app(scope, receive, send_from_replica)
+                return
         problem = Problem(
             "unavailable",
             f"requests do not come through fakescan's gate: start Serve with {GATE_VARIABLE}={GATE} in "

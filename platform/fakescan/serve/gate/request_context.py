@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Send
 
 from fakescan.serve.gate.own.answers import OwnAnswer
-from fakescan.serve.internal_headers import EARLY_OUTCOMES, FROM_REPLICA, OUTCOMES, REQUEST_ID
+from fakescan.serve.internal_headers import FROM_REPLICA, LAST_OUTCOMES, OUTCOMES, REQUEST_ID
 from fakescan.serve.outcome_header import Outcomes, read_outcomes
 from fakescan.serve.problem import Problem
 
@@ -88,8 +88,8 @@ class GateResponse:
             await self._start(message["status"], public)
         elif self.from_replica:
             self.complete = not message.get("more_body", False)
-            if EARLY_OUTCOMES in message:
-                self.outcomes = read_outcomes(message[EARLY_OUTCOMES])
+            if LAST_OUTCOMES in message:
+                self.outcomes = read_outcomes(message[LAST_OUTCOMES])
             await self._send(message)
 
     async def refuse(self, problem: Problem, receive: Receive | None = None) -> None:

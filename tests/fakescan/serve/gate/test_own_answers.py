@@ -13,7 +13,7 @@ from fakescan.serve.gate.access_log import AccessLog
 from fakescan.serve.gate.bounds.form import read_form
 from fakescan.serve.gate.own import answers
 from fakescan.serve.gate.request_context import RequestContext
-from fakescan.serve.outcome_header import ImageOutcome, Outcomes, outcome_header, read_outcomes, report_outcomes
+from fakescan.serve.outcome_header import ImageOutcome, Outcomes, outcome_header, read_outcomes
 from tests.gated import Keys, Start, from_replica, serves_own, until
 
 pytestmark = pytest.mark.unit
@@ -178,9 +178,6 @@ def test_outcomes_arrive_as_they_were_told() -> None:
         ImageOutcome("truncated", "cd" * 32, 0),
     )
     assert (told.decode_s, told.judge_s, told.batch) == (0.25, None, 3)
-    scope: dict[str, Any] = {}
-    report_outcomes(scope, results, decode_s=0.25, batch=3)
-    assert scope == {"fakescan.outcomes": text}
     assert read_outcomes("nonsense fake=2 :: a:b:c") == Outcomes()
 
 
