@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fakescan.serve.internal_headers import (
     CLIENT,
+    CODE,
     FROM_REPLICA,
     GATE_TOKEN,
     KEY_ID,
@@ -65,4 +66,5 @@ class RequireGate:
 
 def problem_response(problem: Problem, request_id: str) -> Response:
     """The response for a problem."""
-    return Response(problem.body(request_id), problem.status, headers=problem.headers())
+    headers = {**problem.headers(), CODE.decode(): problem.code}
+    return Response(problem.body(request_id), problem.status, headers=headers)

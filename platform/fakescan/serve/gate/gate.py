@@ -219,13 +219,12 @@ class Gate:
     def _settle(self, key: Key, images: int, limits: Limits, response: GateResponse) -> None:
         """Charges what the images have cost beyond what was paid for them."""
         each = limits.megapixels_per_image * 1e6
-        if response.outcomes is not None:
-            cost = sum(max(1, math.ceil(image.pixels / each)) for image in response.outcomes.images)
-        elif response.context.code in ("disconnected", "timeout") or response.context.disconnected:
-            # Nobody knows how large they were: they may have been decoded, and would be free for who leaves in time.
-            cost = images * math.ceil(limits.max_pixels / each)
-        else:
-            return
+        told = response.outcomes.images if response.outcomes is not None else ()
+        cost = sum(max(1, math.ceil(image.pixels / each)) for image in told)
+        context = response.context
+        if context.disconnected or context.code in ("disconnected", "timeout"):
+            # Nobody knows how large the others were: they may have been decoded, and would be free for who leaves.
+            cost += max(0, images - len(told)) * math.ceil(limits.max_pixels / each)
         if cost > images:
             self._limiter.charge(key.id, cost - images)
 

@@ -38,9 +38,7 @@ class GateMetrics:
         self._requests = Counter(
             "fakescan_requests", "Requests by route and status.", ["route", "status"], registry=registry
         )
-        self._refused = Counter(
-            "fakescan_refused", "Requests refused by the gate, by code.", ["code"], registry=registry
-        )
+        self._refused = Counter("fakescan_refused", "Requests refused, by code.", ["code"], registry=registry)
         self._seconds = Histogram(
             "fakescan_request_seconds", "Seconds from the headers to the end of the answer.", ["route"],
             buckets=_BUCKETS_S, registry=registry,

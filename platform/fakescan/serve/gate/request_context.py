@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Send
 
 from fakescan.serve.gate.own.answers import OwnAnswer
-from fakescan.serve.internal_headers import FROM_REPLICA, LAST_OUTCOMES, OUTCOMES, REQUEST_ID
+from fakescan.serve.internal_headers import CODE, FROM_REPLICA, LAST_OUTCOMES, OUTCOMES, REQUEST_ID
 from fakescan.serve.outcome_header import Outcomes, read_outcomes
 from fakescan.serve.problem import Problem
 
@@ -79,6 +79,7 @@ class GateResponse:
                 self.serve_status = message["status"]  # a response of Serve itself, which is not for clients
                 return
             self.from_replica = True
+            self.context.code = values.get(CODE, b"").decode("latin-1")
             if OUTCOMES in values:
                 self.outcomes = read_outcomes(values[OUTCOMES].decode("latin-1"))
             self._is_event_stream = values.get(b"content-type", b"").startswith(b"text/event-stream")

@@ -244,6 +244,25 @@ def test_what_is_told_at_the_end_of_a_stream_counts(start: Start, keys: Keys) ->
     assert gated.ask(key=keys.judge).code == "rate_limited", "three of three"
 
 
+def test_a_replicas_refusal_is_counted_by_its_code(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    gated.inner.act = from_replica(415, b"{}", ((b"x-fakescan-code", b"not_an_image"),))
+    answer = gated.ask(key=keys.both)
+    assert "x-fakescan-code" not in answer.headers
+    assert gated.metric('fakescan_refused_total{code="not_an_image"}', keys.both) == 1
+
+
+def test_of_a_request_that_was_too_slow_the_unknown_images_cost_most(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    gated.inner.act = from_replica(503, b"{}", ((b"x-fakescan-code", b"timeout"), outcomes(("fake", 9), ("fake", 9))))
+    assert gated.ask(key=keys.many, **form(4)).status == 503
+    gated.inner.act = from_replica()
+    answered = 0
+    while gated.ask(key=keys.many).status == 200:
+        answered += 1
+    assert answered == 40 - 2 - 2 * 4
+
+
 def test_requests_that_are_no_images_have_a_limit_too(start: Start, keys: Keys) -> None:
     gated = start(keys.ring, requests_per_minute=20)
     codes = [gated.ask("/v1/scans/scan-1", method="GET", key=keys.both).code for _ in range(6)]
