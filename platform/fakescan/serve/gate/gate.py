@@ -222,7 +222,8 @@ class Gate:
         told = response.outcomes.images if response.outcomes is not None else ()
         cost = sum(max(1, math.ceil(image.pixels / each)) for image in told)
         context = response.context
-        if context.disconnected or context.code in ("disconnected", "timeout"):
+        has_left = context.disconnected and not response.complete
+        if has_left or context.code == "timeout":
             # Nobody knows how large the others were: they may have been decoded, and would be free for who leaves.
             cost += max(0, images - len(told)) * math.ceil(limits.max_pixels / each)
         if cost > images:
