@@ -11,7 +11,10 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from fakescan.serve.api.uploads import DetectRequest
-from fakescan.serve.detector import Detector, JudgedImage, Result, Upload, refusal
+from fakescan.serve.charge import Admit
+from fakescan.serve.decoding.upload import Upload
+from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
+from fakescan.serve.engine_header import engine_header
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
 
@@ -20,7 +23,7 @@ class Timings(BaseModel):
     """Milliseconds that a request took, by part. Images of one request overlap: these are the longest."""
 
     decode_ms: float
-    """Waiting for a decoder, decoding, and handing over to the engine."""
+    """Waiting for its turns, decoding, and handing over to the engine."""
     judge_ms: float
     """In the engine, its queue included."""
     total_ms: float
@@ -38,9 +41,10 @@ class Detection(BaseModel):
     timings: Timings
 
 
-async def detect(detector: Detector, request: DetectRequest, request_id: str) -> Response:
+async def detect(detector: Detector, request: DetectRequest, request_id: str, admit: Admit) -> Response:
     """Judges all images of a request. Raises Problem where its only image has no verdict."""
     started = time.perf_counter()
+    request.uploads = await admit(request.uploads)
     options = detector.options(request.options.explain, request.options.threshold)
     if request.options.stream:
         return await _stream(detector, request, request_id, started)
@@ -56,9 +60,8 @@ async def detect(detector: Detector, request: DetectRequest, request_id: str) ->
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
-    return Response(
-        detection.model_dump_json(), media_type="application/json", headers=outcome_header(detection.results)
-    )
+    headers = {**outcome_header(detection.results), **engine_header(judged)}
+    return Response(detection.model_dump_json(), media_type="application/json", headers=headers)
 
 
 async def _stream(detector: Detector, request: DetectRequest, request_id: str, started: float) -> Response:
@@ -156,7 +159,7 @@ def too_slow(limit_s: float) -> Problem:
 
 def _timings(judged: list[JudgedImage], started: float) -> Timings:
     return Timings(
-        decode_ms=_ms(max(one.decode_s for one in judged)),
+        decode_ms=_ms(max(one.wait_s + one.decode_s for one in judged)),
         judge_ms=_ms(max(one.judge_s for one in judged)),
         total_ms=_ms(time.perf_counter() - started),
     )

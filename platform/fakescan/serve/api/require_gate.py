@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fakescan.serve.charge import charge_headers
 from fakescan.serve.internal_headers import FROM_REPLICA, GATE_TOKEN, KEY_NAME, REQUEST_ID
 from fakescan.serve.problem import Problem
 from fakescan.serve.serve_file import GATE, GATE_VARIABLE
@@ -32,7 +33,8 @@ class RequireGate:
 
         async def send_from_replica(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), (FROM_REPLICA, b"1")]}
+                headers = [*message.get("headers", ()), (FROM_REPLICA, b"1"), *charge_headers(scope)]
+                message = {**message, "headers": headers}
             await send(message)
 
         if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
