@@ -14,12 +14,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.serve.api.detect import too_slow
-from fakescan.serve.charge import Admit
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.detector import Detector, Result, refusal
-from fakescan.serve.engine_header import engine_header
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
+from fakescan.serve.work import Admit
 
 
 class ImageUrl(BaseModel):
@@ -94,8 +93,7 @@ async def chat(detector: Detector, request: ChatRequest, request_id: str, admit:
     }
     content = {**_envelope(detector, request_id, "chat.completion"), "choices": [choice]}
     content["fakescan"] = _verdict(judged.result, options)
-    headers = {**outcome_header([judged.result]), **engine_header([judged])}
-    return JSONResponse(content, headers=headers)
+    return JSONResponse(content, headers=outcome_header([judged.result]))
 
 
 def _image(request: ChatRequest) -> bytes:

@@ -11,12 +11,11 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from fakescan.serve.api.uploads import DetectRequest
-from fakescan.serve.charge import Admit
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
-from fakescan.serve.engine_header import engine_header
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
+from fakescan.serve.work import Admit
 
 
 class Timings(BaseModel):
@@ -60,8 +59,9 @@ async def detect(detector: Detector, request: DetectRequest, request_id: str, ad
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
-    headers = {**outcome_header(detection.results), **engine_header(judged)}
-    return Response(detection.model_dump_json(), media_type="application/json", headers=headers)
+    return Response(
+        detection.model_dump_json(), media_type="application/json", headers=outcome_header(detection.results)
+    )
 
 
 async def _stream(detector: Detector, request: DetectRequest, request_id: str, started: float) -> Response:

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fakescan.serve.charge import charge_headers
 from fakescan.serve.internal_headers import FROM_REPLICA, GATE_TOKEN, KEY_NAME, REQUEST_ID
 from fakescan.serve.problem import Problem
 from fakescan.serve.serve_file import GATE, GATE_VARIABLE
+from fakescan.serve.work import work_headers
 
 Admit = Callable[[str], Awaitable[bool]]
 """Whether a gate token, which the gate adds to the requests that it lets in, is the gate's."""
@@ -33,7 +33,7 @@ class RequireGate:
 
         async def send_from_replica(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", ()), (FROM_REPLICA, b"1"), *charge_headers(scope)]
+                headers = [*message.get("headers", ()), (FROM_REPLICA, b"1"), *work_headers(scope)]
                 message = {**message, "headers": headers}
             await send(message)
 

@@ -18,10 +18,10 @@ from fakescan.serve.api.chat import ChatRequest, chat
 from fakescan.serve.api.detect import Detection, detect, too_slow
 from fakescan.serve.api.require_gate import Admit, RequireGate, problem_response
 from fakescan.serve.api.uploads import DetectOptions, read_request
-from fakescan.serve.charge import admission
 from fakescan.serve.detector import Detector
 from fakescan.serve.problem import Problem
 from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState
+from fakescan.serve.work import admission
 from fakescan.settings.yaml_file import first_mistake
 from fakevlm import __version__
 from fakevlm.image_file import FORMATS

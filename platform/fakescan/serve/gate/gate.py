@@ -194,7 +194,6 @@ class Gate:
     def _account(self, context: RequestContext, response: GateResponse) -> None:
         seconds = time.perf_counter() - context.started
         self._metrics.count(context.path, context.status, context.code, seconds, context.num_bytes, response.outcomes)
-        self._metrics.engine.observe(response.engine)
         if context.path not in ("/healthz", "/readyz", "/metrics"):
             logger.info(
                 "%s %s %s %d %.1fms %dB key=%s%s",

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from fakescan.serve.engine_header import EngineMetrics
-
 _ROUTES = frozenset(
     {"/", "/healthz", "/readyz", "/metrics", "/openapi.json"}
     | {"/v1/detect", "/v1/chat/completions", "/v1/models", "/v1/about", "/v1/scans"}
@@ -36,7 +34,6 @@ class GateMetrics:
         )
         self._ongoing = Gauge("fakescan_ongoing_requests", "Requests let in and not answered yet.", registry=registry)
         self._buffered = Gauge("fakescan_buffered_bytes", "Bytes of bodies in memory.", registry=registry)
-        self.engine = EngineMetrics(registry)
 
     def count(
         self, path: str, status: int, code: str, seconds: float, num_bytes: int, outcomes: Mapping[str, int]

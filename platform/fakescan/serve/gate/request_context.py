@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Send
 
-from fakescan.serve.engine_header import read_engine
-from fakescan.serve.internal_headers import ENGINE, FROM_REPLICA, OUTCOMES, REQUEST_ID
+from fakescan.serve.internal_headers import FROM_REPLICA, OUTCOMES, REQUEST_ID
 from fakescan.serve.outcome_header import read_outcomes
 from fakescan.serve.problem import Problem
 
@@ -53,7 +52,6 @@ class GateResponse:
         self.from_replica = False
         self.complete = False
         self.outcomes: Mapping[str, int] = {}
-        self.engine: Mapping[str, float] = {}
         self.serve_status: int | None = None
         self._is_event_stream = False
 
@@ -67,7 +65,6 @@ class GateResponse:
                 return
             self.from_replica = True
             self.outcomes = read_outcomes(values.get(OUTCOMES, b"").decode())
-            self.engine = read_engine(values.get(ENGINE, b"").decode())
             self._is_event_stream = values.get(b"content-type", b"").startswith(b"text/event-stream")
             public = [
                 (n, v) for n, v in headers if not n.lower().startswith(b"x-fakescan-") and n.lower() != REQUEST_ID
