@@ -180,7 +180,10 @@ class Detector:
         )
 
     async def admit(self, uploads: Sequence[Upload], key: str) -> list[Upload]:
-        """The uploads of a request of this key, ready to be judged. Raises Problem for too many pixels."""
+        """The uploads of a request, ready to be judged. Raises Problem for too many pixels.
+
+        `key` is the client's: images of different ones take turns.
+        """
         return await self._decoder.admit(uploads, key)
 
     async def judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None = None) -> JudgedImage:
@@ -334,6 +337,16 @@ def _abandon(decoding: "Future[_Decoded]") -> None:
         return
     if (judging := decoding.result().judging) is not None:
         judging.cancel()
+
+
+def how_judged(judged: Sequence[JudgedImage]) -> dict[str, float | None]:
+    """For `outcome_header`: the longest times of a request's images, and their mean batch."""
+    batches = [image.batch for image in judged if image.batch]
+    return {
+        "decode_s": max(image.decode_s for image in judged),
+        "judge_s": max(image.judge_s for image in judged),
+        "batch": sum(batches) / len(batches) if batches else None,
+    }
 
 
 def refusal(result: Result) -> Problem | None:

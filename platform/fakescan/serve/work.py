@@ -1,4 +1,4 @@
-"""What the images of a request cost to decode: the replica finds out, and tells the proxy in a header of its response."""
+"""What the images of a request cost to decode: the replica finds out, and tells the proxy in a header."""
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ def admission(detector: "Detector", scope: MutableMapping[str, Any]) -> Admit:
     """For one request with this ASGI scope: notes there what its uploads cost, whatever becomes of them."""
 
     async def admit(uploads: "Sequence[Upload]") -> "list[Upload]":
-        admitted = await detector.admit(uploads, str(scope["fakescan.key"]))
+        client = scope["fakescan.key_id"] or scope["fakescan.client"]
+        admitted = await detector.admit(uploads, client)
         scope[_SCOPE] = " ".join(str(upload.work) for upload in admitted)
         return admitted
 

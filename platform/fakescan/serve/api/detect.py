@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from fakescan.serve.api.uploads import DetectRequest
 from fakescan.serve.decoding.upload import Upload
-from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
+from fakescan.serve.detector import Detector, JudgedImage, Result, how_judged, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
 from fakescan.serve.work import Admit
@@ -59,9 +59,8 @@ async def detect(detector: Detector, request: DetectRequest, request_id: str, ad
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
-    return Response(
-        detection.model_dump_json(), media_type="application/json", headers=outcome_header(detection.results)
-    )
+    headers = outcome_header(detection.results, **how_judged(judged))
+    return Response(detection.model_dump_json(), media_type="application/json", headers=headers)
 
 
 async def _stream(detector: Detector, request: DetectRequest, request_id: str, started: float) -> Response:

@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fakescan.serve.internal_headers import FROM_REPLICA, GATE_TOKEN, KEY_NAME, REQUEST_ID
+from fakescan.serve.internal_headers import (
+    CLIENT,
+    EARLY_OUTCOMES,
+    FROM_REPLICA,
+    GATE_TOKEN,
+    KEY_ID,
+    KEY_NAME,
+    REQUEST_ID,
+)
 from fakescan.serve.problem import Problem
 from fakescan.serve.serve_file import GATE, GATE_VARIABLE
 from fakescan.serve.work import work_headers
@@ -23,18 +31,25 @@ class RequireGate:
         self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles a request, whose id and key's name go into the scope."""
+        """Handles a request, whose id, key and client go into the scope.
+
+        Outcomes that the application reports while it responds (`report_outcomes`) go with the last message.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         scope["fakescan.request_id"] = headers.get(REQUEST_ID, b"").decode("latin-1") or secrets.token_hex(8)
         scope["fakescan.key"] = headers.get(KEY_NAME, b"").decode("latin-1")
+        scope["fakescan.key_id"] = headers.get(KEY_ID, b"").decode("latin-1")
+        scope["fakescan.client"] = headers.get(CLIENT, b"").decode("latin-1")
 
         async def send_from_replica(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), (FROM_REPLICA, b"1"), *work_headers(scope)]
                 message = {**message, "headers": headers}
+            elif EARLY_OUTCOMES in scope and not message.get("more_body", False):
+                message = {**message, EARLY_OUTCOMES: scope[EARLY_OUTCOMES]}
             await send(message)
 
         if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
