@@ -136,6 +136,11 @@ def public_bodies(key: str) -> Iterator[bytes]:
     return itertools.repeat(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
 
+def junk(key: str) -> Iterator[bytes]:
+    """Bodies that are no images, as large as goes with a call to a replica."""
+    return itertools.repeat(post("/v1/detect", key, "image/png", b"\x89PNG\r\n\x1a\n" + bytes(8_000_000)))
+
+
 def slow_bodies(key: str) -> Iterator[bytes]:
     """Bodies of 60 MB that never end."""
     return itertools.repeat(post("/v1/detect", key, "image/png", bytes(60 << 20), 61 << 20))
@@ -169,6 +174,7 @@ ATTACKS = {
     "large_json": Attack(large_json, 2),
     "deep_json": Attack(deep_json, 4),
     "public_bodies": Attack(public_bodies, 4),
+    "junk": Attack(junk, 32),
     "slow_bodies": Attack(slow_bodies, 8, bytes_s=20e6),
     "page_flood": Attack(page_flood, 8),
     "silent_connections": Attack(silent_connections, 400),

@@ -21,7 +21,7 @@ from fakescan.serve.decoding.fair_turns import FairTurns
 from fakescan.serve.decoding.large_images import LargeImages
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.problem import Problem
-from fakevlm.errors import ImageError
+from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file.effort import BYTES_PER_PIXEL, Effort, decoding_effort, is_quick
 from fakevlm.preprocess import MAX_RESIZED_PIXELS, DecodedImage, ImageSpec, try_decode
 
@@ -228,7 +228,7 @@ class Decoder:
             return process.decode(data)
         except ChildStartError as error:
             logger.error("%s", error)
-            raise Problem("unavailable", "no process can be started to decode this image in; try again later") from None
+            return ImageError(ErrorCode.JUDGE_FAILED, "no process can be started to decode this image in")
         finally:
             self._processes.put(process)
 
