@@ -16,6 +16,8 @@ _MAX_STEPS = 1024
 """Segments, blocks or chunks of a file that are looked at; a file with more is no usual one."""
 _MAX_PLAIN_BYTES = 8 << 20
 """Bytes of a file up to which its pixels say how long it takes."""
+_MAX_QUICK_BYTES = 1 << 20
+"""Bytes of a file that can be searched for scans in passing."""
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SOS, _EOI = 0xDA, 0xD9
@@ -62,6 +64,8 @@ def decoding_effort(data: bytes) -> Effort | None:
 
 def is_quick(data: bytes) -> bool:
     """Whether `decoding_effort` takes microseconds, so that an event loop can wait for it."""
+    if len(data) > _MAX_QUICK_BYTES:
+        return False
     return data[:3] == b"\xff\xd8\xff" or data[:4] in (b"\x89PNG", b"RIFF", b"GIF8") or data[:2] == b"BM"
 
 

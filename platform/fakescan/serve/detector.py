@@ -240,6 +240,16 @@ class Detector:
         finally:
             task.cancel()
 
+    @property
+    def waiting(self) -> int:
+        """Images that wait for their turn to be decoded or judged."""
+        return self._decoder.waiting + self._turns.waiting
+
+    @property
+    def judging(self) -> int:
+        """Images that have a place in the engine."""
+        return self._turns.running
+
     def check_health(self) -> None:
         """Raises EngineDiedError once the engine takes no more requests, so that Serve replaces this replica."""
         if self._engine.died is not None:
@@ -343,7 +353,7 @@ def how_judged(judged: Sequence[JudgedImage]) -> dict[str, float | None]:
     """For `outcome_header`: the longest times of a request's images, and their mean batch."""
     batches = [image.batch for image in judged if image.batch]
     return {
-        "decode_s": max(image.decode_s for image in judged),
+        "decode_s": max(image.wait_s + image.decode_s for image in judged),
         "judge_s": max(image.judge_s for image in judged),
         "batch": sum(batches) / len(batches) if batches else None,
     }
