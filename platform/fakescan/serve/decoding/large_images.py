@@ -12,6 +12,7 @@ from PIL import AvifImagePlugin
 
 from fakescan.isolation.child import Child, Death, WorkLimits
 from fakescan.isolation.time_limit import Timed
+from fakescan.serve.malloc import give_back_large_blocks
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.preprocess import DecodedImage, ImageSpec, try_decode
 
@@ -33,9 +34,10 @@ class _Decode:
 
     def __call__(self, data: bytes) -> DecodedImage | ImageError:
         """Decodes, and has the process killed by SIGXCPU where that takes too long."""
-        if os.nice(0) < _NICE:
+        if os.nice(0) < _NICE:  # the first time
             os.nice(_NICE)
-        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+            give_back_large_blocks()
+            AvifImagePlugin.DEFAULT_MAX_THREADS = 1
         used = resource.getrusage(resource.RUSAGE_SELF)
         soft = int(used.ru_utime + used.ru_stime) + self.cpu_s
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
