@@ -31,10 +31,16 @@ settings.load_profile("no deadline")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where two processes share the tests, one does all that have engines and clusters, which they share as well.
 
-    The other does those of a module together, for the same reason.
+    The other does those of a module together, for the same reason, and then the trainings, on a cluster of its own.
     """
     for item in items:
-        group = item.nodeid.partition("::")[0] if item.get_closest_marker("unit") else "engines and clusters"
+        module = item.nodeid.partition("::")[0]
+        if item.get_closest_marker("unit"):
+            group = module
+        elif module.startswith("tests/fakescan/train/"):
+            group = "trainings"
+        else:
+            group = "engines and clusters"
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -171,5 +171,6 @@ def read_rows(folder: RunFolder) -> list[dict[str, Any]]:
 
     with ThreadPoolExecutor(8) as pool:
         rows: list[dict[str, Any]] = pa.concat_tables(pool.map(read, folder.part_names())).to_pylist()
-    assert [row["row_id"] for row in rows] == list(range(len(rows)))
+    ids = [row["row_id"] for row in rows]
+    assert ids == list(range(len(rows))), f"rows are missing, doubled or out of order in {folder.part_names()}: {ids}"
     return rows

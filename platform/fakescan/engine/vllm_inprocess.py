@@ -76,13 +76,17 @@ class InProcessEngine:
 
         arguments = engine_arguments(config, checkpoint, options, "cpu", start)
         start.report(loading(config, checkpoint, "cpu"))
-        self._engine = LLMEngine.from_engine_args(engine_args(EngineArgs, arguments, config.arguments))
+        self._engine: Any = LLMEngine.from_engine_args(engine_args(EngineArgs, arguments, config.arguments))
         self.max_num_seqs: int = arguments["max_num_seqs"]
         self.stats = EngineStats()
         start.report(SELF_TEST)
         self._requests = Requests(self._engine.renderer, checkpoint, options)
         started = time.monotonic()
-        self._self_test()
+        try:
+            self._self_test()
+        except BaseException:
+            self._free()
+            raise
         self_test_s = time.monotonic() - started
         self._inbox: queue.SimpleQueue[_Request | Future[Judgement] | None] = queue.SimpleQueue()
         # Prepared tensors wait in memory; a place is taken before one is made and given back with the judgement.
@@ -152,8 +156,13 @@ class InProcessEngine:
         self._watch.close()
         self._inbox.put(None)
         self._thread.join()
+        self._free()
+
+    def _free(self) -> None:
+        # Collected, vLLM's client would take down torch's process groups, which other engines of this process use.
+        self._engine.engine_core._finalizer.detach()
         del self._engine
-        gc.unfreeze()  # vLLM freezes what there is when an engine starts: 1 GiB of KV cache would never be collected
+        gc.unfreeze()  # vLLM freezes what there is when an engine starts, so that a KV cache would stay for ever
         gc.collect()
 
     def _self_test(self) -> None:

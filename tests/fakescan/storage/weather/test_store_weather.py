@@ -144,7 +144,8 @@ def test_what_is_the_objects_fault_is_a_row_at_once(bucket: Bucket, faulty: Faul
         rows(f"{bucket.url}/none", f"{bucket.url}/07", f"{bucket.url}/08")
     )
     assert (missing.error_code, denied.error_code, sound.error_code) == ("not_found", "denied", None)
-    assert faulty.paths[f"/{bucket.name}/07"] == 1
+    # Twice if it was asked for before anything was read, which is when access may still be denied to all.
+    assert faulty.paths[f"/{bucket.name}/07"] <= 2
 
 
 @pytest.mark.parametrize(
