@@ -29,6 +29,7 @@ from fakescan.serve.config import ServeConfig
 from fakescan.serve.decoding.decoder import Decoder
 from fakescan.serve.decoding.fair_turns import FairTurns
 from fakescan.serve.decoding.upload import Upload
+from fakescan.serve.outcome_header import notes_outcome
 from fakescan.serve.problem import Problem
 from fakevlm.checkpoint.progress import Step
 from fakevlm.checkpoint.self_test import self_test
@@ -85,10 +86,10 @@ class JudgedImage:
     """A result and where its time went, in seconds."""
 
     result: Result
-    decode_s: float = 0.0
+    decode_s: float
+    """Waiting for its turn, decoding, and handing over to the engine."""
     judge_s: float = 0.0
-    wait_s: float = 0.0
-    """Waiting for its turns to be decoded and judged."""
+    """Waiting for its turn in the engine, and being judged."""
     batch: float = 0.0
     """Images in the engine with this one, itself included, on average over the engine's steps; 0 without one."""
 
@@ -186,41 +187,37 @@ class Detector:
         """
         return await self._decoder.admit(uploads, key)
 
+    @notes_outcome
     async def judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None = None) -> JudgedImage:
         """Judges one image. Cancelling frees its place in the engine. A failure of the image is in the result."""
         listener = self._listener(asyncio.get_running_loop(), options, watch)
-        asked = began = time.perf_counter()
+        asked = time.perf_counter()
         has_turn = False
 
         def begin() -> Callable[[DecodedImage | ImageError], _Decoded]:
-            nonlocal began, has_turn
-            began = time.perf_counter()
+            nonlocal has_turn
             has_turn = self._turns.try_enter(upload.key, 1.0)
             return functools.partial(self._decoded, upload, options, listener, has_turn)
 
         try:
             decoded = await _unless_abandoned(await self._decoder.run(upload, begin))
             ended = time.perf_counter()
-            times = {"wait_s": began - asked, "decode_s": ended - began}
             if decoded.pixels is None:
-                return JudgedImage(decoded.facts, **times)
+                return JudgedImage(decoded.facts, ended - asked)
             if not has_turn:
                 await self._turns.enter(upload.key, 1.0)
                 has_turn = True
-                times["wait_s"] += time.perf_counter() - ended
                 submit = functools.partial(self._submit, decoded, options, listener)
                 decoded = await _unless_abandoned(self._decoder.submit(submit))
             assert decoded.judging is not None
-            submitted = time.perf_counter()
             judgement = await asyncio.wrap_future(decoded.judging)
-            times["judge_s"] = time.perf_counter() - submitted
         except EngineDiedError as error:
             self._exit(error)
         finally:
             if has_turn:
                 self._turns.leave()
-        batch = self._batch_since(decoded.stats)
-        return JudgedImage(_with_judgement(decoded.facts, judgement, options), batch=batch, **times)
+        result = _with_judgement(decoded.facts, judgement, options)
+        return JudgedImage(result, ended - asked, time.perf_counter() - ended, self._batch_since(decoded.stats))
 
     async def stream(self, upload: Upload, options: JudgingOptions) -> AsyncGenerator[Result | JudgedImage, None]:
         """The result as it grows, and at last all of it as `JudgedImage`."""
@@ -347,16 +344,6 @@ def _abandon(decoding: "Future[_Decoded]") -> None:
         return
     if (judging := decoding.result().judging) is not None:
         judging.cancel()
-
-
-def how_judged(judged: Sequence[JudgedImage]) -> dict[str, float | None]:
-    """For `outcome_header`: the longest times of a request's images, and their mean batch."""
-    batches = [image.batch for image in judged if image.batch]
-    return {
-        "decode_s": max(image.wait_s + image.decode_s for image in judged),
-        "judge_s": max(image.judge_s for image in judged),
-        "batch": sum(batches) / len(batches) if batches else None,
-    }
 
 
 def refusal(result: Result) -> Problem | None:

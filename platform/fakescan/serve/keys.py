@@ -42,6 +42,10 @@ Scope = Literal["detect", "scans", "metrics"]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Key(StrictModel):
     """One client's key, without its secret."""
 
@@ -108,7 +112,7 @@ class KeyFile(StrictModel):
 class KeyRing:
     """Finds the key that a client presents."""
 
-    def __init__(self, file: KeyFile, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, file: KeyFile, *, clock: Callable[[], datetime] = _utc_now) -> None:
         self._keys = {key.id: key for key in file.keys}
         self._clock = clock
 

@@ -1,12 +1,15 @@
 """What a replica tells the proxy of a request's images, for metrics, log and limits; clients do not see it."""
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterable, MutableMapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from fakescan.serve.internal_headers import EARLY_OUTCOMES, OUTCOMES
+from fakescan.serve.internal_headers import OUTCOMES
 
 if TYPE_CHECKING:  # the proxy reads the header, and should not load what an engine needs
     from fakescan.serve.detector import Result
@@ -56,19 +59,81 @@ def outcome_header(
     return {OUTCOMES.decode(): _text(results, decode_s=decode_s, judge_s=judge_s, batch=batch)}
 
 
-def report_outcomes(
-    scope: MutableMapping[str, Any],
-    results: "Iterable[Result]",
-    *,
-    decode_s: float | None = None,
-    judge_s: float | None = None,
-    batch: float | None = None,
-) -> None:
-    """Tells the outcomes of a response that begins before they are known, at any time before its last message.
+class Judged(Protocol):
+    """A result and how it came about: `JudgedImage`."""
 
-    `scope` is the request's; the last call counts.
+    @property
+    def result(self) -> "Result":
+        """What became of the image."""
+        ...
+
+    @property
+    def decode_s(self) -> float:
+        """Seconds until it was decoded."""
+        ...
+
+    @property
+    def judge_s(self) -> float:
+        """Seconds in the engine."""
+        ...
+
+    @property
+    def batch(self) -> float:
+        """Images in the engine's batch; 0 where it is not known."""
+        ...
+
+
+P = ParamSpec("P")
+J = TypeVar("J", bound=Judged)
+
+
+@dataclass
+class Notes:
+    """The images of one request that have been judged so far."""
+
+    judged: list[Judged] = field(default_factory=list)
+
+    def text(self) -> str:
+        """For `read_outcomes`; empty where there are none."""
+        if not self.judged:
+            return ""
+        batches = [one.batch for one in self.judged if one.batch]
+        return _text(
+            (one.result for one in sorted(self.judged, key=lambda one: one.result.index)),
+            decode_s=max(one.decode_s for one in self.judged),
+            judge_s=max(one.judge_s for one in self.judged),
+            batch=sum(batches) / len(batches) if batches else None,
+        )
+
+
+_NOTES: ContextVar[Notes | None] = ContextVar("notes", default=None)
+
+
+@contextmanager
+def noting_outcomes() -> Iterator[Notes]:
+    """Notes what `notes_outcome` sees while the block runs, in tasks that it starts as well."""
+    notes = Notes()
+    token = _NOTES.set(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.reset(token)
+
+
+def notes_outcome(judge: Callable[P, Coroutine[Any, Any, J]]) -> Callable[P, Coroutine[Any, Any, J]]:
+    """A function that judges an image, and notes the outcome for the request it is called for.
+
+    So every image is counted and logged, in whatever format it is answered, streams, refusals and time-outs included.
     """
-    scope[EARLY_OUTCOMES] = _text(results, decode_s=decode_s, judge_s=judge_s, batch=batch)
+
+    @functools.wraps(judge)
+    async def judge_and_note(*args: P.args, **kwargs: P.kwargs) -> J:
+        judged = await judge(*args, **kwargs)
+        if (notes := _NOTES.get()) is not None:
+            notes.judged.append(judged)
+        return judged
+
+    return judge_and_note
 
 
 def read_outcomes(text: str) -> Outcomes:

@@ -8,7 +8,7 @@ import pytest
 from fakescan.engine.config import SimulatedConfig
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.decoding.upload import Upload
-from fakescan.serve.detector import Detector, how_judged
+from fakescan.serve.detector import Detector
 from tests.serve_process import PAIRS
 
 pytestmark = pytest.mark.unit
@@ -49,9 +49,7 @@ def test_who_sends_much_waits_for_himself(detector: Detector) -> None:
         assert sum(task.done() for task in many) - done <= 4 * PLACES
         for task in await asyncio.gather(*many):
             assert task.result.verdict is not None
-        told = how_judged([judged])
-        assert PLACES / 2 <= (told["batch"] or 0) <= PLACES
-        assert told["judge_s"] is not None
+        assert PLACES / 2 <= judged.batch <= PLACES
 
     run(scene)
 

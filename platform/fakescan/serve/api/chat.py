@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.serve.api.detect import too_slow
 from fakescan.serve.decoding.upload import Upload
-from fakescan.serve.detector import Detector, Result, how_judged, refusal
+from fakescan.serve.detector import Detector, Result, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
 from fakescan.serve.work import Admit
@@ -93,7 +93,7 @@ async def chat(detector: Detector, request: ChatRequest, request_id: str, admit:
     }
     content = {**_envelope(detector, request_id, "chat.completion"), "choices": [choice]}
     content["fakescan"] = _verdict(judged.result, options)
-    return JSONResponse(content, headers=outcome_header([judged.result], **how_judged([judged])))
+    return JSONResponse(content, headers=outcome_header([judged.result]))
 
 
 def _image(request: ChatRequest) -> bytes:

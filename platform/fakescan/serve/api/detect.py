@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from fakescan.serve.api.uploads import DetectRequest
 from fakescan.serve.decoding.upload import Upload
-from fakescan.serve.detector import Detector, JudgedImage, Result, how_judged, refusal
+from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
 from fakescan.serve.work import Admit
@@ -59,8 +59,9 @@ async def detect(detector: Detector, request: DetectRequest, request_id: str, ad
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
-    headers = outcome_header(detection.results, **how_judged(judged))
-    return Response(detection.model_dump_json(), media_type="application/json", headers=headers)
+    return Response(
+        detection.model_dump_json(), media_type="application/json", headers=outcome_header(detection.results)
+    )
 
 
 async def _stream(detector: Detector, request: DetectRequest, request_id: str, started: float) -> Response:
@@ -158,7 +159,7 @@ def too_slow(limit_s: float) -> Problem:
 
 def _timings(judged: list[JudgedImage], started: float) -> Timings:
     return Timings(
-        decode_ms=_ms(max(one.wait_s + one.decode_s for one in judged)),
+        decode_ms=_ms(max(one.decode_s for one in judged)),
         judge_ms=_ms(max(one.judge_s for one in judged)),
         total_ms=_ms(time.perf_counter() - started),
     )

@@ -8,13 +8,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fakescan.serve.internal_headers import (
     CLIENT,
-    EARLY_OUTCOMES,
+    CODE,
     FROM_REPLICA,
     GATE_TOKEN,
     KEY_ID,
     KEY_NAME,
+    LAST_OUTCOMES,
     REQUEST_ID,
 )
+from fakescan.serve.outcome_header import noting_outcomes
 from fakescan.serve.problem import Problem
 from fakescan.serve.serve_file import GATE, GATE_VARIABLE
 from fakescan.serve.work import work_headers
@@ -33,7 +35,7 @@ class RequireGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles a request, whose id, key and client go into the scope.
 
-        Outcomes that the application reports while it responds (`report_outcomes`) go with the last message.
+        What has become of its images goes with the last message of the response.
         """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -48,13 +50,14 @@ class RequireGate:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), (FROM_REPLICA, b"1"), *work_headers(scope)]
                 message = {**message, "headers": headers}
-            elif EARLY_OUTCOMES in scope and not message.get("more_body", False):
-                message = {**message, EARLY_OUTCOMES: scope[EARLY_OUTCOMES]}
+            elif notes.judged and not message.get("more_body", False):
+                message = {**message, LAST_OUTCOMES: notes.text()}
             await send(message)
 
-        if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
-            await self._app(scope, receive, send_from_replica)
-            return
+        with noting_outcomes() as notes:
+            if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
+                await self._app(scope, receive, send_from_replica)
+                return
         problem = Problem(
             "unavailable",
             f"requests do not come through fakescan's gate: start Serve with {GATE_VARIABLE}={GATE} in "
@@ -65,4 +68,5 @@ class RequireGate:
 
 def problem_response(problem: Problem, request_id: str) -> Response:
     """The response for a problem."""
-    return Response(problem.body(request_id), problem.status, headers=problem.headers())
+    headers = {**problem.headers(), CODE.decode(): problem.code}
+    return Response(problem.body(request_id), problem.status, headers=headers)

@@ -115,20 +115,14 @@ def body_limit(route: Route, method: str, limits: Limits) -> int:
     return limits.max_body_bytes if route.judges else route.max_body
 
 
-def has_body(headers: Headers) -> bool:
-    """Whether more of a body may come than is worth ignoring."""
-    values = dict(headers)
-    length = values.get(b"content-length", b"")
-    return b"transfer-encoding" in values or (length.isdigit() and int(length[:20]) > IGNORED_BODY)
-
-
 def check_length(headers: Headers, limit: int) -> None:
     """Refuses a body whose Content-Length is too large, before it comes; with a limit of 0 any that is worth a word."""
-    length = dict(headers).get(b"content-length", b"")
-    if limit == 0:
-        if has_body(headers):
-            raise Problem("too_large", "this path takes no body; send the request without one")
-    elif length.isdigit() and int(length[:20]) > limit:
+    values = dict(headers)
+    length = values.get(b"content-length", b"")
+    num_bytes = int(length[:20]) if length.isdigit() else 0
+    if limit == 0 and (b"transfer-encoding" in values or num_bytes > IGNORED_BODY):
+        raise Problem("too_large", "this path takes no body; send the request without one")
+    if limit and num_bytes > limit:
         raise too_large(limit)
 
 

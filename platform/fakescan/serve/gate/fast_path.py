@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope
 
 from fakescan.serve.gate.bounds.form import Form
-from fakescan.serve.internal_headers import EARLY_OUTCOMES, OUTCOMES
+from fakescan.serve.internal_headers import LAST_OUTCOMES, OUTCOMES
 
 logger = logging.getLogger("ray.serve.fakescan")
 
@@ -65,8 +65,8 @@ async def run_whole(app: ASGIApp, request: WholeRequest) -> WholeResponse:
             status, headers = message["status"], list(message.get("headers", ()))
         else:
             parts.append(message.get("body", b""))
-            if EARLY_OUTCOMES in message:
-                headers.append((OUTCOMES, message[EARLY_OUTCOMES].encode()))
+            if LAST_OUTCOMES in message:
+                headers.append((OUTCOMES, message[LAST_OUTCOMES].encode()))
 
     try:
         await app(_scope(request), receive, send)

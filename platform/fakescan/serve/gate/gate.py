@@ -22,7 +22,6 @@ from fakescan.serve.gate.auth import (
     body_limit,
     check_length,
     check_method,
-    has_body,
     key_of,
     rate_of,
     request_id_of,
@@ -116,6 +115,9 @@ class Gate:
         route = route_of(path)
         context.route = route.name
         key = self._let_in(route, scope["headers"], state, context)
+        if key is not None and not route.judges:
+            per_minute = state.limits.requests_per_minute
+            _check_rate(self._other_requests.take(key.id, Rate(per_minute / 60, max(1, per_minute // 4))), key)
         check_method(route, scope["method"], path)
         limit = body_limit(route, scope["method"], state.limits)
         check_length(scope["headers"], limit)
@@ -174,15 +176,9 @@ class Gate:
         """Has a replica respond. Images are paid for before it sees them, as far as they can be counted here."""
         context, limits = response.context, state.limits
         self._check_places(state, context)
-        if key is not None:
-            if route.judges:
-                wait_s = await self._limiter.admit(key.id, rate_of(key, limits))
-            else:
-                per_minute = limits.requests_per_minute
-                wait_s = self._other_requests.take(key.id, Rate(per_minute / 60, max(1, per_minute // 4)))
-            _check_rate(wait_s, key)
+        if key is not None and route.judges:
+            _check_rate(await self._limiter.admit(key.id, rate_of(key, limits)), key)
         async with self._bodies.read(receive, limit, limits, context) as body:
-            context.may_send_more = False
             form = None
             images = 0
             if route.judges:
@@ -224,13 +220,12 @@ class Gate:
         """Charges what the images have cost beyond what was paid for them."""
         each = limits.megapixels_per_image * 1e6
         told = [image.pixels for image in response.outcomes.images] if response.outcomes is not None else []
-        if pixels := response.work or told:  # what it cost to decode them, whatever became of them
-            cost = sum(max(1, math.ceil(one / each)) for one in pixels)
-        elif response.context.code in ("disconnected", "timeout") or response.context.disconnected:
-            # Nobody knows how large they were: they may have been decoded, and would be free for who leaves in time.
-            cost = images * math.ceil(limits.max_pixels / each)
-        else:
-            return
+        pixels = response.work or told  # what it takes to decode them, whatever becomes of them
+        cost = sum(max(1, math.ceil(one / each)) for one in pixels)
+        context = response.context
+        if context.disconnected or context.code in ("disconnected", "timeout"):
+            # Nobody knows how large the others were: they may have been decoded, and would be free for who leaves.
+            cost += max(0, images - len(pixels)) * math.ceil(limits.max_pixels / each)
         if cost > images:
             self._limiter.charge(key.id, cost - images)
 
@@ -241,7 +236,7 @@ class Gate:
         async def replica() -> int:
             return (await self._forwarder.ask("/readyz", scope, state, context)).status
 
-        await self._readiness.check(state, self._control.is_current(STATE_S + 1), proxy, replica)
+        await self._readiness.check(state, self._control.is_current(2 * STATE_S), proxy, replica)
 
     def _configure(self, state: GateState) -> None:
         if state.limits is not self._limits:
@@ -261,7 +256,6 @@ def _context_of(scope: Scope) -> RequestContext:
     context = RequestContext(request_id_of(headers), scope["path"], scope["method"], time.perf_counter())
     context.route = route_of(scope["path"]).name
     context.user_agent = dict(headers).get(b"user-agent", b"").decode("latin-1")
-    context.may_send_more = has_body(headers)
     return context
 
 

@@ -28,7 +28,7 @@ class GateMetrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a gauge beside every counter, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside every counter, which nobody asks for
         registry = self._registry = CollectorRegistry()
         self._cuts: dict[str, int] = {}
         build = Gauge(
@@ -38,9 +38,7 @@ class GateMetrics:
         self._requests = Counter(
             "fakescan_requests", "Requests by route and status.", ["route", "status"], registry=registry
         )
-        self._refused = Counter(
-            "fakescan_refused", "Requests refused by the gate, by code.", ["code"], registry=registry
-        )
+        self._refused = Counter("fakescan_refused", "Requests refused, by code.", ["code"], registry=registry)
         self._seconds = Histogram(
             "fakescan_request_seconds", "Seconds from the headers to the end of the answer.", ["route"],
             buckets=_BUCKETS_S, registry=registry,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Send
 
 from fakescan.serve.gate.own.answers import OwnAnswer
-from fakescan.serve.internal_headers import EARLY_OUTCOMES, FROM_REPLICA, OUTCOMES, REQUEST_ID, WORK
+from fakescan.serve.internal_headers import CODE, FROM_REPLICA, LAST_OUTCOMES, OUTCOMES, REQUEST_ID, WORK
 from fakescan.serve.outcome_header import Outcomes, read_outcomes
 from fakescan.serve.problem import Problem
 from fakescan.serve.work import read_work
@@ -40,8 +40,6 @@ class RequestContext:
     """How the client calls itself."""
     route: str = "other"
     """Label of its path in the metrics."""
-    may_send_more: bool = False
-    """Whether more of its body may come than is worth waiting for."""
     has_passed: bool = False
     """Whether it went on to a replica."""
     is_closing: bool = False
@@ -85,6 +83,7 @@ class GateResponse:
                 return
             self.from_replica = True
             self.work = read_work(values.get(WORK, b""))
+            self.context.code = values.get(CODE, b"").decode("latin-1")
             if OUTCOMES in values:
                 self.outcomes = read_outcomes(values[OUTCOMES].decode("latin-1"))
             self._is_event_stream = values.get(b"content-type", b"").startswith(b"text/event-stream")
@@ -94,8 +93,8 @@ class GateResponse:
             await self._start(message["status"], public)
         elif self.from_replica:
             self.complete = not message.get("more_body", False)
-            if EARLY_OUTCOMES in message:
-                self.outcomes = read_outcomes(message[EARLY_OUTCOMES])
+            if LAST_OUTCOMES in message:
+                self.outcomes = read_outcomes(message[LAST_OUTCOMES])
             await self._send(message)
 
     async def refuse(self, problem: Problem, receive: Receive | None = None) -> None:
@@ -103,12 +102,10 @@ class GateResponse:
         if self.started.is_set():
             return
         body = problem.body(self.context.request_id)
-        context, headers = self.context, problem.headers()
-        if not (context.is_closing or context.may_send_more or problem.code in _CLOSING):
-            await self._send_whole(problem.status, headers, body)
-            return
-        headers["connection"] = "close"
-        if receive is None or not (context.may_send_more or problem.code in _CLOSING):
+        headers = problem.headers()
+        if self.context.is_closing or problem.code in _CLOSING:
+            headers["connection"] = "close"
+        if receive is None or problem.code not in _CLOSING:
             await self._send_whole(problem.status, headers, body)
             return
         headers["content-length"] = str(len(body))
@@ -137,8 +134,6 @@ class GateResponse:
     async def send_own(self, answer: OwnAnswer, if_none_match: bytes) -> None:
         """Responds with what the gate has itself, or with 304 to a client that has it, too."""
         headers = list(answer.headers)
-        if self.context.may_send_more:
-            headers.append((b"connection", b"close"))
         if answer.is_known_to(if_none_match):
             await self._start(304, [pair for pair in headers if pair[0] != b"content-type"])
             await self._send({"type": "http.response.body", "body": b""})

@@ -18,9 +18,11 @@ MAX_HEADERS = 128
 MAX_URL_BYTES = 8 * 1024
 MAX_PIPELINED = 8
 """Requests that wait for the responses before theirs."""
-MAX_SMALL_CHUNKS = 16_384
+MAX_SMALL_CHUNKS = 4_096
 """Chunks of a body beyond one for each 64 bytes; each costs the parser a call."""
 HEADER_TIMEOUT_S = 20.0
+DISCARD_TIMEOUT_S = 30.0
+"""Seconds for which the rest of a body that was refused is read and thrown away, so that the client reads why."""
 WRITE_TIMEOUT_S = 30.0
 """Seconds for which a client may not read what is sent to it."""
 
@@ -48,6 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _small_chunks = 0.0  # pieces of this body that came in one read with others, less one for each 64 bytes
     _is_first_piece = True
     _in_headers = True
+    _in_body = False
     _refused = 0
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -96,6 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The headers are complete."""
         self._in_headers = False
+        self._in_body = True
         self._small_chunks = 0.0
         self._disarm()
         self._become(Activity.UPLOADING)
@@ -115,7 +119,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The body is complete; the next headers have their time from their first byte on."""
         self._in_headers = True
+        self._in_body = False
         self._framing_bytes = 0
+        self._disarm()
         super().on_message_complete()
         if self.cycle is not None and not self.cycle.response_complete:
             self._become(Activity.WORKING)
@@ -128,6 +134,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._become(Activity.WORKING)
         if self.transport.is_closing():
             self._expect_reading()
+        elif self._in_body:
+            self._disarm()
+            self._timer = self.loop.call_later(DISCARD_TIMEOUT_S, self.transport.close)
 
     def handle_websocket_upgrade(self) -> None:
         """Nobody speaks WebSocket here."""

@@ -45,9 +45,12 @@ class Audit:
         try:
             fs, path = self._store.resolved().filesystem(url, attempts=1)
             put_atomic(fs, path, json.dumps(entry, indent=1).encode() + b"\n", patience_s=_PATIENCE_S)
-        except (UserError, *store_errors()) as error:
-            reason = str(error) if isinstance(error, UserError) else classify(error)[1]
-            logger.error("audit: %s cannot be written: %s", redact(url), reason)
-            raise ScanRefusedError(
-                "unavailable", "the audit of scans cannot be written; its log has the cause"
-            ) from None
+        except UserError as error:
+            raise _unavailable(url, str(error)) from None
+        except store_errors() as error:
+            raise _unavailable(url, classify(error)[1]) from None
+
+
+def _unavailable(url: str, reason: str) -> ScanRefusedError:
+    logger.error("audit: %s cannot be written: %s", redact(url), reason)
+    return ScanRefusedError("unavailable", "the audit of scans cannot be written; the log has the cause")

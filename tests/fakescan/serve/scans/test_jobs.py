@@ -562,7 +562,7 @@ def test_a_scan_that_cannot_be_audited_is_not_started(web: WebServer, tmp_path: 
         "the audit of scans cannot be written; the log has the cause",
     )
     assert str(tmp_path) not in str(refused)
-    assert [seen.path for seen in web.seen[before:]].count("/api/jobs/") == 1, "listed, and nothing submitted"
+    assert [seen.target for seen in web.seen[before:]].count("/api/jobs/") == 1, "listed, and nothing submitted"
 
 
 # Progress
