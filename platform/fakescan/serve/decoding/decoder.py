@@ -29,7 +29,7 @@ logger = logging.getLogger("ray.serve.fakescan")
 
 Outcome = TypeVar("Outcome")
 
-SMALL_PIXELS = 5_000_000
+SMALL_PIXELS = 4_200_000
 """Pixels of the largest image that is decoded on a thread."""
 WAITING_REQUESTS = 4
 """Requests with as many pixels as one may have that a key can have waiting at a replica."""
@@ -102,7 +102,7 @@ class Decoder:
         timeout_s: float,
         expect: Callable[[int], None] = lambda images: None,
     ) -> None:
-        """`threads` for small images; at most half as many processes as there are cores, for large ones.
+        """`threads` for small images, not more than there are cores, and a process for every two cores for large ones.
 
         `expect` is told of the small images that are about to be decoded: see `Engine.expect`.
         """
@@ -110,7 +110,8 @@ class Decoder:
         self._expect = expect
         self._max_pixels = max_pixels
         self._max_request_pixels = max_request_pixels
-        processes = max(1, min(threads, (os.cpu_count() or 1) // 2))
+        cores = os.cpu_count() or 1
+        threads, processes = min(threads, cores), max(1, min(threads, cores // 2))
         largest = max(BYTES_PER_PIXEL.values()) * max_pixels
         self._small = Lane("decode", threads)
         self._large = Lane("decode-large", processes, max(_LARGE_ROOM, largest))
