@@ -292,7 +292,8 @@ def write_keys(path: Path, file: KeyFile) -> None:
                     with suppress(PermissionError):  # only root gives files away
                         os.fchown(out.fileno(), old.st_uid, old.st_gid)
                     os.fchmod(out.fileno(), stat.S_IMODE(old.st_mode))
-                out.write(file.model_dump_json(indent=1).encode() + b"\n")
+                # Without what is not set: servers of before there was such a thing read the file, too.
+                out.write(file.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(temporary, path)

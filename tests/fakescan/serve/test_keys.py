@@ -180,9 +180,6 @@ def test_the_file_holds_hashes_for_its_owner_only(path: Path) -> None:
         "burst": 60,
         "scopes": ["scans", "detect"],
         "disabled": False,
-        "expires_at": None,
-        "old_sha256": None,
-        "old_until": None,
     }
 
 

@@ -223,7 +223,8 @@ class Gate:
         pixels = response.work or told  # what it takes to decode them, whatever becomes of them
         cost = sum(max(1, math.ceil(one / each)) for one in pixels)
         context = response.context
-        if context.disconnected or context.code in ("disconnected", "timeout"):
+        has_left = context.disconnected and not response.complete
+        if has_left or context.code == "timeout":
             # Nobody knows how large the others were: they may have been decoded, and would be free for who leaves.
             cost += max(0, images - len(pixels)) * math.ceil(limits.max_pixels / each)
         if cost > images:

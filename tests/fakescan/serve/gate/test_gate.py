@@ -266,6 +266,19 @@ def test_a_replicas_refusal_is_counted_by_its_code(start: Start, keys: Keys) -> 
     assert gated.metric('fakescan_refused_total{code="not_an_image"}', keys.both) == 1
 
 
+def test_what_a_replica_does_not_judge_costs_no_more_than_was_paid(start: Start, keys: Keys) -> None:
+    """Also where Serve's proxy hears that the client has all, which it takes for one that left."""
+
+    async def refuses(receive: Receive, send: Send) -> None:
+        await from_replica(422)(receive, send)
+        assert (await receive())["type"] == "http.disconnect"
+
+    gated = start(keys.ring)
+    gated.inner.act = refuses
+    statuses = [gated.ask("/v1/chat/completions", key=keys.judge).status for _ in range(4)]
+    assert statuses == [422, 422, 422, 429]
+
+
 def test_of_a_request_that_was_too_slow_the_unknown_images_cost_most(start: Start, keys: Keys) -> None:
     gated = start(keys.ring)
     gated.inner.act = from_replica(503, b"{}", ((b"x-fakescan-code", b"timeout"), outcomes(("fake", 9), ("fake", 9))))

@@ -75,6 +75,18 @@ def test_facts_are_asked_of_a_replica_once(start: Start, keys: Keys, monkeypatch
     until("it is asked again", lambda: gated.ask("/v1/about", method="GET").body == b'{"model": "second"}')
 
 
+def test_a_fact_that_nobody_has_asked_for_lately_is_asked_for_first(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = start()
+    gated.inner.act = from_replica(200, b'{"model": "first"}')
+    assert gated.ask("/v1/about", method="GET").body == b'{"model": "first"}'
+    for name in ("FACTS_S", "MAX_AGE_S", "_RETRY_S"):
+        monkeypatch.setattr(answers, name, 0.0)
+    gated.inner.act = from_replica(200, b'{"model": "second"}')
+    assert gated.ask("/v1/about", method="GET").body == b'{"model": "second"}'
+
+
 def test_before_a_replica_has_answered_there_are_no_facts(start: Start) -> None:
     gated = start()
     gated.inner.act = serves_own(404)

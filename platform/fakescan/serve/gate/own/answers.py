@@ -15,6 +15,8 @@ logger = logging.getLogger("ray.serve.fakescan")
 
 FACTS_S = 5.0
 """Age from which on a fact is asked for again, behind the request that gets the old one."""
+MAX_AGE_S = 15.0
+"""Age from which on a request waits for the new answer: nobody may have asked since a rollout."""
 _RETRY_S = 0.5
 """Seconds between two attempts."""
 _ANSWER_S = 5.0
@@ -101,13 +103,15 @@ class _Fact:
     answer: OwnAnswer | None = None
     asked_at: float = float("-inf")
     answered_at: float = float("-inf")
+    has_failed: bool = False  # when it was asked last; then nobody waits who can have the old answer
     asking: asyncio.Task[None] | None = None
 
 
 class Facts:
     """Responses that are the same for everybody until another checkpoint is rolled out.
 
-    However many ask, a replica is asked once in FACTS_S. While none answers the last response stays.
+    However many ask, a replica is asked once in FACTS_S, behind the requests that get the response of before, unless
+    that is older than MAX_AGE_S. While none answers the last response stays.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -121,7 +125,8 @@ class Facts:
         if fact.asking is None and now - fact.answered_at >= FACTS_S and now - fact.asked_at >= _RETRY_S:
             fact.asked_at = now
             fact.asking = asyncio.create_task(self._ask(path, fact, ask))
-        if fact.answer is None and fact.asking is not None:
+        is_old = now - fact.answered_at >= MAX_AGE_S and not fact.has_failed
+        if fact.asking is not None and (fact.answer is None or is_old):
             await asyncio.wait({fact.asking})
         if fact.answer is None:
             raise Problem("starting", "no replica is ready")
@@ -135,7 +140,9 @@ class Facts:
                 if fact.answer is None or fact.answer.body != response.body:
                     fact.answer = own_answer(response.body, response.media_type)
                 fact.answered_at = self._clock()
+            fact.has_failed = response.status != 200
         except Exception as error:  # noqa: BLE001 - whatever happens to a replica, the last response stays
+            fact.has_failed = True
             logger.info("%s: %s", path, error or type(error).__name__)
         finally:
             fact.asking = None
