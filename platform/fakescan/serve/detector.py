@@ -80,6 +80,11 @@ class Result(BaseModel):
     sha256: str
     error: ImageFailure | None = None
 
+    @property
+    def outcome(self) -> str:
+        """Its verdict, or the code of its error."""
+        return str(self.error.code if self.error else self.verdict)
+
 
 @dataclass
 class JudgedImage:

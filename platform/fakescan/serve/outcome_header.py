@@ -7,12 +7,9 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from fakescan.serve.internal_headers import OUTCOMES
-
-if TYPE_CHECKING:  # the proxy reads the header, and should not load what an engine needs
-    from fakescan.serve.detector import Result
 
 _IMAGE = re.compile(r"([a-z_]{1,32}):([0-9a-f]{64}|-):(\d{1,12})")
 _TIMES = re.compile(r"(decode_s|judge_s|batch)=(\d{1,6}(?:\.\d{1,6})?)")
@@ -49,7 +46,7 @@ class Outcomes:
 
 
 def outcome_header(
-    results: "Iterable[Result]",
+    results: "Iterable[ImageResult]",
     *,
     decode_s: float | None = None,
     judge_s: float | None = None,
@@ -59,11 +56,25 @@ def outcome_header(
     return {OUTCOMES.decode(): _text(results, decode_s=decode_s, judge_s=judge_s, batch=batch)}
 
 
+class ImageResult(Protocol):
+    """The part of a result that is told: `Result`. The proxy should not load what that needs."""
+
+    index: int
+    sha256: str
+    width: int | None
+    height: int | None
+
+    @property
+    def outcome(self) -> str:
+        """Its verdict, or the code of its error."""
+        ...
+
+
 class Judged(Protocol):
     """A result and how it came about: `JudgedImage`."""
 
     @property
-    def result(self) -> "Result":
+    def result(self) -> ImageResult:
         """What became of the image."""
         ...
 
@@ -147,10 +158,8 @@ def read_outcomes(text: str) -> Outcomes:
     return Outcomes(tuple(images), **times)
 
 
-def _text(results: "Iterable[Result]", **times: float | None) -> str:
+def _text(results: "Iterable[ImageResult]", **times: float | None) -> str:
     images = [
-        f"{result.error.code if result.error else result.verdict}:{result.sha256 or '-'}:"
-        f"{(result.width or 0) * (result.height or 0)}"
-        for result in results
+        f"{result.outcome}:{result.sha256 or '-'}:{(result.width or 0) * (result.height or 0)}" for result in results
     ]
     return " ".join([*images, *(f"{name}={value:.6f}" for name, value in times.items() if value is not None)])
