@@ -40,7 +40,8 @@ class Attack:
     bytes_s: float | None = None
     """Bytes a second that each connection sends; None for all at once."""
     is_limited: bool = False
-    """Whether the key's limits are what protects the others; otherwise it has none that are ever reached."""
+    """Whether the attacker's key has the usual limits, which then are a part of what protects the others; otherwise it
+    has none that are ever reached."""
 
 
 def post(path: str, key: str, media_type: str, body: bytes, length: int | None = None) -> bytes:
@@ -167,9 +168,9 @@ def _chat(key: str, content: object) -> bytes:
 ATTACKS = {
     "bombs_of_sixteen": Attack(bombs_of_sixteen, 10),
     "bombs_as_allowed": Attack(bombs_as_allowed, 10),
-    "bombs_below_large": Attack(bombs_below_large, 10),
-    "stripes": Attack(stripes, 10),
-    "scans": Attack(scans, 10),
+    "bombs_below_large": Attack(bombs_below_large, 10, is_limited=True),
+    "stripes": Attack(stripes, 10, is_limited=True),
+    "scans": Attack(scans, 10, is_limited=True),
     "cut_photographs": Attack(cut_photographs, 10),
     "many_images": Attack(many_images, 10, is_limited=True),
     "many_parts": Attack(many_parts, 4),
