@@ -61,7 +61,9 @@ class Lane:
 
         `ended` is called on the event loop when it has ended, or where the turn was not waited for.
         """
-        loop, size = asyncio.get_running_loop(), upload.effort.memory_bytes if upload.effort else 0
+        loop = asyncio.get_running_loop()
+        # What is refused by its header takes no memory, however large it says it is.
+        size = upload.effort.memory_bytes if upload.effort is not None and upload.work else 0
 
         def leave() -> None:
             self._turns.leave(size)
@@ -76,7 +78,11 @@ class Lane:
         except BaseException:
             ended()
             raise
-        future = self.submit(begin())
+        try:
+            future = self.submit(begin())
+        except BaseException:
+            leave()
+            raise
         future.add_done_callback(leave_elsewhere)
         return future
 
