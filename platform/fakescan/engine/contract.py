@@ -77,5 +77,11 @@ class Engine(Protocol):
         the future ends the request and frees its place. Raises EngineDiedError, here or out of the future.
         """
 
+    def expect(self, images: int) -> None:
+        """Hear that so many more images are about to be submitted, or, below 0, so many fewer.
+
+        An engine that would be idle otherwise may wait a few milliseconds for them, to judge them together.
+        """
+
     def close(self) -> None:
         """Release the model."""

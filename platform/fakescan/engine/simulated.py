@@ -146,6 +146,9 @@ class SimulatedEngine:
                 while one.advance():
                     pass
 
+    def expect(self, images: int) -> None:
+        """See `Engine.expect`; it waits for nothing."""
+
     def close(self) -> None:
         """Stop the stepping thread."""
         self._watch.close()

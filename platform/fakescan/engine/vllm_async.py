@@ -78,6 +78,9 @@ class AsyncEngine:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
         return self._call(self._judge_one(pixels, options, listener))
 
+    def expect(self, images: int) -> None:
+        """Its own process batches whatever has come by the end of a step; nothing is gained by waiting."""
+
     def close(self) -> None:
         """End the engine's process and the event loop."""
         self._watch.close()

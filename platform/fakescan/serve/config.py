@@ -28,6 +28,8 @@ class Limits(StrictModel):
     """Images in one request."""
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     """Images with more pixels than this are not decoded (413)."""
+    max_request_pixels: Annotated[int, Field(ge=1)] = 200_000_000
+    """Pixels of all images of one request; a key can have four times as many waiting at a replica (413, 429)."""
     upload_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds in which a body must have arrived (408)."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 60.0
@@ -99,7 +101,7 @@ class ServeConfig(JudgingSettings):
     cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0
     """CPUs that Ray reserves for each replica."""
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 4
-    """Images that one replica decodes at once; each may take up to about 7 bytes of memory a pixel."""
+    """Small images that one replica decodes at once, on a core each; large ones need two cores for each."""
     keys: Annotated[str | None, Flag("FILE", group=FlagGroup.SERVER)] = None
     """File of API keys that `fakescan keys add` writes, on every node. Default: none; needed without `no_auth`."""
     no_auth: Annotated[bool, Flag(group=FlagGroup.SERVER)] = False

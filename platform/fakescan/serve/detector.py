@@ -1,15 +1,19 @@
 """The detector behind the server: bytes of an image in, a result out, as the scan would have written it."""
 
 import asyncio
+import functools
 import hashlib
 import io
 import logging
+import os
 import time
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
@@ -22,12 +26,15 @@ from fakescan.engine.judging_options import Explain, JudgingOptions, with_thresh
 from fakescan.engine.model import PinnedModel, model_name, open_model, open_pinned
 from fakescan.engine.start.start_up import StartUp
 from fakescan.serve.config import ServeConfig
+from fakescan.serve.decoding.decoder import Decoder
+from fakescan.serve.decoding.fair_turns import FairTurns
+from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.outcome_header import notes_outcome
 from fakescan.serve.problem import Problem
 from fakevlm.checkpoint.progress import Step
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
-from fakevlm.preprocess import DecodedImage, decode
+from fakevlm.preprocess import DecodedImage, try_decode
 from fakevlm.verdict import Verdict
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -37,6 +44,8 @@ _BUILT_IN = (
     "generator. For real verdicts this server needs another checkpoint."
 )
 _UNTRAINED = "The model is untrained: its verdicts mean nothing."
+_CORES_FOR_TWO = 4
+"""Cores from which the engine has a process of its own, which needs one for itself."""
 
 
 class ImageFailure(BaseModel):
@@ -71,14 +80,10 @@ class Result(BaseModel):
     sha256: str
     error: ImageFailure | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One image of a request."""
-
-    index: int
-    name: str | None
-    data: bytes
+    @property
+    def outcome(self) -> str:
+        """Its verdict, or the code of its error."""
+        return str(self.error.code if self.error else self.verdict)
 
 
 @dataclass
@@ -87,15 +92,30 @@ class JudgedImage:
 
     result: Result
     decode_s: float
-    judge_s: float
+    """Waiting for its turn, decoding, and handing over to the engine."""
+    judge_s: float = 0.0
+    """Waiting for its turn in the engine, and being judged."""
     batch: float = 0.0
-    """Images in the engine's batch; 0 where it is not known."""
+    """Images in the engine with this one, itself included, on average over the engine's steps; 0 without one."""
 
 
-Submitted = Result | tuple[Result, Future[Judgement]]
-"""An image on its way: its failure, or what is known of it and the judgement to come."""
+@dataclass
+class _Decoded:
+    """An image on its way: what is known of it, and how far it is."""
+
+    facts: Result
+    pixels: NDArray[np.uint8] | None = None
+    """None where it could not be decoded; then `facts` has the error."""
+    judging: Future[Judgement] | None = None
+    """None where it waits for its turn in the engine."""
+    stats: tuple[int, int] = (0, 0)
+    """Steps of the engine, and the requests in them, when it was given to it."""
+
+
 Watch = Callable[[Result], None]
 """Called with the result so far, on the event loop: first with the score, then with an explanation that grows."""
+_Listener = Callable[[Result, Judgement], None]
+"""The same on the engine's thread, with what was known of the image before."""
 
 
 class _StepLog:
@@ -132,12 +152,23 @@ class Detector:
             self.notice = _UNTRAINED if config.model else _BUILT_IN  # without the flags that the operator is told
         self.config = config
         self.started_at = int(time.time())
-        self._max_pixels = config.limits.max_pixels
         gpus = config.gpus_per_replica or 0.0
-        start = StartUp(gpus=gpus, report=report)
+        start = StartUp(gpus=gpus, report=report, own_process=len(os.sched_getaffinity(0)) >= _CORES_FOR_TWO)
         with bounded_loading(config.engine.start_timeout_s):
             self._engine = open_engine(config.engine, self.checkpoint, options, "cuda" if gpus else "cpu", start)
-        self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
+        # Some more than run at once, so that the engine finds the next ones ready: but not so many that those of one
+        # key, which came first, keep all others waiting.
+        self._turns = FairTurns(self._engine.max_num_seqs + max(2, self._engine.max_num_seqs // 4))
+        limits = config.limits
+        self._decoder = Decoder(
+            self.checkpoint.image,
+            threads=config.decode_threads,
+            max_pixels=limits.max_pixels,
+            max_request_pixels=limits.max_request_pixels,
+            timeout_s=limits.request_timeout_s,
+            expect=self._engine.expect,
+        )
+        self._decoder.start()
         self._warm_up()
 
     def require(self, model: str) -> None:
@@ -154,28 +185,44 @@ class Detector:
             max_new_tokens=min(longest, max_new_tokens or longest),
         )
 
+    async def admit(self, uploads: Sequence[Upload], key: str) -> list[Upload]:
+        """The uploads of a request, ready to be judged. Raises Problem for too many pixels.
+
+        `key` is the client's: images of different ones take turns.
+        """
+        return await self._decoder.admit(uploads, key)
+
     @notes_outcome
     async def judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None = None) -> JudgedImage:
         """Judges one image. Cancelling frees its place in the engine. A failure of the image is in the result."""
-        loop = asyncio.get_running_loop()
-        started = time.perf_counter()
-        decoding = self._pool.submit(self._decode, upload, options, self._listener(loop, options, watch))
+        listener = self._listener(asyncio.get_running_loop(), options, watch)
+        asked = time.perf_counter()
+        has_turn = False
+
+        def begin() -> Callable[[DecodedImage | ImageError], _Decoded]:
+            nonlocal has_turn
+            has_turn = self._turns.try_enter(upload.key, 1.0)
+            return functools.partial(self._decoded, upload, options, listener, has_turn)
+
         try:
-            submitted = await asyncio.wrap_future(decoding)
-        except asyncio.CancelledError:
-            decoding.add_done_callback(_abandon)
-            raise
+            decoded = await _unless_abandoned(await self._decoder.run(upload, begin))
+            ended = time.perf_counter()
+            if decoded.pixels is None:
+                return JudgedImage(decoded.facts, ended - asked)
+            if not has_turn:
+                await self._turns.enter(upload.key, 1.0)
+                has_turn = True
+                submit = functools.partial(self._submit, decoded, options, listener)
+                decoded = await _unless_abandoned(self._decoder.submit(submit))
+            assert decoded.judging is not None
+            judgement = await asyncio.wrap_future(decoded.judging)
         except EngineDiedError as error:
             self._exit(error)
-        decoded = time.perf_counter()
-        if isinstance(submitted, Result):
-            return JudgedImage(submitted, decoded - started, 0.0)
-        facts, judging = submitted
-        try:
-            judgement = await asyncio.wrap_future(judging)
-        except EngineDiedError as error:
-            self._exit(error)
-        return JudgedImage(_with_judgement(facts, judgement, options), decoded - started, time.perf_counter() - decoded)
+        finally:
+            if has_turn:
+                self._turns.leave()
+        result = _with_judgement(decoded.facts, judgement, options)
+        return JudgedImage(result, ended - asked, time.perf_counter() - ended, self._batch_since(decoded.stats))
 
     async def stream(self, upload: Upload, options: JudgingOptions) -> AsyncGenerator[Result | JudgedImage, None]:
         """The result as it grows, and at last all of it as `JudgedImage`."""
@@ -195,6 +242,16 @@ class Detector:
         finally:
             task.cancel()
 
+    @property
+    def waiting(self) -> int:
+        """Images that wait for their turn to be decoded or judged."""
+        return self._decoder.waiting + self._turns.waiting
+
+    @property
+    def judging(self) -> int:
+        """Images that have a place in the engine."""
+        return self._turns.running
+
     def check_health(self) -> None:
         """Raises EngineDiedError once the engine takes no more requests, so that Serve replaces this replica."""
         if self._engine.died is not None:
@@ -202,31 +259,46 @@ class Detector:
 
     def close(self) -> None:
         """Releases the engine."""
-        self._pool.shutdown(cancel_futures=True)
+        self._decoder.close()
         self._engine.close()
 
-    def _decode(
-        self, upload: Upload, options: JudgingOptions, listener: Callable[[Result, Judgement], None] | None
-    ) -> Submitted:
-        """On a thread: decodes, and submits to the engine."""
+    def _decoded(
+        self,
+        upload: Upload,
+        options: JudgingOptions,
+        listener: _Listener | None,
+        has_turn: bool,
+        image: DecodedImage | ImageError,
+    ) -> _Decoded:
+        """On a thread: what is known of an image that has been decoded, and with a turn it goes to the engine."""
         facts = Result(
             index=upload.index,
             name=upload.name,
             num_bytes=len(upload.data),
             sha256=hashlib.sha256(upload.data).hexdigest(),
         )
-        try:
-            image: DecodedImage = decode(upload.data, self.checkpoint.image, max_pixels=self._max_pixels)
-        except ImageError as error:
-            return facts.model_copy(update={"error": ImageFailure(code=error.code, message=error.message)})
+        if isinstance(image, ImageError):
+            return _Decoded(facts.model_copy(update={"error": ImageFailure(code=image.code, message=image.message)}))
         facts.width, facts.height, facts.format = image.width, image.height, image.format
         facts.note = image.note or None
-        on_judgement = None if listener is None else lambda judgement: listener(facts, judgement)
-        return facts, self._engine.submit(image.pixels, options, on_judgement)
+        decoded = _Decoded(facts, image.pixels)
+        return self._submit(decoded, options, listener) if has_turn else decoded
+
+    def _submit(self, decoded: _Decoded, options: JudgingOptions, listener: _Listener | None) -> _Decoded:
+        """On a thread: gives an image to the engine."""
+        assert decoded.pixels is not None
+        on_judgement = None if listener is None else functools.partial(listener, decoded.facts)
+        decoded.stats = self._engine.stats.steps, self._engine.stats.running
+        decoded.judging = self._engine.submit(decoded.pixels, options, on_judgement)
+        return decoded
+
+    def _batch_since(self, before: tuple[int, int]) -> float:
+        steps = self._engine.stats.steps - before[0]
+        return (self._engine.stats.running - before[1]) / steps if steps else 0.0
 
     def _listener(
         self, loop: asyncio.AbstractEventLoop, options: JudgingOptions, watch: Watch | None
-    ) -> Callable[[Result, Judgement], None] | None:
+    ) -> _Listener | None:
         if watch is None:
             return None
 
@@ -240,11 +312,9 @@ class Detector:
         file = io.BytesIO()
         Image.linear_gradient("L").convert("RGB").save(file, "JPEG")
         options = self.options("all", None, 8)
-        submitted = self._decode(Upload(0, None, file.getvalue()), options, None)
-        if isinstance(submitted, Result):
-            result = submitted
-        else:
-            result = _with_judgement(submitted[0], submitted[1].result(), options)
+        image = try_decode(file.getvalue(), self.checkpoint.image, max_pixels=self.config.limits.max_pixels)
+        warm = self._decoded(Upload(0, None, file.getvalue()), options, None, True, image)
+        result = warm.facts if warm.judging is None else _with_judgement(warm.facts, warm.judging.result(), options)
         if result.verdict is None or not result.explanation:
             raise RuntimeError(f"model: no verdict on the warm-up image: {result.error or result}")
 
@@ -264,13 +334,21 @@ def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions
     return facts.model_copy(update=judged_values(judgement, options.calibration)._asdict())
 
 
-def _abandon(decoding: "Future[Submitted]") -> None:
+async def _unless_abandoned(decoding: "Future[_Decoded]") -> _Decoded:
+    """The image, when a thread is done with it. A client that leaves meanwhile takes no place in the engine."""
+    try:
+        return await asyncio.wrap_future(decoding)
+    except asyncio.CancelledError:
+        decoding.add_done_callback(_abandon)
+        raise
+
+
+def _abandon(decoding: "Future[_Decoded]") -> None:
     """Gives up the judgement of a client that disconnected while its image was being decoded."""
     if decoding.cancelled() or decoding.exception() is not None:
         return
-    submitted = decoding.result()
-    if not isinstance(submitted, Result):
-        submitted[1].cancel()
+    if (judging := decoding.result().judging) is not None:
+        judging.cancel()
 
 
 def refusal(result: Result) -> Problem | None:

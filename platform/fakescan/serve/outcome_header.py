@@ -45,46 +45,17 @@ class Outcomes:
         return Counter(image.outcome for image in self.images)
 
 
-class Failure(Protocol):
-    """Why an image has no verdict: `ImageFailure`."""
-
-    @property
-    def code(self) -> str:
-        """Its code."""
-        ...
-
-
 class ImageResult(Protocol):
-    """What is told of an image: `Result`, which the proxy should not load, with all that an engine needs."""
+    """The part of a result that is told: `Result`. The proxy should not load what that needs."""
+
+    index: int
+    sha256: str
+    width: int | None
+    height: int | None
 
     @property
-    def index(self) -> int:
-        """Place in the request."""
-        ...
-
-    @property
-    def error(self) -> Failure | None:
-        """Why it has no verdict."""
-        ...
-
-    @property
-    def verdict(self) -> str | None:
-        """Its verdict."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """Of its bytes, in hex."""
-        ...
-
-    @property
-    def width(self) -> int | None:
-        """In pixels."""
-        ...
-
-    @property
-    def height(self) -> int | None:
-        """In pixels."""
+    def outcome(self) -> str:
+        """Its verdict, or the code of its error."""
         ...
 
 
@@ -189,8 +160,6 @@ def read_outcomes(text: str) -> Outcomes:
 
 def _text(results: Iterable[ImageResult], **times: float | None) -> str:
     images = [
-        f"{result.error.code if result.error else result.verdict}:{result.sha256 or '-'}:"
-        f"{(result.width or 0) * (result.height or 0)}"
-        for result in results
+        f"{result.outcome}:{result.sha256 or '-'}:{(result.width or 0) * (result.height or 0)}" for result in results
     ]
     return " ".join([*images, *(f"{name}={value:.6f}" for name, value in times.items() if value is not None)])

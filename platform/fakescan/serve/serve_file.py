@@ -16,6 +16,10 @@ PROXY_ENVIRONMENT = {
     GATE_VARIABLE: GATE,
     # Serve replaces a dead proxy after three failed checks, of which it makes one in 10 s unless told.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+    # Ray sends arguments of up to 100 kB with a call, and others by its object store: for an image of 150 kB that took
+    # a quarter of the request's CPU time.
+    "RAY_max_direct_call_object_size": str(8 * 2**20),
+    "RAY_task_rpc_inlined_bytes_limit": str(64 * 2**20),
 }
 """Environment of Serve's controller and proxies."""
 HOST = "127.0.0.1"

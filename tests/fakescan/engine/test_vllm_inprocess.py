@@ -127,6 +127,30 @@ def test_a_cancelled_image_gives_its_place_back(vllm_engine: InProcessEngine, im
     assert vllm_engine.judge(images[:1])[0].error is None
 
 
+def test_an_idle_engine_waits_a_moment_for_images_that_are_expected(
+    vllm_engine: InProcessEngine, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = JudgingOptions(explain="none")
+
+    def steps(count: int) -> tuple[int, int]:
+        before = vllm_engine.stats.steps, vllm_engine.stats.running
+        for future in [vllm_engine.submit(image, options) for image in images[:count]]:
+            assert future.result().error is None
+        return vllm_engine.stats.steps - before[0], vllm_engine.stats.running - before[1]
+
+    monkeypatch.setattr("fakescan.engine.vllm_inprocess._HOLD_S", 60.0)
+    assert sum(steps(1)) == 2, "nothing is expected: one step with one image, at once"
+    vllm_engine.expect(1)
+    try:
+        full, together = vllm_engine.max_num_seqs, []
+        together.append(steps(full))
+        monkeypatch.setattr("fakescan.engine.vllm_inprocess._HOLD_S", 1.0)
+        together.append(steps(3))
+    finally:
+        vllm_engine.expect(-1)
+    assert together == [(1, full), (1, 3)], "no longer than until the batch is full, or the time is over"
+
+
 @pytest.mark.parametrize("explain", ["none", "all"])
 def test_explanations_only_as_asked(
     explain: str, checkpoint: Checkpoint, images: Images, judged: list[Judgement]

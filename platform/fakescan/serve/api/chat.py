@@ -14,9 +14,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.serve.api.detect import too_slow
-from fakescan.serve.detector import Detector, Result, Upload, refusal
+from fakescan.serve.decoding.upload import Upload
+from fakescan.serve.detector import Detector, Result, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
+from fakescan.serve.work import Admit
 
 
 class ImageUrl(BaseModel):
@@ -71,10 +73,10 @@ class ChatRequest(BaseModel):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
 
 
-async def chat(detector: Detector, request: ChatRequest, request_id: str) -> Response:
+async def chat(detector: Detector, request: ChatRequest, request_id: str, admit: Admit) -> Response:
     """The explanation as the assistant's words, and the verdict beside it as `fakescan`."""
     detector.require(request.model)
-    upload = Upload(0, None, _image(request))
+    (upload,) = await admit([Upload(0, None, _image(request))])
     options = detector.options("all", None, request.max_completion_tokens or request.max_tokens)
     limit_s = detector.config.limits.request_timeout_s
     if request.stream:

@@ -11,16 +11,18 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from fakescan.serve.api.uploads import DetectRequest
-from fakescan.serve.detector import Detector, JudgedImage, Result, Upload, refusal
+from fakescan.serve.decoding.upload import Upload
+from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
+from fakescan.serve.work import Admit
 
 
 class Timings(BaseModel):
     """Milliseconds that a request took, by part. Images of one request overlap: these are the longest."""
 
     decode_ms: float
-    """Waiting for a decoder, decoding, and handing over to the engine."""
+    """Waiting for its turns, decoding, and handing over to the engine."""
     judge_ms: float
     """In the engine, its queue included."""
     total_ms: float
@@ -38,9 +40,10 @@ class Detection(BaseModel):
     timings: Timings
 
 
-async def detect(detector: Detector, request: DetectRequest, request_id: str) -> Response:
+async def detect(detector: Detector, request: DetectRequest, request_id: str, admit: Admit) -> Response:
     """Judges all images of a request. Raises Problem where its only image has no verdict."""
     started = time.perf_counter()
+    request.uploads = await admit(request.uploads)
     options = detector.options(request.options.explain, request.options.threshold)
     if request.options.stream:
         return await _stream(detector, request, request_id, started)

@@ -19,6 +19,7 @@ from fakescan.serve.internal_headers import (
 from fakescan.serve.outcome_header import noting_outcomes
 from fakescan.serve.problem import Problem
 from fakescan.serve.serve_file import GATE, GATE_VARIABLE
+from fakescan.serve.work import work_headers
 
 Admit = Callable[[str], Awaitable[bool]]
 """Whether a gate token, which the gate adds to the requests that it lets in, is the gate's."""
@@ -47,7 +48,8 @@ class RequireGate:
 
         async def send_from_replica(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), (FROM_REPLICA, b"1")]}
+                headers = [*message.get("headers", ()), (FROM_REPLICA, b"1"), *work_headers(scope)]
+                message = {**message, "headers": headers}
             elif notes.judged and not message.get("more_body", False):
                 message = {**message, LAST_OUTCOMES: notes.text()}
             await send(message)

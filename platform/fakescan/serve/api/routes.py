@@ -21,6 +21,7 @@ from fakescan.serve.api.uploads import DetectOptions, read_request
 from fakescan.serve.detector import Detector
 from fakescan.serve.problem import Problem
 from fakescan.serve.scans.jobs import Client, ScanJobs, ScanRefusedError, ScanRequest, ScanState
+from fakescan.serve.work import admission
 from fakescan.settings.yaml_file import first_mistake
 from fakevlm import __version__
 from fakevlm.image_file import FORMATS
@@ -142,12 +143,16 @@ def _add_judging(app: FastAPI, detector: Detector) -> None:
     )
     async def post_detect(request: Request) -> Response:
         """Judges the images of a form, or the one image that is the body."""
-        return await detect(detector, await read_request(request, limits.max_images), _id(request))
+        return await detect(
+            detector, await read_request(request, limits.max_images), _id(request), admission(detector, request.scope)
+        )
 
     @app.post("/v1/chat/completions", openapi_extra=_json_body(ChatRequest))
     async def post_chat(request: Request) -> Response:
         """Asks about one image, in the format of OpenAI's API."""
-        return await chat(detector, await _read_json(request, ChatRequest), _id(request))
+        return await chat(
+            detector, await _read_json(request, ChatRequest), _id(request), admission(detector, request.scope)
+        )
 
 
 async def _read_json(request: Request, model: type[Model]) -> Model:

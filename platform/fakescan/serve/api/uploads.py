@@ -9,7 +9,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from fakescan.engine.judging_options import Explain
-from fakescan.serve.detector import Upload
+from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.problem import Problem
 from fakescan.settings.yaml_file import first_mistake
 

@@ -207,7 +207,9 @@ class Gate:
         """Charges what the images have cost beyond what was paid for them."""
         context = response.context
         has_left = context.disconnected and not response.complete
-        cost = cost_of(images, response.outcomes, limits, was_given_up=has_left or context.code == "timeout")
+        told = [image.pixels for image in response.outcomes.images] if response.outcomes is not None else []
+        pixels = response.work or told  # what it takes to decode them, whatever becomes of them
+        cost = cost_of(images, pixels, limits, was_given_up=has_left or context.code == "timeout")
         if cost > images:
             self._limiter.charge(key.id, cost - images)
 

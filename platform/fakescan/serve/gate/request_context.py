@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Send
 
 from fakescan.serve.gate.own.answers import OwnAnswer
-from fakescan.serve.internal_headers import CODE, FROM_REPLICA, LAST_OUTCOMES, OUTCOMES, REQUEST_ID
+from fakescan.serve.internal_headers import CODE, FROM_REPLICA, LAST_OUTCOMES, OUTCOMES, REQUEST_ID, WORK
 from fakescan.serve.outcome_header import Outcomes, read_outcomes
 from fakescan.serve.problem import Problem
+from fakescan.serve.work import read_work
 
 _LINGER_S = 2.0
 """Seconds for which the rest of a refused body is read and thrown away."""
@@ -67,6 +68,8 @@ class GateResponse:
         self.from_replica = False
         self.complete = False
         self.outcomes: Outcomes | None = None
+        self.work: list[int] = []
+        """Pixels that each image costs to decode, once a replica has looked at them."""
         self.serve_status: int | None = None
         self._is_event_stream = False
 
@@ -79,6 +82,7 @@ class GateResponse:
                 self.serve_status = message["status"]  # a response of Serve itself, which is not for clients
                 return
             self.from_replica = True
+            self.work = read_work(values.get(WORK, b""))
             self.context.code = values.get(CODE, b"").decode("latin-1")
             if OUTCOMES in values:
                 self.outcomes = read_outcomes(values[OUTCOMES].decode("latin-1"))

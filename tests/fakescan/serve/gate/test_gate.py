@@ -203,6 +203,20 @@ def test_large_images_count_as_several(start: Start, keys: Keys) -> None:
     assert answered == 40 - 3, "49 megapixels are four images, and those of a telephone one"
 
 
+def test_what_could_not_be_decoded_counts_for_what_it_cost(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    work = (b"x-fakescan-work", b"49000000 0 300000000")
+    gated.inner.act = from_replica(headers=(outcomes(("truncated", 0), ("fake", 9), ("fake", 9)), work))
+    answer = gated.ask(key=keys.many, **form(3))
+    assert answer.status == 200
+    assert "x-fakescan-work" not in answer.headers
+    gated.inner.act = from_replica(headers=(outcomes(("real", 9)),))
+    answered = 0
+    while gated.ask(key=keys.many).status == 200:
+        answered += 1
+    assert answered == 40 - 4 - 1 - 24
+
+
 def test_who_leaves_pays_for_the_largest_images(start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody learns how large they were, and they may have been decoded all the same."""
     gated = start(keys.ring)

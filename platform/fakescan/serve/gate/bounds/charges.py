@@ -1,10 +1,10 @@
 """What a request costs in images: as far as it can be counted before it is judged, and when it has been."""
 
 import math
+from collections.abc import Sequence
 
 from fakescan.serve.config import Limits
 from fakescan.serve.gate.bounds.form import Form
-from fakescan.serve.outcome_header import Outcomes
 from fakescan.serve.problem import Problem
 
 MAX_FIELDS = 32
@@ -22,15 +22,14 @@ def images_of(form: Form | None, limits: Limits) -> int:
     return max(1, form.files)
 
 
-def cost_of(images: int, outcomes: Outcomes | None, limits: Limits, *, was_given_up: bool) -> int:
-    """What a request of so many images has cost, by the size of each.
+def cost_of(images: int, pixels: Sequence[int], limits: Limits, *, was_given_up: bool) -> int:
+    """What a request of so many images has cost, by the pixels of those that are known.
 
     With `was_given_up` those that nothing is known of count as the largest that there may be: they may have been
     decoded, and would be free for who leaves in time.
     """
     each = limits.megapixels_per_image * 1e6
-    told = outcomes.images if outcomes is not None else ()
-    cost = sum(max(1, math.ceil(image.pixels / each)) for image in told)
+    cost = sum(max(1, math.ceil(one / each)) for one in pixels)
     if was_given_up:
-        cost += max(0, images - len(told)) * math.ceil(limits.max_pixels / each)
+        cost += max(0, images - len(pixels)) * math.ceil(limits.max_pixels / each)
     return cost
