@@ -70,6 +70,11 @@ class Result(BaseModel):
     sha256: str
     error: ImageFailure | None = None
 
+    @property
+    def opening(self) -> str:
+        """What must be read before the explanation, where that is all that is shown."""
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -87,6 +92,10 @@ class JudgedImage:
     result: Result
     decode_s: float
     judge_s: float
+    completion_tokens: int = 0
+    """Tokens that the engine wrote."""
+    is_cut: bool = False
+    """Whether the explanation ends because it has its longest length."""
 
 
 Submitted = Result | tuple[Result, Future[Judgement]]
@@ -124,7 +133,9 @@ class Detector:
         self_test(self.checkpoint)
         options = config.options(self.checkpoint, "all", config.model_store)
         self.calibration = options.calibration
-        self.model, self.notice = model_name(config.model, config.engine, self.checkpoint)
+        self.model = config.public_model_name(self.checkpoint)
+        name, notice = model_name(config.model, config.engine, self.checkpoint)
+        self.notice = notice and notice.replace(name, self.model)
         if not config.engine.is_simulated and (config.model is None or not self.checkpoint.trained):
             self.notice = _UNTRAINED if config.model else _BUILT_IN  # without the flags that the operator is told
         self.config = config
@@ -140,7 +151,8 @@ class Detector:
     def require(self, model: str) -> None:
         """Raises Problem unless this is the model that judges here."""
         if model != self.model:
-            raise Problem("not_found", f"model {model[:100]!r} is not served here; {self.model!r} is")
+            words = f"model: {model[:100]!r} is not served here; {self.model!r} is"
+            raise Problem("not_found", words, param="model")
 
     def options(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> JudgingOptions:
         """The options of one request."""
@@ -171,7 +183,13 @@ class Detector:
             judgement = await asyncio.wrap_future(judging)
         except EngineDiedError as error:
             self._exit(error)
-        return JudgedImage(_with_judgement(facts, judgement, options), decoded - started, time.perf_counter() - decoded)
+        return JudgedImage(
+            _with_judgement(facts, judgement, options),
+            decoded - started,
+            time.perf_counter() - decoded,
+            judgement.completion_tokens,
+            judgement.is_cut,
+        )
 
     async def stream(self, upload: Upload, options: JudgingOptions) -> AsyncGenerator[Result | JudgedImage, None]:
         """The result as it grows, and at last all of it as `JudgedImage`."""
