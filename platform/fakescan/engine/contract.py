@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,10 @@ class Judgement:
     logprob_real: float = float("nan")
     explanation: str | None = None
     error: str | None = None
+    completion_tokens: int = field(default=0, compare=False)
+    """Tokens that the engine wrote."""
+    is_cut: bool = field(default=False, compare=False)
+    """Whether the explanation ends because it has its longest length."""
 
 
 Listener = Callable[[Judgement], None]

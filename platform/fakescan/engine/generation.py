@@ -50,6 +50,8 @@ class Generation:
         self._logprob_fake = float("nan")
         self._logprob_real = float("nan")
         self._words: list[str] = []
+        self._completion_tokens = 0
+        self._is_cut = False
         self._error: str | None = None
         self.is_refused = False
         """Whether the engine would not do it, or ended it with an error: another attempt may fare better."""
@@ -66,6 +68,8 @@ class Generation:
     def take(self, output: Completion) -> Next:
         """Read one output of the engine."""
         finished = output.finish_reason is not None
+        self._completion_tokens += len(output.token_ids)
+        self._is_cut = output.finish_reason == "length"
         if output.finish_reason == "error":
             self.refuse("the engine ended the request with an error")
             return Next.DONE
@@ -113,4 +117,10 @@ class Generation:
                 opening = f"{opening} {self.forced_word}"
             text = "".join(self._words)
             explanation = f"{opening}{'' if text[:1] in ' .,' else ' '}{text}".strip()
-        return Judgement(self._logprob_fake, self._logprob_real, explanation)
+        return Judgement(
+            self._logprob_fake,
+            self._logprob_real,
+            explanation,
+            completion_tokens=self._completion_tokens,
+            is_cut=self._is_cut and explanation is not None,
+        )

@@ -45,8 +45,8 @@ class _Pending:
     __slots__ = ("future", "hangs", "judgement", "left", "listener", "steps")
 
     def __init__(self, judgement: Judgement, tokens: int, listener: Listener | None) -> None:
-        self.judgement = judgement
         self.steps = self.left = 1 + tokens * (judgement.explanation is not None)
+        self.judgement = judgement if judgement.error else replace(judgement, completion_tokens=self.steps)
         self.listener = listener
         self.hangs = False
         self.future: Future[Judgement] = Future()

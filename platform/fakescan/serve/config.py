@@ -6,10 +6,13 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fakescan.engine.judging_settings import JudgingSettings
+from fakescan.engine.model import model_name
 from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
+from fakescan.storage.url import redact
+from fakevlm.checkpoint.checkpoint import Checkpoint
 
 
 class Limits(StrictModel):
@@ -96,6 +99,12 @@ class ServeConfig(JudgingSettings):
 
     replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)] = Replicas()
     """Engines at once: a number, or a range such as 1-4 that follows the load."""
+    served_model_name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=200, pattern=r"^[^\s]([^\r\n\t]*[^\s])?$"),
+        Flag("NAME", group=FlagGroup.SERVER),
+    ] = None
+    """Name by which clients know the model, whatever checkpoint is behind it. Default: the checkpoint's own name."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 24.0
     """Requests in flight for each replica that the autoscaler aims at."""
     cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0
@@ -114,6 +123,19 @@ class ServeConfig(JudgingSettings):
     """The log of all requests."""
     scans: Scans | None = None
     """Lets clients start scans. Default: no."""
+
+    def public_model_name(self, checkpoint: Checkpoint) -> str:
+        """The name by which clients know the checkpoint: the one that is set, or its own.
+
+        Of a path or a URL that is the last part: folders and buckets are not for clients, and change.
+        """
+        if self.served_model_name is not None:
+            return self.served_model_name
+        name, _ = model_name(self.model, self.engine, checkpoint)
+        place = checkpoint.pinned
+        if self.model is None or self.engine.is_simulated or not (place.startswith("/") or "://" in place):
+            return name
+        return name.replace(redact(self.model), redact(place).rstrip("/").rpartition("/")[2] or "checkpoint", 1)
 
     @field_validator("trusted_proxies")
     @classmethod

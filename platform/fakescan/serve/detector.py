@@ -85,6 +85,11 @@ class Result(BaseModel):
         """Its verdict, or the code of its error."""
         return str(self.error.code if self.error else self.verdict)
 
+    @property
+    def opening(self) -> str:
+        """What must be read before the explanation, where that is all that is shown."""
+        return ""
+
 
 @dataclass
 class JudgedImage:
@@ -97,6 +102,10 @@ class JudgedImage:
     """Waiting for its turn in the engine, and being judged."""
     batch: float = 0.0
     """Images in the engine with this one, itself included, on average over the engine's steps; 0 without one."""
+    completion_tokens: int = 0
+    """Tokens that the engine wrote."""
+    is_cut: bool = False
+    """Whether the explanation ends because it has its longest length."""
 
 
 @dataclass
@@ -147,7 +156,9 @@ class Detector:
         self_test(self.checkpoint)
         options = config.options(self.checkpoint, "all", config.model_store)
         self.calibration = options.calibration
-        self.model, self.notice = model_name(config.model, config.engine, self.checkpoint)
+        self.model = config.public_model_name(self.checkpoint)
+        name, notice = model_name(config.model, config.engine, self.checkpoint)
+        self.notice = notice and notice.replace(name, self.model)
         if not config.engine.is_simulated and (config.model is None or not self.checkpoint.trained):
             self.notice = _UNTRAINED if config.model else _BUILT_IN  # without the flags that the operator is told
         self.config = config
@@ -174,7 +185,8 @@ class Detector:
     def require(self, model: str) -> None:
         """Raises Problem unless this is the model that judges here."""
         if model != self.model:
-            raise Problem("not_found", f"model {model[:100]!r} is not served here; {self.model!r} is")
+            words = f"model: {model[:100]!r} is not served here; {self.model!r} is"
+            raise Problem("not_found", words, param="model")
 
     def options(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> JudgingOptions:
         """The options of one request."""
@@ -221,8 +233,14 @@ class Detector:
         finally:
             if has_turn:
                 self._turns.leave()
-        result = _with_judgement(decoded.facts, judgement, options)
-        return JudgedImage(result, ended - asked, time.perf_counter() - ended, self._batch_since(decoded.stats))
+        return JudgedImage(
+            _with_judgement(decoded.facts, judgement, options),
+            ended - asked,
+            time.perf_counter() - ended,
+            self._batch_since(decoded.stats),
+            judgement.completion_tokens,
+            judgement.is_cut,
+        )
 
     async def stream(self, upload: Upload, options: JudgingOptions) -> AsyncGenerator[Result | JudgedImage, None]:
         """The result as it grows, and at last all of it as `JudgedImage`."""

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from pydantic import BaseModel
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
+from fakescan.serve.api.event_stream import event_stream
 from fakescan.serve.api.uploads import DetectRequest
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
@@ -36,6 +37,9 @@ class Detection(BaseModel):
     model: str
     threshold: float
     """Score from which an image was called fake."""
+    uncertain_low: float | None
+    """Scores from here to just under `uncertain_high` were called uncertain; null for both where none was."""
+    uncertain_high: float | None
     results: list[Result]
     timings: Timings
 
@@ -56,6 +60,8 @@ async def detect(detector: Detector, request: DetectRequest, request_id: str, ad
         request_id=request_id,
         model=detector.model,
         threshold=options.calibration.threshold,
+        uncertain_low=options.calibration.uncertain_low,
+        uncertain_high=options.calibration.uncertain_high,
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
@@ -72,13 +78,13 @@ async def _stream(detector: Detector, request: DetectRequest, request_id: str, s
         await events.aclose()
         raise first
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         async with aclosing(events):
             yield first
             async for event in events:
                 yield event if isinstance(event, bytes) else server_event("error", event.content(request_id))
 
-    return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return event_stream(body())
 
 
 async def _events(
@@ -124,6 +130,8 @@ async def _events(
             "request_id": request_id,
             "model": detector.model,
             "threshold": options.calibration.threshold,
+            "uncertain_low": options.calibration.uncertain_low,
+            "uncertain_high": options.calibration.uncertain_high,
             "timings": _timings(judged, started).model_dump(),
         }
         yield server_event("done", end)
