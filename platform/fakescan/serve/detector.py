@@ -23,10 +23,12 @@ from fakescan.engine.model import PinnedModel, model_name, open_model, open_pinn
 from fakescan.engine.start.start_up import StartUp
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.problem import Problem
+from fakescan.serve.verdict_words import VerdictWords
 from fakevlm.checkpoint.progress import Step
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
-from fakevlm.preprocess import DecodedImage, decode
+from fakevlm.preprocess import DecodedImage, SeenRegion, decode
+from fakevlm.reading import Finding, HowSure, Remark
 from fakevlm.verdict import Verdict
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -53,13 +55,27 @@ class Result(BaseModel):
     name: str | None = None
     """File name that the client gave."""
     verdict: Verdict | None = None
+    """The side of the threshold, for programs; people are shown `finding`."""
+    finding: Finding | None = None
+    """The verdict for people: what it may be called, given what the model knows."""
     score: float | None = None
-    """P(fake) after calibration, 0 to 1."""
+    """P(fake) after calibration, 0 to 1; the model's own opinion where it has no calibration (`/v1/about`)."""
     logit: float | None = None
     """Log-probability of "fake" minus that of "real", before calibration."""
     off_script: float | None = None
     """Probability that the model would have said neither word."""
+    leans: Verdict | None = None
+    """The likelier of the model's own two words, before calibration and threshold: what its explanation is about."""
+    remark: str | None = None
+    """What must stand beside the verdict wherever people read it; null where there is nothing to say."""
+    remarks: list[Remark] = []
+    """The sentences of `remark` one by one."""
+    how_sure: HowSure | None = None
+    """What the calibration says about the score at a stated share of fakes; null where it says nothing."""
     explanation: str | None = None
+    """The model's own words, whatever the verdict is."""
+    seen: SeenRegion | None = None
+    """The part of the image that the model saw, in pixels as displayed."""
     width: int | None = None
     """In pixels, as displayed."""
     height: int | None = None
@@ -69,6 +85,12 @@ class Result(BaseModel):
     num_bytes: int
     sha256: str
     error: ImageFailure | None = None
+
+    @property
+    def opening(self) -> str:
+        """What has to come before the explanation where nothing else of the result is shown; mostly ""."""
+        said = " ".join(one.words for one in self.remarks if one.kind in ("meaning", "leaning"))
+        return f"{said} In its own words: " if said else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +149,7 @@ class Detector:
         self.model, self.notice = model_name(config.model, config.engine, self.checkpoint)
         if not config.engine.is_simulated and (config.model is None or not self.checkpoint.trained):
             self.notice = _UNTRAINED if config.model else _BUILT_IN  # without the flags that the operator is told
+        self.words = VerdictWords(config.engine, self.checkpoint, self.calibration, config.base_rate)
         self.config = config
         self.started_at = int(time.time())
         self._max_pixels = config.limits.max_pixels
@@ -171,7 +194,8 @@ class Detector:
             judgement = await asyncio.wrap_future(judging)
         except EngineDiedError as error:
             self._exit(error)
-        return JudgedImage(_with_judgement(facts, judgement, options), decoded - started, time.perf_counter() - decoded)
+        result = self._with_judgement(facts, judgement, options)
+        return JudgedImage(result, decoded - started, time.perf_counter() - decoded)
 
     async def stream(self, upload: Upload, options: JudgingOptions) -> AsyncGenerator[Result | JudgedImage, None]:
         """The result as it grows, and at last all of it as `JudgedImage`."""
@@ -216,6 +240,7 @@ class Detector:
         except ImageError as error:
             return facts.model_copy(update={"error": ImageFailure(code=error.code, message=error.message)})
         facts.width, facts.height, facts.format = image.width, image.height, image.format
+        facts.seen = self.checkpoint.image.seen(image.height, image.width)
         facts.note = image.note or None
         on_judgement = None if listener is None else lambda judgement: listener(facts, judgement)
         return facts, self._engine.submit(image.pixels, options, on_judgement)
@@ -227,7 +252,8 @@ class Detector:
             return None
 
         def tell(facts: Result, judgement: Judgement) -> None:
-            loop.call_soon_threadsafe(watch, _with_judgement(facts, judgement, options))
+            # The words are made on the loop, not on the engine's thread.
+            loop.call_soon_threadsafe(lambda: watch(self._with_judgement(facts, judgement, options)))
 
         return tell
 
@@ -240,9 +266,19 @@ class Detector:
         if isinstance(submitted, Result):
             result = submitted
         else:
-            result = _with_judgement(submitted[0], submitted[1].result(), options)
+            result = self._with_judgement(submitted[0], submitted[1].result(), options)
         if result.verdict is None or not result.explanation:
             raise RuntimeError(f"model: no verdict on the warm-up image: {result.error or result}")
+
+    def _with_judgement(self, facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:
+        if judgement.error is not None:
+            failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
+            return facts.model_copy(update={"error": failure})
+        values = judged_values(judgement, options.calibration)
+        assert facts.width is not None
+        assert facts.height is not None
+        words = self.words.beside(values, options.calibration, facts.width, facts.height)
+        return facts.model_copy(update={**values._asdict(), **words})
 
     @staticmethod
     def _exit(error: EngineDiedError) -> NoReturn:
@@ -251,13 +287,6 @@ class Detector:
         for handler in logging.getLogger("ray.serve").handlers:
             handler.flush()
         exit_with_children()
-
-
-def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:
-    if judgement.error is not None:
-        failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
-        return facts.model_copy(update={"error": failure})
-    return facts.model_copy(update=judged_values(judgement, options.calibration)._asdict())
 
 
 def _abandon(decoding: "Future[Submitted]") -> None:

@@ -61,7 +61,12 @@ def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Che
                 part[name] = kind
     settings.setdefault("torch_dtype", kind)
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    write_card(folder, Card(prompt=checkpoint.prompt, description=f"Trained as {config.name}; not calibrated."))
+    card = Card(
+        prompt=checkpoint.prompt,
+        knows_generators=checkpoint.knows_generators,
+        description=f"Trained as {config.name}; not calibrated.",
+    )
+    write_card(folder, card)
     (folder / "README.md").write_text(model_card(config), encoding="utf-8")
 
 

@@ -83,14 +83,15 @@ async def chat(detector: Detector, request: ChatRequest, request_id: str) -> Res
         judged = await detector.judge(upload, options)
     if problem := refusal(judged.result):
         raise problem
+    said = f"{judged.result.opening}{judged.result.explanation or ''}"
     choice = {
         "index": 0,
-        "message": {"role": "assistant", "content": judged.result.explanation, "refusal": None},
+        "message": {"role": "assistant", "content": said, "refusal": None},
         "logprobs": None,
         "finish_reason": "stop",
     }
     content = {**_envelope(detector, request_id, "chat.completion"), "choices": [choice]}
-    content["fakescan"] = _verdict(judged.result, options)
+    content["fakescan"] = _verdict(detector, judged.result, options)
     return JSONResponse(content, headers=outcome_header([judged.result]))
 
 
@@ -130,7 +131,8 @@ async def _stream(detector: Detector, upload: Upload, options: JudgingOptions, r
 
     async def body() -> AsyncIterator[bytes]:
         async with aclosing(pieces):
-            yield chunk({"role": "assistant", "content": ""}, fakescan=_verdict(first, options))
+            verdict = _verdict(detector, first, options)
+            yield chunk({"role": "assistant", "content": first.opening}, fakescan=verdict)
             sent = 0
             async for piece in pieces:
                 if isinstance(piece, Problem):
@@ -163,9 +165,15 @@ def _envelope(detector: Detector, request_id: str, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{request_id}", "object": kind, "created": int(time.time()), "model": detector.model}
 
 
-def _verdict(result: Result, options: JudgingOptions) -> dict[str, Any]:
-    wanted = {"verdict", "score", "logit", "off_script", "width", "height", "sha256"}
-    return {**result.model_dump(mode="json", include=wanted), "threshold": options.calibration.threshold}
+def _verdict(detector: Detector, result: Result, options: JudgingOptions) -> dict[str, Any]:
+    judged = {"verdict", "score", "logit", "off_script", "width", "height", "sha256"}
+    words = {"finding", "leans", "remark", "how_sure", "seen"}
+    return {
+        **result.model_dump(mode="json", include=judged | words),
+        "threshold": options.calibration.threshold,
+        "meaning": detector.words.meaning,
+        "notice": detector.notice,
+    }
 
 
 def _line(data: Any) -> bytes:

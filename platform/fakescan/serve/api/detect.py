@@ -14,6 +14,7 @@ from fakescan.serve.api.uploads import DetectRequest
 from fakescan.serve.detector import Detector, JudgedImage, Result, Upload, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
+from fakevlm.reading import Meaning
 
 
 class Timings(BaseModel):
@@ -34,6 +35,10 @@ class Detection(BaseModel):
     model: str
     threshold: float
     """Score from which an image was called fake."""
+    meaning: Meaning
+    """What the model's verdicts are worth."""
+    notice: str | None
+    """What whoever reads them must know; null for nothing in particular."""
     results: list[Result]
     timings: Timings
 
@@ -53,6 +58,8 @@ async def detect(detector: Detector, request: DetectRequest, request_id: str) ->
         request_id=request_id,
         model=detector.model,
         threshold=options.calibration.threshold,
+        meaning=detector.words.meaning,
+        notice=detector.notice,
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
@@ -121,6 +128,8 @@ async def _events(
             "request_id": request_id,
             "model": detector.model,
             "threshold": options.calibration.threshold,
+            "meaning": detector.words.meaning,
+            "notice": detector.notice,
             "timings": _timings(judged, started).model_dump(),
         }
         yield server_event("done", end)
