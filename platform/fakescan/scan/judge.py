@@ -233,11 +233,13 @@ class Judge:
 
     def _remark(self, values: RowValues, width: int, height: int) -> str | None:
         assert values.verdict is not None
+        # From the numbers as the row holds them: a copy's are rounded already, and must not be told otherwise.
+        score, off_script = (float(np.float32(number)) for number in (values.score, values.off_script))
         return self._settings.reader.read(
             verdict=values.verdict,
-            score=values.score,
+            score=score,
             logit=values.logit,
-            off_script=values.off_script,
+            off_script=off_script,
             width=width,
             height=height,
         ).remark

@@ -15,7 +15,7 @@ from fakescan.run.run_file import RunFile
 from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
-from fakevlm.reading import Meaning
+from fakevlm.reading import Meaning, shown
 from fakevlm.verdict import Calibration, parse_answer
 from tests.conftest import Bucket
 from tests.fakescan.run.conftest import make_run
@@ -74,7 +74,8 @@ def test_what_stands_beside_a_verdict_is_made_anew(run_folder: RunFolder, target
     assert turned
     for old, new in turned:
         assert new["explanation"] == old["explanation"] == "This is a fake image."
-        assert new["remark"] == f"The model leans to fake ({new['score']:.2f}), below the threshold of 0.80."
+        score, threshold = shown(new["score"], 0.8)
+        assert new["remark"] == f"The model leans to fake ({score}), below the threshold of {threshold}."
     assert result.unexplained == sum(row["verdict"] is not None and row["explanation"] is None for row in after)
     assert verify(target).problems == []
 
