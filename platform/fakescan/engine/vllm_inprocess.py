@@ -259,7 +259,7 @@ class InProcessEngine:
         """Make the engine's input, as often as it takes; the answer says when none can be made."""
         while True:
             try:
-                request.engine_input = self._requests.input(request.pixels, request.answer.forced_word)
+                request.engine_input = self._requests.input(request.pixels)
                 return
             except Exception as error:  # noqa: BLE001 - whatever one image does is its own row
                 if not self._may_retry(request, error):
@@ -286,7 +286,7 @@ class InProcessEngine:
         """Read an output of a request; whatever is wrong with it costs that request alone."""
         try:
             step = request.answer.take(output)
-            if request.listener is not None and step in (Next.MORE, Next.FORCE):
+            if request.listener is not None and step is Next.MORE:
                 request.listener(request.answer.judgement())
         except Exception as error:  # noqa: BLE001 - as above
             request.answer.refuse(refused(error))
@@ -299,8 +299,6 @@ class InProcessEngine:
         if request.answer.is_refused and request.attempts < ATTEMPTS:
             request.attempts += 1
             request.answer = self._requests.answer(request.options)
-            step = Next.FORCE
-        if step is Next.FORCE:
             self._prepare(request)
             self._add(request)
         else:

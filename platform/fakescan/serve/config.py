@@ -13,6 +13,7 @@ from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
 from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.reading import BASE_RATE
 
 
 class Limits(StrictModel):
@@ -115,6 +116,8 @@ class ServeConfig(JudgingSettings):
     """File of API keys that `fakescan keys add` writes, on every node. Default: none; needed without `no_auth`."""
     no_auth: Annotated[bool, Flag(group=FlagGroup.SERVER)] = False
     """Let everybody in who reaches the port. Without it, a server without `keys` does not start."""
+    base_rate: Annotated[float, Field(gt=0, lt=1)] = BASE_RATE
+    """Share of fakes among the images that are sent: answers say in words how sure a score is where so many are."""
     limits: Limits = Limits()
     """Bounds on requests."""
     trusted_proxies: tuple[str, ...] = ()

@@ -31,10 +31,12 @@ from fakescan.serve.decoding.fair_turns import FairTurns
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.outcome_header import notes_outcome
 from fakescan.serve.problem import Problem
+from fakescan.serve.verdict_words import VerdictWords
 from fakevlm.checkpoint.progress import Step
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
-from fakevlm.preprocess import DecodedImage, try_decode
+from fakevlm.preprocess import DecodedImage, SeenRegion, try_decode
+from fakevlm.reading import Finding, HowSure, Remark
 from fakevlm.verdict import Verdict
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -63,13 +65,27 @@ class Result(BaseModel):
     name: str | None = None
     """File name that the client gave."""
     verdict: Verdict | None = None
+    """The side of the threshold, for programs; people are shown `finding`."""
+    finding: Finding | None = None
+    """The verdict for people: what it may be called, given what the model knows."""
     score: float | None = None
-    """P(fake) after calibration, 0 to 1."""
+    """P(fake) after calibration, 0 to 1; the model's own opinion where it has no calibration (`/v1/about`)."""
     logit: float | None = None
     """Log-probability of "fake" minus that of "real", before calibration."""
     off_script: float | None = None
     """Probability that the model would have said neither word."""
+    leans: Verdict | None = None
+    """The likelier of the model's own two words, before calibration and threshold: what its explanation is about."""
+    remark: str | None = None
+    """What must stand beside the verdict wherever people read it; null where there is nothing to say."""
+    remarks: list[Remark] = []
+    """The sentences of `remark` one by one."""
+    how_sure: HowSure | None = None
+    """What the calibration says about the score at a stated share of fakes; null where it says nothing."""
     explanation: str | None = None
+    """The model's own words, whatever the verdict is."""
+    seen: SeenRegion | None = None
+    """The part of the image that the model saw, in pixels as displayed."""
     width: int | None = None
     """In pixels, as displayed."""
     height: int | None = None
@@ -87,8 +103,9 @@ class Result(BaseModel):
 
     @property
     def opening(self) -> str:
-        """What must be read before the explanation, where that is all that is shown."""
-        return ""
+        """What has to come before the explanation where nothing else of the result is shown; mostly ""."""
+        said = " ".join(one.words for one in self.remarks if one.kind in ("meaning", "leaning"))
+        return f"{said} In its own words: " if said else ""
 
 
 @dataclass
@@ -161,6 +178,7 @@ class Detector:
         self.notice = notice and notice.replace(name, self.model)
         if not config.engine.is_simulated and (config.model is None or not self.checkpoint.trained):
             self.notice = _UNTRAINED if config.model else _BUILT_IN  # without the flags that the operator is told
+        self.words = VerdictWords(config.engine, self.checkpoint, self.calibration, config.base_rate)
         self.config = config
         self.started_at = int(time.time())
         gpus = config.gpus_per_replica or 0.0
@@ -234,7 +252,7 @@ class Detector:
             if has_turn:
                 self._turns.leave()
         return JudgedImage(
-            _with_judgement(decoded.facts, judgement, options),
+            self._with_judgement(decoded.facts, judgement, options),
             ended - asked,
             time.perf_counter() - ended,
             self._batch_since(decoded.stats),
@@ -298,6 +316,7 @@ class Detector:
         if isinstance(image, ImageError):
             return _Decoded(facts.model_copy(update={"error": ImageFailure(code=image.code, message=image.message)}))
         facts.width, facts.height, facts.format = image.width, image.height, image.format
+        facts.seen = self.checkpoint.image.seen(image.height, image.width)
         facts.note = image.note or None
         decoded = _Decoded(facts, image.pixels)
         return self._submit(decoded, options, listener) if has_turn else decoded
@@ -321,7 +340,8 @@ class Detector:
             return None
 
         def tell(facts: Result, judgement: Judgement) -> None:
-            loop.call_soon_threadsafe(watch, _with_judgement(facts, judgement, options))
+            # The words are made on the loop, not on the engine's thread.
+            loop.call_soon_threadsafe(lambda: watch(self._with_judgement(facts, judgement, options)))
 
         return tell
 
@@ -332,9 +352,21 @@ class Detector:
         options = self.options("all", None, 8)
         image = try_decode(file.getvalue(), self.checkpoint.image, max_pixels=self.config.limits.max_pixels)
         warm = self._decoded(Upload(0, None, file.getvalue()), options, None, True, image)
-        result = warm.facts if warm.judging is None else _with_judgement(warm.facts, warm.judging.result(), options)
+        result = (
+            warm.facts if warm.judging is None else self._with_judgement(warm.facts, warm.judging.result(), options)
+        )
         if result.verdict is None or not result.explanation:
             raise RuntimeError(f"model: no verdict on the warm-up image: {result.error or result}")
+
+    def _with_judgement(self, facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:
+        if judgement.error is not None:
+            failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
+            return facts.model_copy(update={"error": failure})
+        values = judged_values(judgement, options.calibration)
+        assert facts.width is not None
+        assert facts.height is not None
+        words = self.words.beside(values, options.calibration, facts.width, facts.height)
+        return facts.model_copy(update={**values._asdict(), **words})
 
     @staticmethod
     def _exit(error: EngineDiedError) -> NoReturn:
@@ -343,13 +375,6 @@ class Detector:
         for handler in logging.getLogger("ray.serve").handlers:
             handler.flush()
         exit_with_children()
-
-
-def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:
-    if judgement.error is not None:
-        failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
-        return facts.model_copy(update={"error": failure})
-    return facts.model_copy(update=judged_values(judgement, options.calibration)._asdict())
 
 
 async def _unless_abandoned(decoding: "Future[_Decoded]") -> _Decoded:

@@ -17,6 +17,7 @@ from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
 from fakescan.serve.work import Admit
+from fakevlm.reading import Meaning
 
 
 class Timings(BaseModel):
@@ -40,6 +41,10 @@ class Detection(BaseModel):
     uncertain_low: float | None
     """Scores from here to just under `uncertain_high` were called uncertain; null for both where none was."""
     uncertain_high: float | None
+    meaning: Meaning
+    """What the model's verdicts are worth."""
+    notice: str | None
+    """What whoever reads them must know; null for nothing in particular."""
     results: list[Result]
     timings: Timings
 
@@ -62,6 +67,8 @@ async def detect(detector: Detector, request: DetectRequest, request_id: str, ad
         threshold=options.calibration.threshold,
         uncertain_low=options.calibration.uncertain_low,
         uncertain_high=options.calibration.uncertain_high,
+        meaning=detector.words.meaning,
+        notice=detector.notice,
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
@@ -132,6 +139,8 @@ async def _events(
             "threshold": options.calibration.threshold,
             "uncertain_low": options.calibration.uncertain_low,
             "uncertain_high": options.calibration.uncertain_high,
+            "meaning": detector.words.meaning,
+            "notice": detector.notice,
             "timings": _timings(judged, started).model_dump(),
         }
         yield server_event("done", end)

@@ -156,6 +156,7 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         "auth": not config.no_auth,
         "model": detector.model,
         "notice": detector.notice,
+        **detector.words.about(),
         "threshold": calibration.threshold,
         "max_images": config.limits.max_images,
         "max_body_bytes": config.limits.max_body_bytes,
@@ -171,6 +172,7 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         "fakescan": {
             "weights_sha256": detector.checkpoint.weights_sha256,
             "notice": detector.notice,
+            **detector.words.about(),
             "calibration": calibration.model_dump(mode="json"),
             "prompt": detector.checkpoint.prompt.model_dump(mode="json"),
             "image": {"width": detector.checkpoint.image.width, "height": detector.checkpoint.image.height},

@@ -224,6 +224,8 @@ def _scan_state(
         rows=progress.rows,
         rows_done=progress.rows_done,
         counts=progress.counts,
+        meaning=progress.meaning,
+        notice=progress.notice,
         message=message,
     )
 

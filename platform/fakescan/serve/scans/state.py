@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fakescan.engine.judging_options import Explain
+from fakevlm.reading import Meaning
 
 Status = Literal["pending", "running", "succeeded", "failed", "stopped"]
 Refusal = Literal["invalid", "forbidden", "not_found", "overloaded", "unavailable"]
@@ -101,5 +102,10 @@ class ScanState(BaseModel):
     """Images whose results exist in the folder."""
     counts: ScanCounts = ScanCounts()
     """Verdicts among `rows_done`. Very large scans are counted over several requests: the sum may lag behind."""
+    meaning: Meaning | None = None
+    """What the verdicts are worth: `real` of a model that knows no generator (`forgeries`) says that no forgery was
+    found. Null until the run has begun."""
+    notice: str | None = None
+    """What whoever reads the verdicts must know; null for nothing in particular."""
     message: str | None = None
     """Why a scan failed, in one line."""

@@ -44,6 +44,7 @@ from fakescan.sources.filters.name_filter import expand_braces, has_pattern
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path
 from fakevlm.errors import UserError
+from fakevlm.reading import Meaning
 from fakevlm.verdict import Calibration
 from tests.conftest import Bucket
 from tests.drill_images import drill_images
@@ -591,14 +592,14 @@ def test_progress_is_what_is_in_the_folder(tmp_path: Path, caplog: pytest.LogCap
     run.mkdir()
     assert read() == Progress(None, 0, ScanCounts())
     write_run_file(run, 40)
-    assert read() == Progress(40, 0, ScanCounts())
+    assert read() == Progress(40, 0, ScanCounts(), Meaning.NONE)
     write_part(run, 2, Counts(8, 1, 2, 0, {"denied": 3, "empty": 2}))
     (run / "parts" / ".part-00000000.parquet.tmp").write_bytes(b"x")
-    assert read() == Progress(40, 8, ScanCounts(real=1, fake=2, errors=5))
+    assert read() == Progress(40, 8, ScanCounts(real=1, fake=2, errors=5), Meaning.NONE)
     write_part(run, 0, Counts(16, 16))
     write_part(run, 1, Counts(16, 0, 0, 16))
-    assert read(1) == Progress(40, 40, ScanCounts(real=17, fake=2, errors=5)), "one footer more"
-    whole = Progress(40, 40, ScanCounts(real=17, fake=2, uncertain=16, errors=5))
+    assert read(1) == Progress(40, 40, ScanCounts(real=17, fake=2, errors=5), Meaning.NONE), "one footer more"
+    whole = Progress(40, 40, ScanCounts(real=17, fake=2, uncertain=16, errors=5), Meaning.NONE)
     assert read(1) == whole
     for path in (run / "parts").iterdir():
         path.unlink()
@@ -611,9 +612,9 @@ def test_a_folder_that_cannot_be_read_is_no_failure(tmp_path: Path, caplog: pyte
     reader = ProgressReader(Store())
     write_run_file(tmp_path, 32)
     write_part(tmp_path, 0, Counts(16, 16))
-    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16))
+    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16), Meaning.NONE)
     (tmp_path / "parts" / part_name(1)).write_bytes(b"no Parquet")
-    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16))
+    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16), Meaning.NONE)
     other = tmp_path / "other"
     other.mkdir()
     (other / "run.json").write_text("{}")

@@ -144,6 +144,7 @@ def verdict_of(detector: Detector, result: Result, question: Question) -> dict[s
     return {
         **result.model_dump(mode="json", include=_VERDICT_FIELDS),
         "threshold": question.options.calibration.threshold,
+        "meaning": detector.words.meaning,
         "notice": detector.notice,
     }
 
