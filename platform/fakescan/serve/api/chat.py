@@ -5,7 +5,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.serve.api.detect import too_slow
+from fakescan.serve.api.heartbeats import STREAM_HEADERS, with_heartbeats
 from fakescan.serve.detector import Detector, Result, Upload, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
@@ -128,7 +129,7 @@ async def _stream(detector: Detector, upload: Upload, options: JudgingOptions, r
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return _line({**envelope, "choices": [choice], **extra})
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         async with aclosing(pieces):
             yield chunk({"role": "assistant", "content": ""}, fakescan=_verdict(first, options))
             sent = 0
@@ -143,7 +144,7 @@ async def _stream(detector: Detector, upload: Upload, options: JudgingOptions, r
             yield chunk({}, "stop")
             yield b"data: [DONE]\n\n"
 
-    return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return StreamingResponse(with_heartbeats(body()), media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
 async def _pieces(

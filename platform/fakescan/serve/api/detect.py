@@ -3,13 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
+from fakescan.serve.api.heartbeats import STREAM_HEADERS, with_heartbeats
 from fakescan.serve.api.uploads import DetectRequest
 from fakescan.serve.detector import Detector, JudgedImage, Result, Upload, refusal
 from fakescan.serve.outcome_header import outcome_header
@@ -69,13 +70,13 @@ async def _stream(detector: Detector, request: DetectRequest, request_id: str, s
         await events.aclose()
         raise first
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         async with aclosing(events):
             yield first
             async for event in events:
                 yield event if isinstance(event, bytes) else server_event("error", event.content(request_id))
 
-    return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return StreamingResponse(with_heartbeats(body()), media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
 async def _events(

@@ -22,6 +22,7 @@ from fakescan.serve.gate.gate_state import Control, GateState
 from fakescan.serve.gate.metrics import GateMetrics
 from fakescan.serve.gate.rate_limit import LeasedLimiter
 from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext
+from fakescan.serve.gate.resend import ResendingApp
 from fakescan.serve.gate.uvicorn_protocol import bound_headers
 from fakescan.serve.malloc import give_back_large_blocks
 from fakescan.serve.problem import Problem
@@ -51,6 +52,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, control: Control, fast_path: FastPath | None = None) -> None:
         self._app = app
+        self._replicas = ResendingApp(app)
         self._control = control
         self._fast_path = fast_path
         self._limiter = LeasedLimiter(control.lease)
@@ -125,7 +127,7 @@ class Gate:
         if self._fast_path is not None and is_whole(scope, body):
             task = asyncio.ensure_future(self._forward_fast(self._fast_path, inner, receive, body, response))
         else:
-            task = asyncio.ensure_future(self._app(inner, _replay(body, receive, context), response.relay))
+            task = asyncio.ensure_future(self._replicas(inner, _replay(body, receive, context), response.relay))
         started = asyncio.ensure_future(response.started.wait())
         try:
             await asyncio.wait({task, started}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)

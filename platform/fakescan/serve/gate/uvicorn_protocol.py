@@ -6,6 +6,8 @@ from typing import Any
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from fakescan.serve.tls import CertificateRenewal
+
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_TIMEOUT_S = 20.0
 
@@ -13,6 +15,8 @@ _REFUSALS = {
     408: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
 }
+_renewal = CertificateRenewal()
+"""Of the one uvicorn in a proxy."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -25,6 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client has connected: its first headers are due."""
         super().connection_made(transport)
+        _renewal.look(self.config)
         self._arm()
 
     def data_received(self, data: bytes) -> None:
