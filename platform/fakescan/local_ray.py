@@ -12,16 +12,12 @@ from fakevlm.errors import UserError
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray's own switch for a cluster of one machine: all its ports listen at 127.0.0.1."""
-_ROTATION = {"RAY_ROTATION_MAX_BYTES": str(32 * 2**20), "RAY_ROTATION_BACKUP_COUNT": "3"}
-"""Ray's bounds on each of its log files, and on each of Serve's; its own are 512 MiB and five old files."""
 
 
 def prepare_environment() -> None:
-    """Sets what Ray reads as it is imported and as it starts; variables that are set already take precedence."""
-    if "ray" not in sys.modules:  # it has read the variable, and half of it must not think otherwise
+    """Sets what Ray reads as it is imported, unless it is set, or Ray has read it: all of it must think the same."""
+    if "ray" not in sys.modules:
         os.environ.setdefault(_LOOPBACK, "0")
-    for name, value in _ROTATION.items():
-        os.environ.setdefault(name, value)
 
 
 @contextlib.contextmanager

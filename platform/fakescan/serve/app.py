@@ -42,8 +42,8 @@ class Replica:
         from fakescan.serve.detector import Detector
         from fakescan.serve.malloc import give_back_large_blocks
         from fakescan.serve.scans.jobs import ScanJobs
-        from fakescan.serve.serve_log import protect_serve_log
-        from fakescan.serve.start_progress import StartReport
+        from fakescan.serve.operation.serve_log import protect_serve_log
+        from fakescan.serve.operation.start_progress import StartReport
 
         protect_serve_log()
         give_back_large_blocks()

@@ -28,14 +28,16 @@ from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import APP_NAME, REPLICA
 from fakescan.serve.keys import read_keys
 from fakescan.serve.serve_file import HttpOptions, Server, http_options, logging_config
-from fakescan.serve.start_progress import StartLines
-from fakescan.serve.tls import check_certificate
+from fakescan.serve.operation.start_progress import StartLines
+from fakescan.serve.operation.tls import check_certificate
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError, one_line
 
 _SCAN_CPUS = 2
 """Logical CPUs on a machine of our own for each scan that clients may start."""
+_LOG_ROTATION = {"RAY_ROTATION_MAX_BYTES": str(32 * 2**20), "RAY_ROTATION_BACKUP_COUNT": "3"}
+"""Ray's bounds on each of its log files, and on each of Serve's; its own are 512 MiB and five old files."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -50,6 +52,8 @@ def run_server(
     checkpoint = check(server)
     local = not names_cluster(ray_address)
     _note("starting: Ray on this machine" if local else "starting: connecting to the cluster")
+    for name, value in _LOG_ROTATION.items() if local else ():
+        os.environ.setdefault(name, value)
     connect(ray_address, verbose=verbose, data=False, **(_local_options(server.config) if local else {}))
     _check_gpus(server.config)
     _check_runtime_env(server)

@@ -1,6 +1,8 @@
 """Every process of a server with real engines is killed under load: the others go on, and no request is lost."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,12 @@ WATCHED_S = 20.0
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     with faulty_server(tmp_path_factory.mktemp("real"), engine={"kind": "vllm"}, replicas=REPLICAS) as server:
         yield server
+
+
+def logs(real: Faulty) -> list[Path]:
+    """The logs of all replicas that there have been."""
+    (line,) = [line for line in real.process.lines["err"] if line.startswith("logs: ")]
+    return sorted(Path(line.removeprefix("logs: ").strip()).glob("replica_*Detector*.log"))
 
 
 def watch(real: Faulty, replicas: set[int]) -> None:
@@ -75,6 +83,14 @@ def test_streams_that_have_not_begun_outlive_a_replica(real: Faulty) -> None:
     assert sum(end[0] == "done" for end in ends) >= 2 * CLIENTS
 
 
+def test_a_crash_in_native_code_is_in_the_log(real: Faulty) -> None:
+    before = real.pids(REPLICA)
+    pid = min(before)
+    os.kill(pid, signal.SIGSEGV)
+    real.process.wait_for("another replica", lambda: len(real.pids(REPLICA) - {pid}) == REPLICAS)
+    assert any("Fatal Python error: Segmentation fault" in log.read_text() for log in logs(real))
+
+
 def test_a_lost_proxy_costs_its_connections_and_no_replica(real: Faulty) -> None:
     real.process.wait_for("as many replicas as before", lambda: len(real.pids(REPLICA)) == REPLICAS)
     with real.client() as client:
@@ -88,8 +104,6 @@ def test_a_lost_proxy_costs_its_connections_and_no_replica(real: Faulty) -> None
 
 
 def test_the_replicas_logs_tell_of_their_start_to_the_last(real: Faulty) -> None:
-    (line,) = [line for line in real.process.lines["err"] if line.startswith("logs: ")]
-    logs = sorted(Path(line.removeprefix("logs: ").strip()).glob("replica_*Detector*.log"))
-    assert len(logs) >= REPLICAS
-    for log in logs:
+    assert len(logs(real)) >= REPLICAS
+    for log in logs(real):
         assert "testing the engine" in log.read_text(), "after the import of vLLM"

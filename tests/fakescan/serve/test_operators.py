@@ -110,3 +110,11 @@ def test_logs_are_rotated(operated: Operated) -> None:
     sizes = {file.name: file.stat().st_size for file in operated.logs.glob("proxy_*")}
     assert len(sizes) == 2, sizes
     assert max(sizes.values()) <= LOG_BYTES
+
+
+def test_the_replica_of_a_real_engine_has_a_log(served: Served) -> None:
+    """vLLM configures logging as it is imported, which would close the file."""
+    (line,) = [line for line in served.process.lines["err"] if line.startswith("logs: ")]
+    (log,) = Path(line.removeprefix("logs: ").strip()).glob("replica_*Detector*.log")
+    assert "testing the engine" in log.read_text()
+    assert "starting: loading the engine" in served.process.err

@@ -104,11 +104,8 @@ def test_all_of_a_serve_file_is_honoured_and_printed_again(tmp_path: Path) -> No
     assert ServeDeploySchema.model_validate(printed)
     assert printed["http_options"] == HONOURED["http_options"]
     assert printed["proxy_location"] == "HeadOnly"
-    assert printed["controller_options"]["runtime_env"]["env_vars"] == {
-        GATE_VARIABLE: GATE,
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-        "MORE": "x",
-    }
+    given = HONOURED["controller_options"]["runtime_env"]["env_vars"]
+    assert printed["controller_options"]["runtime_env"]["env_vars"] == {**PROXY_ENVIRONMENT, **given}
     assert printed["logging_config"] == {**HONOURED["logging_config"], "enable_access_log": False}
 
 

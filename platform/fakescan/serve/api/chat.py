@@ -10,11 +10,11 @@ from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.serve.api.detect import too_slow
-from fakescan.serve.api.heartbeats import STREAM_HEADERS, with_heartbeats
+from fakescan.serve.api.event_stream import event_stream
 from fakescan.serve.detector import Detector, Result, Upload, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
@@ -144,7 +144,7 @@ async def _stream(detector: Detector, upload: Upload, options: JudgingOptions, r
             yield chunk({}, "stop")
             yield b"data: [DONE]\n\n"
 
-    return StreamingResponse(with_heartbeats(body()), media_type="text/event-stream", headers=STREAM_HEADERS)
+    return event_stream(body())
 
 
 async def _pieces(

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from typing import Any
 
 from pydantic import BaseModel
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from fakescan.serve.api.heartbeats import STREAM_HEADERS, with_heartbeats
+from fakescan.serve.api.event_stream import event_stream
 from fakescan.serve.api.uploads import DetectRequest
 from fakescan.serve.detector import Detector, JudgedImage, Result, Upload, refusal
 from fakescan.serve.outcome_header import outcome_header
@@ -76,7 +76,7 @@ async def _stream(detector: Detector, request: DetectRequest, request_id: str, s
             async for event in events:
                 yield event if isinstance(event, bytes) else server_event("error", event.content(request_id))
 
-    return StreamingResponse(with_heartbeats(body()), media_type="text/event-stream", headers=STREAM_HEADERS)
+    return event_stream(body())
 
 
 async def _events(

@@ -6,7 +6,7 @@ from typing import Any
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fakescan.serve.tls import CertificateRenewal
+from fakescan.serve.operation.tls import CertificateRenewal
 
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_TIMEOUT_S = 20.0

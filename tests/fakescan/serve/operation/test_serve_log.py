@@ -1,14 +1,17 @@
 """Serve's log in a replica and libraries that configure logging."""
 
+import faulthandler
 import logging
 import logging.config
 import logging.handlers
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fakescan.serve.serve_log import SERVE_LOGGER, protect_serve_log
+from fakescan.serve.operation.serve_log import SERVE_LOGGER, protect_serve_log
 
 pytestmark = pytest.mark.unit
 
@@ -27,6 +30,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     serve.handlers[:], serve.propagate = [handler], False
     serve.setLevel(logging.INFO)
     yield file
+    faulthandler.enable(sys.__stderr__)
     serve.handlers[:], serve.level, serve.propagate, vllm.handlers[:], vllm.level, vllm.propagate = before
     logging._handlerList[:] = registered[0]  # type: ignore[attr-defined]
     logging._handlers.update(registered[1])  # type: ignore[attr-defined]
@@ -54,8 +58,6 @@ def test_warnings_of_vllm_are_in_it(log: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_operators_own_configuration_of_vllm_is_respected(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     monkeypatch.setenv("VLLM_LOGGING_CONFIG_PATH", "/etc/vllm.json")
     protect_serve_log()
     assert "VLLM_CONFIGURE_LOGGING" not in os.environ, "vLLM refuses a file where it may not configure"
