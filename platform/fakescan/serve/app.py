@@ -41,9 +41,9 @@ class Replica:
         from fakescan.serve.api.routes import make_app
         from fakescan.serve.detector import Detector
         from fakescan.serve.malloc import give_back_large_blocks
-        from fakescan.serve.scans.jobs import ScanJobs
         from fakescan.serve.operation.serve_log import protect_serve_log
         from fakescan.serve.operation.start_progress import StartReport
+        from fakescan.serve.scans.jobs import ScanJobs
 
         protect_serve_log()
         give_back_large_blocks()

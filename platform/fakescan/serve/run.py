@@ -27,9 +27,9 @@ from fakescan.errors import JobFailedError
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import APP_NAME, REPLICA
 from fakescan.serve.keys import read_keys
-from fakescan.serve.serve_file import HttpOptions, Server, http_options, logging_config
 from fakescan.serve.operation.start_progress import StartLines
 from fakescan.serve.operation.tls import check_certificate
+from fakescan.serve.serve_file import HttpOptions, Server, http_options, logging_config
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError, one_line

@@ -34,7 +34,7 @@ def _log_crashes(handler: MemoryHandler) -> None:
     Where Ray rotates what a worker prints, that goes through the worker itself, and a crash is the end of both.
     """
     if isinstance(handler.target, logging.FileHandler):
-        faulthandler.enable(open(handler.target.baseFilename, "a"))  # it stays open as long as the process
+        faulthandler.enable(os.open(handler.target.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
 
 
 class _ToServeLog(logging.Handler):

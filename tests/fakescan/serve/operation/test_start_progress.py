@@ -12,15 +12,16 @@ pytestmark = pytest.mark.unit
 def test_each_step_is_said_once_and_long_ones_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     lines = StartLines(said.append)
-    clock = 0.0
-    monkeypatch.setattr(start_progress.time, "monotonic", lambda: clock)
-    for clock, what, words in (
+    now = 0.0
+    monkeypatch.setattr(start_progress.time, "monotonic", lambda: now)
+    for at, what, words in (
         (0.0, "downloading x", "downloading x  1 MB of 9 MB"),
         (1.0, "downloading x", "downloading x  2 MB of 9 MB"),
         (1.0, "loading", "loading"),  # another replica is further
         (11.0, "downloading x", "downloading x  8 MB of 9 MB"),
         (30.0, "loading", "loading"),
     ):
+        now = at
         lines._tell(what, words)
     assert said == [
         "starting: downloading x  1 MB of 9 MB",

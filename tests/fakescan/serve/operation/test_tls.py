@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse
 
-from fakescan.serve.operation import tls
 from fakescan.serve.gate import uvicorn_protocol
+from fakescan.serve.operation import tls
 from fakescan.serve.operation.tls import CertificateRenewal, check_certificate
 from fakevlm.errors import UserError
 from tests.certificates import CertificateFiles, write_certificate
