@@ -24,7 +24,7 @@ from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import Explain, JudgingOptions, with_threshold
 from fakescan.engine.model import PinnedModel, model_name, open_model, open_pinned
-from fakescan.engine.start.start_up import StartUp
+from fakescan.engine.start.start_up import StartUp, nobody_listens
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.decoding.decoder import Decoder
 from fakescan.serve.decoding.fair_turns import FairTurns
@@ -32,7 +32,7 @@ from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.outcome_header import notes_outcome
 from fakescan.serve.problem import Problem
 from fakescan.serve.verdict_words import VerdictWords
-from fakevlm.checkpoint.progress import Step
+from fakevlm.checkpoint.progress import Report
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.preprocess import DecodedImage, SeenRegion, try_decode
@@ -144,28 +144,16 @@ _Listener = Callable[[Result, Judgement], None]
 """The same on the engine's thread, with what was known of the image before."""
 
 
-class _StepLog:
-    """Logs what a replica does while it starts, each step once."""
-
-    def __init__(self) -> None:
-        self._what = ""
-
-    def __call__(self, step: Step) -> None:
-        if step.what != self._what:
-            self._what = step.what
-            logger.info("%s", step)
-
-
 class Detector:
     """One engine, and threads that decode for it. All methods but the constructor belong to one event loop."""
 
-    def __init__(self, config: ServeConfig, model: PinnedModel | None = None) -> None:
+    def __init__(self, config: ServeConfig, model: PinnedModel | None = None, report: Report = nobody_listens) -> None:
         """Loads the checkpoint and proves it with a verdict. Raises UserError for one that is unfit.
 
         `model`: the checkpoint that the command has opened; None where there was no command, as in `serve deploy`.
+        `report` hears of every step.
         """
         check_installed(config.engine)
-        report = _StepLog()
         if model is None:
             self.checkpoint = open_model(config.model, config.model_store, report=report)
         else:

@@ -11,6 +11,7 @@ from typing import Any
 from fakescan.serve.gate.bounds.rate_limit import Rate, TokenLease
 from fakescan.serve.gate.fast_path import WholeRequest, WholeResponse
 from fakescan.serve.gate.gate_state import GateState
+from fakescan.serve.gate.resend import LOST, may_be_resent
 from fakescan.serve.problem import Problem
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -68,11 +69,21 @@ class ControlClient:
         return wait
 
     async def call_replica(self, request: WholeRequest) -> WholeResponse:
-        """See `FastPath`."""
+        """See `FastPath`. A request whose replica is lost goes to another one, once."""
         from ray import serve
+        from ray.exceptions import RayActorError
 
         if self._replicas is None:
             self._replicas = serve.get_deployment_handle(REPLICA, self._app)
+        try:
+            return await self._call(request)
+        except RayActorError:
+            if not may_be_resent(request.method, request.path):
+                raise
+            logger.warning(LOST)
+        return await self._call(request)
+
+    async def _call(self, request: WholeRequest) -> WholeResponse:
         call = self._replicas.respond.remote(request)
         try:
             response: WholeResponse = await call

@@ -12,6 +12,7 @@ from fakescan.serve.gate.fast_path import FastPath, WholeRequest, is_whole, stat
 from fakescan.serve.gate.gate_state import GateState
 from fakescan.serve.gate.own.answers import FactResponse
 from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext
+from fakescan.serve.gate.resend import ResendingApp
 from fakescan.serve.problem import Problem
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -26,6 +27,7 @@ class Forwarder:
     def __init__(self, app: ASGIApp, fast_path: FastPath | None, seen: Callable[[], None]) -> None:
         """`seen` is called when a replica has responded."""
         self._app = app
+        self._replicas = ResendingApp(app)
         self._fast_path = fast_path
         self._seen = seen
 
@@ -45,7 +47,7 @@ class Forwarder:
         if self._fast_path is not None and is_whole(scope, form):
             task = asyncio.ensure_future(self._forward_fast(self._fast_path, inner, receive, body, response))
         else:
-            task = asyncio.ensure_future(self._app(inner, _replay(body, receive, context), response.relay))
+            task = asyncio.ensure_future(self._replicas(inner, _replay(body, receive, context), response.relay))
         started = asyncio.ensure_future(response.started.wait())
         try:
             await asyncio.wait({task, started}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fakescan.serve.gate.bounds.client_address import PEER
 from fakescan.serve.gate.bounds.connections import Activity, Connections, now
+from fakescan.serve.operation.tls import CertificateRenewal
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 128
@@ -35,6 +36,8 @@ _REFUSALS = {
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     503: b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",
 }
+_renewal = CertificateRenewal()
+"""Of the one uvicorn in a proxy."""
 
 
 class _BoundError(Exception):
@@ -58,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client has connected: its first headers are due."""
         super().connection_made(transport)
+        _renewal.look(self.config)
         self._become(Activity.IDLE)
         if connections.add(self, self.client[0] if self.client else None):
             self._arm()
