@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fakescan.serve.config import Limits
 from fakescan.serve.gate.bounds.client_address import TrustedProxies
@@ -211,11 +211,13 @@ class Wire:
 class Gated:
     """A gate behind uvicorn, as Serve's proxy has it."""
 
-    def __init__(self, control: StubControl, *, fast: bool = False) -> None:
+    def __init__(self, control: StubControl, *, fast: bool = False, app: ASGIApp | None = None) -> None:
+        """`app`: what is behind the gate; as a test says, by default."""
         self.control = control
         self.inner = Inner()
         self.fast_calls = 0
-        self.gate = Gate(self.inner, control, self._call_replica if fast else None)
+        self._app: ASGIApp = app or self.inner
+        self.gate = Gate(self._app, control, self._call_replica if fast else None)
         listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = listener.getsockname()[1]
         self._wires: list[Wire] = []
@@ -229,7 +231,7 @@ class Gated:
     async def _call_replica(self, request: WholeRequest) -> WholeResponse:
         """A call to the replica, past Serve's proxy."""
         self.fast_calls += 1
-        return await run_whole(self.inner, request)
+        return await run_whole(self._app, request)
 
     @contextmanager
     def client(self, key: str | None = None) -> Iterator[httpx.Client]:
