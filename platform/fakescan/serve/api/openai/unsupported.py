@@ -13,7 +13,7 @@ _NO_GRAMMAR = "use response_format with json_object or json_schema"
 def _is_forced(choice: Any) -> bool:
     """Whether a tool must be called."""
     if isinstance(choice, dict):
-        return choice.get("mode", "required") != "auto"
+        return bool(choice.get("mode", "required") != "auto")
     return choice not in (None, "auto", "none")
 
 
