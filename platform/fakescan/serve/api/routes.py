@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
@@ -28,7 +29,10 @@ from fakevlm.image_file import FORMATS
 logger = logging.getLogger("ray.serve.fakescan")
 
 _PAGE = resources.files("fakescan.serve") / "page"
-_PAGE_FILES = {"page.css": "text/css", "page.js": "text/javascript", "favicon.svg": "image/svg+xml"}
+_PAGE_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_PAGE_FILES = {
+    file.name: _PAGE_TYPES[suffix] for file in _PAGE.iterdir() if (suffix := Path(file.name).suffix) in _PAGE_TYPES
+}
 _PAGE_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -181,6 +185,9 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         "model": detector.model,
         "notice": detector.notice,
         "threshold": calibration.threshold,
+        "uncertain_low": calibration.uncertain_low,
+        "uncertain_high": calibration.uncertain_high,
+        "image": {"width": detector.checkpoint.image.width, "height": detector.checkpoint.image.height},
         "max_images": config.limits.max_images,
         "max_body_bytes": config.limits.max_body_bytes,
         "max_pixels": config.limits.max_pixels,
