@@ -38,7 +38,7 @@ def opened_page(browser: Browser, url: str, *, patience_ms: float = PATIENCE_MS,
     page.get_by_text(re.compile("^Model ")).wait_for()
     yield page
     shown.close()
-    assert errors == []
+    assert errors == [], errors
     home = url.rstrip("/") + "/"
     local = ("data:", home)
     assert [address for address in addresses if not address.removeprefix("blob:").startswith(local)] == []

@@ -55,15 +55,11 @@ export function drawCard(item) {
   part("remove").setAttribute("aria-label", `${isOver(item) ? "Remove" : "Cancel"} ${item.name}`);
   part("remove").title = isOver(item) ? "Remove" : "Cancel";
   drawAnswer(part("answer"), item);
-  setText(part("decided"), decidedWords(item));
-  part("decided").dataset.decision = item.decision;
+  part("decided").hidden = !item.decision && !item.note;
+  setText(part("decided").querySelector("strong"), item.decision ? `You: ${DECISIONS[item.decision]}` : "Your note");
+  setText(part("decided").querySelector("span"), item.note);
   part("retry").hidden = !item.problem?.again || !item.file;
   drawDetails(card.querySelector("details"), item);
-}
-
-function decidedWords({ decision, note }) {
-  const said = decision ? `You: ${DECISIONS[decision]}` : note ? "You" : "";
-  return note ? `${said} – ${note}` : said;
 }
 
 /** Verdict, line, words: in a card and in the full view. */

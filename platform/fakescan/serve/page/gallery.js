@@ -29,6 +29,7 @@ export const shownItems = () => sorted(byId("sort").value).filter((item) => matc
 function draw() {
   const count = (filter) => items.filter((item) => matches(item, filter)).length;
   document.body.dataset.filled = String(items.length > 0);
+  document.body.dataset.lone = String(items.length === 1);
   byId("results").hidden = items.length === 0;
   const reviewing = items.some((item) => item.decision);
   for (const radio of document.getElementsByName("filter")) {

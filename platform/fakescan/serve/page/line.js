@@ -6,9 +6,11 @@ import { keepSettings } from "./keep.js";
 import { server } from "./server.js";
 import { RATES, limitsOf, meaningOf, outcomeOf, percent, rateOf } from "./verdict.js";
 
-const SIZES = [64, 52, 40, 30, 22, 16, 12, 8, 5, 3]; // Pixels of a tile: the largest with which all have room.
+const SIZES = [64, 54, 46, 38, 32, 27, 23, 20, 18, 16, 12, 8, 5, 3]; // Pixels of a tile: the largest with which all have room.
 const WITH_PICTURE = 16; // A smaller tile is a spot of its outcome's colour.
 const GAP = 2;
+const NARROW = 500; // Pixels of a line whose panel has little room beyond its ends ...
+const NARROW_TILE = 38; // ... for the half of a tile that stands at 0 or 1.
 
 let openView = () => {};
 
@@ -35,7 +37,8 @@ function drawDials() {
   setText(byId("band-words"), low == null ? "none" : `${low.toFixed(2)} to ${high.toFixed(2)}`);
   byId("reset").hidden = settings.threshold == null && settings.band == null;
   setText(byId("low-end"), `0 · ${meaningOf(null) === "full" ? "real" : meaningOf(null) === "none" ? "means nothing" : "no forgery found"}`);
-  document.querySelector(".dials").hidden = !items.length;
+  byId("dials").hidden = !items.length;
+  byId("adjust").hidden = !items.length;
 }
 
 const shortest = (number) => (Number(number.toFixed(2)) === number ? number.toFixed(2) : String(Number(number.toPrecision(6))));
@@ -47,7 +50,7 @@ function drawRates() {
   byId("rate").closest("label").hidden = server.about?.calibrated === false || meaningOf(null) === "none";
 }
 
-/** Stack the tiles from the line upwards, each in the column of its score. */
+/** Stand the tiles on the line, each at its score. */
 function drawPile() {
   const pile = byId("pile");
   const judged = items.filter(isJudged);
@@ -79,21 +82,28 @@ function newTile(item) {
   return tile;
 }
 
-/** The largest size with which every column has room, and each image's place. A full column leans on its neighbours. */
+/**
+ * The largest size with which all have room, and each image's place: its middle is exactly at its score, and where two
+ * would overlap, one stands on the other.
+ */
 function arranged(judged, width, height) {
+  const byScore = [...judged.keys()].sort((a, b) => judged[a].result.score - judged[b].result.score);
   for (const size of SIZES) {
-    const columns = Math.max(1, Math.floor(width / size));
-    const high = Math.max(1, Math.floor(height / size));
-    const filled = new Array(columns).fill(0);
-    const last = size === SIZES.at(-1);
+    if (width < NARROW && size > NARROW_TILE) continue;
+    const levels = Math.max(1, Math.floor(height / size));
+    const ends = []; // Where the last tile of each level ends.
     const places = [];
-    for (const { result } of judged) {
-      let column = Math.min(columns - 1, Math.floor(result.score * columns));
-      if (last) while (filled[column] >= high && column !== Math.floor(columns / 2)) column += column < columns / 2 ? 1 : -1;
-      places.push({ left: (column * width) / columns, bottom: filled[column]++ * size });
-      if (filled[column] > high && !last) break;
+    let over = false;
+    for (const number of byScore) {
+      const left = judged[number].result.score * width - size / 2;
+      let level = ends.findIndex((end) => end <= left);
+      if (level < 0) level = ends.length;
+      over ||= level >= levels;
+      if (over && size !== SIZES.at(-1)) break;
+      ends[Math.min(level, levels - 1)] = left + size;
+      places[number] = { left: left + GAP / 2, bottom: Math.min(level, levels - 1) * size };
     }
-    if (places.length === judged.length && (last || Math.max(0, ...filled) <= high)) return { size, places };
+    if (!over || size === SIZES.at(-1)) return { size, places };
   }
   return { size: 1, places: [] };
 }
@@ -110,7 +120,14 @@ export function drawServerFacts() {
   draw();
 }
 
+function adjust() {
+  const open = byId("adjust").getAttribute("aria-expanded") !== "true";
+  byId("adjust").setAttribute("aria-expanded", String(open));
+  byId("dials").dataset.open = String(open);
+}
+
 export function listenForLine() {
+  byId("adjust").addEventListener("click", adjust);
   onPage(draw);
   new ResizeObserver(drawPile).observe(byId("pile"));
   const clamp = (value) => Math.min(0.99, Math.max(0.01, Number(value)));

@@ -78,6 +78,10 @@ export function listenForReview() {
   for (const radio of document.getElementsByName("decision")) {
     radio.addEventListener("change", () => decide(viewedItem(), radio.value));
   }
+  byId("undecide").addEventListener("click", () => {
+    decide(viewedItem(), "");
+    document.querySelector("[name=decision]").focus();
+  });
   byId("note").addEventListener("input", ({ target }) => change(viewedItem(), { note: target.value }));
   byId("open-keys").addEventListener("click", () => byId("keys").showModal());
   byId("close-keys").addEventListener("click", () => byId("keys").close());

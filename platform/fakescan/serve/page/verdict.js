@@ -6,7 +6,7 @@ import { server } from "./server.js";
 export const WORDS = {
   fake: "Fake", real: "Real", uncertain: "Uncertain", unfound: "No forgery found", nothing: "Means nothing", error: "No verdict",
 };
-export const DECISIONS = { fake: "Fake", real: "Real", unsure: "Cannot tell" };
+export const DECISIONS = { fake: "Fake", real: "Real", unsure: "Unsure" };
 
 const FINDINGS = { fake: "fake", real: "real", uncertain: "uncertain", "no forgery found": "unfound", "means nothing": "nothing" };
 const UNFOUND =

@@ -89,6 +89,7 @@ function draw() {
   byId("show-seen").hidden = !seen || seen.share >= 0.995;
   byId("show-eye").hidden = !seen || !server.about?.image || !viewed.picture;
   for (const radio of document.getElementsByName("decision")) radio.checked = radio.value === viewed.decision;
+  byId("undecide").hidden = !viewed.decision;
   if (document.activeElement !== byId("note") || byId("note").dataset.of !== viewed.id) byId("note").value = viewed.note;
   byId("note").dataset.of = viewed.id;
 }
@@ -213,6 +214,8 @@ export const eyeToggle = () => setEye(byId("show-eye").getAttribute("aria-presse
 function setEye(on) {
   byId("show-eye").setAttribute("aria-pressed", String(on));
   byId("eye").hidden = !on;
+  const { width, height } = server.about?.image ?? {};
+  if (viewed?.picture) setText(byId("stage-words"), on ? `The square in ${width} × ${height} pixels: all that the model gets.` : "");
   drawEye();
 }
 
@@ -232,6 +235,7 @@ function drawEye() {
 export function listenForViewer() {
   onItem((item) => item === viewed && draw());
   onPage(draw);
+  byId("viewer-answer").append(byId("answer").content.cloneNode(true));
   byId("viewer").dataset.seen = "true";
   byId("viewer").addEventListener("close", closed);
   byId("big").addEventListener("load", shown);
