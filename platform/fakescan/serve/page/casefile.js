@@ -112,7 +112,6 @@ async function saveHtml() {
   const meta = (fields) => Object.entries(fields).reduce((tag, [name, value]) => (tag.setAttribute(name, value), tag), page.createElement("meta"));
   const policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
   page.head.prepend(meta({ charset: "utf-8" }), meta({ "http-equiv": "Content-Security-Policy", content: policy }), meta({ name: "viewport", content: "width=device-width" }));
-  page.head.append(element("style", STYLE));
   const counts = ["fake", "real", "unfound", "uncertain", "nothing", "error"].map((is) => [is, list.filter((item) => outcomeOf(item) === is).length]);
   const said = counts.filter(([, count]) => count).map(([is, count]) => `${count} ${WORDS[is].toLowerCase()}`).join(", ");
   const decided = list.filter(({ decision }) => decision).length;
@@ -126,7 +125,9 @@ async function saveHtml() {
   const notices = new Set(list.map((item) => record(item).notice).filter(Boolean));
   for (const notice of notices) page.body.append(element("p", notice, { className: "notice" }));
   for (const item of list) page.body.append(await article(item));
-  saveFile(`${stem()}.html`, "text/html", `<!doctype html>\n${page.documentElement.outerHTML}\n`);
+  // As text: a style element, even of a page that is never shown, is against the content policy of this one.
+  const html = page.documentElement.outerHTML.replace("</head>", () => `<style>${STYLE}</style></head>`);
+  saveFile(`${stem()}.html`, "text/html", `<!doctype html>\n${html}\n`);
 }
 
 async function article(item) {

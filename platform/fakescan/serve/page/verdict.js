@@ -70,18 +70,22 @@ export function remarkOf(item) {
   return [...meaning, leaning(item), ...kept("off_script", "seen")].filter(Boolean).join(" ");
 }
 
-/** Why the verdict is not the model's word, where it is not. */
+/** Where the verdict is not the model's own word: what its word is, and what made the verdict of it; the server's sentences. */
 function leaning(item) {
   const { leans, score } = item.result;
   const verdict = verdictOf(item);
-  if (!leans || leans === verdict || meaningOf(item) === "none") return "";
+  if (meaningOf(item) === "none" || leans === verdict || (!leans && verdict !== "uncertain")) return "";
   const { threshold, low, high } = limitsOf(item);
-  const [said, limit] = [score.toFixed(digits(item)), threshold.toFixed(digits(item))];
-  if (verdict === "uncertain") return `The model leans to ${leans} (${said}), within the uncertain scores from ${low.toFixed(2)} to ${high.toFixed(2)}.`;
-  if (verdict === "real" && score >= 0.5) return `The model leans to fake (${said}), below your threshold of ${limit}.`;
-  if (verdict === "fake" && score < 0.5) return `The model leans to real (score ${said}); from your threshold of ${limit} on an image counts as fake.`;
-  const side = verdict === "real" ? "below" : "not below";
-  return `The model’s own word is ${leans}; calibrated, its score is ${said}, ${side} your threshold of ${limit}.`;
+  const [said, limit] = [scoreText(item).replace("> ", "over ").replace("< ", "under "), threshold.toFixed(digits(item))];
+  const what =
+    verdict === "uncertain"
+      ? `within the uncertain scores from ${low.toFixed(2)} to ${high.toFixed(2)}`
+      : verdict === "real"
+        ? `below your threshold of ${limit}`
+        : `and from your threshold of ${limit} on an image counts as fake`;
+  if (!leans) return `The model leans to neither word (${said}), ${what}.`;
+  if ((leans === "fake") === score >= 0.5) return `The model leans to ${leans} (${leans === "fake" ? said : `score ${said}`}), ${what}.`;
+  return `The model’s own word is ${leans}; calibrated, its score is ${said}, ${what}.`;
 }
 
 // ---- How sure -------------------------------------------------------------------------------------------------------
@@ -107,14 +111,24 @@ export function sureWords(item) {
   if (chance == null) return "";
   const { how_sure: sure } = item.result;
   if (rateOf() === sure.base_rate) return sure.words;
-  const kind = meaningOf(item) === "forgeries" ? "forged" : "fake";
-  const words = `Of images with this score, ${percentWords(chance)} are ${kind} where ${percent(rateOf())} of all are.`;
+  const kind = kindOf(item);
+  const share = shareWords(item, chance, "\u00a0%");
+  const words = `The calibration says: of images like its own with this score, ${share} are ${kind} where ${percent(rateOf())} of all are.`;
   return kind === "forged" ? `${words} It says nothing of generated images.` : words;
 }
 
-export function percentWords(chance) {
-  if (chance < 0.01) return "under 1\u00a0%";
-  return chance > 0.99 ? "over 99\u00a0%" : `about ${percent(Math.round(chance * 100) / 100)}`;
+/** The same for a hundred images. */
+export const hundredWords = (item, chance) =>
+  `Of 100 such images with this score, ${shareWords(item, chance, "")} are ${kindOf(item)} where ${percent(rateOf())} of all are.`;
+
+const kindOf = (item) => (meaningOf(item) === "forgeries" ? "forged" : "fake");
+
+/** "about 24 %". At the edge of what a calibration can show, the server says "at least" or "at most". */
+function shareWords(item, chance, unit) {
+  const count = Math.round(chance * 100);
+  if (count === 0) return `under 1${unit}`;
+  if (count === 100) return `over 99${unit}`;
+  return `${item.result.how_sure.words.match(/\bat (least|most)\b/)?.[0] ?? "about"} ${count}${unit}`;
 }
 
 export const percent = (share) => `${Number((share * 100).toPrecision(3))}\u00a0%`;

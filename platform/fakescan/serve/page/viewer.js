@@ -5,7 +5,7 @@ import { items, onItem, onPage } from "./items.js";
 import { drawAnswer, drawDetails, drawSeen } from "./card.js";
 import { makeCurrent, neighbour, shownItems } from "./gallery.js";
 import { server } from "./server.js";
-import { chanceOf, meaningOf, percent, percentWords, rateOf } from "./verdict.js";
+import { chanceOf, hundredWords } from "./verdict.js";
 
 const LARGEST = 32; // Screen pixels for one of the picture.
 const STEP = 48; // Screen pixels that an arrow key moves.
@@ -103,8 +103,7 @@ function drawOdds() {
   if (!dots.children.length) dots.append(...Array.from({ length: 100 }, () => element("i")));
   const fakes = Math.round(chance * 100);
   [...dots.children].forEach((dot, number) => dot.classList.toggle("on", number < fakes));
-  const kind = meaningOf(viewed) === "forgeries" ? "forged" : "fake";
-  setText(byId("odds-words"), `Of 100 images with this score, ${percentWords(chance).replace("\u00a0%", "")} are ${kind} where ${percent(rateOf())} of all are.`);
+  setText(byId("odds-words"), hundredWords(viewed, chance));
 }
 
 // ---- Zoom and move --------------------------------------------------------------------------------------------------

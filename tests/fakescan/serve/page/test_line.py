@@ -65,7 +65,7 @@ def test_moving_the_threshold_changes_sides_and_says_whose_it_is(page: Page) -> 
     slide(page, "#threshold", 0.1)
     expect_word(page, LOW.name, "Fake")
     expect(card(page, LOW.name).locator(".caution")).to_have_text(
-        "The model leans to real (score 0.12); from your threshold of 0.10 on an image counts as fake."
+        "The model leans to real (score 0.12), and from your threshold of 0.10 on an image counts as fake."
     )
     page.get_by_role("button", name="Back to the server’s settings").click()
     expect_word(page, LOW.name, "Real")
@@ -112,11 +112,15 @@ def test_the_servers_own_band_is_shown_and_goes_with_the_line(page: Page, server
 
 def test_how_sure_is_said_for_the_share_of_fakes_that_is_chosen(page: Page) -> None:
     found = card(page, HIGH.name).locator(".sure")
-    expect(found).to_have_text(re.compile("about 97 % are fake where 50 % of all are .* about 25 % where 1 % are"))
+    expect(found).to_have_text(re.compile("about 97 % are fake where 50 % of all are, and about 25 % where 1 % are"))
     page.locator("#rate").select_option(label="10\u00a0%")
-    expect(found).to_have_text("Of images with this score, about 78\u00a0% are fake where 10\u00a0% of all are.")
+    expect(found).to_have_text(
+        "The calibration says: of images like its own with this score, about 78\u00a0% are fake where 10\u00a0% of all are."
+    )
     page.locator(f".card:has(h3:text-is('{HIGH.name}'))").get_by_role("button", name="Full view").click()
-    expect(page.locator("#odds-words")).to_have_text("Of 100 images with this score, about 78 are fake where 10\u00a0% of all are.")
+    expect(page.locator("#odds-words")).to_have_text(
+        "Of 100 such images with this score, about 78 are fake where 10\u00a0% of all are."
+    )
     assert page.locator("#odds .on").count() == 78
 
 
