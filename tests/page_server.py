@@ -77,8 +77,8 @@ class PageServer:
             "notice": NOTICE if self.meaning == "forgeries" else None, "meaning": self.meaning, "calibrated": True,
             "base_rate": 0.01, "threshold": self.threshold, "uncertain_low": low, "uncertain_high": high,
             "score_meaning": (
-                "The probability that an image is fake, as the calibration has it: for images like its own, where 50 % of "
-                "all are fake."
+                "The probability that an image is fake, as the calibration has it: for images like its own, where "
+                "50 % of all are fake."
             ),
             "image": {"width": 112, "height": 112} if self.meaning == "forgeries" else {"width": 336, "height": 336},
             "max_images": 16, "max_body_bytes": 64 * 2**20, "max_pixels": 50_000_000, "max_request_pixels": 200_000_000,
@@ -113,7 +113,9 @@ class PageServer:
             ).replace("%", " %")
             remarks.append({"kind": "off_script", "words": words})
         if share < 0.5:
-            remarks.append({"kind": "seen", "words": f"The model saw only the middle {share * 100:.0f} % of the picture."})
+            remarks.append(
+                {"kind": "seen", "words": f"The model saw only the middle {share * 100:.0f} % of the picture."}
+            )
         return {
             "index": 0, "name": name, "verdict": verdict, "finding": finding, "leans": leans, "score": said.score,
             "logit": math.log(said.score / (1 - said.score)), "off_script": said.off_script,
@@ -140,7 +142,8 @@ class PageServer:
         return {
             "base_rate": 0.01,
             "probability": chance(0.01),
-            "words": f"The calibration says: of images like its own with this score, {words(score)} are {kind} where 50 % of all are, "
+            "words": f"The calibration says: of images like its own with this score, {words(score)} are {kind} "
+            f"where 50 % of all are, "
             f"and {words(chance(0.01))} where 1 % are.{more}",
             "at": [{"base_rate": rate, "probability": chance(rate)} for rate in RATES],
         }

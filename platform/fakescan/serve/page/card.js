@@ -1,7 +1,7 @@
 // One image as a card or as a row of the list: the same elements, in another order of the style sheet.
 
 import { byId, bytes, element, setText } from "./dom.js";
-import { isJudged, isOver } from "./items.js";
+import { isJudged, isOver, settings } from "./items.js";
 import { locked, server } from "./server.js";
 import { DECISIONS, WORDS, digits, limitsOf, modelOf, outcomeOf, remarkOf, scoreText, sureWords } from "./verdict.js";
 
@@ -94,7 +94,7 @@ function drawMeter(meter, item) {
   meter.style.setProperty("--high", high ?? threshold);
   meter.setAttribute("aria-valuenow", score.toFixed(digits(item)));
   meter.setAttribute("aria-valuetext", `${scoreText(item)}; the threshold is ${limit}`);
-  setText(meter.querySelector(".limit"), `threshold ${limit}`);
+  setText(meter.querySelector(".limit"), `${settings.threshold == null ? "threshold" : "your threshold"} ${limit}`);
 }
 
 /** The square that the model saw, over a picture that is larger than that. */

@@ -49,6 +49,7 @@ export function show(item) {
 }
 
 let planned = false;
+let everyOne = false;
 
 /** Draw all that depends on all items, soon: a slider or a hundred answers at once are one drawing. */
 export function pageChanged() {
@@ -56,12 +57,14 @@ export function pageChanged() {
   planned = true;
   const later = document.hidden ? setTimeout : requestAnimationFrame; // A hidden tab has no frames.
   later(() => {
-    planned = false;
+    if (everyOne) items.forEach(show);
+    planned = everyOne = false;
     drawAll.forEach((listener) => listener());
   });
 }
 
+/** The same, and every item as well. */
 export function everythingChanged() {
-  items.forEach(show);
+  everyOne = true;
   pageChanged();
 }

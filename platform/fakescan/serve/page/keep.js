@@ -50,7 +50,12 @@ function parsed(text) {
 }
 
 export function restoreSettings() {
-  if (keeps()) Object.assign(settings, parsed(store.getItem(SETTINGS)) ?? {});
+  const kept = keeps() ? Object(parsed(store.getItem(SETTINGS))) : {};
+  const share = (value) => typeof value === "number" && value >= 0 && value < 1;
+  for (const name of ["threshold", "band", "rate"]) if (share(kept[name])) settings[name] = kept[name];
+  if (settings.threshold === 0) settings.threshold = null;
+  if (["cards", "list"].includes(kept.view)) settings.view = kept.view;
+  settings.shortcuts = kept.shortcuts !== false;
 }
 
 export function keepSettings() {

@@ -28,7 +28,7 @@ function drawDials() {
   table.style.setProperty("--low", low ?? threshold);
   table.style.setProperty("--high", high ?? threshold);
   const words = shortest(threshold);
-  setText(byId("flag"), `threshold ${words}`);
+  setText(byId("flag"), `${settings.threshold == null ? "threshold" : "your threshold"} ${words}`);
   if (document.activeElement !== byId("threshold")) byId("threshold").value = threshold;
   byId("threshold").setAttribute("aria-valuetext", words);
   if (document.activeElement !== byId("exact")) byId("exact").value = words;
@@ -44,7 +44,7 @@ function drawDials() {
 const shortest = (number) => (Number(number.toFixed(2)) === number ? number.toFixed(2) : String(Number(number.toPrecision(6))));
 
 function drawRates() {
-  const rates = [...new Set([...RATES, server.about?.base_rate ?? 0.01])].sort((a, b) => b - a);
+  const rates = [...new Set([...RATES, server.about?.base_rate ?? 0.01, rateOf()])].sort((a, b) => b - a);
   byId("rate").replaceChildren(...rates.map((rate) => element("option", percent(rate), { value: String(rate) })));
   byId("rate").value = String(rateOf());
   byId("rate").closest("label").hidden = server.about?.calibrated === false || meaningOf(null) === "none";
@@ -56,8 +56,9 @@ function drawPile() {
   const judged = items.filter(isJudged);
   const { clientWidth: width, clientHeight: height } = pile;
   const { size, places } = arranged(judged, width, height);
+  const standing = new Set(judged);
   for (const tile of [...pile.children]) {
-    if (!judged.includes(tile.item)) tile.remove();
+    if (!standing.has(tile.item)) tile.remove();
   }
   judged.forEach((item, number) => {
     item.tile ??= newTile(item);
@@ -77,7 +78,7 @@ function drawPile() {
 const EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="; // Until there is a preview.
 
 function newTile(item) {
-  const tile = element("img", "", { alt: "", src: EMPTY, item, className: "tile" });
+  const tile = element("img", "", { alt: "", src: EMPTY, item, className: "tile", draggable: false });
   tile.addEventListener("click", () => openView(item));
   return tile;
 }

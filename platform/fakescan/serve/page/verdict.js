@@ -119,7 +119,7 @@ export function sureWords(item) {
 
 /** The same for a hundred images. */
 export const hundredWords = (item, chance) =>
-  `Of 100 such images with this score, ${shareWords(item, chance, "")} are ${kindOf(item)} where ${percent(rateOf())} of all are.`;
+  `Of 100 images like the calibration’s with this score, ${shareWords(item, chance, "")} are ${kindOf(item)} where ${percent(rateOf())} of all are.`;
 
 const kindOf = (item) => (meaningOf(item) === "forgeries" ? "forged" : "fake");
 

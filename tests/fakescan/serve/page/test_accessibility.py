@@ -19,7 +19,9 @@ def faults(page: Page) -> list[str]:
     """What axe-core finds now, each with the element."""
     page.evaluate("Promise.allSettled(document.getAnimations().map((animation) => animation.finished))")
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    return [f"{fault['id']}: {node['html'][:150]} {node['failureSummary']}" for fault in found for node in fault["nodes"]]
+    return [
+        f"{fault['id']}: {node['html'][:150]} {node['failureSummary']}" for fault in found for node in fault["nodes"]
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -29,7 +31,9 @@ def test_axe_finds_nothing(page: Page, server: PageServer, size: str, scheme: Li
     page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
     assert faults(page) == [], "first sight"
     scores = (0.97, 0.55, 0.45, 0.03, 0.2)
-    server.script = {path.name: Scripted(score, "This is an image.") for path, score in zip(PAIRS, scores, strict=False)}
+    server.script = {
+        path.name: Scripted(score, "This is an image.") for path, score in zip(PAIRS, scores, strict=False)
+    }
     choose(page, *PAIRS[:5])
     expect_word(page, PAIRS[4].name, "Real")
     page.locator("#band").evaluate("(e) => { e.value = 0.1; e.dispatchEvent(new Event('input', { bubbles: true })); }")

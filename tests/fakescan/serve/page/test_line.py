@@ -60,7 +60,7 @@ def test_moving_the_threshold_changes_sides_and_says_whose_it_is(page: Page) -> 
     # The explanation stays the model's own; what does not fit is said beside it.
     expect(found.locator(".explanation")).to_have_text("This is a fake image.")
     expect(found.locator(".caution")).to_have_text("The model leans to fake (0.62), below your threshold of 0.70.")
-    expect(page.get_by_text("3 images: 1 fake, 2 real")).to_be_visible()
+    expect(page.locator("#summary")).to_have_text("3 images: 1 fake, 2 real")
     expect(found.get_by_role("meter")).to_have_attribute("aria-valuetext", "0.62; the threshold is 0.70")
     slide(page, "#threshold", 0.1)
     expect_word(page, LOW.name, "Fake")
@@ -77,10 +77,10 @@ def test_the_exact_threshold_and_the_keyboard(page: Page) -> None:
     exact.fill("0.6195")
     exact.press("Enter")
     expect_word(page, MIDDLE.name, "Fake")
-    expect(page.locator("#flag")).to_have_text("threshold 0.6195")
+    expect(page.locator("#flag")).to_have_text("your threshold 0.6195")
     exact.fill("7")
     exact.press("Enter")
-    expect(page.locator("#flag")).to_have_text("threshold 0.99")
+    expect(page.locator("#flag")).to_have_text("your threshold 0.99")
     exact.fill("")
     exact.press("Enter")
     expect(exact).to_have_value("0.99")
@@ -115,11 +115,12 @@ def test_how_sure_is_said_for_the_share_of_fakes_that_is_chosen(page: Page) -> N
     expect(found).to_have_text(re.compile("about 97 % are fake where 50 % of all are, and about 25 % where 1 % are"))
     page.locator("#rate").select_option(label="10\u00a0%")
     expect(found).to_have_text(
-        "The calibration says: of images like its own with this score, about 78\u00a0% are fake where 10\u00a0% of all are."
+        "The calibration says: of images like its own with this score, about 78\u00a0% are fake "
+        "where 10\u00a0% of all are."
     )
     page.locator(f".card:has(h3:text-is('{HIGH.name}'))").get_by_role("button", name="Full view").click()
     expect(page.locator("#odds-words")).to_have_text(
-        "Of 100 such images with this score, about 78 are fake where 10\u00a0% of all are."
+        "Of 100 images like the calibration’s with this score, about 78 are fake where 10\u00a0% of all are."
     )
     assert page.locator("#odds .on").count() == 78
 

@@ -111,7 +111,6 @@ def test_four_images_are_on_the_way_at_once_and_may_be_cancelled(page: Page) -> 
     expect(page.get_by_text("Cancelled")).to_be_visible()
     page.unroute_all(behavior="ignoreErrors")
     page.get_by_role("button", name=f"Try again: {PAIRS[0].name}").click()
-    page.get_by_role("button", name=f"Cancel {PAIRS[1].name}").click()
     expect_verdict(page, PAIRS[0])
     page.get_by_role("button", name=f"Remove {PAIRS[0].name}").click()
     expect(card(page, PAIRS[0].name)).to_have_count(0)
@@ -125,9 +124,7 @@ def test_a_server_out_of_reach_is_said_in_words(page: Page) -> None:
     expect_verdict(page, REAL)
 
 
-def test_a_low_score_of_a_model_that_knows_no_generator_is_grey_and_never_real(
-    page: Page, server: PageServer
-) -> None:
+def test_a_low_score_of_a_model_that_knows_no_generator_is_grey_and_never_real(page: Page, server: PageServer) -> None:
     server.meaning, server.model = "forgeries", "builtin-small"
     page.reload()
     expect(page.get_by_role("note")).to_contain_text("knows no generator")
@@ -137,14 +134,16 @@ def test_a_low_score_of_a_model_that_knows_no_generator_is_grey_and_never_real(
     found = card(page, REAL.name)
     expect(found.locator(".caution")).to_contain_text("does not make the image real")
     grey, red = (
-        card(page, path.name).locator(".verdict").evaluate("(e) => getComputedStyle(e).color.match(/\\d+/g).map(Number)")
+        card(page, path.name)
+        .locator(".verdict")
+        .evaluate("(e) => getComputedStyle(e).color.match(/\\d+/g).map(Number)")
         for path in (REAL, FAKE)
     )
     assert max(grey) - min(grey) < 40
     assert max(red) - min(red) > 100
     expect(page.get_by_role("radio", name="No forgery found 1")).to_be_visible()
     expect(page.get_by_role("radio", name=re.compile("^Real"))).to_have_count(0)
-    expect(page.get_by_text("2 images: 1 fake, 1 no forgery found")).to_be_visible()
+    expect(page.locator("#summary")).to_have_text("2 images: 1 fake, 1 no forgery found")
 
 
 def test_the_square_that_was_seen_lies_over_a_wide_picture(page: Page, server: PageServer, tmp_path: Path) -> None:
@@ -171,7 +170,7 @@ def test_the_model_named_is_the_one_that_answered(page: Page, server: PageServer
     choose(page, FAKE)
     expect_verdict(page, FAKE)
     expect(page.get_by_role("banner")).to_contain_text("Model lingcco/fakeVLM-2")
-    expect(page.get_by_text("judged by 2 models: lingcco/fakeVLM, lingcco/fakeVLM-2")).to_be_visible()
+    expect(page.locator("#summary")).to_contain_text("judged by 2 models: lingcco/fakeVLM, lingcco/fakeVLM-2")
     for path, model in ((REAL, "lingcco/fakeVLM"), (FAKE, "lingcco/fakeVLM-2")):
         card(page, path.name).locator("summary").click()
         expect(card(page, path.name).locator("dd", has_text=re.compile(f"^{re.escape(model)}$"))).to_be_visible()
@@ -180,7 +179,7 @@ def test_the_model_named_is_the_one_that_answered(page: Page, server: PageServer
 def test_thirty_images_are_a_compact_list(page: Page, server: PageServer, tmp_path: Path) -> None:
     paths = many(tmp_path, 30)
     choose(page, *paths)
-    expect(page.get_by_text(re.compile(r"^30 images: 30 fake$"))).to_be_visible()
+    expect(page.locator("#summary")).to_have_text("30 images: 30 fake")
     gallery = page.get_by_role("list", name="Images")
     expect(gallery).to_have_attribute("data-view", "list")
     heights = page.locator(".card").evaluate_all("(rows) => rows.map((row) => row.getBoundingClientRect().height)")
