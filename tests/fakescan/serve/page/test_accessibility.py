@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.page_browser import about_with, choose, expect_word
 from tests.page_server import PageServer, Scripted
@@ -12,7 +12,10 @@ from tests.serve_process import PAIRS
 
 pytestmark = pytest.mark.unit
 
-SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+SIZES: dict[str, ViewportSize] = {
+    "desktop": {"width": 1280, "height": 900},
+    "phone": {"width": 390, "height": 844},
+}
 
 
 def faults(page: Page) -> list[str]:
@@ -24,11 +27,11 @@ def faults(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+# Contrast depends on the scheme, and what is shown on the size: two of the four pairs have both of each.
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
 def test_axe_finds_nothing(page: Page, server: PageServer, size: str, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
+    page.set_viewport_size(SIZES[size])
     assert faults(page) == [], "first sight"
     scores = (0.97, 0.55, 0.45, 0.03, 0.2)
     server.script = {

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.page_browser import (
     DETECT,
@@ -118,11 +118,11 @@ def test_a_wrong_key_is_said_at_once(page: Page, server: PageServer) -> None:
 
 
 def test_a_key_that_is_disabled_later_is_asked_for_again(page: Page) -> None:
-    def guarded(route: object) -> None:
-        if route.request.headers.get("authorization") == "Bearer fsk_b":  # type: ignore[attr-defined]
-            route.continue_()  # type: ignore[attr-defined]
+    def guarded(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer fsk_b":
+            route.continue_()
         else:
-            problem(route, 401, "unauthorized", "no such key")  # type: ignore[arg-type]
+            problem(route, 401, "unauthorized", "no such key")
 
     page.route(DETECT, guarded)
     about_with(page, auth=True)

@@ -3,9 +3,10 @@
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.page_browser import (
     DETECT,
@@ -66,9 +67,9 @@ def test_a_server_that_stays_busy_ends_in_words_and_a_button(page: Page) -> None
     page.clock.install()
     tries: list[str] = []
 
-    def busy(route: object) -> None:
+    def busy(route: Route) -> None:
         tries.append("")
-        problem(route, 429, "rate_limited", "at most 60 images a minute", **{"Retry-After": f"{len(tries)}500"})  # type: ignore[arg-type]
+        problem(route, 429, "rate_limited", "at most 60 images a minute", **{"Retry-After": f"{len(tries)}500"})
 
     page.route(DETECT, busy)
     choose(page, REAL)
@@ -205,10 +206,10 @@ def many(folder: Path, count: int) -> list[Path]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_phone_has_one_column_and_large_targets(
-    page: Page, server: PageServer, tmp_path: Path, scheme: str
+    page: Page, server: PageServer, tmp_path: Path, scheme: Literal["light", "dark"]
 ) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=scheme)
     assert no_sideways_scroll(page)
     long_name = tmp_path / f"{'a-name-without-end-' * 8}.txt"
     long_name.write_text("no image")

@@ -282,7 +282,7 @@ def test_exports_hold_verdicts_decisions_and_notes_and_no_markup_or_formula(
     file = Path(exported(page, "Case file (HTML)").path())
     shown = browser.new_page()
     problems: list[str] = []
-    shown.on("dialog", lambda dialog: problems.append("a script of the note ran") or dialog.dismiss())  # type: ignore[func-returns-value]
+    shown.on("dialog", lambda dialog: problems.append(f"a script ran: {dialog.message}"))
     shown.on("console", lambda message: problems.append(message.text))
     shown.set_content(file.read_text())
     expect(shown.get_by_role("heading", level=1)).to_have_text("Case 7/2026")
