@@ -86,7 +86,7 @@ def faulty_server(folder: Path, **settings: Any) -> Iterator[Faulty]:
     """
     (folder / "tmp").mkdir()
     with edit_keys(folder / "keys.json", create=True) as edit:
-        key, spare = edit.add("tester"), edit.add("spare")
+        key, spare = edit.add("tester", scopes=("detect", "metrics")), edit.add("spare")
     port = free_port()
     arguments = ("serve", "--config", write_settings(folder, **settings), "--port", port)
     # Ray's own files stay where they are: the path of a socket must be short.

@@ -196,7 +196,7 @@ def _http() -> dict[str, Any]:
     while not isinstance(inner, FastAPI):
         inner = inner._app
     routes = {f"{' '.join(sorted(route.methods))} {route.path}" for route in inner.routes if hasattr(route, "methods")}
-    metrics = GateMetrics().text(0, 0).decode()
+    metrics = GateMetrics().text(0, 0, 0, {}).decode()
     schemas = inner.openapi()["components"]["schemas"]
     bodies = ("Detection", "ProblemBody", "ScanList", "ScanState")
     return {

@@ -22,6 +22,7 @@ from fakescan.engine.judging_options import Explain, JudgingOptions, with_thresh
 from fakescan.engine.model import PinnedModel, model_name, open_model, open_pinned
 from fakescan.engine.start.start_up import StartUp, nobody_listens
 from fakescan.serve.config import ServeConfig
+from fakescan.serve.outcome_header import notes_outcome
 from fakescan.serve.problem import Problem
 from fakevlm.checkpoint.progress import Report
 from fakevlm.checkpoint.self_test import self_test
@@ -87,6 +88,8 @@ class JudgedImage:
     result: Result
     decode_s: float
     judge_s: float
+    batch: float = 0.0
+    """Images in the engine's batch; 0 where it is not known."""
 
 
 Submitted = Result | tuple[Result, Future[Judgement]]
@@ -139,6 +142,7 @@ class Detector:
             max_new_tokens=min(longest, max_new_tokens or longest),
         )
 
+    @notes_outcome
     async def judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None = None) -> JudgedImage:
         """Judges one image. Cancelling frees its place in the engine. A failure of the image is in the result."""
         loop = asyncio.get_running_loop()

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 STATUS: Mapping[str, int] = {
@@ -35,12 +35,16 @@ _RETRY_S = {"rate_limited": 1.0, "overloaded": 1.0, "starting": 2.0, "unavailabl
 class Problem(Exception):
     """A request is refused. `detail` is one line for people that names the limit or the setting, and the fix."""
 
-    def __init__(self, code: str, detail: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, code: str, detail: str, *, retry_after_s: float | None = None, allow: Sequence[str] = ()
+    ) -> None:
+        """`allow`: the methods that the path takes, where the request's is none of them."""
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.status = STATUS[code]
         self.retry_after_s = _RETRY_S.get(code) if retry_after_s is None else retry_after_s
+        self.allow = tuple(allow)
 
     def content(self, request_id: str) -> dict[str, Any]:
         """The body as a dictionary."""
@@ -66,4 +70,6 @@ class Problem(Exception):
             headers["retry-after"] = str(max(1, math.ceil(self.retry_after_s)))
         if self.code == "unauthorized":
             headers["www-authenticate"] = 'Bearer realm="fakescan"'
+        if self.allow:
+            headers["allow"] = ", ".join(self.allow)
         return headers

@@ -25,7 +25,7 @@ from fakescan.engine.judging_options import chosen_calibration
 from fakescan.engine.model import PinnedModel, model_name, open_model, pinned_model
 from fakescan.errors import JobFailedError
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.gate.control_client import APP_NAME, REPLICA
+from fakescan.serve.gate.control_client import APP_NAME, REPLICA, announce_draining
 from fakescan.serve.keys import read_keys
 from fakescan.serve.operation.start_progress import StartLines
 from fakescan.serve.operation.tls import check_certificate
@@ -79,6 +79,7 @@ def run_server(
         with _signals() as signals:
             while signals() == "reload":
                 server, model = _roll_out(server, model, reread)
+        announce_draining()
     finally:
         # Not while it is interrupted again: half a shutdown would leave replicas behind on a cluster.
         with _signals():

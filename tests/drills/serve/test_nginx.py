@@ -63,7 +63,7 @@ def fronted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronted]:
     folder.chmod(0o755)
     files = write_certificate(folder)
     port, plain_port = free_port(), free_port()
-    with faulty_server(tmp_path_factory.mktemp("faulty")) as faulty:
+    with faulty_server(tmp_path_factory.mktemp("faulty"), trusted_proxies=["127.0.0.1"]) as faulty:
         text = FILE.read_text()
         for documented, here in {
             "127.0.0.1:8000 ": faulty.url.removeprefix("http://") + " ",

@@ -20,7 +20,7 @@ from fakescan.serve.api.require_gate import Admit, RequireGate, problem_response
 from fakescan.serve.api.uploads import DetectOptions, read_request
 from fakescan.serve.detector import Detector
 from fakescan.serve.problem import Problem
-from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState
+from fakescan.serve.scans.jobs import Client, ScanJobs, ScanRefusedError, ScanRequest, ScanState
 from fakescan.settings.yaml_file import first_mistake
 from fakevlm import __version__
 from fakevlm.image_file import FORMATS
@@ -255,22 +255,27 @@ def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
     async def start(request: Request) -> Response:
         """Starts a scan below a prefix that the server allows, as a Ray job."""
         scan = await _read_json(request, ScanRequest)
-        return _scan_response(await call(scans.start, scan, str(request.scope["fakescan.key"])), 202)
+        return _scan_response(await call(scans.start, scan, _client(request)), 202)
 
     @app.get("/v1/scans", response_model=ScanList)
-    async def get_all() -> Response:
-        """The newest scans, newest first."""
-        return JSONResponse(ScanList(scans=await call(scans.list)).model_dump(mode="json"))
+    async def get_all(request: Request) -> Response:
+        """The newest scans that this key has started, newest first."""
+        return JSONResponse(ScanList(scans=await call(scans.list, _client(request))).model_dump(mode="json"))
 
     @app.get("/v1/scans/{scan_id}", response_model=ScanState)
-    async def get_one(scan_id: str) -> Response:
+    async def get_one(request: Request, scan_id: str) -> Response:
         """Progress of a scan, and where its results are."""
-        return _scan_response(await call(scans.get, scan_id))
+        return _scan_response(await call(scans.get, scan_id, _client(request)))
 
     @app.post("/v1/scans/{scan_id}/stop", status_code=202, response_model=ScanState)
-    async def stop(scan_id: str) -> Response:
+    async def stop(request: Request, scan_id: str) -> Response:
         """Stops a scan; the results so far stay."""
-        return _scan_response(await call(scans.stop, scan_id), 202)
+        return _scan_response(await call(scans.stop, scan_id, _client(request)), 202)
+
+
+def _client(request: Request) -> Client:
+    scope = request.scope
+    return Client(scope["fakescan.key"], scope["fakescan.key_id"], scope["fakescan.client"], _id(request))
 
 
 def _scan_response(state: ScanState, status: int = 200) -> JSONResponse:

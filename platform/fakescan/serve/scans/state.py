@@ -1,5 +1,6 @@
 """Requests and responses of /v1/scans: a request, the state of a scan, and why a request is refused."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -9,6 +10,20 @@ from fakescan.engine.judging_options import Explain
 
 Status = Literal["pending", "running", "succeeded", "failed", "stopped"]
 Refusal = Literal["invalid", "forbidden", "not_found", "overloaded", "unavailable"]
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who asks about scans."""
+
+    name: str = "-"
+    """Name of the key; `-` without keys."""
+    key_id: str = ""
+    """Id of the key, to which a scan belongs; empty without keys."""
+    address: str = "-"
+    """Where the request came from."""
+    request_id: str = ""
+    """Id of the request, as the log has it."""
 
 
 class ScanRefusedError(Exception):
@@ -76,6 +91,8 @@ class ScanState(BaseModel):
     """Folder of the run."""
     results: str
     """Pattern of the Parquet files with the results."""
+    started_by: str = "-"
+    """Name of the key that started it; `-` without keys."""
     created_at: datetime
     ended_at: datetime | None = None
     rows: int | None = None

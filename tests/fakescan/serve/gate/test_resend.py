@@ -3,7 +3,7 @@
 import pytest
 
 from fakescan.serve.gate.resend import may_be_resent
-from tests.fakescan.serve.gate.test_gate import Act, Gated, StubControl, from_replica, serves_own
+from tests.gated import Act, Gated, StubControl, from_replica, serves_own
 
 pytestmark = pytest.mark.unit
 
