@@ -7,12 +7,9 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from fakescan.serve.internal_headers import OUTCOMES
-
-if TYPE_CHECKING:  # the proxy reads the header, and should not load what an engine needs
-    from fakescan.serve.detector import Result
 
 _IMAGE = re.compile(r"([a-z_]{1,32}):([0-9a-f]{64}|-):(\d{1,12})")
 _TIMES = re.compile(r"(decode_s|judge_s|batch)=(\d{1,6}(?:\.\d{1,6})?)")
@@ -48,8 +45,51 @@ class Outcomes:
         return Counter(image.outcome for image in self.images)
 
 
+class Failure(Protocol):
+    """Why an image has no verdict: `ImageFailure`."""
+
+    @property
+    def code(self) -> str:
+        """Its code."""
+        ...
+
+
+class ImageResult(Protocol):
+    """What is told of an image: `Result`, which the proxy should not load, with all that an engine needs."""
+
+    @property
+    def index(self) -> int:
+        """Place in the request."""
+        ...
+
+    @property
+    def error(self) -> Failure | None:
+        """Why it has no verdict."""
+        ...
+
+    @property
+    def verdict(self) -> str | None:
+        """Its verdict."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of its bytes, in hex."""
+        ...
+
+    @property
+    def width(self) -> int | None:
+        """In pixels."""
+        ...
+
+    @property
+    def height(self) -> int | None:
+        """In pixels."""
+        ...
+
+
 def outcome_header(
-    results: "Iterable[Result]",
+    results: Iterable[ImageResult],
     *,
     decode_s: float | None = None,
     judge_s: float | None = None,
@@ -63,7 +103,7 @@ class Judged(Protocol):
     """A result and how it came about: `JudgedImage`."""
 
     @property
-    def result(self) -> "Result":
+    def result(self) -> ImageResult:
         """What became of the image."""
         ...
 
@@ -147,7 +187,7 @@ def read_outcomes(text: str) -> Outcomes:
     return Outcomes(tuple(images), **times)
 
 
-def _text(results: "Iterable[Result]", **times: float | None) -> str:
+def _text(results: Iterable[ImageResult], **times: float | None) -> str:
     images = [
         f"{result.error.code if result.error else result.verdict}:{result.sha256 or '-'}:"
         f"{(result.width or 0) * (result.height or 0)}"

@@ -28,7 +28,8 @@ from fakescan.serve.gate.auth import (
     route_of,
 )
 from fakescan.serve.gate.body_reader import BodyReader
-from fakescan.serve.gate.bounds.form import Form, read_form
+from fakescan.serve.gate.bounds.charges import MAX_FIELDS, cost_of, images_of
+from fakescan.serve.gate.bounds.form import read_form
 from fakescan.serve.gate.bounds.local_rates import LocalRates
 from fakescan.serve.gate.bounds.rate_limit import LeasedLimiter, Rate
 from fakescan.serve.gate.bounds.shares import Shares
@@ -48,8 +49,8 @@ from fakescan.serve.problem import Problem
 _SERVE_PATHS = frozenset({"/-/healthz", "/-/routes"})
 _PLACES_PORTION = 2.0
 """A key alone may have two thirds of the places, see `Shares`."""
-_MAX_FIELDS = 32
-"""Parts of a form that are no files."""
+_OTHER_PLACES = 16
+"""Requests in flight that are no images, such as those about scans, which may wait long for others."""
 
 
 def middleware() -> list[Middleware]:
@@ -73,6 +74,7 @@ class Gate:
         self._other_requests = LocalRates()
         self._bodies = BodyReader()
         self._places = Shares(_PLACES_PORTION)
+        self._other_places = Shares(_PLACES_PORTION)
         self._metrics = GateMetrics()
         self._log = AccessLog()
         self._page = page_files()
@@ -153,7 +155,8 @@ class Gate:
         """Responds without a replica."""
         path, if_none_match = scope["path"], dict(scope["headers"]).get(b"if-none-match", b"")
         if path == "/metrics":
-            text = self._metrics.text(self._places.total, self._bodies.buffered, len(connections), connections.refused)
+            ongoing = self._places.total + self._other_places.total
+            text = self._metrics.text(ongoing, self._bodies.buffered, len(connections), connections.refused)
             await response.send_ok(self._metrics.content_type, text)
         elif path in self._page:
             await response.send_own(self._page[path], if_none_match)
@@ -175,7 +178,8 @@ class Gate:
     ) -> None:
         """Has a replica respond. Images are paid for before it sees them, as far as they can be counted here."""
         context, limits = response.context, state.limits
-        self._check_places(state, context)
+        places = (self._places, state.max_ongoing) if route.judges else (self._other_places, _OTHER_PLACES)
+        _check_places(*places, context)
         if key is not None and route.judges:
             _check_rate(await self._limiter.admit(key.id, rate_of(key, limits)), key)
         async with self._bodies.read(receive, limit, limits, context) as body:
@@ -183,10 +187,10 @@ class Gate:
             images = 0
             if route.judges:
                 form = await read_form(
-                    dict(scope["headers"]).get(b"content-type", b""), body, limits.max_images + _MAX_FIELDS
+                    dict(scope["headers"]).get(b"content-type", b""), body, limits.max_images + MAX_FIELDS
                 )
-                images = _images_of(form, limits)
-            async with self._place(state, context):
+                images = images_of(form, limits)
+            async with _place(*places, context):
                 if key is not None and images > 1:
                     _check_rate(await self._limiter.reserve(key.id, rate_of(key, limits), images - 1), key)
                 context.has_passed = True
@@ -199,33 +203,11 @@ class Gate:
                     if key is not None and images:
                         self._settle(key, images, limits, response)
 
-    def _check_places(self, state: GateState, context: RequestContext) -> None:
-        ongoing, places = self._places.total, state.max_ongoing
-        if ongoing >= places:
-            raise Problem("overloaded", f"{ongoing} requests are in flight already; try again later")
-        if context.key_id and not self._places.allows(context.key_id, 1, places):
-            raise Problem("overloaded", "too many requests of this key are in flight already; try again later")
-
-    @asynccontextmanager
-    async def _place(self, state: GateState, context: RequestContext) -> AsyncIterator[None]:
-        """A place in the queue before the replicas. Raises Problem where there is none."""
-        self._check_places(state, context)
-        self._places.take(context.key_id, 1)
-        try:
-            yield
-        finally:
-            self._places.give_back(context.key_id, 1)
-
     def _settle(self, key: Key, images: int, limits: Limits, response: GateResponse) -> None:
         """Charges what the images have cost beyond what was paid for them."""
-        each = limits.megapixels_per_image * 1e6
-        told = response.outcomes.images if response.outcomes is not None else ()
-        cost = sum(max(1, math.ceil(image.pixels / each)) for image in told)
         context = response.context
         has_left = context.disconnected and not response.complete
-        if has_left or context.code == "timeout":
-            # Nobody knows how large the others were: they may have been decoded, and would be free for who leaves.
-            cost += max(0, images - len(told)) * math.ceil(limits.max_pixels / each)
+        cost = cost_of(images, response.outcomes, limits, was_given_up=has_left or context.code == "timeout")
         if cost > images:
             self._limiter.charge(key.id, cost - images)
 
@@ -259,18 +241,25 @@ def _context_of(scope: Scope) -> RequestContext:
     return context
 
 
+def _check_places(places: Shares, capacity: int, context: RequestContext) -> None:
+    if places.total >= capacity:
+        raise Problem("overloaded", f"{places.total} requests are in flight already; try again later")
+    if context.key_id and not places.allows(context.key_id, 1, capacity):
+        raise Problem("overloaded", "too many requests of this key are in flight already; try again later")
+
+
+@asynccontextmanager
+async def _place(places: Shares, capacity: int, context: RequestContext) -> AsyncIterator[None]:
+    """A place in the queue before the replicas. Raises Problem where there is none."""
+    _check_places(places, capacity, context)
+    places.take(context.key_id, 1)
+    try:
+        yield
+    finally:
+        places.give_back(context.key_id, 1)
+
+
 def _check_rate(wait_s: float, key: Key) -> None:
     if wait_s > 0:
         detail = f"rate limit of the key {key.name} reached; retry in {math.ceil(wait_s)} s"
         raise Problem("rate_limited", detail, retry_after_s=wait_s)
-
-
-def _images_of(form: Form | None, limits: Limits) -> int:
-    """Images of a request, which has one where it is no form. Raises Problem for more than there may be."""
-    if form is None:
-        return 1
-    if form.files > limits.max_images:
-        raise Problem("invalid", f"more than {limits.max_images} images in one request; send fewer")
-    if form.parts > limits.max_images + _MAX_FIELDS:
-        raise Problem("invalid", f"the form has more than {_MAX_FIELDS} fields beside its files; send fewer")
-    return max(1, form.files)

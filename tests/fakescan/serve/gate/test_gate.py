@@ -310,7 +310,7 @@ def test_more_requests_than_places_are_refused_at_once(start: Start) -> None:
         wire.send(b"x")
     until("both are in", lambda: gated.inner.at_once == 2)
     started = time.monotonic()
-    assert (gated.ask().code, gated.ask("/v1/models/x", method="GET").code) == ("overloaded", "overloaded")
+    assert gated.ask().code == "overloaded"
     assert time.monotonic() - started < 1
     assert gated.ask("/healthz", method="GET").status == 200
     assert gated.metric("fakescan_ongoing_requests") == 2
@@ -393,6 +393,21 @@ def test_the_requests_of_a_key_leave_places_for_others(start: Start, keys: Keys)
     until("two thirds are its own", lambda: gated.inner.at_once == 6)
     refused = [wire for wire in greedy if not wire.is_silent(0.1)]
     assert [wire.answer().code for wire in refused] == ["overloaded"] * 2
+    gated.inner.act = from_replica()
+    assert gated.ask(key=keys.both).status == 200
+    held.release()
+    gated.wait_until_idle(keys.both)
+
+
+def test_requests_about_scans_take_no_place_of_a_verdict(start: Start, keys: Keys) -> None:
+    """They wait for a job server, and for a store."""
+    gated = start(keys.ring, max_ongoing_requests=2, max_queued_requests=2)
+    gated.inner.act = held = Held()
+    waiting = [gated.wire() for _ in range(14)]
+    for wire in waiting:
+        wire.begin("/v1/scans", f"x-api-key: {keys.scanner}", method="GET")
+    until("two thirds of sixteen are in", lambda: gated.inner.at_once == 11)
+    assert [wire.answer().code for wire in waiting if not wire.is_silent(0.1)] == ["overloaded"] * 3
     gated.inner.act = from_replica()
     assert gated.ask(key=keys.both).status == 200
     held.release()
@@ -900,8 +915,11 @@ def test_ready_is_what_a_replica_answers(
     )
 
 
-def test_however_many_ask_whether_it_is_ready_one_replica_is_asked(start: Start, keys: Keys) -> None:
+def test_however_many_ask_whether_it_is_ready_one_replica_is_asked(
+    start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody needs a key for it."""
+    monkeypatch.setattr(readiness, "_RETRY_S", 60.0)
     gated = start(keys.ring)
     gated.inner.act = held = Held(from_replica(503))
     wires = [gated.wire() for _ in range(20)]
