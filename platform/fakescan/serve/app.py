@@ -41,10 +41,12 @@ class Replica:
         from fakescan.serve.api.routes import make_app
         from fakescan.serve.detector import Detector
         from fakescan.serve.malloc import give_back_large_blocks
+        from fakescan.serve.operation.replica_port import keep_replica_port_private
         from fakescan.serve.operation.serve_log import protect_serve_log
         from fakescan.serve.operation.start_progress import StartReport
         from fakescan.serve.scans.jobs import ScanJobs
 
+        keep_replica_port_private()
         protect_serve_log()
         give_back_large_blocks()
         report = StartReport(serve.get_replica_context().replica_id.unique_id)

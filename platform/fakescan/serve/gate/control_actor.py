@@ -12,6 +12,7 @@ from fakescan.serve.gate.bounds.client_address import TrustedProxies
 from fakescan.serve.gate.bounds.rate_limit import Rate, SharedLimiter, TokenLease
 from fakescan.serve.gate.gate_state import GateState
 from fakescan.serve.keys import KeyFile, KeyRing, WatchedKeys
+from fakescan.serve.operation.replica_port import keep_replica_port_private
 
 
 class ControlActor:
@@ -19,6 +20,7 @@ class ControlActor:
 
     def __init__(self, config: ServeConfig) -> None:
         """Reads the keys. Raises UserError where they cannot be read."""
+        keep_replica_port_private()
         self._config = config
         self._keys = None if config.keys is None else WatchedKeys(Path(config.keys))
         self._limiter = SharedLimiter()
