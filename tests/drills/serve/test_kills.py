@@ -1,8 +1,6 @@
 """Every process of a server with real engines is killed under load: the others go on, and no request is lost."""
 
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -81,14 +79,6 @@ def test_streams_that_have_not_begun_outlive_a_replica(real: Faulty) -> None:
     assert {end[0] for end in ends} <= {"done", "error"}
     assert {json.loads(end[1].removeprefix("data: "))["code"] for end in ends if end[0] == "error"} <= {"unavailable"}
     assert sum(end[0] == "done" for end in ends) >= 2 * CLIENTS
-
-
-def test_a_crash_in_native_code_is_in_the_log(real: Faulty) -> None:
-    before = real.pids(REPLICA)
-    pid = min(before)
-    os.kill(pid, signal.SIGSEGV)
-    real.process.wait_for("another replica", lambda: len(real.pids(REPLICA) - {pid}) == REPLICAS)
-    assert any("Fatal Python error: Segmentation fault" in log.read_text() for log in logs(real))
 
 
 def test_a_lost_proxy_costs_its_connections_and_no_replica(real: Faulty) -> None:

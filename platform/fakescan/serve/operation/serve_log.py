@@ -1,6 +1,5 @@
 """Serve's log in a replica, which must outlive what the engine's libraries do to logging."""
 
-import faulthandler
 import logging
 import os
 from logging.handlers import MemoryHandler
@@ -20,21 +19,11 @@ def protect_serve_log() -> None:
     for handler in logging.getLogger(SERVE_LOGGER).handlers:
         if isinstance(handler, MemoryHandler):
             handler.close = handler.flush  # type: ignore[method-assign]
-            _log_crashes(handler)
     if os.environ.get("VLLM_CONFIGURE_LOGGING") == "0":
         vllm = logging.getLogger("vllm")
         vllm.setLevel(logging.WARNING)
         vllm.propagate = False
         vllm.addHandler(_ToServeLog())
-
-
-def _log_crashes(handler: MemoryHandler) -> None:
-    """Has the traces of a crash in native code written to the log.
-
-    Where Ray rotates what a worker prints, that goes through the worker itself, and a crash is the end of both.
-    """
-    if isinstance(handler.target, logging.FileHandler):
-        faulthandler.enable(os.open(handler.target.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
 
 
 class _ToServeLog(logging.Handler):

@@ -1,11 +1,9 @@
 """Serve's log in a replica and libraries that configure logging."""
 
-import faulthandler
 import logging
 import logging.config
 import logging.handlers
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +28,6 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     serve.handlers[:], serve.propagate = [handler], False
     serve.setLevel(logging.INFO)
     yield file
-    faulthandler.enable(sys.__stderr__)
     serve.handlers[:], serve.level, serve.propagate, vllm.handlers[:], vllm.level, vllm.propagate = before
     logging._handlerList[:] = registered[0]  # type: ignore[attr-defined]
     logging._handlers.update(registered[1])  # type: ignore[attr-defined]
