@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         ("Serve a checkpoint to those who have a key", "fakescan serve --model lingcco/fakeVLM --keys keys.json"),
         (
             "With TLS, for others",
-            "fakescan serve --keys keys.json --host 0.0.0.0 --tls-cert c.pem --tls-key k.pem",
+            "fakescan serve --keys k.json --host 0.0.0.0 --tls-cert c.pem --tls-key k.pem",
         ),
         ("Write a file for a cluster", "fakescan serve --keys keys.json --replicas 1-4 --print-config > serve.yaml"),
     ],

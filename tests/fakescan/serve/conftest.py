@@ -1,4 +1,4 @@
-"""The browser that all tests of the page share: there can be one of Playwright's loops in a process."""
+"""The browser of the tests of the page: one for a module, since other tests cannot run loops of their own beside it."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.page_browser import PATIENCE_MS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     program = shutil.which("chromium")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -29,7 +30,8 @@ def run(scene: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(60):
             await scene()
 
-    asyncio.run(bounded())
+    with ThreadPoolExecutor(1) as pool:  # the browser of other tests keeps a loop running in this thread
+        pool.submit(asyncio.run, bounded()).result()
 
 
 def images(count: int) -> list[Upload]:
