@@ -19,8 +19,8 @@ from fakescan.serve.keys import edit_keys
 from tests.scan_process import running
 from tests.serve_process import PAIRS, Served, free_port
 
-CLIENTS, FEW = 16, 4
-"""Clients at once; few where a new engine needs the machine to start."""
+CLIENTS, FEW = 12, 4
+"""Clients at once, fewer than one key may have requests; few where a new engine needs the machine to start."""
 WORKING, QUEUED = 8, 16
 PLACES = WORKING + QUEUED
 """Requests that the server below lets in at once."""

@@ -1,5 +1,6 @@
 """Gates to send requests to, and keys for them."""
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +10,17 @@ from fakescan.serve.config import Limits
 from fakescan.serve.gate import request_context
 from fakescan.serve.keys import KeyEdit, KeyFile, KeyRing
 from tests.gated import Gated, Keys, StubControl
+
+
+@pytest.fixture(autouse=True)
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """pytest hears the gate's log even where Serve has been in this process, which keeps its loggers to itself."""
+    logger = logging.getLogger("ray.serve.fakescan")
+    logger.addHandler(caplog.handler)
+    propagates, logger.propagate = logger.propagate, False
+    yield
+    logger.removeHandler(caplog.handler)
+    logger.propagate = propagates
 
 
 @pytest.fixture
