@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.gated import until
 from tests.page_browser import (
     DETECT,
     about_with,
@@ -188,8 +189,11 @@ def test_thirty_images_are_a_compact_list(page: Page, server: PageServer, tmp_pa
     page.get_by_role("button", name="List").click()
     expect(gallery).to_have_attribute("data-view", "cards")
     page.get_by_role("combobox", name="Sort").select_option(label="nearest to the threshold")
-    scores = [float(text.split()[-1]) for text in page.locator(".card .score").all_inner_texts()]
-    assert scores == sorted(scores)
+
+    def scores() -> list[float]:
+        return [float(text.split()[-1]) for text in page.locator(".card .score").all_inner_texts()]
+
+    until("they are in order", lambda: scores() == sorted(scores()))
 
 
 def many(folder: Path, count: int) -> list[Path]:

@@ -157,8 +157,8 @@ def test_results_decisions_and_notes_survive_a_reload_and_the_page_says_so(page:
     expect(page.get_by_text("Only this small preview was kept.")).to_be_visible()
     page.keyboard.press("Escape")
     choose(page, FIRST)  # The same file gives its picture back, and is not judged again.
+    expect(page.get_by_role("listitem")).to_have_count(3)  # For a moment there are four, until its hash is known.
     expect(card(page, FIRST.name).get_by_role("img")).to_have_attribute("src", re.compile("^blob:"))
-    expect(page.get_by_role("listitem")).to_have_count(3)
     assert server.detections == 3
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Clear all").click()
@@ -185,12 +185,12 @@ def test_an_image_that_a_reload_interrupted_says_so_and_is_judged_when_chosen_ag
     choose(page, FIRST)
     expect(page.get_by_text("Sending and judging")).to_be_visible()
     page.wait_for_function(f"() => {KEPT} === 1")
-    page.unroute_all(behavior="ignoreErrors")
     page.reload()
+    page.unroute_all(behavior="ignoreErrors")  # Only now: the request that waits would go on.
     expect(card(page, FIRST.name)).to_contain_text("loaded again before this image was judged. Choose the file again.")
     choose(page, FIRST)
-    expect_verdict(page, FIRST)
     expect(page.get_by_role("listitem")).to_have_count(1)
+    expect_verdict(page, FIRST)
 
 
 @pytest.mark.usefixtures("judged")
@@ -229,8 +229,8 @@ def test_what_is_kept_and_broken_does_no_harm(page: Page) -> None:
     }""")
     page.reload()
     choose(page, FIRST)
-    expect_verdict(page, FIRST)
     expect(page.get_by_role("listitem")).to_have_count(1)
+    expect_verdict(page, FIRST)
 
 
 def exported(page: Page, button: str) -> Download:
