@@ -156,7 +156,8 @@ class RowGroupCache:
         for path in self._folder.glob("*.lock"):
             with contextlib.suppress(FileNotFoundError):
                 files = [file.stat() for file in (path, path.with_suffix(".data")) if file.exists()]
-                kept.append((max(file.st_mtime for file in files), files[-1].st_size, path.stem))
+                if files:  # else another process has removed it meanwhile
+                    kept.append((max(file.st_mtime for file in files), files[-1].st_size, path.stem))
         kept = sorted(entry for entry in kept if entry[2] != self._name)
         free = shutil.disk_usage(self._folder).free
         total = sum(size for _, size, _ in kept)
