@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from fakescan.serve.config import Limits
-from fakescan.serve.gate import request_context
+from fakescan.serve.gate import access_log, request_context
 from fakescan.serve.keys import KeyEdit, KeyFile, KeyRing
 from tests.gated import Gated, Keys, StubControl
 
 
 @pytest.fixture(autouse=True)
-def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """pytest hears the gate's log even where Serve has been in this process, which keeps its loggers to itself."""
+def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """pytest hears the gate's logs, even where Ray and Serve are in this process for other tests."""
+    monkeypatch.setattr(access_log, "_serve_logs", lambda: None)  # the place of the access log on a cluster
     logger = logging.getLogger("ray.serve.fakescan")
     logger.addHandler(caplog.handler)
     propagates, logger.propagate = logger.propagate, False
