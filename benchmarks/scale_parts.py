@@ -138,6 +138,7 @@ def results(run: RunFile, manifest: pa.Table) -> pa.Table:
         "etag": manifest["etag"],
         "version": pa.nulls(count, pa.string()),
         "last_modified": pa.nulls(count, pa.timestamp("us", tz="UTC")),
+        "remark": pa.nulls(count, pa.string()),
     }
     return pa.table([columns[name] for name in RESULT_SCHEMA.names], schema=RESULT_SCHEMA)
 

@@ -120,6 +120,7 @@ def pipeline(run: RunFolder, rows: int, shard_rows: int) -> Any:
     from fakevlm.builtin import BUILT_IN
     from fakevlm.checkpoint.checkpoint import open_checkpoint
     from fakevlm.prompt import PromptSpec
+    from fakevlm.reading import Meaning, Reader
 
     weights = open_checkpoint(str(BUILT_IN)).weights_sha256
     identity = Identity(
@@ -129,8 +130,9 @@ def pipeline(run: RunFolder, rows: int, shard_rows: int) -> Any:
     file = new_run(identity, "fake-engine", None, fingerprint="", rows=rows, population=rows, shard_rows=shard_rows)
     options = JudgingOptions()
     judge = JudgeSettings(
-        SimulatedConfig(), "cpu", None, Store(), "fake-engine", weights, options, file.run_id, shard_rows
-    )
+        SimulatedConfig(), "cpu", None, Store(), "fake-engine", weights, options, file.run_id, shard_rows,
+        Reader(Meaning.NONE, options.calibration, SPEC),
+    )  # fmt: skip
     fetch = SimulatedManifestFetch(run, file, Store(), 2**26, 32, 60.0, False)
     return Pipeline(fetch, Decode(SPEC, 10**8), judge, Write(run, file), Replicas(), 0.0, shard_rows)
 

@@ -9,6 +9,7 @@ request, raw.
 
 closed    a number of requests in flight: throughput, latency, CPU time of the server's whole tree of processes, beside
           the bare engine's with as many images in flight
+vllm      vLLM's own server on the same images, asked for one token of each and for a whole answer
 overload  ten times as many requests a second as the server can answer, whether it answers or not
 kill      `kill -9` of the replica under load
 """
@@ -31,6 +32,8 @@ from benchmarks.report import ROOT, Report, median, ratios
 from benchmarks.serve_cpu import REPLICA, ServerClock, Used
 from benchmarks.serve_engine import EnginePlan
 from benchmarks.serve_load import BEGAN, ENDED, Plan
+from benchmarks.serve_vllm import vllm_server
+from fakescan.serve.config import ServeConfig
 from fakescan.serve.keys import edit_keys
 from tests.serve_process import Served, serving
 
@@ -38,6 +41,10 @@ CONCURRENCY = (1, 8, 32)
 HELD_AT = (8, 32)
 """Where the CPU time has a ceiling: with one request in flight the server waits most of the time, and what Ray's
 processes use then would be counted as its cost."""
+QUESTIONS = {"none": 1, "all": ServeConfig(no_auth=True).max_new_tokens}
+"""What both servers are asked for: `explain`, and tokens of OpenAI's API, of which an answer takes what it needs."""
+VLLM_FLOOR = 1.5
+"""Throughput over that of vLLM's own server."""
 BEYOND_CEILING_MS, ACCEPTED_FLOOR, REFUSAL_CEILING_S, RECOVERED_FLOOR = 15.0, 0.75, 1.0, 0.75
 OVERLOAD = 10.0
 OVERLOADING = 32
@@ -76,6 +83,11 @@ def main() -> None:
             for run in (engine, closed) if pair % 2 == 0 else (closed, engine):
                 run(bench)
         conclude_closed(bench)
+    if "vllm" in settings.only:
+        for pair in range(settings.pairs):
+            for run in (ours, theirs) if pair % 2 == 0 else (theirs, ours):
+                run(bench)
+        conclude_vllm(bench)
     if "overload" in settings.only:
         overload(bench)
     if "kill" in settings.only:
@@ -86,8 +98,8 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="closed,overload,kill", help="arms to run, such as closed,kill")
-    parser.add_argument("--pairs", type=int, default=3, help="closed: server and bare engine in turn")
+    parser.add_argument("--only", default="closed,vllm,overload,kill", help="arms to run, such as closed,kill")
+    parser.add_argument("--pairs", type=int, default=3, help="closed and vllm: the server and the other in turn")
     parser.add_argument("--seconds", type=float, default=15.0, help="length of a window")
     parser.add_argument("--explain", default="fakes,none", help="closed: what is asked for; floors need fakes")
     parser.add_argument("--overload-seconds", type=float, default=60.0)
@@ -173,6 +185,54 @@ def conclude_closed(bench: Bench) -> None:
                 BEYOND_CEILING_MS,
                 at_least=False,
             )
+
+
+def ours(bench: Bench) -> None:
+    """The server, asked as vLLM's own."""
+    with server() as (served, clock):
+        for explain in QUESTIONS:
+            for concurrency in CONCURRENCY:
+                found, used = load(bench.plan(served, query=f"explain={explain}", connections=concurrency), clock)
+                fail_unless_answered(found)
+                add_arm(bench, f"ours {explain} {concurrency}", found, used.cores)
+
+
+def theirs(bench: Bench) -> None:
+    """vLLM's own server."""
+    with vllm_server() as (port, clock):
+        for explain, tokens in QUESTIONS.items():
+            for concurrency in CONCURRENCY:
+                plan = Plan(
+                    port=port,
+                    key="",
+                    folder=str(bench.images.folder),
+                    images=len(bench.images.files),
+                    connections=concurrency,
+                    seconds=bench.settings.seconds,
+                    chat_tokens=tokens,
+                )
+                found, used = load(plan, clock)
+                fail_unless_answered(found)
+                add_arm(bench, f"vllm {explain} {concurrency}", found, used.cores)
+
+
+def add_arm(bench: Bench, name: str, found: dict[str, Any], cores: float) -> None:
+    """Report one load of two that are compared."""
+    keys = ("requests_s", "p50_ms", "p99_ms", "load_cores")
+    bench.report.add(name, **{key: found[key] for key in keys}, cpu_ms=1e3 * cores / found["requests_s"])
+
+
+def conclude_vllm(bench: Bench) -> None:
+    """How many times as many requests the server answers."""
+    names = [f"{explain} {concurrency}" for explain in QUESTIONS for concurrency in CONCURRENCY]
+    bench.report.table(
+        [f"{side} {name}" for name in names for side in ("ours", "vllm")], ("requests_s", "p50_ms", "p99_ms", "cpu_ms")
+    )
+    for name in names:
+        values = (bench.report.values(f"{side} {name}", "requests_s") for side in ("ours", "vllm"))
+        bench.report.require(
+            f"requests a second over vLLM's own server, explain={name} in flight", median(ratios(*values)), VLLM_FLOOR
+        )
 
 
 def overload(bench: Bench) -> None:

@@ -11,6 +11,7 @@ window begins, one when it ends, and then what was seen as JSON.
 """
 
 import asyncio
+import base64
 import itertools
 import json
 import math
@@ -28,6 +29,8 @@ import uvloop
 
 BEGAN, ENDED = "began", "ended"
 REFUSALS = frozenset({429, 503})
+CHAT_MODEL = "builtin"
+"""Name of the model in requests of OpenAI's API."""
 CLOSED = 0
 """In place of a status: the connection was closed, or refused, instead of an answer."""
 
@@ -48,6 +51,8 @@ class Plan:
     seconds: float
     """Length of the measured window."""
     query: str = ""
+    chat_tokens: int = 0
+    """Above 0: the images are sent to /v1/chat/completions, for so many tokens."""
     rate: float | None = None
     """Open loop: images due in a second, on average; they come independently of each other."""
     warm_s: float = 3.0
@@ -72,7 +77,9 @@ class Seen(NamedTuple):
 class Connection(asyncio.Protocol):
     """One connection, with at most one request in flight."""
 
-    def __init__(self, done: Callable[["Connection", Seen], None]) -> None:
+    def __init__(self, done: Callable[["Connection", Seen], None], mark: bytes) -> None:
+        """`mark` is in a response that has a verdict."""
+        self._mark = mark
         self._loop = asyncio.get_running_loop()
         self._done = done
         self._buffer = bytearray()
@@ -114,7 +121,7 @@ class Connection(asyncio.Protocol):
         if not whole:
             return
         status = int(headers[9:12])
-        sound = b'"verdict":"' in self._buffer if status == 200 else b"\r\nretry-after: " in headers
+        sound = self._mark in self._buffer if status == 200 else b"\r\nretry-after: " in headers
         self._buffer.clear()
         if b"connection: close" in headers:
             self.close()
@@ -140,6 +147,7 @@ class Load:
         self.began = self.ended = self.cpu_s = 0.0
         self.hung = 0
         self._requests: Iterator[bytes] = itertools.cycle(requests)
+        self._mark = b'"top_logprobs":[{' if plan.chat_tokens else b'"verdict":"'
         self._connections: set[Connection] = set()
         self._free: list[Connection] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -215,7 +223,7 @@ class Load:
         """Open a connection and send the next image on it."""
         try:
             _, connection = await self._loop.create_connection(
-                lambda: Connection(self._answered), "127.0.0.1", self.plan.port
+                lambda: Connection(self._answered, self._mark), "127.0.0.1", self.plan.port
             )
         except OSError:
             now = time.perf_counter()
@@ -289,15 +297,32 @@ def _percentile(values: Sequence[float], share: int) -> float | None:
 def build_requests(plan: Plan) -> list[bytes]:
     """One POST for each image, as bytes."""
     files = sorted(path for path in Path(plan.folder).iterdir() if path.suffix != ".json")[: plan.images]
-    return [_request(plan, file.read_bytes()) for file in files]
+    if plan.chat_tokens:
+        bodies = [chat_body(file.read_bytes(), file.suffix[1:], plan.chat_tokens) for file in files]
+        return [_request(plan, "/v1/chat/completions", "application/json", body) for body in bodies]
+    return [_request(plan, f"/v1/detect?{plan.query}", "application/octet-stream", file.read_bytes()) for file in files]
 
 
-def _request(plan: Plan, image: bytes) -> bytes:
+def _request(plan: Plan, path: str, media_type: str, body: bytes) -> bytes:
     headers = (
-        f"POST /v1/detect?{plan.query} HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\nX-Api-Key: {plan.key}\r\n"
-        f"Content-Type: application/octet-stream\r\nContent-Length: {len(image)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\nX-Api-Key: {plan.key}\r\n"
+        f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    return headers.encode() + image
+    return headers.encode() + body
+
+
+def chat_body(image: bytes, kind: str, tokens: int) -> bytes:
+    """A request of OpenAI's API about one image: so many tokens, and the probabilities of the likeliest."""
+    url = f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+    request = {
+        "model": CHAT_MODEL,
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}],
+        "max_tokens": tokens,
+        "temperature": 0,
+        "logprobs": True,
+        "top_logprobs": 2,
+    }
+    return json.dumps(request).encode()
 
 
 async def run(plan: Plan) -> dict[str, Any]:

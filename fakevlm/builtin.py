@@ -4,3 +4,5 @@ from pathlib import Path
 
 BUILT_IN = Path(__file__).with_name("assets") / "small"
 """Its folder."""
+BUILT_IN_NAME = "builtin-small"
+"""Its name in results."""

@@ -28,6 +28,19 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CLIP_PROCESSORS = ("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor")
 
 
+class SeenRegion(BaseModel):
+    """The part of a picture that a model sees, in pixels of the picture as displayed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    left: int
+    top: int
+    width: int
+    height: int
+    share: float
+    """Of the picture's area, above 0, up to 1."""
+
+
 class ImageSpec(BaseModel):
     """The steps of a checkpoint's image processor on an RGB image."""
 
@@ -114,6 +127,23 @@ class ImageSpec(BaseModel):
         short, long = sorted((height, width))
         longer = int(self.shortest_edge * long / short)
         return (longer, self.shortest_edge) if width <= height else (self.shortest_edge, longer)
+
+    def seen(self, height: int, width: int) -> SeenRegion:
+        """What of a picture of this size the crop keeps."""
+        across, down = (width, 0, 1.0), (height, 0, 1.0)
+        if self.crop is not None:
+            rows, columns = self.resized(height, width)
+            across, down = _kept(width, columns, self.crop[1]), _kept(height, rows, self.crop[0])
+        return SeenRegion(left=across[1], top=down[1], width=across[0], height=down[0], share=across[2] * down[2])
+
+
+def _kept(length: int, resized: int, crop: int) -> tuple[int, int, float]:
+    """Of a side of `length` pixels, resized and cropped: pixels that the crop keeps, pixels before them, share."""
+    if crop >= resized:
+        return length, 0, 1.0
+    first, last = (resized - crop) // 2, (resized - crop) // 2 + crop
+    start, stop = round(first * length / resized), round(last * length / resized)
+    return max(stop - start, 1), min(start, length - 1), crop / resized
 
 
 class DecodedImage(NamedTuple):

@@ -33,6 +33,11 @@ class Calibration(BaseModel):
     """Scores from here on ..."""
     uncertain_high: float | None = Field(default=None, ge=0, le=1)
     """... to just under this one are `uncertain`: a band may end at the threshold. None for both: no such band."""
+    prior: float | None = Field(default=None, gt=0, lt=1)
+    """Share of fakes among the images that temperature and bias were fitted to; the score is a probability where so
+    many are. None where nobody has written it down."""
+    fitted_images: int | None = Field(default=None, ge=1)
+    """Images that they were fitted to: a score says no more than so many can show."""
 
     @model_validator(mode="after")
     def _check(self) -> "Calibration":
@@ -47,6 +52,15 @@ class Calibration(BaseModel):
                     f"threshold {self.threshold} must lie from uncertain_low {low} to uncertain_high {high}"
                 )
         return self
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether scores are calibrated at all; those of a model without a calibration are no probabilities."""
+        return self.prior is not None or (self.temperature, self.bias) != (1.0, 0.0)
+
+    def without_origin(self) -> "Calibration":
+        """Only what scores and verdicts depend on, without what it was fitted to."""
+        return self.model_copy(update={"prior": None, "fitted_images": None})
 
 
 class Score(NamedTuple):

@@ -19,8 +19,8 @@ from fakescan.serve.keys import edit_keys
 from tests.scan_process import running
 from tests.serve_process import PAIRS, Served, free_port
 
-CLIENTS, FEW = 16, 4
-"""Clients at once; few where a new engine needs the machine to start."""
+CLIENTS, FEW = 12, 4
+"""Clients at once, fewer than one key may have requests; few where a new engine needs the machine to start."""
 WORKING, QUEUED = 8, 16
 PLACES = WORKING + QUEUED
 """Requests that the server below lets in at once."""
@@ -38,6 +38,7 @@ SETTINGS: dict[str, Any] = {
 }
 ONGOING = "fakescan_ongoing_requests"
 PROXY, REPLICA, CONTROL = "ProxyActor", "ServeReplica:fakevlm:Detector", "ServeReplica:fakevlm:Control"
+CONTROLLER = "ServeController"
 
 
 @dataclass
@@ -78,13 +79,16 @@ def write_settings(folder: Path, **settings: Any) -> Path:
 
 
 @contextmanager
-def faulty_server(folder: Path) -> Iterator[Faulty]:
-    """A server with a simulated engine, two keys and a temporary folder of its own; all its files are in `folder`."""
+def faulty_server(folder: Path, **settings: Any) -> Iterator[Faulty]:
+    """A server with two keys and a temporary folder of its own, and a simulated engine unless `settings` has another.
+
+    All its files are in `folder`.
+    """
     (folder / "tmp").mkdir()
     with edit_keys(folder / "keys.json", create=True) as edit:
-        key, spare = edit.add("tester"), edit.add("spare")
+        key, spare = edit.add("tester", scopes=("detect", "metrics")), edit.add("spare")
     port = free_port()
-    arguments = ("serve", "--config", write_settings(folder), "--port", port)
+    arguments = ("serve", "--config", write_settings(folder, **settings), "--port", port)
     # Ray's own files stay where they are: the path of a socket must be short.
     environment = {"TMPDIR": str(folder / "tmp"), "RAY_TMPDIR": tempfile.gettempdir()}
     with running(*arguments, environment=environment) as process:

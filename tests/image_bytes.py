@@ -141,3 +141,10 @@ def after_header(data: bytes) -> int:
 def inserted(data: bytes, piece: bytes) -> bytes:
     place = after_header(data)
     return data[:place] + piece + data[place:]
+
+
+def many_scans(width: int, height: int, scans: int) -> bytes:
+    """A sound grey JPEG of a few kilobytes whose last scan comes again and again: each is a pass over its pixels."""
+    data = saved(Image.new("L", (width, height), 128), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * (scans - data.count(b"\xff\xda")) + data[-2:]

@@ -465,7 +465,7 @@ def _odd_path(random: Random) -> tuple[bytes, frozenset[int]]:
         ]
     )  # fmt: skip
     method = random.choice(["GET", "POST", "HEAD", "OPTIONS", "PATCH", "TRACE", "PROPFIND"])
-    return http(path, method=method), REFUSED
+    return http(path, method=method), REFUSED | TOO_LONG
 
 
 def _odd_method(random: Random) -> tuple[bytes, frozenset[int]]:

@@ -1,5 +1,6 @@
 """`fakescan serve` as a process of its own, as a user starts it, and requests to it."""
 
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator
@@ -44,6 +45,19 @@ class Served:
             except psutil.NoSuchProcess:
                 continue
         return found
+
+
+def open_to_others(pid: int) -> set[str]:
+    """Where the processes below one listen that other machines could reach."""
+    found = set()
+    for process in psutil.Process(pid).children(recursive=True):
+        for connection in process.net_connections("inet"):
+            address = ipaddress.ip_address(connection.laddr.ip)
+            if isinstance(address, ipaddress.IPv6Address):
+                address = address.ipv4_mapped or address
+            if connection.status == psutil.CONN_LISTEN and not address.is_loopback:
+                found.add(f"{process.name()} at {address}:{connection.laddr.port}")
+    return found
 
 
 def free_port() -> int:

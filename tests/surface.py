@@ -196,8 +196,9 @@ def _http() -> dict[str, Any]:
     while not isinstance(inner, FastAPI):
         inner = inner._app
     routes = {f"{' '.join(sorted(route.methods))} {route.path}" for route in inner.routes if hasattr(route, "methods")}
-    metrics = GateMetrics().text(0, 0).decode()
+    metrics = GateMetrics().text(0, 0, 0, {}).decode()
     schemas = inner.openapi()["components"]["schemas"]
+    detector.close()
     bodies = ("Detection", "ProblemBody", "ScanList", "ScanState")
     return {
         "routes": sorted(routes),

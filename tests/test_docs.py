@@ -25,7 +25,8 @@ def test_every_setting_of_a_job_is_in_the_docs() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     tables = set(re.findall(r"<!-- settings: [\w.]+:(\w+)(?: own)? -->", text))
     assert tables == {"ScanConfig", "CheckConfig", "EvaluateConfig", "TrainConfig", "ForgeConfig", "ServeConfig"} | {
-        "CalibrateConfig", "VllmConfig", "SimulatedConfig", "Store", "Limits", "Scans", "ModuleConfig", "LoraSettings"
+        "CalibrateConfig", "VllmConfig", "SimulatedConfig", "Store", "Limits", "AccessLog", "Scans", "ModuleConfig",
+        "LoraSettings",
     }  # fmt: skip
 
 

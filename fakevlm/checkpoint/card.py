@@ -24,6 +24,8 @@ class Card(BaseModel):
     """How its logits become scores."""
     trained: bool = True
     """False for a stand-in whose verdicts mean nothing."""
+    knows_generators: bool = True
+    """False for a model that has learnt no generated images: a low score says only that it found no forgery."""
     notice: str = ""
     """What whoever reads its verdicts must know; every scan says it."""
     description: str = ""

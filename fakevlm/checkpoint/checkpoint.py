@@ -26,6 +26,7 @@ from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.checkpoint.weights_hash import files_sha256, weights_sha256
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec
+from fakevlm.reading import Meaning
 from fakevlm.verdict import Calibration
 
 
@@ -66,6 +67,15 @@ class Checkpoint:
     """Size of the weight files."""
     parameters: int = 0
     """Numbers in them, which take more memory in a wider type."""
+    knows_generators: bool = True
+    """False for a model that has learnt no generated images: a low score says only that it found no forgery."""
+
+    @property
+    def meaning(self) -> Meaning:
+        """What its verdicts are worth."""
+        if not self.trained:
+            return Meaning.NONE
+        return Meaning.FULL if self.knows_generators else Meaning.FORGERIES
 
 
 def open_checkpoint(
@@ -115,4 +125,5 @@ def open_checkpoint(
         files_sha256=files_sha256(folder),
         weights_bytes=sum(file.stat().st_size for file in weights.files),
         parameters=sum(math.prod(shape) for shape in weights.shapes.values()),
+        knows_generators=card.knows_generators,
     )

@@ -53,7 +53,7 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     twelve-bit samples, which have no byte order, as little-endian, others of 9 to 15 bits are widened to 16, and of 16
     bits in separate planes, which Pillow takes for eight, the upper eight are kept.
     """
-    order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"\x2b\0", b"\0\x2b")
+    order, big = _byte_order(data)
     entries = dict(_entries(data, order, big))
     if _STRIPS not in entries and _TILES not in entries:
         raise ImageError(ErrorCode.TRUNCATED, "TIFF: the file does not say where its pixels are")
@@ -70,6 +70,18 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     if set(bits) == {16} and _values(entries, _PLANES) == (2,) and _values(entries, _COMPRESSION) == (1,):
         data = _upper_bytes(data, entries, order)
     yield Repair(_rewritten(data, entries, "<" if bits == (12,) else order, big), white_is_zero=white_is_zero)
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """(width, height) of the first page by its tags. Raises ValueError or struct.error where they do not say."""
+    entries = dict(_entries(data, *_byte_order(data)))
+    (width,), (height,) = (_values(entries, tag) for tag in (_WIDTH, _HEIGHT))
+    return width, height
+
+
+def _byte_order(data: bytes) -> tuple[str, bool]:
+    """struct's letter for the byte order, and whether the file is a BigTIFF."""
+    return "<" if data[:2] == b"II" else ">", data[2:4] in (b"\x2b\0", b"\0\x2b")
 
 
 def _values(entries: dict[int, _Entry], tag: int) -> tuple[int, ...]:

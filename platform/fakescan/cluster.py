@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.errors import JobFailedError
+from fakescan.local_ray import any_agent_port, prepare_environment, protect_token
 from fakescan.terminal.logs import ToLogFiles, has_log_files, log_only_to_files
 from fakevlm.errors import UserError, one_line
 
@@ -90,6 +91,9 @@ def connect(
     # small scan and hours of a big one: the engine would wait for cores first, and the cores for the engine at the end.
     # Ray reads this when Ray Data is imported.
     os.environ.setdefault("RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD", "0")
+    local = not names_cluster(address)
+    if local:
+        prepare_environment()
     import ray
 
     if ray.is_initialized():
@@ -104,12 +108,13 @@ def connect(
         "log_to_driver": verbose or has_log_files(),
         "job_config": _job_config(),
     }
-    if not names_cluster(address):
+    if local:
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         options |= {"num_cpus": cpus or max(2, os.cpu_count() or 1), "include_dashboard": dashboard}
         options |= _short_temporary_folder()
+        protect_token()
         try:
-            with _quiet_stderr(verbose):
+            with _quiet_stderr(verbose), any_agent_port():
                 ray.init(address="local", _system_config=_LOCAL_CLUSTER, **options)
         except Exception as error:
             if type(error) not in (Exception, RuntimeError):  # what Ray raises when its processes take too long

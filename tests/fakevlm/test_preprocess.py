@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import random
 import resource
 import struct
@@ -469,3 +470,36 @@ def test_the_model_side_starts_without_torch() -> None:
     code = f"import sys, fakevlm.{modules}, fakevlm.data.collate; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "transformers", "ray", "vllm"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1000, 300), (333, 1999), (84, 84), (50, 40), (31, 900)])
+def test_what_is_said_to_be_seen_is_what_is_seen(size: tuple[int, int]) -> None:
+    """What lies outside changes no pixel of the model's input, and what lies within reaches to its edges."""
+    spec = ImageSpec(shortest_edge=84, crop=(84, 84))
+    width, height = size
+    seen = spec.seen(height, width)
+    assert seen.share == pytest.approx(min(size) / max(size), abs=0.02)
+    assert abs(seen.left - (width - seen.left - seen.width)) <= 2, "it is the middle"
+    assert abs(seen.top - (height - seen.top - seen.height)) <= 2
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    margin = math.ceil(3 * min(size) / 84) + 2  # of the filter
+    inside = np.zeros((height, width), dtype=bool)
+    inside[
+        max(0, seen.top - margin) : seen.top + seen.height + margin,
+        max(0, seen.left - margin) : seen.left + seen.width + margin,
+    ] = True
+    other = np.where(inside[:, :, None], pixels, 255 - pixels)
+    assert (fit(Image.fromarray(other), spec) == fit(Image.fromarray(pixels), spec)).all()
+    edges = pixels.copy()
+    edges[seen.top : seen.top + margin, seen.left : seen.left + margin] = 0
+    last = (seen.top + seen.height, seen.left + seen.width)
+    edges[last[0] - margin : last[0], last[1] - margin : last[1]] = 0
+    changed = np.argwhere((fit(Image.fromarray(edges), spec) != fit(Image.fromarray(pixels), spec)).any(axis=2))
+    assert (changed.min(axis=0) <= 1).all()
+    assert (changed.max(axis=0) >= 82).all()
+
+
+def test_without_a_crop_everything_is_seen() -> None:
+    assert ImageSpec(resize=(84, 84)).seen(300, 900).model_dump() == {
+        "left": 0, "top": 0, "width": 900, "height": 300, "share": 1.0
+    }  # fmt: skip

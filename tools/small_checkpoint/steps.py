@@ -165,7 +165,12 @@ def pack(work: Path, changes: list[str]) -> None:
     save_file(
         {name: value.bfloat16() for name, value in weights.items()}, packed / "model.safetensors", {"format": "pt"}
     )
-    card = Card(prompt=read_card(trained).prompt, notice=NOTICE, description="The small checkpoint of fakescan.")
+    card = Card(
+        prompt=read_card(trained).prompt,
+        knows_generators=False,
+        notice=NOTICE,
+        description="The small checkpoint of fakescan.",
+    )
     write_card(packed, card)
 
 
@@ -181,7 +186,12 @@ def calibrate(work: Path, changes: list[str]) -> None:
         [record["label"] == FAKE for record in records],
         [logits[str(work / "data" / record["image"])] for record in records],
     )
-    calibration = Calibration(temperature=fitted.temperature, bias=fitted.bias)
+    calibration = Calibration(
+        temperature=fitted.temperature,
+        bias=fitted.bias,
+        prior=fitted.fakes / fitted.samples,
+        fitted_images=fitted.samples,
+    )
     write_card(work / "packed", card.model_copy(update={"calibration": calibration}))
 
 

@@ -19,7 +19,7 @@ from fakescan.engine.config import Device
 from fakescan.engine.contract import Engine, EngineDiedError, Judgement
 from fakescan.engine.factory import check_installed, open_engine
 from fakescan.engine.judged_values import judged_values
-from fakescan.engine.model import model_name, open_model
+from fakescan.engine.model import model_meaning, model_name, open_model
 from fakescan.engine.start.number_types import types_here
 from fakescan.engine.start.start_up import StartUp
 from fakescan.errors import JobFailedError
@@ -31,6 +31,7 @@ from fakescan.terminal.quiet import quiet
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError, UserError, one_line
 from fakevlm.preprocess import DecodedImage, try_decode
+from fakevlm.reading import Finding, Reader
 from fakevlm.verdict import Verdict
 
 _BLOCK = 8
@@ -38,7 +39,7 @@ _BLOCK = 8
 
 
 class CheckedImage(StrictModel):
-    """What is known of one image. The fields are columns of a scan's results, with the same meaning."""
+    """What is known of one image. Most fields are columns of a scan's results, with the same meaning."""
 
     uri: str
     sha256: str | None = None
@@ -54,6 +55,11 @@ class CheckedImage(StrictModel):
     error_code: ErrorCode | None = None
     error_message: str | None = None
     """Why there is no verdict; beside one: what the image's file lacks."""
+    finding: Finding | None = None
+    """The verdict as people are told it."""
+    remark: str | None = None
+    how_sure: str | None = None
+    """What the calibration says about the score, in a sentence."""
     etag: str | None = None
     version: str | None = None
     last_modified: datetime | None = None
@@ -82,6 +88,12 @@ class Checker:
         self._options = config.options(self._checkpoint, config.explain, config.model_store)
         self._fetcher = Fetcher(config.input_store.resolved(), max_bytes=config.max_bytes, concurrency=_BLOCK)
         self.model, self.warning = model_name(config.model, config.engine, self._checkpoint)
+        self._reader = Reader(
+            model_meaning(config.engine, self._checkpoint),
+            self._options.calibration,
+            self._checkpoint.image,
+            has_own_threshold=config.threshold is not None,
+        )
         self._verbose = verbose
         self._engine: Engine | None = None
 
@@ -163,7 +175,20 @@ class Checker:
             raise _died(error) from error
         if judgement.error is not None:
             return facts.model_copy(update={"error_code": ErrorCode.JUDGE_FAILED, "error_message": judgement.error})
-        return facts.model_copy(update=judged_values(judgement, self._options.calibration)._asdict())
+        values = judged_values(judgement, self._options.calibration)
+        assert facts.width is not None
+        assert facts.height is not None
+        reading = self._reader.read(
+            verdict=values.verdict,
+            score=values.score,
+            logit=values.logit,
+            off_script=values.off_script,
+            width=facts.width,
+            height=facts.height,
+        )
+        sure = self._reader.how_sure(values.score, values.off_script)
+        words = {"finding": reading.finding, "remark": reading.remark, "how_sure": sure and sure.words}
+        return facts.model_copy(update={**values._asdict(), **words})
 
 
 def _died(error: EngineDiedError) -> JobFailedError:

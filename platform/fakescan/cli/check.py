@@ -72,8 +72,15 @@ def lines_of(name: str, image: "CheckedImage") -> Iterator[str]:
         yield f"{'error':<9}         {shown}"
         texts = [f"{image.error_code}: {image.error_message}"]
     else:
-        yield f"{image.verdict:<9}  {image.score:.3f}  {shown}  ({image.format}, {image.width} x {image.height})"
-        texts = [image.explanation or "", f"note: {image.error_message}" if image.error_message else ""]
+        words = image.finding or image.verdict
+        yield f"{words:<9}  {image.score:.3f}  {shown}  ({image.format}, {image.width} x {image.height})"
+        said = image.explanation or ""
+        texts = [
+            image.remark or "",
+            f"in the model's own words: {said}" if said and image.remark else said,
+            image.how_sure or "",
+            f"note: {image.error_message}" if image.error_message else "",
+        ]
     for text in texts:
         yield from textwrap.wrap(
             printable_line(" ".join(text.split())), width, initial_indent=_INDENT, subsequent_indent=_INDENT

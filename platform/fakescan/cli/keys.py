@@ -1,5 +1,7 @@
-"""`fakescan keys`: makes, lists and revokes the API keys of a server."""
+"""`fakescan keys`: makes, lists, renews and revokes the API keys of a server."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +9,7 @@ import click
 
 from fakescan.cli.options.command import Group
 from fakescan.cli.options.option import option
+from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
     from fakescan.serve.keys import Key
@@ -18,7 +21,7 @@ _FILE = option(
 
 @click.group(cls=Group)
 def keys() -> None:
-    """Make, list and revoke the API keys of `fakescan serve --keys FILE`.
+    """Make, list, renew and revoke the API keys of `fakescan serve --keys FILE`.
 
     A running server notices every change within about three seconds. Edit FILE with these commands, do not delete it:
     the server then keeps to the keys it has.
@@ -35,11 +38,14 @@ def keys() -> None:
     "scopes",
     multiple=True,
     default=("detect",),
-    type=click.Choice(("detect", "scans")),
-    metavar="detect|scans",
+    type=click.Choice(("detect", "scans", "metrics")),
+    metavar="detect|scans|metrics",
     help="What the key opens.",
 )
-def add(name: str, file: Path, per_minute: int | None, burst: int | None, scopes: tuple[str, ...]) -> None:
+@option("--expires", metavar="DATE|90d", unset="never", help="When it ends: a date (UTC), or days or hours from now.")
+def add(
+    name: str, file: Path, per_minute: int | None, burst: int | None, scopes: tuple[str, ...], expires: str | None
+) -> None:
     """Make a key for the client NAME and print it, this once; FILE is made if it is not there.
 
     Standard output holds the key and nothing else.
@@ -47,9 +53,32 @@ def add(name: str, file: Path, per_minute: int | None, burst: int | None, scopes
     from fakescan.serve.keys import edit_keys
 
     with edit_keys(file, create=True) as edit:
-        presented = edit.add(name, per_minute=per_minute, burst=burst, scopes=scopes)
+        ends = None if expires is None else _end(expires)
+        presented = edit.add(name, per_minute=per_minute, burst=burst, scopes=scopes, expires_at=ends)
     click.echo(presented)
     click.echo(f"shown only this once, store it: {file} holds a hash of it", err=True)
+
+
+@keys.command()
+@click.argument("name_or_id")
+@_FILE
+@option(
+    "--grace",
+    metavar="7d|12h",
+    default="7d",
+    help="How long the old secret works beside the new one; 0 for not at all.",
+)
+def rotate(name_or_id: str, file: Path, grace: str) -> None:
+    """Give a key another secret and print it, this once; the old one works for a while.
+
+    Name, limits and scopes stay. A key has two secrets at most: of two, the older one ends.
+    """
+    from fakescan.serve.keys import edit_keys
+
+    with edit_keys(file) as edit:
+        presented = edit.rotate(name_or_id, _duration("--grace", grace))
+    click.echo(presented)
+    click.echo(f"shown only this once, store it; the old secret works for {grace} more", err=True)
 
 
 @keys.command("list")
@@ -61,10 +90,11 @@ def list_(file: Path) -> None:
 
     found = read_keys(file).keys
     console = wide_console()
-    table = text_table(console, "id", "name", "limit", "scopes", "created", "disabled")
+    table = text_table(console, "id", "name", "limit", "scopes", "created", "ends", "state")
     for key in found:
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(key.id, key.name, _limit(key), ",".join(key.scopes), created, "yes" if key.disabled else "no")
+        ends = "never" if key.expires_at is None else f"{key.expires_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+        table.add_row(key.id, key.name, _limit(key), ",".join(key.scopes), created, ends, _key_state(key))
     console.print(table)
 
 
@@ -95,3 +125,35 @@ def remove(name_or_id: str, file: Path) -> None:
 def _limit(key: "Key") -> str:
     per_minute = "default" if key.per_minute is None else f"{key.per_minute:,}/min"
     return per_minute if key.burst is None else f"{per_minute}, burst {key.burst:,}"
+
+
+def _key_state(key: "Key") -> str:
+    now = datetime.now(UTC)
+    if key.disabled:
+        return "disabled"
+    if not key.is_valid(now):
+        return "expired"
+    if key.old_until is not None and now < key.old_until:
+        return f"old secret until {key.old_until.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return "valid"
+
+
+def _end(text: str) -> datetime:
+    """The time that --expires names."""
+    if re.fullmatch(r"\d+[dh]", text):
+        return (datetime.now(UTC) + _duration("--expires", text)).replace(microsecond=0)
+    try:
+        end = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(
+            f"--expires: {text!r} is no date; use one such as 2027-03-31 or 2027-03-31T18:00, or 90d or 12h"
+        ) from None
+    return end if end.tzinfo is not None else end.replace(tzinfo=UTC)
+
+
+def _duration(flag: str, text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,5})([dh])|0", text)
+    if found is None:
+        raise UserError(f"{flag}: {text!r} is no time; use days or hours, such as 7d or 12h")
+    number = int(found[1] or 0)
+    return timedelta(days=number) if found[2] == "d" else timedelta(hours=number)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     examples=[
         ("Try it on this machine", "fakescan serve --no-auth"),
         ("Serve a checkpoint to those who have a key", "fakescan serve --model lingcco/fakeVLM --keys keys.json"),
+        (
+            "With TLS, for others",
+            "fakescan serve --keys k.json --host 0.0.0.0 --tls-cert c.pem --tls-key k.pem",
+        ),
         ("Write a file for a cluster", "fakescan serve --keys keys.json --replicas 1-4 --print-config > serve.yaml"),
     ],
 )
@@ -34,6 +38,14 @@ if TYPE_CHECKING:
     "--host", metavar="ADDRESS", group=FlagGroup.SERVER, unset="127.0.0.1, this machine", help="Address to listen at."
 )
 @option("--port", type=int, metavar="N", group=FlagGroup.SERVER, unset="8000", help="Port to listen at.")
+@option(
+    "--tls-cert",
+    metavar="FILE",
+    group=FlagGroup.SERVER,
+    unset="no TLS",
+    help="PEM file with the certificate and its issuers; read again when it changes.",
+)
+@option("--tls-key", metavar="FILE", group=FlagGroup.SERVER, unset="in the same file", help="PEM file with its key.")
 @ray_address()
 @option("--print-config", is_flag=True, group=FlagGroup.OUTPUT, help="Print the Serve file for `serve deploy` and end.")
 @click.pass_obj
@@ -60,7 +72,6 @@ def server_of(file: Path | None, flags: dict[str, Any]) -> "Server":
     from fakescan.cli.options.flags import settings_of
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.serve_file import ServeFile, Server, read_serve_file
-    from fakevlm.errors import UserError
 
     found = read_serve_file(file) if file is not None else ServeFile()
     settings = dict(found.args)
@@ -71,7 +82,19 @@ def server_of(file: Path | None, flags: dict[str, Any]) -> "Server":
     config = settings_of(ServeConfig, flags, command="serve", file=settings)
     if config.keys is not None:
         config = config.model_copy(update={"keys": str(Path(config.keys).resolve())})
-    host, port = flags.get("host") or found.host, found.port if flags.get("port") is None else flags["port"]
-    if not isinstance(port, int) or not 1 <= port <= 65535:
-        raise UserError(f"port: {port!r} is not a port; use a number from 1 to 65535")
-    return Server(str(host), port, config)
+    return Server(file=found.listening_at(_http_flags(flags)), config=config)
+
+
+def _http_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags that say where the server listens, as settings of a Serve file. Raises UserError."""
+    from fakevlm.errors import UserError
+
+    given = {name: flags[name] for name in ("host", "port") if flags.get(name) is not None}
+    certificate, key = flags.get("tls_cert"), flags.get("tls_key")
+    if key is not None and certificate is None:
+        raise UserError("tls-key: give its certificate too, with --tls-cert")
+    if certificate is not None:
+        # A file may hold both.
+        files = {"ssl_certfile": certificate, "ssl_keyfile": certificate if key is None else key}
+        given |= {name: str(Path(file).resolve()) for name, file in files.items()}
+    return given

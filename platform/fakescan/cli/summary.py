@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -109,20 +109,45 @@ def _head(found: "RunSummary") -> Iterator[str]:
 
 
 def _verdicts(found: "RunSummary") -> Iterator[str]:
+    from fakevlm.reading import NO_FORGERY_FOUND, Meaning
+
     counts = found.outcomes
+    names = _names(found)
+    width = max(10, *(len(name) + 1 for name in names.values()))
     yield ""
-    for name in ("real", "fake", "uncertain", "errors"):
-        rows = getattr(counts, name)
-        yield f"  {name:<10}{rows:>12,}{_share(rows, counts.rows):>9}"
+    for outcome, name in names.items():
+        rows = getattr(counts, outcome)
+        yield f"  {name:<{width}}{rows:>12,}{_share(rows, counts.rows):>9}"
+    if found.meaning is Meaning.FORGERIES and counts.real:
+        yield f"  {NO_FORGERY_FOUND}"
+    turned = found.overruled
+    if turned.real or turned.fake:
+        yield (
+            f"  verdicts that are not the model's own word: {turned.real + turned.fake:,} "
+            f"({names['fake']} {turned.fake:,}, {names['real']} {turned.real:,})"
+        )
+        if not found.has_own_words:
+            yield "    begun by an earlier version, which put the verdict's word into their explanations"
     if found.noted:
         yield f"  judged in spite of damage (error_message says which): {found.noted:,}"
+
+
+def _names(found: "RunSummary") -> dict[str, str]:
+    """What each outcome is called, in the order in which they are shown."""
+    from fakevlm.reading import counted_as
+    from fakevlm.verdict import Verdict
+
+    verdicts = (Verdict.REAL, Verdict.FAKE, Verdict.UNCERTAIN)
+    return {**{verdict.value: counted_as(verdict, found.meaning) for verdict in verdicts}, "errors": "errors"}
 
 
 def _scores(found: "RunSummary", bar: str) -> Iterator[str]:
     total, most = sum(found.bands), max(found.bands)
     if not total:
         return
-    yield from ("", f"score, P(fake); fake from {found.threshold:g}")
+    what = "P(forged)" if found.meaning == "forgeries" else "P(fake)"
+    what = what if found.is_calibrated else "not calibrated"
+    yield from ("", f"score, {what}; fake from {found.threshold:g}")
     for number, rows in enumerate(found.bands):
         length = max(round(rows / most * _BAR), 1) if rows else 0
         yield f"  {number / 10:.1f}-{(number + 1) / 10:.1f}{rows:>12,}{_share(rows, total):>9}  {bar * length}"
@@ -133,9 +158,12 @@ def _folders(found: "RunSummary") -> Iterator[str]:
     if not folders.largest:
         return
     yield from ("", f"folders below {folders.base}" if folders.base else "stores and folders")
-    yield f"  {'rows':>10}{'real':>10}{'fake':>10}{'uncertain':>11}{'errors':>9}  folder"
+    real = _names(found)["real"]
+    width = max(10, len(real) + 2)
+    yield f"  {'rows':>10}{real:>{width}}{'fake':>10}{'uncertain':>11}{'errors':>9}  folder"
     for item in folders.largest[:_FOLDERS]:
-        yield f"  {item.rows:>10,}{item.real:>10,}{item.fake:>10,}{item.uncertain:>11,}{item.errors:>9,}  {item.folder}"
+        numbers = f"{item.real:>{width},}{item.fake:>10,}{item.uncertain:>11,}{item.errors:>9,}"
+        yield f"  {item.rows:>10,}{numbers}  {item.folder}"
     more = len(folders.largest[_FOLDERS:]) + folders.others
     if more:
         rows = sum(item.rows for item in folders.largest[_FOLDERS:]) + folders.other_rows
@@ -156,15 +184,16 @@ def _copies(found: "RunSummary") -> Iterator[str]:
         yield "no two images with the same bytes"
         return
     yield f"{copies.rows:,} images have one of {copies.contents:,} contents that are there more than once"
-    yield from _groups(copies.largest, copies.contents)
+    names = _names(found)
+    yield from _groups(copies.largest, copies.contents, names)
     if copies.differing:
         yield f"warning: {copies.differing:,} of these contents got different verdicts"
-        yield from _groups(copies.different, copies.differing)
+        yield from _groups(copies.different, copies.differing, names)
 
 
-def _groups(contents: "Sequence[CopiedContent]", count: int) -> Iterator[str]:
+def _groups(contents: "Sequence[CopiedContent]", count: int, names: Mapping[str, str]) -> Iterator[str]:
     for content in contents:
-        yield f"  {content.rows:>10,} x  {_words(content)}"
+        yield f"  {content.rows:>10,} x  {_words(content, names)}"
         yield from (f"{'':15}{uri}" for uri in content.uris)
         if more := content.rows - len(content.uris):
             yield f"{'':15}and {more:,} more"
@@ -172,9 +201,8 @@ def _groups(contents: "Sequence[CopiedContent]", count: int) -> Iterator[str]:
         yield f"  and {count - len(contents):,} more contents"
 
 
-def _words(counts: "Outcomes") -> str:
-    names = ("real", "fake", "uncertain", "errors")
-    found = [(name, getattr(counts, name)) for name in names if getattr(counts, name)]
+def _words(counts: "Outcomes", names: Mapping[str, str]) -> str:
+    found = [(name, getattr(counts, outcome)) for outcome, name in names.items() if getattr(counts, outcome)]
     return found[0][0] if len(found) == 1 else ", ".join(f"{name} {rows:,}" for name, rows in found)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,10 @@ class Judgement:
     logprob_real: float = float("nan")
     explanation: str | None = None
     error: str | None = None
+    completion_tokens: int = field(default=0, compare=False)
+    """Tokens that the engine wrote."""
+    is_cut: bool = field(default=False, compare=False)
+    """Whether the explanation ends because it has its longest length."""
 
 
 Listener = Callable[[Judgement], None]
@@ -75,6 +79,12 @@ class Engine(Protocol):
 
         `options` replace those that the engine was opened with; their `max_new_tokens` may only be lower. Cancelling
         the future ends the request and frees its place. Raises EngineDiedError, here or out of the future.
+        """
+
+    def expect(self, images: int) -> None:
+        """Hear that so many more images are about to be submitted, or, below 0, so many fewer.
+
+        An engine that would be idle otherwise may wait a few milliseconds for them, to judge them together.
         """
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ def open_engine(
         from fakescan.engine.simulated import SimulatedEngine
 
         return SimulatedEngine(config, options)
-    if device == "cpu":
+    if device == "cpu" and not start.own_process:
         from fakescan.engine.vllm_inprocess import InProcessEngine
 
         return InProcessEngine(config, checkpoint, options, start)

@@ -7,7 +7,7 @@ from typing import Protocol
 from fakescan.engine.contract import Judgement
 from fakescan.engine.judging_options import JudgingOptions
 from fakevlm.prompt import PromptSpec
-from fakevlm.verdict import Verdict, decide, score_tokens
+from fakevlm.verdict import decide, score_tokens
 
 
 class Next(enum.Enum):
@@ -19,8 +19,6 @@ class Next(enum.Enum):
     """The judgement is complete and the request has ended by itself."""
     STOP = "stop"
     """The judgement is complete: abort the request."""
-    FORCE = "force"
-    """Abort the request and ask again with the verdict already written into the prompt."""
 
 
 class _Logprob(Protocol):
@@ -45,11 +43,11 @@ class Generation:
         self._fake_token = fake_token
         self._real_token = real_token
         self._begun = False
-        self.forced_word: str | None = None
-        """The verdict's word that the second request's prompt ends with; None in the first request."""
         self._logprob_fake = float("nan")
         self._logprob_real = float("nan")
         self._words: list[str] = []
+        self._completion_tokens = 0
+        self._is_cut = False
         self._error: str | None = None
         self.is_refused = False
         """Whether the engine would not do it, or ended it with an error: another attempt may fare better."""
@@ -66,6 +64,8 @@ class Generation:
     def take(self, output: Completion) -> Next:
         """Read one output of the engine."""
         finished = output.finish_reason is not None
+        self._completion_tokens += len(output.token_ids)
+        self._is_cut = output.finish_reason == "length"
         if output.finish_reason == "error":
             self.refuse("the engine ended the request with an error")
             return Next.DONE
@@ -92,14 +92,10 @@ class Generation:
         except ValueError as error:  # NaN, or both words impossible
             self.fail(str(error))
             return Next.DONE if finished else Next.STOP
-        verdict = decide(score, self._options.calibration)
-        if not self._options.wants_explanation(verdict):
+        # What is written on is the model's own answer, also where the calibrated verdict is not its own word: a word
+        # that is put into its mouth would have it argue for what it does not see.
+        if not self._options.wants_explanation(decide(score, self._options.calibration)):
             return Next.DONE if finished else Next.STOP
-        said = {self._fake_token: Verdict.FAKE, self._real_token: Verdict.REAL}.get(output.token_ids[0])
-        if verdict is not Verdict.UNCERTAIN and said is not verdict:
-            # The calibrated verdict is not what the model would go on to explain.
-            self.forced_word = self._prompt.fake_word if verdict is Verdict.FAKE else self._prompt.real_word
-            return Next.FORCE
         return None
 
     def judgement(self) -> Judgement:
@@ -108,9 +104,12 @@ class Generation:
             return Judgement(error=self._error)
         explanation = None
         if self._words:
-            opening = self._prompt.answer_prefix
-            if self.forced_word is not None:
-                opening = f"{opening} {self.forced_word}"
             text = "".join(self._words)
-            explanation = f"{opening}{'' if text[:1] in ' .,' else ' '}{text}".strip()
-        return Judgement(self._logprob_fake, self._logprob_real, explanation)
+            explanation = f"{self._prompt.answer_prefix}{'' if text[:1] in ' .,' else ' '}{text}".strip()
+        return Judgement(
+            self._logprob_fake,
+            self._logprob_real,
+            explanation,
+            completion_tokens=self._completion_tokens,
+            is_cut=self._is_cut and explanation is not None,
+        )

@@ -5,10 +5,13 @@ from typing import NamedTuple
 from fakescan.engine.config import EngineConfig
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
-from fakevlm.builtin import BUILT_IN
+from fakevlm.builtin import BUILT_IN, BUILT_IN_NAME
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.checkpoint.progress import Report
 from fakevlm.errors import UserError
+from fakevlm.reading import Meaning
+
+_NO_GENERATOR = "knows no generator: a low score says only that it found no forgery"
 
 
 def open_model(
@@ -54,11 +57,17 @@ def open_pinned(model: PinnedModel, store: Store, report: Report | None = None) 
     return checkpoint
 
 
+def model_meaning(engine: EngineConfig, checkpoint: Checkpoint) -> Meaning:
+    """What the verdicts of an engine with a checkpoint are worth."""
+    return Meaning.NONE if engine.is_simulated else checkpoint.meaning
+
+
 def model_name(model: str | None, engine: EngineConfig, checkpoint: Checkpoint) -> tuple[str, str | None]:
     """Name of the model in results, and a warning when its verdicts mean nothing or less than one would think."""
     if engine.is_simulated:
         return "fake-engine", "the engine is simulated: these verdicts mean nothing"
-    name = "builtin-small" if model is None else redact(model)
+    name = BUILT_IN_NAME if model is None else redact(model)
     if checkpoint.trained:
-        return name, f"the model {name} {checkpoint.notice}" if checkpoint.notice else None
+        notice = checkpoint.notice or ("" if checkpoint.knows_generators else _NO_GENERATOR)
+        return name, f"the model {name} {notice}" if notice else None
     return f"{name} (untrained)", f"the model {name} is untrained: its verdicts mean nothing; name one with --model"

@@ -22,7 +22,7 @@ from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Li
 from fakescan.engine.health.refusal import refused
 from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
-from fakevlm.verdict import Verdict, decide, score_tokens
+from fakevlm.verdict import decide, score_tokens
 
 
 def pretend(pixels: NDArray[np.uint8], options: JudgingOptions) -> Judgement:
@@ -34,7 +34,7 @@ def pretend(pixels: NDArray[np.uint8], options: JudgingOptions) -> Judgement:
     verdict = decide(score_tokens(logprob_fake, logprob_real, options.calibration).score, options.calibration)
     explanation = None
     if options.wants_explanation(verdict):
-        word = "fake" if verdict is Verdict.FAKE else "real"
+        word = "fake" if logit > 0 else "real"  # its own, as every model's is
         explanation = f"This is a {word} image. The simulated engine has not looked at it."
     return Judgement(logprob_fake, logprob_real, explanation)
 
@@ -45,8 +45,8 @@ class _Pending:
     __slots__ = ("future", "hangs", "judgement", "left", "listener", "steps")
 
     def __init__(self, judgement: Judgement, tokens: int, listener: Listener | None) -> None:
-        self.judgement = judgement
         self.steps = self.left = 1 + tokens * (judgement.explanation is not None)
+        self.judgement = judgement if judgement.error else replace(judgement, completion_tokens=self.steps)
         self.listener = listener
         self.hangs = False
         self.future: Future[Judgement] = Future()
@@ -145,6 +145,9 @@ class SimulatedEngine:
                 one = self._waiting.popleft()
                 while one.advance():
                     pass
+
+    def expect(self, images: int) -> None:
+        """See `Engine.expect`; it waits for nothing."""
 
     def close(self) -> None:
         """Stop the stepping thread."""

@@ -78,6 +78,9 @@ class AsyncEngine:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
         return self._call(self._judge_one(pixels, options, listener))
 
+    def expect(self, images: int) -> None:
+        """Its own process batches whatever has come by the end of a step; nothing is gained by waiting."""
+
     def close(self) -> None:
         """End the engine's process and the event loop."""
         self._watch.close()
@@ -195,9 +198,7 @@ class AsyncEngine:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            step = await self._generate(image, answer, sampling, listener)
-            if step is Next.FORCE:
-                await self._generate(image, answer, sampling, listener)
+            await self._generate(image, answer, sampling, listener)
         except EngineDeadError as error:
             raise EngineDiedError(str(error) or "the engine's process ended") from error
         except Exception as error:
@@ -207,17 +208,15 @@ class AsyncEngine:
 
     async def _generate(
         self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None
-    ) -> Next:
+    ) -> None:
         self._ids += 1
-        engine_input = self._requests.input(image, answer.forced_word)
-        step = Next.DONE
+        engine_input = self._requests.input(image)
         # Closing the generator early aborts the request in the engine; so does cancelling.
         async with contextlib.aclosing(self._engine.generate(engine_input, sampling, str(self._ids))) as outputs:
             async for output in outputs:
                 self._watch.alive()
                 step = answer.take(output.outputs[0])
-                if listener is not None and step in (Next.MORE, Next.FORCE):
+                if listener is not None and step is Next.MORE:
                     listener(answer.judgement())
                 if step is not Next.MORE:
                     break
-        return step

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _SLOW = 10.0
 """A step may take so many times as long as the self-test, whatever `stall_s`: it has several images, that has one."""
+_HOLD_S = 0.004
+"""Seconds that an image waits for others that are expected, so that one step judges them together."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +92,10 @@ class InProcessEngine:
         # Prepared tensors wait in memory; a place is taken before one is made and given back with the judgement.
         self._places = threading.BoundedSemaphore(2 * self.max_num_seqs + 2)
         self._turn = threading.Lock()
+        self._expecting = threading.Lock()
+        self._expected = 0
+        self._held: list[_Request] = []
+        self._hold_until = 0.0
         self._died: str | None = None
         self._ids = 0
         self._live: dict[str, _Request] = {}
@@ -140,6 +146,11 @@ class InProcessEngine:
         if future.cancelled():
             self._inbox.put(future)
 
+    def expect(self, images: int) -> None:
+        """See `Engine.expect`."""
+        with self._expecting:
+            self._expected += images
+
     def close(self) -> None:
         """Stop the stepping thread and free the model."""
         self._watch.close()
@@ -189,7 +200,7 @@ class InProcessEngine:
 
     def _die(self, reason: str) -> None:
         self._died = self._died or reason
-        for request in list(self._live.values()):
+        for request in [*self._live.values(), *self._held]:
             request.fail(self._died)
         self._refuse_waiting(self._died)
 
@@ -204,17 +215,38 @@ class InProcessEngine:
                 waiting.fail(reason)
 
     def _admit(self) -> bool:
-        """Add what waits in the inbox, blocking while the engine is idle; False when it is to close."""
+        """Take what waits in the inbox, blocking while the engine is idle, and add it; False when it is to close."""
         while True:
+            wait_s = self._hold_s() if not self._live else 0.0
             try:
-                request = self._inbox.get(block=not self._live)
+                request = self._inbox.get(wait_s != 0, wait_s)
             except queue.Empty:
-                return True
+                if self._held and self._hold_s() == 0:
+                    self._add_held()
+                if self._live:
+                    return True
+                continue
             if request is None:
                 return False
             if isinstance(request, Future):
                 self._abort(request)
             elif not request.future.cancelled():
+                if not self._held:
+                    self._hold_until = time.monotonic() + _HOLD_S
+                self._held.append(request)
+
+    def _hold_s(self) -> float | None:
+        """Seconds for which those that have come wait for those that are expected; None where none has come."""
+        if not self._held:
+            return None
+        if not self._expected or len(self._live) + len(self._held) >= self.max_num_seqs:
+            return 0.0
+        return max(0.0, self._hold_until - time.monotonic())
+
+    def _add_held(self) -> None:
+        held, self._held = self._held, []
+        for request in held:
+            if not request.future.cancelled():
                 self._add(request)
 
     def _abort(self, cancelled: Future[Judgement]) -> None:
@@ -227,7 +259,7 @@ class InProcessEngine:
         """Make the engine's input, as often as it takes; the answer says when none can be made."""
         while True:
             try:
-                request.engine_input = self._requests.input(request.pixels, request.answer.forced_word)
+                request.engine_input = self._requests.input(request.pixels)
                 return
             except Exception as error:  # noqa: BLE001 - whatever one image does is its own row
                 if not self._may_retry(request, error):
@@ -254,7 +286,7 @@ class InProcessEngine:
         """Read an output of a request; whatever is wrong with it costs that request alone."""
         try:
             step = request.answer.take(output)
-            if request.listener is not None and step in (Next.MORE, Next.FORCE):
+            if request.listener is not None and step is Next.MORE:
                 request.listener(request.answer.judgement())
         except Exception as error:  # noqa: BLE001 - as above
             request.answer.refuse(refused(error))
@@ -267,8 +299,6 @@ class InProcessEngine:
         if request.answer.is_refused and request.attempts < ATTEMPTS:
             request.attempts += 1
             request.answer = self._requests.answer(request.options)
-            step = Next.FORCE
-        if step is Next.FORCE:
             self._prepare(request)
             self._add(request)
         else:

@@ -123,9 +123,9 @@ class Requests:
         height, width = checkpoint.image.height, checkpoint.image.width
         ramp = np.resize(np.arange(256, dtype=np.uint8), (height, width))
         ramp_image = np.repeat(ramp[:, :, None], 3, axis=2)
-        self._templates: dict[str | None, Any] = {None: self._render(ramp_image, checkpoint.prompt.text())}
+        self._template: Any = self._render(ramp_image, checkpoint.prompt.text())
         self._samplings: dict[tuple[int, bool], Any] = {}
-        rendered = self._pixel_values(self._templates[None])
+        rendered = self._pixel_values(self._template)
         if tuple(rendered.shape) != (3, height, width):
             raise UserError(
                 f"model: the checkpoint's processor makes images of shape {tuple(rendered.shape)}, "
@@ -169,11 +169,11 @@ class Requests:
             )
         return self._samplings[tokens, streams]
 
-    def input(self, pixels: NDArray[np.uint8], forced_word: str | None = None) -> Any:
+    def input(self, pixels: NDArray[np.uint8]) -> Any:
         """vLLM's engine input for pixels of shape [height, width, 3]."""
         from vllm.multimodal.inputs import MultiModalFieldElem, MultiModalKwargsItem, MultiModalKwargsItems
 
-        template = self._template_for(forced_word)
+        template = self._template
         element: Any = template["mm_kwargs"]["image"][0]["pixel_values"]
         values = MultiModalFieldElem(data=self._normalise(pixels), field=element.field)
         return {
@@ -209,13 +209,6 @@ class Requests:
                 f"its prompt format is probably not {self._checkpoint.prompt.prompt_format!r}: "
                 "set prompt_format in its fakevlm.json"
             )
-
-    def _template_for(self, forced_word: str | None) -> Any:
-        if forced_word not in self._templates:
-            spec = self._checkpoint.image
-            blank = np.zeros((spec.height, spec.width, 3), dtype=np.uint8)
-            self._templates[forced_word] = self._render(blank, f"{self._checkpoint.prompt.text()} {forced_word}")
-        return self._templates[forced_word]
 
     def _render(self, pixels: NDArray[np.uint8], text: str) -> Any:
         from PIL import Image

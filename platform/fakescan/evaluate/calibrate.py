@@ -120,6 +120,8 @@ def calibrate(judged: list[JudgedImages], old: Calibration, *, fpr: float, misse
             threshold=threshold,
             uncertain_low=low,
             uncertain_high=high,
+            prior=fitted.fakes / fitted.samples,
+            fitted_images=fitted.samples // len(judged),  # each once, however many of its distorted copies there are
         ),
         images={name: int((part == name).sum()) for name in PARTS},
         before=_quality(truth[check], calibrated(logit[check], old)),

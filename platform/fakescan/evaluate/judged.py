@@ -13,6 +13,7 @@ from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.evaluate.benchmark import LabelledImage
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.run.folder import RunFolder
+from fakescan.run.own_words import own_words_only
 from fakescan.run.run_file import RunFile
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.driver import run_scan
@@ -85,7 +86,7 @@ def judge(
     columns = {name: [getattr(image, name) for image in images] for name in ("uri", "size", "etag")}
     entries = conform(pa.table(columns))
     outcome = run_scan(scan, ray_address=ray_address, verbose=verbose, images=ExplicitImages(entries, conditions))
-    rows = RunFolder(scan.output, scan.output_store).rows(outcome.run, COLUMNS)
+    rows = own_words_only(RunFolder(scan.output, scan.output_store).rows(outcome.run, COLUMNS), outcome.run)
     expected = [redact(image.uri) for image in images] * len(conditions)
     assert rows["uri"].to_pylist() == expected, "the run's identity holds its images"
     size = len(images)

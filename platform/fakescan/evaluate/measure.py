@@ -10,6 +10,7 @@ from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.duplicates import Duplicates
 from fakescan.evaluate.judged import JudgedImages
 from fakescan.evaluate.results import Controls, GeneratorScores, Results, Scores, Texts, scores
+from fakescan.run.own_words import overruled
 from fakescan.storage.url import redact
 from fakevlm.metrics.classification import auroc, wilson
 from fakevlm.metrics.distortion import NONE
@@ -33,6 +34,7 @@ def measure(
         model=run.model,
         weights_sha256=run.identity.weights_sha256,
         warning=run.warning,
+        meaning=run.known_meaning,
         prompt_format=run.identity.prompt.prompt_format,
         temperature=calibration.temperature,
         bias=calibration.bias,
@@ -43,7 +45,7 @@ def measure(
         overall=by_condition[NONE],
         categories={name: _scores(clean, mask) for name, mask in _groups([one.category for one in clean.images])},
         generators={name: _generator(clean, mask) for name, mask in _groups([one.generator for one in clean.images])},
-        texts=measure_texts([image.reference for image in clean.images], said) if config.explain else None,
+        texts=_texts(clean, said) if config.explain else None,
         controls=_controls(config, clean, duplicates),
         conditions=by_condition if len(judged) > 1 else {},
     )
@@ -74,6 +76,14 @@ def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> GeneratorScores
         found_high=interval.high,
         auroc=auroc(judged.is_fake[beside], judged.logit[beside]),
     )
+
+
+def _texts(clean: JudgedImages, said: Sequence[str]) -> Texts:
+    texts = measure_texts([image.reference for image in clean.images], said)
+    turned = sum(
+        bool(text) and bool(other) for text, other in zip(said, overruled(clean.rows).to_pylist(), strict=True)
+    )
+    return texts.model_copy(update={"other_word": turned})
 
 
 def measure_texts(references: Sequence[str], texts: Sequence[str]) -> Texts:

@@ -16,6 +16,8 @@ from fakescan.evaluate.table import NAMES, percent, remarks, score_rows
 from fakescan.storage.store import Store
 from fakevlm.metrics.distortion import CONDITIONS, NONE, PAPER_ROWS
 from fakevlm.metrics.published import SOURCE, published
+from fakevlm.reading import counted_as, leaning
+from fakevlm.verdict import Verdict
 
 MAX_MISTAKES = 12
 """Mistakes shown of each kind."""
@@ -33,6 +35,7 @@ def render(results: Results, judged: dict[str, JudgedImages], store: Store) -> s
     return environment.from_string(template).render(
         results=results,
         title=NAMES[results.benchmark],
+        called_real=_called_real(results),
         published=published(results.benchmark),
         source=SOURCE,
         numbers=list(score_rows(results.overall)),
@@ -56,13 +59,19 @@ def _charts(results: Results, clean: JudgedImages) -> list[str]:
     return drawn
 
 
+def _called_real(results: Results) -> str:
+    """What an image below the threshold is said to be."""
+    name = counted_as(Verdict.REAL, results.meaning)
+    return "called real" if name == Verdict.REAL else f"with {name}"
+
+
 def _mistakes(results: Results, clean: JudgedImages, store: Store) -> list[dict[str, Any]]:
     """The images on the wrong side of the threshold, those furthest from it first, of both kinds."""
     said = clean.score >= results.threshold
     mistakes = []
     for title, wrong, worst_first in (
         ("Real images called fake", said & ~clean.is_fake, -clean.logit),
-        ("Fake images called real", ~said & clean.is_fake, clean.logit),
+        (f"Fake images {_called_real(results)}", ~said & clean.is_fake, clean.logit),
     ):
         numbers = np.flatnonzero(wrong)
         worst = numbers[np.argsort(worst_first[numbers], kind="stable")][:MAX_MISTAKES]
@@ -78,6 +87,7 @@ def _shown(clean: JudgedImages, number: int, store: Store) -> dict[str, Any]:
         "name": row["uri"].rpartition("/")[2],
         "group": " · ".join(part for part in (image.category, image.generator) if part),
         "score": row["score"],
+        "leans": leaning(row["logit"]),
         "explanation": row["explanation"] or "",
         "picture": _picture(image.uri, store),
     }

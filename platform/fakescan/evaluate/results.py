@@ -21,6 +21,7 @@ from fakevlm.metrics.classification import (
     wilson,
 )
 from fakevlm.metrics.reliability import brier, confidence_ece, ece
+from fakevlm.reading import Meaning
 from fakevlm.verdict import Verdict
 
 METRICS, IMAGES, REPORT = "metrics.json", "images.parquet", "report.html"
@@ -88,6 +89,8 @@ class Texts(StrictModel):
     """Numbers of the explanations."""
 
     explained: int
+    other_word: int = 0
+    """Explanations, in the model's own words, of images whose verdict is not the model's own word."""
     compared: int
     """Images with a reference answer."""
     rouge_l: Defined
@@ -126,6 +129,8 @@ class Results(StrictModel):
     model: str
     weights_sha256: str
     warning: str | None
+    meaning: Meaning | None = None
+    """What the verdicts are worth; null in an evaluation from before it was written down."""
     prompt_format: str
     temperature: float
     bias: float

@@ -178,6 +178,11 @@ def text_remarks(texts: Texts | None) -> list[str]:
     if texts.encoder:
         near = f"ROUGE_L {percent(texts.rouge_l)} %, CSS {percent(texts.css)} % over {texts.compared:,} answers"
         lines = [f"{near}; CSS by {texts.encoder}, it can only be compared with CSS by the same encoder"]
+    if texts.other_word:
+        lines.append(
+            f"explanations are the model's own words: {texts.other_word:,} of {texts.explained:,} argue for the other "
+            "verdict than calibration and threshold give"
+        )
     if texts.most_common_share is not None:
         lines.append(
             f"boilerplate: one sentence is in {percent(texts.most_common_share)} % of {texts.explained:,} "

@@ -1,10 +1,14 @@
 """Rows by what became of them, of a part or of a whole run."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
 import pyarrow as pa
+
+from fakevlm.reading import Meaning, counted_as
+from fakevlm.verdict import Verdict
 
 COUNTS_KEY = b"fakescan.counts"
 """Key in a part's Parquet metadata under which its `Counts` are, as JSON: counting a run reads footers only."""
@@ -56,6 +60,19 @@ class Counts:
 
     def __str__(self) -> str:
         return f"real {self.real:,}   fake {self.fake:,}   uncertain {self.uncertain:,}   errors {self.failed:,}"
+
+
+def outcome_words(counts: Counts, meaning: Meaning | None) -> Iterator[tuple[str, int, str]]:
+    """What each outcome is called where people read it, its rows, and the style that it is shown in."""
+    for verdict, count in (
+        (Verdict.REAL, counts.real),
+        (Verdict.FAKE, counts.fake),
+        (Verdict.UNCERTAIN, counts.uncertain),
+    ):
+        name = counted_as(verdict, meaning)
+        # What may not be called real is not green either.
+        yield name, count, name if name == verdict and meaning is not Meaning.NONE else ""
+    yield "errors", counts.failed, "error"
 
 
 def _values(column: pa.ChunkedArray) -> dict[str, int]:

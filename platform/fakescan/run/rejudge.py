@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fakescan.run.bulk.threads import on_threads
 from fakescan.run.folder import RunFolder
+from fakescan.run.own_words import own_words_only
 from fakescan.run.parts import part_bytes
 from fakescan.run.run_file import RunFile, differences
 from fakescan.sources.manifest import INFO_NAME
@@ -18,7 +19,8 @@ from fakescan.storage.lease import Lease
 from fakescan.storage.objects import list_names, put_atomic, read_bytes
 from fakescan.storage.url import canonical, redact
 from fakevlm.errors import UserError
-from fakevlm.verdict import Calibration, decide, score_of
+from fakevlm.reading import Meaning, Reader
+from fakevlm.verdict import Calibration, Verdict, decide, score_of
 
 _WORKERS = 8
 
@@ -32,14 +34,15 @@ class Rejudgement:
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Rows by earlier and new verdict, where they differ."""
     unexplained: int = 0
-    """Rows that the run's settings would explain with their new verdict, and that have no explanation of it."""
+    """Rows that the run's settings would explain with their new verdict, and that have no explanation."""
 
 
 def rejudge(folder: RunFolder, target: RunFolder, calibration: Calibration) -> Rejudgement:
     """Write the new run into `target`: the same rows, with scores and verdicts of `calibration`.
 
-    An explanation of the other verdict is left out. The same call again does what an interrupted one left. Raises
-    UserError for a run that is not finished or damaged, and for a target that holds something else.
+    An explanation, which is the model's own, stays with its row if the run explains the new verdict. The same call
+    again does what an interrupted one left. Raises UserError for a run that is not finished or damaged, and for a
+    target that holds something else.
     """
     if canonical(folder.url) == canonical(target.url):
         raise UserError("output: name another folder than the run itself; its verdicts stay as they are")
@@ -69,6 +72,7 @@ def rejudge(folder: RunFolder, target: RunFolder, calibration: Calibration) -> R
 
 
 def _open_target(folder: RunFolder, run: RunFile, target: RunFolder, calibration: Calibration) -> RunFile:
+    calibration = calibration.without_origin()  # as in every run.json
     ask = run.identity.ask.model_copy(update={"calibration": calibration})
     name = uuid.uuid5(uuid.NAMESPACE_OID, f"{run.run_id} {calibration.model_dump_json()}")
     wanted = run.model_copy(
@@ -104,7 +108,7 @@ def _copy_manifest(folder: RunFolder, run: RunFile, target: RunFolder) -> None:
 def _rejudge_part(
     folder: RunFolder, run: RunFile, target: RunFolder, wanted: RunFile, shard: int
 ) -> tuple[Counter[tuple[str, str]], int]:
-    part = folder.whole_part(shard)
+    part = own_words_only(folder.whole_part(shard), run)
     calibration, ask = wanted.identity.ask.calibration, wanted.identity.ask
     changed: Counter[tuple[str, str]] = Counter()
     unexplained = 0
@@ -123,7 +127,7 @@ def _rejudge_part(
         verdict = decide(score, calibration)
         if verdict != before:
             changed[before, str(verdict)] += 1
-        kept = explanation if verdict == before and ask.wants_explanation(verdict) else None
+        kept = explanation if ask.wants_explanation(verdict) else None
         unexplained += kept is None and ask.wants_explanation(verdict)
         scores.append(score)
         verdicts.append(verdict)
@@ -134,8 +138,27 @@ def _rejudge_part(
         "explanation": pa.array(explanations, pa.string()),
         "run_id": pa.array([wanted.run_id] * part.num_rows),
     }
+    if wanted.meaning is not None and "remark" in part.schema.names:
+        columns["remark"] = _remarks(part, wanted, wanted.meaning, scores, verdicts)
     for name, values in columns.items():
         part = part.set_column(part.schema.get_field_index(name), part.schema.field(name), values)
     if target.facts_of(wanted, shard) is None:
         target.write_part(shard, part_bytes(part, wanted.sharding, shard, wanted.result_schema))
     return changed, unexplained
+
+
+def _remarks(
+    part: pa.Table, run: RunFile, meaning: Meaning, scores: list[float | None], verdicts: list[str | None]
+) -> pa.Array:
+    """What belongs beside the new verdicts."""
+    reader = Reader(meaning, run.identity.ask.calibration, run.identity.image)
+    columns = (part[name].to_pylist() for name in ("logit", "off_script", "width", "height"))
+    remarks = [
+        None
+        if verdict is None or score is None
+        else reader.read(
+            verdict=Verdict(verdict), score=score, logit=logit, off_script=off_script, width=width, height=height
+        ).remark
+        for verdict, score, logit, off_script, width, height in zip(verdicts, scores, *columns, strict=True)
+    ]
+    return pa.array(remarks, pa.string())

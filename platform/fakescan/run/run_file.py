@@ -16,6 +16,8 @@ from fakescan.run.schema import SCHEMA_VERSION, result_schema
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.bound_settings import changes, refuse_changes
 from fakescan.storage.url import canonical, redact
+from fakevlm.builtin import BUILT_IN_NAME
+from fakevlm.reading import Meaning
 
 
 class JudgedBy(StrictModel):
@@ -31,7 +33,7 @@ class JudgedBy(StrictModel):
 class RunFile(StrictModel):
     """The contents of run.json."""
 
-    schema_version: Literal["1", "2"] = SCHEMA_VERSION
+    schema_version: Literal["1", "2", "3"] = SCHEMA_VERSION
     run_id: str
     created_at: datetime
     fakescan_version: str
@@ -39,6 +41,8 @@ class RunFile(StrictModel):
     """Name of the model in the result rows."""
     warning: str | None
     """Set when the verdicts mean nothing: an untrained model or the simulated engine."""
+    meaning: Meaning | None = None
+    """What the verdicts are worth; None in a run from before it was written down."""
     identity: Identity
     manifest: str = "manifest"
     """Folder of the manifest, within the run's: another one once a sample has been continued into the whole."""
@@ -71,6 +75,20 @@ class RunFile(StrictModel):
         return Sharding(self.rows, self.shard_rows)
 
     @property
+    def known_meaning(self) -> Meaning | None:
+        """What the verdicts are worth, as far as a run from before it was written down says it."""
+        if self.meaning is not None:
+            return self.meaning
+        if not self.identity.trained or self.identity.engine == "fake":
+            return Meaning.NONE
+        return Meaning.FORGERIES if self.model == BUILT_IN_NAME else None
+
+    @property
+    def has_own_words(self) -> bool:
+        """Whether every explanation is the model's own: earlier versions had some open with the verdict's word."""
+        return self.schema_version not in ("1", "2")
+
+    @property
     def result_schema(self) -> pa.Schema:
         """The columns of the run's parts."""
         return result_schema(self.schema_version, self.identity.selection.keep_columns)
@@ -90,6 +108,7 @@ def new_run(
     notes: Sequence[str] = (),
     numbers: NumberTypes | None = None,
     listed_at: datetime | None = None,
+    meaning: Meaning | None = None,
 ) -> RunFile:
     """A new run's file."""
     return RunFile(
@@ -98,6 +117,7 @@ def new_run(
         fakescan_version=fakevlm.__version__,
         model=model,
         warning=warning,
+        meaning=meaning,
         identity=identity,
         manifest_fingerprint=fingerprint,
         rows=rows,

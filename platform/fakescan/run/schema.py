@@ -8,7 +8,7 @@ import pyarrow as pa
 from fakescan.sources.kept_columns import check_names
 from fakevlm.errors import UserError
 
-SCHEMA_VERSION: Final = "2"
+SCHEMA_VERSION: Final = "3"
 
 _OF_VERSION_1 = [
     pa.field("row_id", pa.int64(), nullable=False),
@@ -35,7 +35,12 @@ _OF_VERSION_2 = [
     pa.field("version", pa.string()),
     pa.field("last_modified", pa.timestamp("us", tz="UTC")),
 ]
-_VERSIONS = {"1": _OF_VERSION_1, "2": [*_OF_VERSION_1, *_OF_VERSION_2]}
+_OF_VERSION_3 = [pa.field("remark", pa.string())]
+_VERSIONS = {
+    "1": _OF_VERSION_1,
+    "2": [*_OF_VERSION_1, *_OF_VERSION_2],
+    "3": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3],
+}
 
 
 def result_schema(version: str = SCHEMA_VERSION, kept: Sequence[str] = ()) -> pa.Schema:

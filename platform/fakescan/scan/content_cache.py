@@ -11,7 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pyarrow.compute as pc
+
 from fakescan.run.folder import RunFolder
+from fakescan.run.own_words import overruled
+from fakescan.run.run_file import RunFile
 from fakescan.scan.engines.life import EngineLife
 from fakescan.scan.poison.deaths import IMAGE_DEATHS, SHARD_DEATHS, spans_of
 from fakescan.scan.tables import RowValues
@@ -219,14 +223,19 @@ class _Known:
             self._old, self._young, self._used = self._young, {}, 0
 
 
-def recalled(folder: RunFolder, shards: Sequence[int], max_bytes: int = MAX_BYTES // 2) -> Iterator[dict[bytes, bytes]]:
+def recalled(
+    folder: RunFolder, run: RunFile, shards: Sequence[int], max_bytes: int = MAX_BYTES // 2
+) -> Iterator[dict[bytes, bytes]]:
     """Contents in each of these shards' parts with their packed values, the last first, until they take so many bytes.
 
-    Raises UserError for a part that is damaged.
+    An explanation that is not the model's own is not copied: such a content is judged again. Raises UserError for a
+    part that is damaged.
     """
 
     def contents(shard: int) -> dict[bytes, bytes]:
         (_, table), *_ = folder.tables([shard], _COLUMNS)
+        if not run.has_own_words:
+            table = table.filter(pc.invert(pc.and_(overruled(table), pc.is_valid(table["explanation"]))))
         rows = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
         found = {
             bytes.fromhex(sha256): packed(RowValues(Verdict(verdict), *numbers), RECALLED)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from fakescan.cluster import connect, names_cluster, ray_session
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.engine.model import pinned_model
+from fakescan.engine.model import model_meaning, pinned_model
 from fakescan.run.bulk.workers import Workers
 from fakescan.run.facts.run_facts import read_facts
 from fakescan.run.facts.table import counts_in
@@ -37,6 +37,7 @@ from fakescan.scan.tables import examples
 from fakescan.settings.run_slice import RunSlice
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
+from fakevlm.reading import Reader
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def _scan(
             first = placement.first(len(plan.todo), pipeline.shards_in_flight())
             pipeline = replace(pipeline, first_replicas=first)
             progress.waiting_for(placement.in_words())
-            known = recalled(folder, plan.sound.tolist()) if config.dedupe else iter(())
+            known = recalled(folder, run, plan.sound.tolist()) if config.dedupe else iter(())
             guard = FetchGuard(config.max_fetch_error_rate)
             with closing(ScanNotes(folder, run, config.engine, observe, is_resumed=bool(len(plan.sound)))) as notes:
                 Execution(pipeline, outcome, lease, progress, notes, started, guard).run(plan.todo, known)
@@ -197,6 +198,7 @@ def build_pipeline(
             options=options,
             run_id=run.run_id,
             shard_rows=run.shard_rows,
+            reader=Reader(model_meaning(config.engine, checkpoint), options.calibration, checkpoint.image),
             dedupe=config.dedupe,
             files_sha256=checkpoint.files_sha256,
             numbers=decide_types(folder, run, config.engine, checkpoint, placement.device),

@@ -108,7 +108,7 @@ class Execution:
         from ray.exceptions import RayError
 
         rows = self.outcome.rows
-        self.progress.begin(rows, rows - self.outcome.run.sharding.rows_of(todo))
+        self.progress.begin(rows, rows - self.outcome.run.sharding.rows_of(todo), self.outcome.run.known_meaning)
         ledger = remote_ledger()
         try:
             for contents in known:

@@ -37,6 +37,7 @@ from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.progress import Report
 from fakevlm.errors import ErrorCode
+from fakevlm.reading import Reader
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ class JudgeSettings:
     options: JudgingOptions
     run_id: str
     shard_rows: int
+    reader: Reader
+    """Says what belongs beside a verdict."""
     dedupe: bool = False
     """Judge each content once; see `fakescan.scan.content_cache`."""
     files_sha256: str = ""
@@ -228,11 +231,26 @@ class Judge:
             return RowValues(error_code=code, error_message=judgement.error)
         return RowValues(**judged_values(judgement, self._settings.options.calibration)._asdict())
 
+    def _remark(self, values: RowValues, width: int, height: int) -> str | None:
+        assert values.verdict is not None
+        # From the numbers as the row holds them: a copy's are rounded already, and must not be told otherwise.
+        score, off_script = (float(np.float32(number)) for number in (values.score, values.off_script))
+        return self._settings.reader.read(
+            verdict=values.verdict,
+            score=score,
+            logit=values.logit,
+            off_script=off_script,
+            width=width,
+            height=height,
+        ).remark
+
     def _rows(self, table: pa.Table, values: Mapping[int, RowValues], copies: NDArray[np.intp]) -> pa.Table:
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
         verdicts: list[str | None] = [None] * table.num_rows
         explanations: list[str | None] = [None] * table.num_rows
+        remarks: list[str | None] = [None] * table.num_rows
+        sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
         scores = np.full((3, table.num_rows), np.nan)
         is_copy = np.zeros(table.num_rows, dtype=np.bool_)
         is_copy[copies] = True
@@ -242,6 +260,7 @@ class Judge:
                 continue
             scores[:, index] = one.score, one.logit, one.off_script
             verdicts[index], explanations[index] = one.verdict, one.explanation
+            remarks[index] = self._remark(one, *sizes[index])
         engine = {"id": self._id, "device": self._device, "max_num_seqs": self._engine.max_num_seqs}
         counters = json.dumps({**engine, **asdict(self._engine.stats)})
         columns: dict[str, Any] = {
@@ -250,6 +269,7 @@ class Judge:
             "logit": pa.array(scores[1], pa.float32(), from_pandas=True),
             "off_script": pa.array(scores[2], pa.float32(), from_pandas=True),
             "explanation": explanations,
+            "remark": remarks,
             "error_code": codes,
             "error_message": messages,
             "model": [self._settings.model_name] * table.num_rows,

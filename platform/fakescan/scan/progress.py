@@ -9,12 +9,13 @@ from typing import Any, TextIO
 from rich.console import RenderableType
 from rich.text import Text
 
-from fakescan.run.counts import Counts
+from fakescan.run.counts import Counts, outcome_words
 from fakescan.scan.engines.stages import UNKNOWN_STAGE, Stage
 from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
 from fakescan.terminal.pace import Pace
 from fakescan.terminal.stage_display import Count, StageDisplay
+from fakevlm.reading import Meaning
 
 _MIN_PAUSE_S = 15.0
 """Seconds without a part of which nobody is told that they are a pause."""
@@ -32,6 +33,7 @@ class ScanDisplay(StageDisplay):
         self._total: int | None = None
         self._before = self._done = self._said_done = 0
         self._counts = Counts()
+        self._meaning: Meaning | None = None
         self._pace = Pace(self._started)
         self._is_scanning = False
         self._engines_awaited = "waiting for the engine's process"
@@ -51,10 +53,10 @@ class ScanDisplay(StageDisplay):
         """What a scan that has begun waits for until its first engine loads."""
         self._engines_awaited = what
 
-    def begin(self, total: int, done: int) -> None:
-        """The run has `total` rows, and earlier scans have done some of them."""
+    def begin(self, total: int, done: int, meaning: Meaning | None = None) -> None:
+        """The run has `total` rows, earlier scans have done some of them, and its verdicts mean that."""
         with self._lock:
-            self._total, self._before = total, done
+            self._total, self._before, self._meaning = total, done, meaning
             self._pace = Pace(time.monotonic())
         self.stage(self._engines_awaited)
 
@@ -168,8 +170,10 @@ class ScanDisplay(StageDisplay):
     def _counts_text(self) -> Text:
         counts = self._counts
         text = Text("now: " if self._before else "")
-        for name, count in (("real", counts.real), ("fake", counts.fake), ("uncertain", counts.uncertain)):
-            text.append(f"{name} {count:,}", name if count else "").append("  ")
-        text.append(f"errors {counts.failed:,}", "error" if counts.failed else "")
+        words = [
+            Text(f"{name} {count:,}", style if count else "")
+            for name, count, style in outcome_words(counts, self._meaning)
+        ]
+        text.append_text(Text("  ").join(words))
         by_code = ", ".join(f"{code} {count:,}" for code, count in counts.most_common())
         return text.append(f" ({by_code})") if by_code else text

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig, RequestRouterConfig
-from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from fakescan.cluster_nodes import connected_nodes
@@ -42,10 +41,16 @@ class Replica:
         from fakescan.serve.api.routes import make_app
         from fakescan.serve.detector import Detector
         from fakescan.serve.malloc import give_back_large_blocks
+        from fakescan.serve.operation.replica_port import keep_replica_port_private
+        from fakescan.serve.operation.serve_log import protect_serve_log
+        from fakescan.serve.operation.start_progress import StartReport
         from fakescan.serve.scans.jobs import ScanJobs
 
+        keep_replica_port_private()
+        protect_serve_log()
         give_back_large_blocks()
-        self._detector = detector = Detector(config, model)
+        report = StartReport(serve.get_replica_context().replica_id.unique_id)
+        self._detector = detector = Detector(config, model, report)
         scans = ScanJobs(config.scans, config, detector.calibration) if config.scans is not None else None
         self._app = make_app(detector, scans, GateTokens(control).accept)
 
@@ -62,20 +67,30 @@ class Replica:
         return await run_whole(self._app, request)
 
 
-def build(args: dict[str, Any] | ServeConfig, model: PinnedModel | None = None) -> Application:
-    """The application for `args`, with the checkpoint that was opened for them. Raises UserError for wrong ones."""
+def build(args: dict[str, Any] | ServeConfig) -> Application:
+    """The application for `args`. Serve takes a function of one parameter. Raises UserError for wrong ones."""
+    return application(args if isinstance(args, ServeConfig) else _checked(args))
+
+
+def _checked(args: dict[str, Any]) -> ServeConfig:
     try:
-        config = args if isinstance(args, ServeConfig) else ServeConfig.model_validate(args)
+        return ServeConfig.model_validate(args)
     except ValidationError as error:
         raise UserError(first_mistake(error, command="serve", model=ServeConfig)) from None
+
+
+def application(
+    config: ServeConfig, model: PinnedModel | None = None, runtime_env: dict[str, Any] | None = None
+) -> Application:
+    """The application for settings, with the checkpoint that was opened for them, in a runtime environment of Ray."""
     config = config.model_copy(update={"gpus_per_replica": config.gpus_per_engine(cluster_gpus())})
-    quiet = LoggingConfig(enable_access_log=False)  # the gate logs every request
+    # Logs are configured for the whole application, where a Serve file can change it.
+    environment = {"runtime_env": runtime_env} if runtime_env else {}
     control = serve.deployment(name=CONTROL)(ControlActor).options(
         num_replicas=1,
         max_ongoing_requests=_CONTROL_CALLS,
         max_surge_percent=100,
-        ray_actor_options={"num_cpus": 0},
-        logging_config=quiet,
+        ray_actor_options={"num_cpus": 0, **environment},
     )
     limits, replicas = config.limits, config.replicas
     scaling: dict[str, Any] = {"num_replicas": replicas.low}
@@ -100,11 +115,14 @@ def build(args: dict[str, Any] | ServeConfig, model: PinnedModel | None = None) 
         graceful_shutdown_timeout_s=limits.request_timeout_s + 5,
         health_check_period_s=5,
         health_check_timeout_s=30,
-        ray_actor_options={"num_cpus": config.cpus_per_replica, "num_gpus": config.gpus_per_replica},
-        logging_config=quiet,
+        ray_actor_options={
+            "num_cpus": config.cpus_per_replica,
+            "num_gpus": config.gpus_per_replica,
+            **environment,
+        },
     )
-    application: Application = detector.bind(config, control.bind(config), model=model)
-    return application
+    bound: Application = detector.bind(config, control.bind(config), model=model)
+    return bound
 
 
 def cluster_gpus() -> float:
@@ -120,4 +138,5 @@ def __getattr__(name: str) -> Application:
     file = os.environ.get(CONFIG_VARIABLE)
     if not file:
         raise UserError(f"{CONFIG_VARIABLE}: not set; name a Serve file such as cluster/serve.yaml")
-    return build(read_serve_file(Path(file)).args)
+    found = read_serve_file(Path(file))
+    return application(_checked(found.args), runtime_env=found.runtime_env)

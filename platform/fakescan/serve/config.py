@@ -1,14 +1,19 @@
 """Settings of a server: the one model behind the command line and the `args` of a Serve file."""
 
+from ipaddress import ip_network
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fakescan.engine.judging_settings import JudgingSettings
+from fakescan.engine.model import model_name
 from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
+from fakescan.storage.url import redact
+from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.reading import BASE_RATE
 
 
 class Limits(StrictModel):
@@ -16,12 +21,19 @@ class Limits(StrictModel):
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
     """Bytes of one request's body; more is refused while it arrives (413)."""
-    max_buffered_bytes: Annotated[int, Field(ge=1024)] = 256 * 2**20
-    """Bytes of the bodies that one proxy holds at once; a request beyond them is refused (503)."""
+    max_buffered_bytes: Annotated[int, Field(ge=2048)] = 256 * 2**20
+    """Bytes of the bodies that one proxy holds at once; beyond them, or the share of a key or address, requests are
+    refused (503). At least twice `max_body_bytes`."""
+    max_connections: Annotated[int, Field(ge=8)] = 2048
+    """Connections that one proxy keeps; for one more, the one that has been idle longest is closed."""
+    max_connections_per_address: Annotated[int, Field(ge=1)] = 256
+    """The same for one address (of IPv6 a /64 network), those in `trusted_proxies` excepted."""
     max_images: Annotated[int, Field(ge=1, le=256)] = 16
     """Images in one request."""
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     """Images with more pixels than this are not decoded (413)."""
+    max_request_pixels: Annotated[int, Field(ge=1)] = 200_000_000
+    """Pixels of all images of one request; a key can have four times as many waiting at a replica (413, 429)."""
     upload_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds in which a body must have arrived (408)."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 60.0
@@ -30,10 +42,36 @@ class Limits(StrictModel):
     """Images in a minute for a key that has no limit of its own (429)."""
     burst: Annotated[int, Field(ge=1)] = 60
     """Images that such a key may send at once."""
+    megapixels_per_image: Annotated[float, Field(gt=0)] = 12.5
+    """An image counts once for each megapixels of this number that it begins."""
+    requests_per_minute: Annotated[int, Field(ge=1)] = 1200
+    """Requests other than images in a minute for a key, at each proxy (429)."""
+    anonymous_per_minute: Annotated[int, Field(ge=1)] = 1200
+    """Requests without a valid key in a minute from one address, at each proxy (429); a quarter of them at once."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
     """Requests that one replica works on at once."""
     max_queued_requests: Annotated[int, Field(ge=1)] = 64
     """Requests that wait for a replica, at each proxy; one more is refused (503)."""
+
+    @model_validator(mode="after")
+    def _one_body_fits(self) -> Self:
+        if self.max_buffered_bytes < 2 * self.max_body_bytes:
+            raise ValueError(
+                f"max_buffered_bytes: {self.max_buffered_bytes} is less than twice max_body_bytes "
+                f"({self.max_body_bytes}); one client may hold half of it, so the largest body would never fit"
+            )
+        return self
+
+
+class AccessLog(StrictModel):
+    """Where every request is written, as JSON lines."""
+
+    folder: str | None = None
+    """Folder of the file, on every node. Default: Serve's log folder."""
+    max_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**20
+    """Bytes of a file, from which on another one is begun."""
+    files: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Files of each proxy; the oldest goes."""
 
 
 class Scans(StrictModel):
@@ -62,20 +100,57 @@ class ServeConfig(JudgingSettings):
 
     replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)] = Replicas()
     """Engines at once: a number, or a range such as 1-4 that follows the load."""
+    served_model_name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=200, pattern=r"^[^\s]([^\r\n\t]*[^\s])?$"),
+        Flag("NAME", group=FlagGroup.SERVER),
+    ] = None
+    """Name by which clients know the model, whatever checkpoint is behind it. Default: the checkpoint's own name."""
     target_ongoing_requests: Annotated[float, Field(gt=0)] = 24.0
     """Requests in flight for each replica that the autoscaler aims at."""
     cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0
     """CPUs that Ray reserves for each replica."""
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 4
-    """Images that one replica decodes at once; each may take up to about 7 bytes of memory a pixel."""
+    """Small images that one replica decodes at once, on a core each; large ones need two cores for each."""
     keys: Annotated[str | None, Flag("FILE", group=FlagGroup.SERVER)] = None
     """File of API keys that `fakescan keys add` writes, on every node. Default: none; needed without `no_auth`."""
     no_auth: Annotated[bool, Flag(group=FlagGroup.SERVER)] = False
     """Let everybody in who reaches the port. Without it, a server without `keys` does not start."""
+    base_rate: Annotated[float, Field(gt=0, lt=1)] = BASE_RATE
+    """Share of fakes among the images that are sent: answers say in words how sure a score is where so many are."""
     limits: Limits = Limits()
     """Bounds on requests."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of reverse proxies; of their requests X-Forwarded-For names the client."""
+    access_log: AccessLog = AccessLog()
+    """The log of all requests."""
     scans: Scans | None = None
     """Lets clients start scans. Default: no."""
+
+    def public_model_name(self, checkpoint: Checkpoint) -> str:
+        """The name by which clients know the checkpoint: the one that is set, or its own.
+
+        Of a path or a URL that is the last part: folders and buckets are not for clients, and change.
+        """
+        if self.served_model_name is not None:
+            return self.served_model_name
+        name, _ = model_name(self.model, self.engine, checkpoint)
+        place = checkpoint.pinned
+        if self.model is None or self.engine.is_simulated or not (place.startswith("/") or "://" in place):
+            return name
+        return name.replace(redact(self.model), redact(place).rstrip("/").rpartition("/")[2] or "checkpoint", 1)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; write an address such as 10.0.0.7 or a network such as 10.0.0.0/8"
+                ) from None
+        return networks
 
     @model_validator(mode="after")
     def _someone_decides_who_may_ask(self) -> Self:

@@ -1,15 +1,19 @@
 """The detector behind the server: bytes of an image in, a result out, as the scan would have written it."""
 
 import asyncio
+import functools
 import hashlib
 import io
 import logging
+import os
 import time
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
@@ -20,13 +24,19 @@ from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import Explain, JudgingOptions, with_threshold
 from fakescan.engine.model import PinnedModel, model_name, open_model, open_pinned
-from fakescan.engine.start.start_up import StartUp
+from fakescan.engine.start.start_up import StartUp, nobody_listens
 from fakescan.serve.config import ServeConfig
+from fakescan.serve.decoding.decoder import Decoder
+from fakescan.serve.decoding.fair_turns import FairTurns
+from fakescan.serve.decoding.upload import Upload
+from fakescan.serve.outcome_header import notes_outcome
 from fakescan.serve.problem import Problem
-from fakevlm.checkpoint.progress import Step
+from fakescan.serve.verdict_words import VerdictWords
+from fakevlm.checkpoint.progress import Report
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
-from fakevlm.preprocess import DecodedImage, decode
+from fakevlm.preprocess import DecodedImage, SeenRegion, try_decode
+from fakevlm.reading import Finding, HowSure, Remark
 from fakevlm.verdict import Verdict
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -36,6 +46,8 @@ _BUILT_IN = (
     "generator. For real verdicts this server needs another checkpoint."
 )
 _UNTRAINED = "The model is untrained: its verdicts mean nothing."
+_CORES_FOR_TWO = 4
+"""Cores from which the engine has a process of its own, which needs one for itself."""
 
 
 class ImageFailure(BaseModel):
@@ -53,13 +65,27 @@ class Result(BaseModel):
     name: str | None = None
     """File name that the client gave."""
     verdict: Verdict | None = None
+    """The side of the threshold, for programs; people are shown `finding`."""
+    finding: Finding | None = None
+    """The verdict for people: what it may be called, given what the model knows."""
     score: float | None = None
-    """P(fake) after calibration, 0 to 1."""
+    """P(fake) after calibration, 0 to 1; the model's own opinion where it has no calibration (`/v1/about`)."""
     logit: float | None = None
     """Log-probability of "fake" minus that of "real", before calibration."""
     off_script: float | None = None
     """Probability that the model would have said neither word."""
+    leans: Verdict | None = None
+    """The likelier of the model's own two words, before calibration and threshold: what its explanation is about."""
+    remark: str | None = None
+    """What must stand beside the verdict wherever people read it; null where there is nothing to say."""
+    remarks: list[Remark] = []
+    """The sentences of `remark` one by one."""
+    how_sure: HowSure | None = None
+    """What the calibration says about the score at a stated share of fakes; null where it says nothing."""
     explanation: str | None = None
+    """The model's own words, whatever the verdict is."""
+    seen: SeenRegion | None = None
+    """The part of the image that the model saw, in pixels as displayed."""
     width: int | None = None
     """In pixels, as displayed."""
     height: int | None = None
@@ -70,14 +96,16 @@ class Result(BaseModel):
     sha256: str
     error: ImageFailure | None = None
 
+    @property
+    def outcome(self) -> str:
+        """Its verdict, or the code of its error."""
+        return str(self.error.code if self.error else self.verdict)
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One image of a request."""
-
-    index: int
-    name: str | None
-    data: bytes
+    @property
+    def opening(self) -> str:
+        """What has to come before the explanation where nothing else of the result is shown; mostly ""."""
+        said = " ".join(one.words for one in self.remarks if one.kind in ("meaning", "leaning"))
+        return f"{said} In its own words: " if said else ""
 
 
 @dataclass
@@ -86,37 +114,46 @@ class JudgedImage:
 
     result: Result
     decode_s: float
-    judge_s: float
+    """Waiting for its turn, decoding, and handing over to the engine."""
+    judge_s: float = 0.0
+    """Waiting for its turn in the engine, and being judged."""
+    batch: float = 0.0
+    """Images in the engine with this one, itself included, on average over the engine's steps; 0 without one."""
+    completion_tokens: int = 0
+    """Tokens that the engine wrote."""
+    is_cut: bool = False
+    """Whether the explanation ends because it has its longest length."""
 
 
-Submitted = Result | tuple[Result, Future[Judgement]]
-"""An image on its way: its failure, or what is known of it and the judgement to come."""
+@dataclass
+class _Decoded:
+    """An image on its way: what is known of it, and how far it is."""
+
+    facts: Result
+    pixels: NDArray[np.uint8] | None = None
+    """None where it could not be decoded; then `facts` has the error."""
+    judging: Future[Judgement] | None = None
+    """None where it waits for its turn in the engine."""
+    stats: tuple[int, int] = (0, 0)
+    """Steps of the engine, and the requests in them, when it was given to it."""
+
+
 Watch = Callable[[Result], None]
 """Called with the result so far, on the event loop: first with the score, then with an explanation that grows."""
-
-
-class _StepLog:
-    """Logs what a replica does while it starts, each step once."""
-
-    def __init__(self) -> None:
-        self._what = ""
-
-    def __call__(self, step: Step) -> None:
-        if step.what != self._what:
-            self._what = step.what
-            logger.info("%s", step)
+_Listener = Callable[[Result, Judgement], None]
+"""The same on the engine's thread, with what was known of the image before."""
 
 
 class Detector:
     """One engine, and threads that decode for it. All methods but the constructor belong to one event loop."""
 
-    def __init__(self, config: ServeConfig, model: PinnedModel | None = None) -> None:
+    def __init__(self, config: ServeConfig, model: PinnedModel | None = None, report: Report = nobody_listens) -> None:
         """Loads the checkpoint and proves it with a verdict. Raises UserError for one that is unfit.
 
         `model`: the checkpoint that the command has opened; None where there was no command, as in `serve deploy`.
+        `report` hears of every step.
         """
         check_installed(config.engine)
-        report = _StepLog()
         if model is None:
             self.checkpoint = open_model(config.model, config.model_store, report=report)
         else:
@@ -124,23 +161,38 @@ class Detector:
         self_test(self.checkpoint)
         options = config.options(self.checkpoint, "all", config.model_store)
         self.calibration = options.calibration
-        self.model, self.notice = model_name(config.model, config.engine, self.checkpoint)
+        self.model = config.public_model_name(self.checkpoint)
+        name, notice = model_name(config.model, config.engine, self.checkpoint)
+        self.notice = notice and notice.replace(name, self.model)
         if not config.engine.is_simulated and (config.model is None or not self.checkpoint.trained):
             self.notice = _UNTRAINED if config.model else _BUILT_IN  # without the flags that the operator is told
+        self.words = VerdictWords(config.engine, self.checkpoint, self.calibration, config.base_rate)
         self.config = config
         self.started_at = int(time.time())
-        self._max_pixels = config.limits.max_pixels
         gpus = config.gpus_per_replica or 0.0
-        start = StartUp(gpus=gpus, report=report)
+        start = StartUp(gpus=gpus, report=report, own_process=len(os.sched_getaffinity(0)) >= _CORES_FOR_TWO)
         with bounded_loading(config.engine.start_timeout_s):
             self._engine = open_engine(config.engine, self.checkpoint, options, "cuda" if gpus else "cpu", start)
-        self._pool = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="decode")
+        # Some more than run at once, so that the engine finds the next ones ready: but not so many that those of one
+        # key, which came first, keep all others waiting.
+        self._turns = FairTurns(self._engine.max_num_seqs + max(2, self._engine.max_num_seqs // 4))
+        limits = config.limits
+        self._decoder = Decoder(
+            self.checkpoint.image,
+            threads=config.decode_threads,
+            max_pixels=limits.max_pixels,
+            max_request_pixels=limits.max_request_pixels,
+            timeout_s=limits.request_timeout_s,
+            expect=self._engine.expect,
+        )
+        self._decoder.start()
         self._warm_up()
 
     def require(self, model: str) -> None:
         """Raises Problem unless this is the model that judges here."""
         if model != self.model:
-            raise Problem("not_found", f"model {model[:100]!r} is not served here; {self.model!r} is")
+            words = f"model: {model[:100]!r} is not served here; {self.model!r} is"
+            raise Problem("not_found", words, param="model")
 
     def options(self, explain: Explain, threshold: float | None, max_new_tokens: int | None = None) -> JudgingOptions:
         """The options of one request."""
@@ -151,27 +203,50 @@ class Detector:
             max_new_tokens=min(longest, max_new_tokens or longest),
         )
 
+    async def admit(self, uploads: Sequence[Upload], key: str) -> list[Upload]:
+        """The uploads of a request, ready to be judged. Raises Problem for too many pixels.
+
+        `key` is the client's: images of different ones take turns.
+        """
+        return await self._decoder.admit(uploads, key)
+
+    @notes_outcome
     async def judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None = None) -> JudgedImage:
         """Judges one image. Cancelling frees its place in the engine. A failure of the image is in the result."""
-        loop = asyncio.get_running_loop()
-        started = time.perf_counter()
-        decoding = self._pool.submit(self._decode, upload, options, self._listener(loop, options, watch))
+        listener = self._listener(asyncio.get_running_loop(), options, watch)
+        asked = time.perf_counter()
+        has_turn = False
+
+        def begin() -> Callable[[DecodedImage | ImageError], _Decoded]:
+            nonlocal has_turn
+            has_turn = self._turns.try_enter(upload.key, 1.0)
+            return functools.partial(self._decoded, upload, options, listener, has_turn)
+
         try:
-            submitted = await asyncio.wrap_future(decoding)
-        except asyncio.CancelledError:
-            decoding.add_done_callback(_abandon)
-            raise
+            decoded = await _unless_abandoned(await self._decoder.run(upload, begin))
+            ended = time.perf_counter()
+            if decoded.pixels is None:
+                return JudgedImage(decoded.facts, ended - asked)
+            if not has_turn:
+                await self._turns.enter(upload.key, 1.0)
+                has_turn = True
+                submit = functools.partial(self._submit, decoded, options, listener)
+                decoded = await _unless_abandoned(self._decoder.submit(submit))
+            assert decoded.judging is not None
+            judgement = await asyncio.wrap_future(decoded.judging)
         except EngineDiedError as error:
             self._exit(error)
-        decoded = time.perf_counter()
-        if isinstance(submitted, Result):
-            return JudgedImage(submitted, decoded - started, 0.0)
-        facts, judging = submitted
-        try:
-            judgement = await asyncio.wrap_future(judging)
-        except EngineDiedError as error:
-            self._exit(error)
-        return JudgedImage(_with_judgement(facts, judgement, options), decoded - started, time.perf_counter() - decoded)
+        finally:
+            if has_turn:
+                self._turns.leave()
+        return JudgedImage(
+            self._with_judgement(decoded.facts, judgement, options),
+            ended - asked,
+            time.perf_counter() - ended,
+            self._batch_since(decoded.stats),
+            judgement.completion_tokens,
+            judgement.is_cut,
+        )
 
     async def stream(self, upload: Upload, options: JudgingOptions) -> AsyncGenerator[Result | JudgedImage, None]:
         """The result as it grows, and at last all of it as `JudgedImage`."""
@@ -191,6 +266,16 @@ class Detector:
         finally:
             task.cancel()
 
+    @property
+    def waiting(self) -> int:
+        """Images that wait for their turn to be decoded or judged."""
+        return self._decoder.waiting + self._turns.waiting
+
+    @property
+    def judging(self) -> int:
+        """Images that have a place in the engine."""
+        return self._turns.running
+
     def check_health(self) -> None:
         """Raises EngineDiedError once the engine takes no more requests, so that Serve replaces this replica."""
         if self._engine.died is not None:
@@ -198,36 +283,53 @@ class Detector:
 
     def close(self) -> None:
         """Releases the engine."""
-        self._pool.shutdown(cancel_futures=True)
+        self._decoder.close()
         self._engine.close()
 
-    def _decode(
-        self, upload: Upload, options: JudgingOptions, listener: Callable[[Result, Judgement], None] | None
-    ) -> Submitted:
-        """On a thread: decodes, and submits to the engine."""
+    def _decoded(
+        self,
+        upload: Upload,
+        options: JudgingOptions,
+        listener: _Listener | None,
+        has_turn: bool,
+        image: DecodedImage | ImageError,
+    ) -> _Decoded:
+        """On a thread: what is known of an image that has been decoded, and with a turn it goes to the engine."""
         facts = Result(
             index=upload.index,
             name=upload.name,
             num_bytes=len(upload.data),
             sha256=hashlib.sha256(upload.data).hexdigest(),
         )
-        try:
-            image: DecodedImage = decode(upload.data, self.checkpoint.image, max_pixels=self._max_pixels)
-        except ImageError as error:
-            return facts.model_copy(update={"error": ImageFailure(code=error.code, message=error.message)})
+        if isinstance(image, ImageError):
+            return _Decoded(facts.model_copy(update={"error": ImageFailure(code=image.code, message=image.message)}))
         facts.width, facts.height, facts.format = image.width, image.height, image.format
+        facts.seen = self.checkpoint.image.seen(image.height, image.width)
         facts.note = image.note or None
-        on_judgement = None if listener is None else lambda judgement: listener(facts, judgement)
-        return facts, self._engine.submit(image.pixels, options, on_judgement)
+        decoded = _Decoded(facts, image.pixels)
+        return self._submit(decoded, options, listener) if has_turn else decoded
+
+    def _submit(self, decoded: _Decoded, options: JudgingOptions, listener: _Listener | None) -> _Decoded:
+        """On a thread: gives an image to the engine."""
+        assert decoded.pixels is not None
+        on_judgement = None if listener is None else functools.partial(listener, decoded.facts)
+        decoded.stats = self._engine.stats.steps, self._engine.stats.running
+        decoded.judging = self._engine.submit(decoded.pixels, options, on_judgement)
+        return decoded
+
+    def _batch_since(self, before: tuple[int, int]) -> float:
+        steps = self._engine.stats.steps - before[0]
+        return (self._engine.stats.running - before[1]) / steps if steps else 0.0
 
     def _listener(
         self, loop: asyncio.AbstractEventLoop, options: JudgingOptions, watch: Watch | None
-    ) -> Callable[[Result, Judgement], None] | None:
+    ) -> _Listener | None:
         if watch is None:
             return None
 
         def tell(facts: Result, judgement: Judgement) -> None:
-            loop.call_soon_threadsafe(watch, _with_judgement(facts, judgement, options))
+            # The words are made on the loop, not on the engine's thread.
+            loop.call_soon_threadsafe(lambda: watch(self._with_judgement(facts, judgement, options)))
 
         return tell
 
@@ -236,13 +338,23 @@ class Detector:
         file = io.BytesIO()
         Image.linear_gradient("L").convert("RGB").save(file, "JPEG")
         options = self.options("all", None, 8)
-        submitted = self._decode(Upload(0, None, file.getvalue()), options, None)
-        if isinstance(submitted, Result):
-            result = submitted
-        else:
-            result = _with_judgement(submitted[0], submitted[1].result(), options)
+        image = try_decode(file.getvalue(), self.checkpoint.image, max_pixels=self.config.limits.max_pixels)
+        warm = self._decoded(Upload(0, None, file.getvalue()), options, None, True, image)
+        result = (
+            warm.facts if warm.judging is None else self._with_judgement(warm.facts, warm.judging.result(), options)
+        )
         if result.verdict is None or not result.explanation:
             raise RuntimeError(f"model: no verdict on the warm-up image: {result.error or result}")
+
+    def _with_judgement(self, facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:
+        if judgement.error is not None:
+            failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
+            return facts.model_copy(update={"error": failure})
+        values = judged_values(judgement, options.calibration)
+        assert facts.width is not None
+        assert facts.height is not None
+        words = self.words.beside(values, options.calibration, facts.width, facts.height)
+        return facts.model_copy(update={**values._asdict(), **words})
 
     @staticmethod
     def _exit(error: EngineDiedError) -> NoReturn:
@@ -253,20 +365,21 @@ class Detector:
         exit_with_children()
 
 
-def _with_judgement(facts: Result, judgement: Judgement, options: JudgingOptions) -> Result:
-    if judgement.error is not None:
-        failure = ImageFailure(code=ErrorCode.JUDGE_FAILED, message=judgement.error)
-        return facts.model_copy(update={"error": failure})
-    return facts.model_copy(update=judged_values(judgement, options.calibration)._asdict())
+async def _unless_abandoned(decoding: "Future[_Decoded]") -> _Decoded:
+    """The image, when a thread is done with it. A client that leaves meanwhile takes no place in the engine."""
+    try:
+        return await asyncio.wrap_future(decoding)
+    except asyncio.CancelledError:
+        decoding.add_done_callback(_abandon)
+        raise
 
 
-def _abandon(decoding: "Future[Submitted]") -> None:
+def _abandon(decoding: "Future[_Decoded]") -> None:
     """Gives up the judgement of a client that disconnected while its image was being decoded."""
     if decoding.cancelled() or decoding.exception() is not None:
         return
-    submitted = decoding.result()
-    if not isinstance(submitted, Result):
-        submitted[1].cancel()
+    if (judging := decoding.result().judging) is not None:
+        judging.cancel()
 
 
 def refusal(result: Result) -> Problem | None:

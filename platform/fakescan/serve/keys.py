@@ -1,4 +1,4 @@
-"""API keys: made once, kept as hashes in one JSON file, looked up in constant time.
+"""API keys: kept as hashes in one JSON file, looked up in constant time, with an end and a successor where wanted.
 
 The hash is a single SHA-256. A slow one protects passwords, of which there are few likely ones; the secret of a key is
 256 random bits, which nobody guesses at any speed.
@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -38,8 +38,12 @@ _ID = re.compile(r"[0-9a-f]{8}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOBODY = "0" * 64
 
-Scope = Literal["detect", "scans"]
+Scope = Literal["detect", "scans", "metrics"]
 Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Key(StrictModel):
@@ -58,9 +62,15 @@ class Key(StrictModel):
     burst: Count | None = None
     """Images at once. None: the server's default."""
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = ("detect",)
-    """Requests that it opens: detect, scans or both."""
+    """Requests that it opens: detect, scans, metrics."""
     disabled: bool = False
     """Whether it is refused."""
+    expires_at: AwareDatetime | None = None
+    """From when on it is refused. None: never."""
+    old_sha256: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None
+    """SHA-256 of the secret before this one, which is accepted too until `old_until`."""
+    old_until: AwareDatetime | None = None
+    """From when on the secret before this one is refused."""
 
     @field_validator("name")
     @classmethod
@@ -70,6 +80,16 @@ class Key(StrictModel):
         if _ID.fullmatch(name):
             raise ValueError("8 hex digits look like the id of a key; use another name")
         return name
+
+    @model_validator(mode="after")
+    def _old_secret_ends(self) -> Self:
+        if (self.old_sha256 is None) != (self.old_until is None):
+            raise ValueError("old_sha256 and old_until belong together; give both or none")
+        return self
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether it is accepted, for whoever has its secret."""
+        return not self.disabled and (self.expires_at is None or now < self.expires_at)
 
 
 class KeyFile(StrictModel):
@@ -92,24 +112,29 @@ class KeyFile(StrictModel):
 class KeyRing:
     """Finds the key that a client presents."""
 
-    def __init__(self, file: KeyFile) -> None:
+    def __init__(self, file: KeyFile, *, clock: Callable[[], datetime] = _utc_now) -> None:
         self._keys = {key.id: key for key in file.keys}
+        self._clock = clock
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def find(self, presented: str) -> Key | None:
-        """The key, or None if it is malformed, unknown, wrong or disabled. Never raises.
+        """The key, or None if it is malformed, unknown, wrong, disabled or has expired. Never raises.
 
-        Unknown ids, wrong secrets and disabled keys take the same time. Of a long text only the first characters are
-        looked at.
+        Unknown ids, wrong secrets and keys that are not accepted take the same time. Of a long text only the first
+        characters are looked at.
         """
         match = _PRESENTED.fullmatch(presented)
         if match is None:
             return None
         key = self._keys.get(match[1])
-        same = hmac.compare_digest(_hash(match[2]), _NOBODY if key is None else key.sha256)
-        return key if key is not None and same and not key.disabled else None
+        digest, now = _hash(match[2]), self._clock()
+        is_current = hmac.compare_digest(digest, _NOBODY if key is None else key.sha256)
+        is_old = hmac.compare_digest(digest, _NOBODY if key is None or key.old_sha256 is None else key.old_sha256)
+        if key is None or not key.is_valid(now):
+            return None
+        return key if is_current or (is_old and key.old_until is not None and now < key.old_until) else None
 
 
 class WatchedKeys:
@@ -167,29 +192,45 @@ class KeyEdit:
         per_minute: int | None = None,
         burst: int | None = None,
         scopes: tuple[str, ...] = ("detect",),
+        expires_at: datetime | None = None,
     ) -> str:
         """Makes a key and returns what its owner presents, `fsk_<id>_<secret>`, of which only a hash is kept.
 
-        Raises UserError for a name that is taken or not plain, and for wrong limits or scopes.
+        Raises UserError for a name that is taken or not plain, for wrong limits or scopes, and for an end in the past.
         """
         if any(key.name == name for key in self.keys):
             raise UserError(f"name: there is a key {name} already; use another name, or remove that key first")
+        now = datetime.now(UTC).replace(microsecond=0)
+        if expires_at is not None and expires_at <= now:
+            raise UserError(f"expires: {expires_at:%Y-%m-%d %H:%M} is in the past")
         taken = {key.id for key in self.keys}
         while (id := secrets.token_hex(4)) in taken:
             pass
         secret = secrets.token_urlsafe(32)
-        fields = {
-            "id": id,
-            "name": name,
-            "sha256": _hash(secret),
-            "created_at": datetime.now(UTC).replace(microsecond=0),
-        }
+        fields = {"id": id, "name": name, "sha256": _hash(secret), "created_at": now, "expires_at": expires_at}
         limits = {"per_minute": per_minute, "burst": burst, "scopes": tuple(dict.fromkeys(scopes))}
         try:
             self.keys.append(Key.model_validate({**fields, **limits}))
         except ValidationError as error:
             raise UserError(_first(error)) from None
         return f"fsk_{id}_{secret}"
+
+    def rotate(self, name_or_id: str, grace: timedelta) -> str:
+        """Gives a key another secret and returns what its owner presents from now on; the old one works for `grace`.
+
+        A secret that was old already ends at once: there are two at most. Raises UserError if there is no such key.
+        """
+        index = self._index(name_or_id)
+        key, secret = self.keys[index], secrets.token_urlsafe(32)
+        has_grace = grace > timedelta()
+        self.keys[index] = key.model_copy(
+            update={
+                "sha256": _hash(secret),
+                "old_sha256": key.sha256 if has_grace else None,
+                "old_until": datetime.now(UTC).replace(microsecond=0) + grace if has_grace else None,
+            }
+        )
+        return f"fsk_{key.id}_{secret}"
 
     def disable(self, name_or_id: str) -> Key:
         """Has a key refused, and returns it. Raises UserError if there is no such key."""
@@ -251,7 +292,8 @@ def write_keys(path: Path, file: KeyFile) -> None:
                     with suppress(PermissionError):  # only root gives files away
                         os.fchown(out.fileno(), old.st_uid, old.st_gid)
                     os.fchmod(out.fileno(), stat.S_IMODE(old.st_mode))
-                out.write(file.model_dump_json(indent=1).encode() + b"\n")
+                # Without what is not set: servers of before there was such a thing read the file, too.
+                out.write(file.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(temporary, path)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 STATUS: Mapping[str, int] = {
@@ -29,18 +29,33 @@ STATUS: Mapping[str, int] = {
 }
 """HTTP status of every code. Codes of images are those of the scan's rows."""
 MEDIA_TYPE = "application/problem+json"
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _RETRY_S = {"rate_limited": 1.0, "overloaded": 1.0, "starting": 2.0, "unavailable": 2.0, "timeout": 5.0}
 
 
 class Problem(Exception):
     """A request is refused. `detail` is one line for people that names the limit or the setting, and the fix."""
 
-    def __init__(self, code: str, detail: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        param: str | None = None,
+        allow: Sequence[str] = (),
+    ) -> None:
+        """`param`: the field of the request that is wrong, such as `messages[0].content[1].image_url`.
+
+        `allow`: the methods that the path takes, where the request's is none of them.
+        """
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.param = param
         self.status = STATUS[code]
         self.retry_after_s = _RETRY_S.get(code) if retry_after_s is None else retry_after_s
+        self.allow = tuple(allow)
 
     def content(self, request_id: str) -> dict[str, Any]:
         """The body as a dictionary."""
@@ -51,9 +66,13 @@ class Problem(Exception):
             "code": self.code,
             "detail": self.detail,
             "request_id": request_id,
-            # OpenAI's clients show this.
-            "error": {"message": self.detail, "type": self.code, "code": self.code, "param": None},
+            "error": self.openai_error(),
         }
+
+    def openai_error(self) -> dict[str, str | None]:
+        """The error as OpenAI's clients read it."""
+        kind = _OPENAI_TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"message": self.detail, "type": kind, "code": self.code, "param": self.param}
 
     def body(self, request_id: str) -> bytes:
         """The body as bytes."""
@@ -66,4 +85,6 @@ class Problem(Exception):
             headers["retry-after"] = str(max(1, math.ceil(self.retry_after_s)))
         if self.code == "unauthorized":
             headers["www-authenticate"] = 'Bearer realm="fakescan"'
+        if self.allow:
+            headers["allow"] = ", ".join(self.allow)
         return headers

@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,22 +18,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fakescan.cluster import connect
+from fakescan.cluster import connect, names_cluster
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.engine.factory import check_installed
 from fakescan.engine.judging_options import chosen_calibration
 from fakescan.engine.model import PinnedModel, model_name, open_model, pinned_model
 from fakescan.errors import JobFailedError
 from fakescan.serve.config import ServeConfig
-from fakescan.serve.gate.control_client import APP_NAME, REPLICA
+from fakescan.serve.gate.control_client import APP_NAME, REPLICA, announce_draining
 from fakescan.serve.keys import read_keys
-from fakescan.serve.serve_file import PROXY_ENVIRONMENT, Server
+from fakescan.serve.operation.start_progress import StartLines
+from fakescan.serve.operation.tls import check_certificate
+from fakescan.serve.serve_file import HttpOptions, Server, http_options, logging_config
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.self_test import self_test
-from fakevlm.errors import UserError
+from fakevlm.errors import UserError, one_line
 
 _SCAN_CPUS = 2
 """Logical CPUs on a machine of our own for each scan that clients may start."""
+_LOG_ROTATION = {"RAY_ROTATION_MAX_BYTES": str(32 * 2**20), "RAY_ROTATION_BACKUP_COUNT": "3"}
+"""Ray's bounds on each of its log files, and on each of Serve's; its own are 512 MiB and five old files."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,31 +50,41 @@ def run_server(
 ) -> None:
     """Serves until SIGINT or SIGTERM; SIGHUP rolls out what `reread` gives. Raises UserError before it deploys."""
     checkpoint = check(server)
-    local = (ray_address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+    local = not names_cluster(ray_address)
+    _note("starting: Ray on this machine" if local else "starting: connecting to the cluster")
+    for name, value in _LOG_ROTATION.items() if local else ():
+        os.environ.setdefault(name, value)
     connect(ray_address, verbose=verbose, data=False, **(_local_options(server.config) if local else {}))
     _check_gpus(server.config)
+    _check_runtime_env(server)
     from ray import serve
 
     quiet = logging.INFO if verbose else logging.ERROR
     logging.getLogger("ray.serve").setLevel(quiet)
+    deployed = False
     try:
+        _note("starting: Serve")
         serve.start(
-            proxy_location="HeadOnly" if local else "EveryNode",
-            http_options={"host": server.host, "port": server.port},
-            controller_options={"runtime_env": {"env_vars": _proxy_environment()}},
-            logging_config={"enable_access_log": False},
+            proxy_location="HeadOnly" if local else server.file.proxy_location,
+            http_options=http_options(server.file.http_options),
+            controller_options={"runtime_env": {"env_vars": _proxy_environment(server)}},
+            logging_config=logging_config(server.file.logging_config),
         )
+        _check_same_serve(server)
         model = pinned_model(server.config.model, checkpoint)
-        _deploy(server.config, model)
+        deployed = True
+        _deploy(server, model)
         _check_gate(server)
-        _say(server, checkpoint)
+        _say(server, checkpoint, local=local)
         with _signals() as signals:
             while signals() == "reload":
                 server, model = _roll_out(server, model, reread)
+        announce_draining()
     finally:
         # Not while it is interrupted again: half a shutdown would leave replicas behind on a cluster.
         with _signals():
-            serve.delete(APP_NAME)
+            if deployed:
+                serve.delete(APP_NAME)
             if local:
                 serve.shutdown()  # type: ignore[no-untyped-call]
     _note("stopped")
@@ -78,6 +93,7 @@ def run_server(
 def check(server: Server) -> Checkpoint:
     """Checks what can be checked before Ray starts, and returns the opened checkpoint. Raises UserError."""
     _check_address(server)
+    _check_certificate(server.file.http_options)
     return _check_config(server.config)
 
 
@@ -100,6 +116,8 @@ def _check_gpus(config: ServeConfig) -> None:
     if cluster.groups is not None:
         config.refuse_without_gpus(cluster.reachable_gpus)
     each, low = config.gpus_per_engine(cluster.reachable_gpus), config.replicas.low
+    if not each and config.device == "auto" and config.gpus_per_replica is None and not config.engine.is_simulated:
+        _note("no GPUs found: engines run on CPUs (--device cuda refuses that)")
     if not each or low <= cluster.engines(each):
         return
     if cluster.groups is not None and low > cluster.max_engines(each):
@@ -108,6 +126,15 @@ def _check_gpus(config: ServeConfig) -> None:
             f"{cluster.gpus:g}; lower --replicas or --gpus-per-replica"
         )
     _note(f"waiting for a GPU node: {low} replicas with {each:g} GPUs each, the cluster has {cluster.gpus:g} now")
+
+
+def _check_runtime_env(server: Server) -> None:
+    from ray.runtime_env import RuntimeEnv
+
+    try:
+        RuntimeEnv(**server.file.runtime_env)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"applications.runtime_env: {one_line(error)}") from None
 
 
 def _check_address(server: Server) -> None:
@@ -122,6 +149,14 @@ def _check_address(server: Server) -> None:
             ) from None
 
 
+def _check_certificate(options: HttpOptions) -> None:
+    if options.ssl_certfile is None or options.ssl_keyfile is None:
+        return
+    fault = check_certificate(options.ssl_certfile, options.ssl_keyfile, options.ssl_keyfile_password)
+    if fault is not None:
+        _note(f"warning: tls-cert: clients will refuse {options.ssl_certfile}: {fault}")
+
+
 def _local_options(config: ServeConfig) -> dict[str, Any]:
     # Logical CPUs: a replica and a scan share the cores as any two processes do, and Ray must not keep one waiting.
     cpus = config.replicas.high * config.cpus_per_replica * 2  # twice, for a rollout
@@ -130,19 +165,43 @@ def _local_options(config: ServeConfig) -> dict[str, Any]:
     return {"cpus": max(os.cpu_count() or 1, math.ceil(cpus)), "dashboard": config.scans is not None}
 
 
-def _proxy_environment() -> dict[str, str]:
+def _proxy_environment(server: Server) -> dict[str, str]:
     path = os.environ.get("PYTHONPATH")
-    return {**PROXY_ENVIRONMENT, **({"PYTHONPATH": path} if path else {})}
+    return {**({"PYTHONPATH": path} if path else {}), **server.file.proxy_environment}
 
 
-def _deploy(config: ServeConfig, model: PinnedModel) -> None:
+def _check_same_serve(server: Server) -> None:
+    """Raises UserError where a Serve was running on the cluster already, and listens elsewhere or otherwise.
+
+    Serve logs a warning then, and goes on with what it has.
+    """
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client()
+    assert client is not None, "serve.start has returned"
+    running = client.http_config
+    wanted = http_options(server.file.http_options)
+    other = [name for name, value in wanted.items() if getattr(running, name) != value]
+    if not server.file.http_options.is_tls and running.ssl_certfile:
+        other.append("ssl_certfile")
+    if other:
+        raise UserError(
+            f"{other[0]}: a Serve is running on this cluster with another one, at {running.host}:{running.port}; "
+            "end it with `serve shutdown`, or use the same"
+        )
+
+
+def _deploy(server: Server, model: PinnedModel, doing: str = "starting") -> None:
     """Starts the application or replaces it. Raises ServeFailedError with the replica's own message."""
     from ray import serve
 
-    from fakescan.serve.app import build
+    from fakescan.serve.app import application as application_of
 
+    built = application_of(server.config, model, server.file.runtime_env)
+    logs = logging_config(server.file.replica_logging)
     try:
-        serve.run(build(config, model), name=APP_NAME, route_prefix="/")
+        with StartLines(_note, prefix=doing):
+            serve.run(built, name=APP_NAME, route_prefix="/", logging_config=logs)
     except RuntimeError as error:
         application = serve.status().applications.get(APP_NAME)
         replica = application.deployments.get(REPLICA) if application is not None else None
@@ -157,18 +216,19 @@ def _roll_out(server: Server, model: PinnedModel, reread: Callable[[], Server]) 
         check_same_address(server, wanted)
         wanted_model = pinned_model(wanted.config.model, _check_config(wanted.config))
         _check_gpus(wanted.config)
+        _check_runtime_env(wanted)
     except UserError as error:
         _note(f"not rolled out: {error}")
         return server, model
-    if wanted.config == server.config:
+    if wanted == server:
         _note("nothing has changed")
         return server, model
     _note("rolling out; the old replicas serve until the new ones are ready")
     try:
-        _deploy(wanted.config, wanted_model)
+        _deploy(wanted, wanted_model, "rolling out")
     except ServeFailedError as error:
         _note(f"rolled back: {error}")
-        _deploy(server.config, model)
+        _deploy(server, model, "rolling back")
         return server, model
     _note("rolled out")
     return wanted, wanted_model
@@ -176,20 +236,32 @@ def _roll_out(server: Server, model: PinnedModel, reread: Callable[[], Server]) 
 
 def check_same_address(before: Server, wanted: Server) -> None:
     """Raises UserError for a change that needs a restart."""
-    if (before.host, before.port) != (wanted.host, wanted.port):
-        raise UserError("host and port need a restart; all else can be rolled out")
+    old, new = before.needs_restart, wanted.needs_restart
+    for name in old:
+        if old[name] == new[name]:
+            continue
+        if name == "http_options":
+            name = next(each for each in old[name] if old[name][each] != new[name][each])
+        raise UserError(f"{name}: it needs a restart; the application's settings can be rolled out")
 
 
 def _check_gate(server: Server) -> None:
     """Sends the server a request: a Serve that was running before may lack the gate, and then refuses everything."""
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host
-    connection = http.client.HTTPConnection(host, server.port, timeout=30)
+    if server.file.http_options.is_tls:
+        anybody = ssl.create_default_context()
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE  # it was issued for the server's public name
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, server.port, timeout=30, context=anybody
+        )
+    else:
+        connection = http.client.HTTPConnection(host, server.port, timeout=30)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()
         body = response.read().decode(errors="replace")
     except OSError as error:
-        raise ServeFailedError(f"nothing answers at http://{host}:{server.port} ({error})") from None
+        raise ServeFailedError(f"nothing answers at {server.url} ({error})") from None
     finally:
         connection.close()
     if response.status != 200:
@@ -203,16 +275,23 @@ def _detail(body: str) -> str:
         return body[:200]
 
 
-def _say(server: Server, checkpoint: Checkpoint) -> None:
+def _say(server: Server, checkpoint: Checkpoint, *, local: bool) -> None:
     config = server.config
-    shown = f"[{server.host}]" if ":" in server.host else server.host
     name, warning = model_name(config.model, config.engine, checkpoint)
-    print(f"serving {name} on http://{shown}:{server.port}/   (API: /v1/detect, page: /, Ctrl-C stops)", flush=True)
+    print(f"serving {name} on {server.url}   (API: /v1/detect, page: /, Ctrl-C stops)", flush=True)
+    _note(f"logs: {_logs_folder(server)}{'' if local else ', on every node'}")
     if warning:
         _note(f"warning: {warning}")
     if config.no_auth:
         reach = "this machine" if server.host in _LOOPBACK else "the network"
         _note(f"warning: no key is needed; everybody on {reach} may use it")
+
+
+def _logs_folder(server: Server) -> str:
+    """Where the logs of proxies and replicas are."""
+    from ray.serve._private.logging_utils import get_serve_logs_dir
+
+    return server.file.logging_config.logs_dir or get_serve_logs_dir()
 
 
 def _note(line: str) -> None:

@@ -69,7 +69,9 @@ def read_bytes(fs: AbstractFileSystem, path: str, *, patience_s: float | None = 
     return bytes(data)
 
 
-def put_atomic(fs: AbstractFileSystem, path: str, data: bytes, *, exclusive: bool = False) -> None:
+def put_atomic(
+    fs: AbstractFileSystem, path: str, data: bytes, *, exclusive: bool = False, patience_s: float | None = None
+) -> None:
     """Write an object so that readers see all of it or nothing: one PUT; on a local disk temporary file, fsync, rename.
 
     With `exclusive` it raises `FileExistsError` when the object is already there, and exactly one of several writers
@@ -96,7 +98,7 @@ def put_atomic(fs: AbstractFileSystem, path: str, data: bytes, *, exclusive: boo
             if tries == 1 or read_bytes(fs, path) != data:
                 raise FileExistsError(f"{redact(path)} exists") from None
 
-    patiently(put, f"writing {redact(path)}")
+    patiently(put, f"writing {redact(path)}", patience_s=patience_s)
 
 
 def list_names(fs: AbstractFileSystem, folder: str, *, patience_s: float | None = None) -> list[tuple[str, int]]:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from fakescan.train.stepper import Stepper
 from fakevlm.checkpoint.card import CARD, Card, write_card
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.export import write_weights
+from fakevlm.data.record import Record
 
 FOLDER = "model"
 """Folder of the result in the run's folder."""
@@ -34,6 +35,17 @@ def export(stepper: Stepper, config: TrainConfig, checkpoint: Checkpoint, rank: 
         folder = Path(temporary)
         write_model(folder, weights, config, checkpoint)
         _upload(folder, config, FOLDER)
+
+
+def knows_generators(start: Checkpoint, records: Iterable[Record]) -> bool:
+    """Whether a model that starts as `start` and learns these records knows generated images.
+
+    Fakes of a `family` are forged photographs, as `fakescan data forge` makes them: of those alone nobody learns what
+    a generator's pictures look like.
+    """
+    return (start.trained and start.knows_generators) or any(
+        record.is_fake and record.family is None for record in records
+    )
 
 
 def _export_adapter(stepper: Stepper, config: TrainConfig, rank: int) -> None:
@@ -61,7 +73,12 @@ def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Che
                 part[name] = kind
     settings.setdefault("torch_dtype", kind)
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    write_card(folder, Card(prompt=checkpoint.prompt, description=f"Trained as {config.name}; not calibrated."))
+    card = Card(
+        prompt=checkpoint.prompt,
+        knows_generators=checkpoint.knows_generators,
+        description=f"Trained as {config.name}; not calibrated.",
+    )
+    write_card(folder, card)
     (folder / "README.md").write_text(model_card(config), encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ from fakescan.engine.model import open_model
 from fakescan.train.checkpoints import fetch, report
 from fakescan.train.config import TrainConfig
 from fakescan.train.evaluation import evaluate
-from fakescan.train.export import export
+from fakescan.train.export import export, knows_generators
 from fakescan.train.feed import Samples, steps
 from fakescan.train.metrics_actor import LOG, StepMetrics, log_lines, read_log
 from fakescan.train.model import load
@@ -119,7 +119,8 @@ def _train(job: Job) -> None:
                     (Path(folder) / LOG).write_bytes(log_lines(log))
                 report(Path(folder), {"step": done, "loss": loss, **metrics})
     if not _is_stopped(job, rank, device):
-        export(stepper, config, checkpoint, rank)
+        knows = knows_generators(checkpoint, samples.dataset.records)
+        export(stepper, config, replace(checkpoint, knows_generators=knows), rank)
 
 
 def _is_stopped(job: Job, rank: int, device: Any) -> bool:

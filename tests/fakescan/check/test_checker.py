@@ -91,7 +91,7 @@ def test_the_limits_are_those_of_a_scan() -> None:
 
 @pytest.mark.unit
 def test_the_columns_are_those_of_a_scan() -> None:
-    assert set(CheckedImage.model_fields) - set(RESULT_SCHEMA.names) == {"warning"}
+    assert set(CheckedImage.model_fields) - set(RESULT_SCHEMA.names) == {"warning", "finding", "how_sure"}
     assert set(RESULT_SCHEMA.names) - set(CheckedImage.model_fields) == {
         "row_id", "run_id", "scanned_at", "source_key",
     }  # fmt: skip

@@ -47,9 +47,11 @@ def test_for_people(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     out, err = check(CAT, DOGS)
     heads = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert [line.split()[0] in ("real", "fake") for line in heads] == [True, True]
+    assert [line.startswith("means nothing  0.") for line in heads] == [True, True]
+    assert out.count("This verdict means nothing: no trained model gave it.") == 2
+    assert out.count("in the model's own words: This is a ") == 2
     assert heads[0].endswith(f"{CAT}  (WEBP, 451 x 300)")
-    assert sum("The simulated engine has not looked at it." in line for line in out.splitlines()) == 2
+    assert " ".join(out.split()).count("The simulated engine has not looked at it.") == 2
     assert max(len(line) for line in out.splitlines() if "/" not in line) <= 80
     assert err.splitlines() == [SIMULATED]
 
@@ -60,6 +62,8 @@ def test_for_programs(check: Check) -> None:
     assert (cat["uri"], cat["format"], cat["width"], cat["error_code"]) == (CAT, "WEBP", 451, None)
     assert cat["verdict"] in ("real", "fake")
     assert cat["explanation"]
+    assert (cat["finding"], cat["how_sure"]) == ("means nothing", None)
+    assert cat["remark"] == "This verdict means nothing: no trained model gave it."
     assert cat["warning"] == SIMULATED.removeprefix("warning: ")
     assert (missing["verdict"], missing["score"], missing["error_code"]) == (None, None, "not_found")
     assert err.splitlines() == [SIMULATED, "fakescan: error: no verdict on 1 of 2 images"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -54,11 +55,32 @@ def test_the_list_shows_all_but_secrets(file: Path, capfd: pytest.CaptureFixture
     assert (status, err) == (0, "")
     today = f"{read_keys(file).keys[0].created_at:%Y-%m-%d}"
     heading, first, second = [line.split() for line in out.splitlines()]
-    assert heading == ["id", "name", "limit", "scopes", "created", "disabled"]
+    assert heading == ["id", "name", "limit", "scopes", "created", "ends", "state"]
     assert first[:5] == [shown[0][4:12], "shop", "default", "detect", today]
     assert second[:7] == [shown[1][4:12], "press", "1,200/min,", "burst", "90", "scans", today]
-    assert (first[-1], second[-1]) == ("no", "yes")
+    assert (first[-2:], second[-2:]) == (["never", "valid"], ["never", "disabled"])
     assert not any(text[13:].strip() in out for text in shown)
+
+
+def test_a_key_ends_and_is_rotated(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    old = run(capfd, "add", "shop", "--file", file, "--expires", "90d", "--scope", "metrics")[1].strip()
+    status, out, err = run(capfd, "rotate", "shop", "--file", file, "--grace", "12h")
+    assert (status, err) == (0, "shown only this once, store it; the old secret works for 12h more\n")
+    ring = KeyRing(read_keys(file))
+    found = ring.find(out.strip())
+    assert found is not None
+    assert found == ring.find(old)
+    assert found.scopes == ("metrics",)
+    assert found.expires_at is not None
+    assert found.old_until is not None
+    assert found.expires_at - found.created_at == timedelta(days=90)
+    listed = run(capfd, "list", "--file", file)[1]
+    assert f"{found.expires_at:%Y-%m-%d %H:%M}" in listed
+    assert f"old secret until {found.old_until:%Y-%m-%d %H:%M}" in listed
+    run(capfd, "add", "lab", "--file", file, "--expires", "2999-03-31")
+    assert f"{read_keys(file).keys[1].expires_at:%Y-%m-%dT%H:%M%z}" == "2999-03-31T00:00+0000"
+    run(capfd, "rotate", "shop", "--file", file, "--grace", "0")
+    assert KeyRing(read_keys(file)).find(out.strip()) is None
 
 
 def test_a_removed_key_frees_its_name(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -78,8 +100,12 @@ def test_a_removed_key_frees_its_name(file: Path, capfd: pytest.CaptureFixture[s
         (["add", "0a1b2c3d", "--file", "FILE"], "name: 8 hex digits look like the id of a key; use another name"),
         (["add", "lab", "--file", "FILE", "--per-minute", "0"], "per_minute: "),
         (["add", "lab", "--file", "FILE", "--burst", "x"], "--burst"),
-        (["add", "lab", "--file", "FILE", "--scope", "all"], "'all' is not one of 'detect', 'scans'"),
+        (["add", "lab", "--file", "FILE", "--scope", "all"], "'all' is not one of 'detect', 'scans', 'metrics'"),
         (["add", "lab"], "--file"),
+        (["add", "lab", "--file", "FILE", "--expires", "soon"], "--expires: 'soon' is no date; use one such as"),
+        (["add", "lab", "--file", "FILE", "--expires", "2020-01-01"], "expires: 2020-01-01 00:00 is in the past"),
+        (["rotate", "shop", "--file", "FILE", "--grace", "7"], "--grace: '7' is no time; use days or hours"),
+        (["rotate", "lab", "--file", "FILE"], "key: there is no 'lab' in the file; it has shop"),
         (["add", "lab", "--file", "FILE/keys.json"], "keys: cannot write FILE/keys.json: "),
         (["list", "--file", "NONE"], "keys: NONE does not exist; create one with fakescan keys add NAME --file NONE"),
         (["disable", "lab", "--file", "FILE"], "key: there is no 'lab' in the file; it has shop"),

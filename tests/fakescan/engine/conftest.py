@@ -15,7 +15,7 @@ from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.verdict import Calibration
 
 ASK = JudgingOptions(calibration=Calibration(threshold=0.2), max_new_tokens=40)
-"""Images of which the model says real with a score above 0.2 are fake all the same: their explanation is forced."""
+"""Images of which the model says real with a score above 0.2 are fake all the same, in its own words real."""
 
 Images = list[NDArray[np.uint8]]
 

@@ -12,8 +12,8 @@ REFUSED_RGB = (9, 8, 7)
 def too_long(make: Callable[..., Any], seen: list[int], *, times: int) -> Callable[..., Any]:
     """`Requests.input`, whose first `times` inputs for an image of this colour have a prompt that is too long."""
 
-    def made(pixels: NDArray[np.uint8], forced_word: str | None = None) -> Any:
-        engine_input = make(pixels, forced_word)
+    def made(pixels: NDArray[np.uint8]) -> Any:
+        engine_input = make(pixels)
         if tuple(pixels[0, 0]) == REFUSED_RGB:
             seen.append(1)
             if len(seen) <= times:

@@ -78,7 +78,6 @@ def test_only_what_was_asked_for_is_explained(explain: Explain, p_fake: float, e
     assert_logprobs(judgement, p_fake, 0.95 - p_fake)
     word = "fake" if p_fake > 0.5 else "real"
     assert judgement.explanation == (f"This is a {word} image. The hands melt." if explained else None)
-    assert one.forced_word is None
 
 
 def test_an_explanation_that_is_not_wanted_and_has_ended_by_itself_needs_no_abort() -> None:
@@ -94,36 +93,40 @@ def test_an_explanation_of_one_token_is_done_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p_fake", "threshold", "forced"), [(0.3, 0.2, "fake"), (0.7, 0.8, "real")], ids=["said real", "said fake"]
+    ("p_fake", "calibration", "word"),
+    [
+        (0.3, {"threshold": 0.2}, "real"),
+        (0.7, {"threshold": 0.8}, "fake"),
+        (0.6, {"temperature": 2.0, "bias": -1.0}, "fake"),
+    ],
+    ids=["a low threshold", "a high threshold", "another calibration"],
 )
-def test_a_verdict_that_the_model_did_not_say_is_forced_and_then_explained(
-    p_fake: float, threshold: float, forced: str
+def test_the_words_are_the_models_own_whatever_the_verdict_is(
+    p_fake: float, calibration: dict[str, float], word: str
 ) -> None:
-    """The explanation must argue for the calibrated verdict, and the score stays that of the first request."""
-    one = answer("all", threshold=threshold)
-    assert one.take(first(p_fake)) is Next.FORCE
-    assert one.forced_word == forced
-    # The second request continues after the word, with other log-probabilities that must not count.
-    assert one.take(Output(" image.", [OTHER], [{OTHER: Logprob(-0.5), FAKE: Logprob(-9.0), REAL: Logprob(-9.0)}])) is (
-        Next.MORE
-    )
+    """The verdict is the other one each time; the model says what it would have said, and is asked once."""
+    one = answer("all", **calibration)
+    assert one.take(first(p_fake)) is Next.MORE
+    assert one.take(more(" image.")) is Next.MORE
     assert one.take(more(" Look at the sky.", "stop")) is Next.DONE
     judgement = one.judgement()
     assert_logprobs(judgement, p_fake, 1.0 - p_fake)
-    assert judgement.explanation == f"This is a {forced} image. Look at the sky."
+    assert judgement.explanation == f"This is a {word} image. Look at the sky."
 
 
-def test_a_forced_verdict_that_needs_no_explanation_costs_no_second_request() -> None:
-    one = answer("fakes", threshold=0.8)
-    assert one.take(first(0.7)) is Next.STOP
-    assert one.judgement().explanation is None
+def test_whether_there_is_an_explanation_is_up_to_the_verdict() -> None:
+    quiet = answer("fakes", threshold=0.8)
+    assert quiet.take(first(0.7)) is Next.STOP
+    assert quiet.judgement().explanation is None
+    assert answer("fakes", threshold=0.2).take(first(0.3)) is Next.MORE
 
 
-def test_the_model_says_something_else_but_the_verdict_is_explained() -> None:
-    """The likeliest token is neither word: the verdict is forced into the prompt."""
+def test_a_model_that_says_something_else_is_heard_with_that() -> None:
+    """The likeliest token is neither word: the score is there, and no verdict is put into the model's mouth."""
     one = answer("all")
-    assert one.take(first(0.2, token=OTHER, other=0.7)) is Next.FORCE
-    assert one.forced_word == "fake"
+    assert one.take(first(0.2, token=OTHER, other=0.7)) is Next.MORE
+    assert one.take(more(" sky.", "stop")) is Next.DONE
+    assert one.judgement().explanation == "This is a blue sky."
 
 
 def test_an_uncertain_verdict_is_explained_as_the_model_puts_it_and_only_if_all_are() -> None:
@@ -138,17 +141,21 @@ def test_an_uncertain_verdict_is_explained_as_the_model_puts_it_and_only_if_all_
 def test_the_words_of_the_prompt_open_the_explanation() -> None:
     prompt = PromptSpec(answer_prefix="I see a", fake_word="synthetic", real_word="genuine")
     one = answer("all", prompt, threshold=0.2)
-    assert one.take(first(0.3)) is Next.FORCE
-    assert one.forced_word == "synthetic"
+    begun = first(0.3)
+    begun.text = " genuine"
+    assert one.take(begun) is Next.MORE
     assert one.take(more(" image", "stop")) is Next.DONE
-    assert one.judgement().explanation == "I see a synthetic image"
+    assert one.judgement().explanation == "I see a genuine image"
 
 
-@pytest.mark.parametrize(("delta", "text"), [(".", "This is a fake."), (" image", "This is a fake image")])
-def test_punctuation_after_a_forced_word_gets_no_space(delta: str, text: str) -> None:
-    one = answer("all", threshold=0.2)
-    one.take(first(0.3))
-    one.take(more(delta, "stop"))
+@pytest.mark.parametrize(("delta", "text"), [("fake", "This is a fake."), (" fake", "This is a fake.")])
+def test_the_first_word_has_one_space_before_it(delta: str, text: str) -> None:
+    """Some tokenizers give a word's space with it, others leave it to the text around."""
+    one = answer("all")
+    begun = first(0.9)
+    begun.text = delta
+    one.take(begun)
+    one.take(more(".", "stop"))
     assert one.judgement().explanation == text
 
 

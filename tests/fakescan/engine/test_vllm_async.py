@@ -9,7 +9,9 @@ import pytest
 
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.contract import EngineDiedError, Judgement
+from fakescan.engine.factory import open_engine
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.start.start_up import StartUp
 from fakescan.engine.vllm_async import AsyncEngine
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.verdict import score_tokens
@@ -24,7 +26,8 @@ def engine(checkpoint: Checkpoint) -> Iterator[AsyncEngine]:
     with pytest.MonkeyPatch.context() as patch:
         # The in-process engine sets it for its own process, which here is the same.
         patch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING", raising=False)
-        engine = AsyncEngine(VllmConfig(max_num_seqs=16), checkpoint, ASK, "cpu")
+        engine = open_engine(VllmConfig(max_num_seqs=16), checkpoint, ASK, "cpu", StartUp(own_process=True))
+        assert isinstance(engine, AsyncEngine)
         yield engine
         engine.close()
 

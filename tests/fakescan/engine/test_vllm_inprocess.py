@@ -43,19 +43,19 @@ def test_the_scores_are_those_of_transformers(judged: list[Judgement], reference
         assert score(judgement) == pytest.approx(score(Judgement(logprob_fake, logprob_real)), abs=1e-3)
 
 
-def test_what_is_fake_is_explained_as_fake_even_if_the_model_said_real(judged: list[Judgement]) -> None:
-    """The threshold is 0.2: the model itself says real of what it scores from there to 0.5."""
-    kinds = {"real": 0, "said fake": 0, "forced": 0}
+def test_what_is_fake_is_explained_in_the_models_own_words(judged: list[Judgement]) -> None:
+    """The threshold is 0.2: the model itself says real of what it scores from there to 0.5, and is not made to lie."""
+    kinds = {"real": 0, "said fake": 0, "said real": 0}
     for judgement in judged:
-        verdict = decide(score(judgement), ASK.calibration)
-        if verdict is Verdict.REAL:
+        if decide(score(judgement), ASK.calibration) is Verdict.REAL:
             assert judgement.explanation is None
             kinds["real"] += 1
         else:
+            own = "fake" if judgement.logprob_fake > judgement.logprob_real else "real"
             assert judgement.explanation is not None
-            assert judgement.explanation.startswith("This is a fake image")
-            assert parse_answer(judgement.explanation) is Verdict.FAKE
-            kinds["said fake" if score(judgement) >= 0.5 else "forced"] += 1
+            assert judgement.explanation.startswith(f"This is a {own} image")
+            assert parse_answer(judgement.explanation) == own
+            kinds[f"said {own}"] += 1
     assert min(kinds.values()) >= 3, f"the images do not show all three: {kinds}"
 
 
@@ -106,14 +106,15 @@ def test_an_image_may_be_asked_about_in_another_way_and_watched(
     assert vllm_engine.submit(images[0], JudgingOptions(explain="none")).result().explanation is None
 
 
-def test_a_forced_explanation_is_watched_from_its_verdict_on(vllm_engine: InProcessEngine, images: Images) -> None:
-    """With a threshold that no score reaches everything is real, whatever the model would have said."""
-    options = JudgingOptions(explain="all", calibration=Calibration(threshold=0.9999), max_new_tokens=12)
+def test_no_threshold_changes_a_word(vllm_engine: InProcessEngine, images: Images) -> None:
+    """With a threshold that no score reaches everything is real; the words are those of the usual one."""
+    strict = JudgingOptions(explain="all", calibration=Calibration(threshold=0.9999), max_new_tokens=12)
+    usual = JudgingOptions(explain="all", max_new_tokens=12)
     for image in images[:8]:
         heard: list[Judgement] = []
-        whole = vllm_engine.submit(image, options, heard.append).result()
+        whole = vllm_engine.submit(image, strict, heard.append).result()
+        assert whole.explanation == vllm_engine.submit(image, usual).result().explanation
         assert whole.explanation is not None
-        assert whole.explanation.startswith("This is a real")
         assert all(whole.explanation.startswith(judgement.explanation or "") for judgement in heard)
 
 
@@ -125,6 +126,30 @@ def test_a_cancelled_image_gives_its_place_back(vllm_engine: InProcessEngine, im
         assert any([future.cancel() for future in futures])
     assert all(future.done() for future in futures)
     assert vllm_engine.judge(images[:1])[0].error is None
+
+
+def test_an_idle_engine_waits_a_moment_for_images_that_are_expected(
+    vllm_engine: InProcessEngine, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = JudgingOptions(explain="none")
+
+    def steps(count: int) -> tuple[int, int]:
+        before = vllm_engine.stats.steps, vllm_engine.stats.running
+        for future in [vllm_engine.submit(image, options) for image in images[:count]]:
+            assert future.result().error is None
+        return vllm_engine.stats.steps - before[0], vllm_engine.stats.running - before[1]
+
+    monkeypatch.setattr("fakescan.engine.vllm_inprocess._HOLD_S", 60.0)
+    assert sum(steps(1)) == 2, "nothing is expected: one step with one image, at once"
+    vllm_engine.expect(1)
+    try:
+        full, together = vllm_engine.max_num_seqs, []
+        together.append(steps(full))
+        monkeypatch.setattr("fakescan.engine.vllm_inprocess._HOLD_S", 1.0)
+        together.append(steps(3))
+    finally:
+        vllm_engine.expect(-1)
+    assert together == [(1, full), (1, 3)], "no longer than until the batch is full, or the time is over"
 
 
 @pytest.mark.parametrize("explain", ["none", "all"])
@@ -140,7 +165,7 @@ def test_explanations_only_as_asked(
         if explain == "none":
             assert answer.explanation is None
         else:
-            word = decide(score(answer), ASK.calibration)
+            word = "fake" if answer.logprob_fake > answer.logprob_real else "real"
             assert answer.explanation is not None
             assert answer.explanation.startswith(f"This is a {word}")
     if explain == "none":

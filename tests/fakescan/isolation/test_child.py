@@ -44,14 +44,23 @@ def child(worse: None) -> Iterator[Decoder]:
         yield one
 
 
+OTHERS: set[psutil.Process] = set()
+"""Children that other tests share."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def others() -> None:
+    OTHERS.update(children())
+
+
 def children() -> list[psutil.Process]:
-    """Children of this process, and processes that they have left behind."""
+    """Children of this process, and processes that they have left behind, but for those of other tests."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess):
             if f"child_program {os.getpid()} " in " ".join(process.cmdline()):
                 found.append(process)
-    return found
+    return [process for process in found if process not in OTHERS]
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,19 @@ import math
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_bytes
 from fakescan.run.rejudge import rejudge
+from fakescan.run.run_file import RunFile
 from fakescan.run.verify import verify
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
-from fakevlm.verdict import Calibration
+from fakevlm.reading import Meaning, shown
+from fakevlm.verdict import Calibration, parse_answer
 from tests.conftest import Bucket
 from tests.fakescan.run.conftest import make_run
 
@@ -55,6 +60,45 @@ def test_a_calibration_changes_scores_and_what_has_no_explanation_is_counted(
         if row["verdict"]:
             assert row["score"] == pytest.approx(1 / (1 + math.exp(-(row["logit"] / 2 + 1))), rel=1e-6)
     assert result.unexplained == result.changed["real", "fake"] > 0
+
+
+def test_what_stands_beside_a_verdict_is_made_anew(run_folder: RunFolder, target: RunFolder) -> None:
+    """An explanation is the model's own, so that it stays with the other verdict where the run explains that one."""
+    run = run_folder.open()
+    ask = run.identity.ask.model_copy(update={"explain": "all"})
+    identity = run.identity.model_copy(update={"ask": ask})
+    run_folder.save(run.model_copy(update={"meaning": Meaning.FULL, "identity": identity}))
+    result = rejudge(run_folder, target, STRICT)
+    before, after = run_folder.rows(run_folder.open()).to_pylist(), target.rows(target.open()).to_pylist()
+    turned = [(old, new) for old, new in zip(before, after, strict=True) if old["verdict"] != new["verdict"]]
+    assert turned
+    for old, new in turned:
+        assert new["explanation"] == old["explanation"] == "This is a fake image."
+        score, threshold = shown(new["score"], 0.8)
+        assert new["remark"] == f"The model leans to fake ({score}), below the threshold of {threshold}."
+    assert result.unexplained == sum(row["verdict"] is not None and row["explanation"] is None for row in after)
+    assert verify(target).problems == []
+
+
+def test_what_an_earlier_version_made_the_model_say_is_left_out(run_folder: RunFolder, target: RunFolder) -> None:
+    run = RunFile.model_validate({**run_folder.open().model_dump(), "schema_version": "2"})
+    ask = run.identity.ask.model_copy(update={"explain": "all", "calibration": STRICT})
+    run_folder.save(run.model_copy(update={"identity": run.identity.model_copy(update={"ask": ask})}))
+    for shard in range(run.sharding.count):
+        rows = pq.read_table(run_folder.part(shard)).drop_columns("remark").to_pylist()
+        for row in rows:
+            if row["verdict"]:
+                row["verdict"] = "fake" if row["score"] >= 0.8 else "real"
+                row["explanation"] = f"This is a {row['verdict']} image."
+        table = pa.Table.from_pylist(rows, run.result_schema)
+        run_folder.write_part(shard, part_bytes(table, run.sharding, shard, run.result_schema))
+    rejudge(run_folder, target, Calibration())
+    assert verify(target).problems == []
+    for old, new in zip(*(each.rows(each.open()).to_pylist() for each in (run_folder, target)), strict=True):
+        if old["verdict"]:
+            is_own = (old["verdict"] == "fake") == (old["logit"] > 0)
+            assert new["explanation"] == (old["explanation"] if is_own else None)
+            assert new["explanation"] is None or parse_answer(new["explanation"]) == new["verdict"]
 
 
 def test_the_same_call_again_gives_the_same_run_and_does_what_is_left(run_folder: RunFolder, target: RunFolder) -> None:

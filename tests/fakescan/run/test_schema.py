@@ -32,26 +32,28 @@ def test_the_columns_are_the_documented_ones() -> None:
         "etag",
         "version",
         "last_modified",
+        "remark",
     ]
     assert {RESULT_SCHEMA.field(name).type for name in ("score", "logit", "off_script")} == {pa.float32()}
     assert RESULT_SCHEMA.field("row_id").type == pa.int64()
     assert pa.types.is_timestamp(RESULT_SCHEMA.field("scanned_at").type)
-    assert RESULT_SCHEMA.metadata == {b"fakescan.schema_version": b"2"}
+    assert RESULT_SCHEMA.metadata == {b"fakescan.schema_version": b"3"}
 
 
-def test_a_run_of_the_first_version_keeps_its_columns() -> None:
-    old = result_schema("1")
-    assert old.names == RESULT_SCHEMA.names[:17]
-    assert old.metadata == {b"fakescan.schema_version": b"1"}
+@pytest.mark.parametrize(("version", "columns"), [("1", 17), ("2", 21)])
+def test_a_run_of_an_earlier_version_keeps_its_columns(version: str, columns: int) -> None:
+    old = result_schema(version)
+    assert old.names == RESULT_SCHEMA.names[:columns]
+    assert old.metadata == {b"fakescan.schema_version": version.encode()}
 
 
 def test_kept_columns_are_text_after_the_others() -> None:
-    schema = result_schema("2", ["label", "id"])
+    schema = result_schema("3", ["label", "id"])
     assert schema.names == [*RESULT_SCHEMA.names, "label", "id"]
     assert schema.field("label").type == pa.string()
 
 
-@pytest.mark.parametrize("name", ["uri", "score", "etag", "last_modified"])
+@pytest.mark.parametrize("name", ["uri", "score", "etag", "last_modified", "remark"])
 def test_a_kept_column_with_a_name_that_is_taken(name: str) -> None:
     with pytest.raises(UserError, match=f"keep_columns: '{name}' is the name of a column of the results; rename it"):
         check_kept_names(["id", name])

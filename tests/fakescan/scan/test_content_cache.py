@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_bytes
+from fakescan.run.run_file import RunFile
 from fakescan.scan.content_cache import (
     CONTENT_BYTES,
     RECALLED,
@@ -398,7 +400,11 @@ def contents_of(folder: RunFolder, shard: int) -> list[bytes]:
 
 def test_parts_are_recalled_from_the_last_on_and_errors_are_not(run_folder: RunFolder) -> None:
     hashes = {shard: contents_of(run_folder, shard) for shard in range(4)}
-    found = {content: data for batch in recalled(run_folder, [0, 1, 2, 3]) for content, data in batch.items()}
+    found = {
+        content: data
+        for batch in recalled(run_folder, run_folder.open(), [0, 1, 2, 3])
+        for content, data in batch.items()
+    }
     assert list(found) == [*hashes[3], *hashes[2], *hashes[1], *hashes[0]]
     table = run_folder.read_part(1)
     assert table is not None
@@ -412,10 +418,29 @@ def test_parts_are_recalled_from_the_last_on_and_errors_are_not(run_folder: RunF
             assert [getattr(one, name) for name in columns] == [row[name] for name in columns]
 
 
+def test_what_an_earlier_version_made_the_model_say_is_not_copied(run_folder: RunFolder) -> None:
+    """Its explanations open with the verdict's word: where that is not the model's own, the content is judged again."""
+    table = run_folder.read_part(0)
+    assert table is not None
+    rows = table.to_pylist()
+    fakes = [row for row in rows if row["verdict"] == "fake"]
+    fakes[0]["logit"], fakes[1]["logit"], fakes[1]["explanation"] = -0.5, -0.5, None
+    run = run_folder.open()
+    run_folder.write_part(0, part_bytes(pa.Table.from_pylist(rows, table.schema), run.sharding, 0))
+
+    def contents(run: RunFile) -> set[bytes]:
+        return {content for batch in recalled(run_folder, run, [0]) for content in batch}
+
+    judged = {bytes.fromhex(row["sha256"]) for row in rows if row["verdict"]}
+    assert contents(run) == judged
+    old = RunFile.model_validate({**run.model_dump(), "schema_version": "2"})
+    assert contents(old) == judged - {bytes.fromhex(fakes[0]["sha256"])}, "what has no explanation has no false one"
+
+
 def test_no_more_is_recalled_than_fits(run_folder: RunFolder) -> None:
     hashes = {shard: contents_of(run_folder, shard) for shard in range(4)}
     room = (len(hashes[3]) + 1) * CONTENT_BYTES
-    found = [content for batch in recalled(run_folder, [0, 1, 2, 3], room) for content in batch]
+    found = [content for batch in recalled(run_folder, run_folder.open(), [0, 1, 2, 3], room) for content in batch]
     assert found == [*hashes[3], *hashes[2]]
 
 
@@ -423,8 +448,8 @@ def test_a_damaged_part_is_one_clear_error(run_folder: RunFolder) -> None:
     path = run_folder.part(1)
     run_folder.fs.pipe_file(path, run_folder.fs.cat_file(path)[:-9])
     with pytest.raises(UserError, match=r"part-00000001.parquet of .* is damaged"):
-        list(recalled(run_folder, [0, 1, 2]))
+        list(recalled(run_folder, run_folder.open(), [0, 1, 2]))
 
 
 def test_nothing_is_recalled_of_a_run_that_begins(run_folder: RunFolder) -> None:
-    assert list(recalled(run_folder, [])) == []
+    assert list(recalled(run_folder, run_folder.open(), [])) == []

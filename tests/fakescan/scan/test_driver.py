@@ -18,6 +18,7 @@ from PIL import Image
 
 from fakescan.cli.main import main
 from fakescan.run.folder import RunFolder
+from fakescan.run.parts import part_bytes
 from fakescan.storage.store import Store
 from fakevlm.forge import family_of
 from tests.drill_images import POISON_RGB
@@ -141,6 +142,70 @@ def test_the_same_command_resumes_and_then_has_nothing_to_do(fakescan: Command, 
     assert ended.out.startswith("complete since 20")
     assert f"with --new-since {run.url}" in ended.out
     assert read_rows(run) == after
+
+
+def make_old(run: RunFolder) -> None:
+    """The run as a version before schema 3 would have written it: its verdicts' words before its explanations."""
+    file = Path(run.path, "run.json")
+    stored = json.loads(file.read_text())
+    del stored["meaning"]
+    file.write_text(json.dumps({**stored, "schema_version": "2"}))
+    old = run.open()
+    for shard in range(old.sharding.count):
+        table = pq.read_table(run.part(shard)).drop_columns("remark")
+        words = [
+            None if text is None else f"This is a {verdict} image. Forced."
+            for verdict, text in zip(*(table[name].to_pylist() for name in ("verdict", "explanation")), strict=True)
+        ]
+        index = table.schema.get_field_index("explanation")
+        table = table.set_column(index, table.schema.field(index), pa.array(words, pa.string()))
+        run.write_part(shard, part_bytes(table.cast(old.result_schema), old.sharding, shard, old.result_schema))
+
+
+def test_a_run_of_an_earlier_version_is_finished_in_its_columns_and_in_the_models_own_words(
+    fakescan: Command, images: Path, run: RunFolder
+) -> None:
+    scan = ("scan", images, "-o", run.url, "--shard-rows", 8, "--explain", "all", "--threshold", 0.9)
+    fakescan(*scan)
+    whole = read_rows(run)
+    make_old(run)
+    before, columns = read_rows(run), pq.read_schema(run.part(0)).names
+    assert "remark" not in columns
+    for shard in (1, 3):
+        Path(run.part(shard)).unlink()
+    ended = fakescan(*scan)
+    assert " ".join(ended.err.split()).count("rows from now on have the model's own words, and no column remark") == 1
+    assert "rows: 30 of 30" in ended.out
+    assert {tuple(pq.read_schema(run.part(shard)).names) for shard in range(4)} == {tuple(columns)}
+    overruled = 0
+    for old, new, row in zip(before, whole, read_rows(run), strict=True):
+        if row["row_id"] // 8 in (0, 2):
+            assert row == old, "what exists is left as it is"
+            continue
+        own = "fake" if row["logit"] > 0 else "real"
+        assert row["explanation"] == new["explanation"]
+        assert row["explanation"].startswith(f"This is a {own} image.")
+        overruled += own != row["verdict"]
+    assert overruled
+    fakescan("verify", run.url)
+    assert "begun by an earlier version" in fakescan("summary", run.url).out
+    quiet = ("scan", images, "-o", f"{run.url}-quiet", "--shard-rows", 8, "--explain", "none")
+    fakescan(*quiet)
+    other = RunFolder(f"{run.url}-quiet", Store())
+    make_old(other)
+    Path(other.part(1)).unlink()
+    assert "own words" not in fakescan(*quiet).err, "nothing is explained, so there is nothing to say"
+
+
+def test_every_row_says_what_must_stand_beside_its_verdict(fakescan: Command, images: Path, run: RunFolder) -> None:
+    fakescan("scan", images, "-o", run.url)
+    rows = read_rows(run)
+    assert {row["remark"] for row in rows} == {"This verdict means nothing: no trained model gave it."}
+    (images / "cut.jpg").write_bytes(b"no image")
+    fakescan("scan", images, "-o", f"{run.url}-2", "--extensions", "any", "--max-error-rate", 1)
+    failed = [row for row in read_rows(RunFolder(f"{run.url}-2", Store())) if row["error_code"]]
+    assert failed
+    assert {row["remark"] for row in failed} == {None}
 
 
 def test_a_changed_setting_is_refused_and_changes_nothing(fakescan: Command, images: Path, run: RunFolder) -> None:
@@ -424,11 +489,20 @@ def test_the_built_in_model_is_right_about_the_sample_pairs(fakescan: Command, r
         assert 0 <= row["off_script"] < 0.5
         if kind == "real":
             assert row["explanation"] is None
+            assert row["remark"].startswith("No forgery found, which does not make the image real")
         else:
             assert row["explanation"].startswith("This is a fake image. ")
             assert family_of(row["explanation"]) == kind
     (warning,) = [line for line in ended.out.splitlines() if line.startswith("warning: ")]
     assert warning.startswith("warning: the model builtin-small learnt from forged photographs")
+    said = next(line for line in ended.out.splitlines() if line.startswith("rows: "))
+    assert re.search(r"   no forgery found \d+   fake \d+   ", said)
+    assert "real" not in said
+    assert "note: No forgery found, which does not make the image real" in " ".join(ended.out.split())
+    assert run.open().meaning == "forgeries"
+    summary = fakescan("summary", run.url).out
+    assert re.search(r"^  no forgery found +\d+ ", summary, re.MULTILINE)
+    assert not re.search(r"^  real ", summary, re.MULTILINE)
     fakescan("verify", run.url)
 
 

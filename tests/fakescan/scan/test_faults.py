@@ -117,41 +117,6 @@ def test_input_and_output_in_different_stores(
     assert not [data for data in stored if b"another-secret" in data or s3.secret_key.encode() in data]
 
 
-def test_objects_that_came_back_are_mended_by_a_retry(
-    ray_cluster: str, s3: SeaweedServer, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
-) -> None:
-    bucket = new_bucket(s3)
-    upload(bucket, pictures)
-    manifest, store = str(tmp_path / "manifest"), settings_of(s3, "IN")
-    environment = environment_of(s3, "IN")
-    flags = ["--input-endpoint", s3.endpoint_url, "--input-option", "key=env:IN_KEY"]
-    fakescan(
-        *("index", f"{bucket.url}/images", "-o", manifest, *flags, "--input-option", "secret=env:IN_SECRET"),
-        environment=environment,
-    )
-    names = sorted(path.name for path in pictures.iterdir())
-    lost = {name: (pictures / name).read_bytes() for name in (names[3], names[17])}
-    for name in lost:
-        bucket.call("delete_object", Key=f"images/0/{name}")
-    arguments = [
-        *command(tmp_path, tiny_model, source=manifest, output=run.url, input_store=store),
-        *("--ray-address", ray_cluster),
-    ]
-    fakescan(*arguments, environment=environment)
-    before = read_rows(run)
-    assert [row["row_id"] for row in before if row["error_code"] == "not_found"] == [3, 17]
-    bucket.put(f"images/0/{names[3]}", lost[names[3]])
-    retried = fakescan(*arguments, "--retry-errors", environment=environment)
-    assert "scanned now: 2 in" in retried.out
-    assert "errors 1" in retried.out
-    after = read_rows(run)
-    assert after[3]["verdict"] in ("real", "fake")
-    assert after[17]["error_code"] == "not_found"
-    others = [index for index in range(30) if index not in (3, 17)]
-    assert [after[index] for index in others] == [before[index] for index in others]
-    fakescan("verify", run.url)
-
-
 def test_a_manifest_that_was_lost_is_one_clear_error(
     ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
 ) -> None:

@@ -23,6 +23,7 @@ from fakescan.scan.tables import JUDGED_SCHEMA, decoded_schema
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.errors import UserError
+from fakevlm.reading import Meaning, Reader
 
 OPTIONS = JudgingOptions()
 SHARD_ROWS = 40
@@ -49,6 +50,7 @@ def settings(checkpoint: Checkpoint, **changes: Any) -> JudgeSettings:
         "options": OPTIONS,
         "run_id": "the run",
         "shard_rows": SHARD_ROWS,
+        "reader": Reader(Meaning.FULL, OPTIONS.calibration, checkpoint.image),
     }
     return JudgeSettings(**{**values, **changes})
 

@@ -20,6 +20,8 @@ from fakescan.sources.manifest import write_manifest
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from fakevlm.reading import Meaning, Reader
+from fakevlm.verdict import Calibration
 from tests.fakescan.run.conftest import identity
 
 SHARD_ROWS = 4
@@ -55,6 +57,7 @@ def pipeline(
             options=JudgingOptions(),
             run_id="pipeline-test",
             shard_rows=shard_rows,
+            reader=Reader(Meaning.NONE, Calibration(), checkpoint.image),
         ),
         write=Write(*started),
         replicas=Replicas(),

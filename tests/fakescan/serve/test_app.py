@@ -1,5 +1,6 @@
 """The Serve application: what each replica reserves, and clusters that lack it."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fakescan.serve import run as run_module
 from fakescan.serve.app import build
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import CONTROL, REPLICA
+from fakescan.serve.serve_file import IMPORT_PATH
 from fakescan.settings.replicas import Replicas
 from fakevlm.errors import UserError
 
@@ -54,6 +56,15 @@ def test_a_simulated_engine_needs_no_gpu(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_without_a_cluster_there_are_no_gpus() -> None:
     assert app_module.cluster_gpus() == 0.0
+
+
+def test_serve_takes_the_function_that_a_serve_file_names() -> None:
+    """It calls it with one argument, and refuses one that could take more."""
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
+
+    module, _, name = IMPORT_PATH.partition(":")
+    built = call_user_app_builder_with_args_if_necessary(getattr(import_module(module), name), {"no_auth": True})
+    assert deployments(built)["config"].no_auth
 
 
 def test_wrong_args_are_one_line() -> None:

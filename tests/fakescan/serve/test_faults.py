@@ -1,13 +1,16 @@
 """A server under load loses its processes one after the other, gets other settings, and is told to stop."""
 
+import hashlib
 import io
 import itertools
+import json
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -57,17 +60,20 @@ def test_a_request_is_found_in_the_log_by_its_id_and_its_key_is_not(faulty: Faul
             client.post("/v1/detect", files={"file": path.read_bytes()}).headers["x-request-id"] for path in PAIRS[:3]
         ]
         bad = client.post("/v1/detect", content=b"x", headers={"content-type": "text/plain"}).headers["x-request-id"]
-    text = ""
+    lines: dict[str, dict[str, Any]] = {}
 
     def all_there() -> bool:
-        nonlocal text
-        text = "".join(file.read_text() for file in logs(faulty).glob("proxy_*.log"))
-        return all(f"{id} POST /v1/detect " in text for id in [*ids, bad])
+        for file in logs(faulty).glob("access_*.jsonl"):
+            lines.update({line["request_id"]: line for line in map(json.loads, file.read_text().splitlines())})
+        return lines.keys() >= {*ids, bad}
 
     faulty.process.wait_for("the lines", all_there, 20)
-    lines = {id: line for line in text.splitlines() for id in [*ids, bad] if id in line}
-    assert all(" 200 " in lines[id] and "key=tester" in lines[id] for id in ids)
-    assert " 415 " in lines[bad]
+    for id, path in zip(ids, PAIRS, strict=False):
+        line = lines[id]
+        assert (line["status"], line["key"], line["client"], line["path"]) == (200, "tester", "127.0.0.1", "/v1/detect")
+        (image,) = line["images"]
+        assert image["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (lines[bad]["status"], lines[bad]["code"]) == (415, "unsupported_media")
     for file in logs(faulty).iterdir():
         assert faulty.key[-43:] not in file.read_text(), f"{file} holds the secret"
 
@@ -111,7 +117,7 @@ def test_clients_that_leave_free_the_engine(faulty: Faulty, query: str) -> None:
     for client, path in zip(clients, itertools.cycle(PAIRS), strict=False):
         data = path.read_bytes()
         client.sendall(f"{headers}content-length: {len(data)}\r\n\r\n".encode() + data)
-    faulty.process.wait_for("most are in", lambda: faulty.metric(ONGOING) > PLACES * 3 / 4, 20)
+    faulty.process.wait_for("as many as one key may have are in", lambda: faulty.metric(ONGOING) > PLACES / 2, 20)
     for client in clients:
         client.close()
     started = time.monotonic()
@@ -194,6 +200,11 @@ def test_sigterm_lets_requests_in_flight_end(faulty: Faulty) -> None:
         faulty.process.wait_for("all to be in", lambda: faulty.metric(ONGOING) == 8, 20)
         below = psutil.Process(faulty.process.pid).children(recursive=True)
         faulty.process.signal(signal.SIGTERM)
+        stopped_at = time.monotonic()
+        while (ready := client.get("/readyz")).status_code == 200:
+            assert time.monotonic() - stopped_at < 2, "balancers would go on sending requests here"
+        # Which of the two depends on whether the proxy has heard of it, or finds no replica any more.
+        assert ready.json()["code"] in {"unavailable", "starting"}
         answers = [one.result() for one in asked]
     assert {answer.status for answer in answers} <= {200, 503}
     assert 200 in {answer.status for answer in answers}

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,57 @@ def test_no_text_raises(text: str) -> None:
     ring, _ = ring_of("shop")
     assert ring.find(text) is None
     assert ring.find(f"fsk_0a1b2c3d_{text}") is None
+
+
+def test_a_key_ends_when_it_expires() -> None:
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    edit = KeyEdit(KeyFile())
+    presented = edit.add("shop", expires_at=datetime.now(UTC) + timedelta(days=1))
+    edit.keys[0] = edit.keys[0].model_copy(update={"expires_at": now + timedelta(hours=1)})
+    ring = KeyRing(KeyFile(keys=tuple(edit.keys)), clock=lambda: now)
+    assert ring.find(presented)
+    now += timedelta(minutes=59, seconds=59)
+    assert ring.find(presented)
+    now += timedelta(seconds=1)
+    assert ring.find(presented) is None
+
+
+def test_a_key_cannot_end_before_it_begins() -> None:
+    edit = KeyEdit(KeyFile())
+    with pytest.raises(UserError, match=r"^expires: .* is in the past"):
+        edit.add("shop", expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert not edit.keys
+
+
+def test_a_rotated_key_has_two_secrets_for_a_while() -> None:
+    now = datetime.now(UTC)
+    edit = KeyEdit(KeyFile())
+    first = edit.add("shop", per_minute=7)
+    second = edit.rotate("shop", timedelta(days=7))
+    assert first[:13] == second[:13]
+    assert first != second
+
+    def found(*presented: str) -> list[bool]:
+        ring = KeyRing(KeyFile(keys=tuple(edit.keys)), clock=lambda: now)
+        return [ring.find(text) is not None for text in presented]
+
+    assert found(first, second) == [True, True]
+    now += timedelta(days=7, seconds=2)
+    assert found(first, second) == [False, True]
+    now -= timedelta(days=3)
+    third = edit.rotate(first[4:12], timedelta(days=7))
+    assert found(first, second, third) == [False, True, True], "two at most"
+    last = edit.rotate("shop", timedelta())
+    assert found(second, third, last) == [False, False, True], "at once"
+    assert edit.keys[0].per_minute == 7
+    edit.disable("shop")
+    assert found(last) == [False]
+
+
+def test_an_old_secret_without_an_end_is_damage(path: Path) -> None:
+    path.write_text(json.dumps({"version": 1, "keys": [{**ENTRY, "old_sha256": "ab" * 32}]}))
+    with pytest.raises(UserError, match="old_sha256 and old_until belong together"):
+        read_keys(path)
 
 
 # The file.

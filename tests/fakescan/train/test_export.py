@@ -1,6 +1,7 @@
 """What training writes is what transformers and vLLM load: the same tokens, the same scores."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ import pytest
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.vllm_inprocess import InProcessEngine
+from fakescan.train.export import knows_generators
 from fakevlm.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from fakevlm.data.collate import Collator, normalise
+from fakevlm.data.record import FAKE, REAL, Record
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(500)]
 
 TOKENS = 12
 
 
-@pytest.mark.parametrize("kind", ["zero 2", "zero 3", "lora"])
+@pytest.mark.parametrize("kind", ["zero 3", "lora"])
 def test_transformers_and_vllm_say_the_same(kind: str, trained: Callable[[str], Any]) -> None:
     checkpoint = open_checkpoint(trained(kind).model)
     draw = np.random.default_rng(0)
@@ -69,3 +72,23 @@ def by_transformers(checkpoint: Checkpoint, images: list[Any]) -> list[tuple[str
             said = f"{checkpoint.prompt.answer_prefix} {answer.strip()}"
             found.append((said, float(first[checkpoint.fake_token_id]), float(first[checkpoint.real_token_id])))
     return found
+
+
+@pytest.mark.parametrize(
+    ("start", "families", "knows"),
+    [
+        ({"trained": True, "knows_generators": True}, ["splice"], True),
+        ({"trained": True, "knows_generators": False}, ["splice", "warp"], False),
+        ({"trained": True, "knows_generators": False}, ["splice", None], True),
+        ({"trained": False, "knows_generators": True}, ["splice"], False),
+        ({"trained": False, "knows_generators": True}, [None], True),
+    ],
+    ids=["it knew them", "forged photographs alone", "others among them", "from nothing", "from nothing, on others"],
+)
+def test_what_a_trained_model_knows_is_on_its_card(
+    start: dict[str, bool], families: list[str | None], knows: bool, tiny_model: Path
+) -> None:
+    checkpoint = replace(open_checkpoint(str(tiny_model)), **start)
+    shared = {"image": "a.png", "cate": "scene", "conversations": ()}
+    fakes = [Record.model_validate({**shared, "label": FAKE, "family": family}) for family in families]
+    assert knows_generators(checkpoint, [*fakes, Record.model_validate({**shared, "label": REAL})]) is knows

@@ -46,6 +46,8 @@ class ScanReport(JsonReport):
     """Name of the model, as in the rows."""
     warning: str | None
     """Why the verdicts mean nothing, or less than one would think; null for neither."""
+    meaning: str | None
+    """What the verdicts are worth: full, forgeries, none; null for a run from before it was written down."""
     rows: int
     """Rows of the run."""
     population: int
@@ -83,6 +85,7 @@ def scan_report(outcome: "ScanOutcome") -> ScanReport:
         parts=f"{redact(outcome.url)}/parts/*.parquet",
         model=run.model,
         warning=run.warning,
+        meaning=run.known_meaning,
         rows=run.rows,
         population=run.population,
         counts=RowCounts.of(outcome.whole),

@@ -16,13 +16,14 @@ from fakescan.cli.reports.typed_command import (
     typed_again,
     unset_variables,
 )
-from fakescan.run.counts import Counts
+from fakescan.run.counts import outcome_words
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.execution import ScanOutcome
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.terminal.console import console_on, print_hanging, printable_line
 from fakescan.terminal.duration import duration
 from fakevlm.errors import ErrorCode
+from fakevlm.reading import NO_FORGERY_FOUND, Meaning
 
 PASSING = (ErrorCode.DENIED, ErrorCode.FETCH_FAILED, ErrorCode.JUDGE_FAILED, ErrorCode.NOT_FOUND)
 """Errors that may be gone when the row is scanned again; the others are the images' own."""
@@ -37,6 +38,8 @@ def print_summary(outcome: ScanOutcome, config: ScanConfig) -> None:
         print_hanging(console, "", slice_line(outcome))
     _print_results(console, outcome)
     print_hanging(console, "rows: ", _rows_text(outcome))
+    if outcome.run.known_meaning is Meaning.FORGERIES and outcome.whole.real:
+        print_hanging(console, "note: ", NO_FORGERY_FOUND, style="warning")
     if outcome.scanned.rows:
         print_hanging(console, "scanned now: ", _pace_text(outcome))
         if config.dedupe:
@@ -118,17 +121,9 @@ def _is_one_reader() -> bool:
 def _rows_text(outcome: ScanOutcome) -> Text:
     counts = outcome.whole
     text = Text(f"{counts.rows:,} of {outcome.rows if outcome.slice else outcome.run.rows:,}")
-    for name, count in _by_outcome(counts):
-        style = {"errors": "error"}.get(name, name) if count else ""
-        text.append("   ").append(f"{name} {count:,}", style)
+    for name, count, style in outcome_words(counts, outcome.run.known_meaning):
+        text.append("   ").append(f"{name} {count:,}", style if count else "")
     return text
-
-
-def _by_outcome(counts: Counts) -> Iterator[tuple[str, int]]:
-    yield "real", counts.real
-    yield "fake", counts.fake
-    yield "uncertain", counts.uncertain
-    yield "errors", counts.failed
 
 
 def _pace_text(outcome: ScanOutcome) -> str:

@@ -20,6 +20,8 @@ class StartUp:
     """GPUs that belong to the engine: a fraction of one, one, or several. Without meaning on a CPU."""
     report: Report = nobody_listens
     """Hears of every step."""
+    own_process: bool = False
+    """Whether the engine has a process of its own on a CPU, too: for one with other work, and cores for both."""
 
 
 PLAIN_START = StartUp()

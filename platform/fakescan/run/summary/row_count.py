@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fakescan.run.own_words import overruled
 from fakescan.run.summary.copies import PackedHashes
 from fakescan.run.summary.folder_counts import FolderCounts
 from fakescan.run.summary.image_facts import ImageFactsCounter
 from fakescan.run.summary.outcomes import OUTCOMES, outcome_numbers
-from fakescan.run.summary.run_summary import ErrorRows, FolderOutcomes, Folders, Outcomes
+from fakescan.run.summary.run_summary import ErrorRows, FolderOutcomes, Folders, Outcomes, Overruled
 
 BANDS = 10
 """Bands of equal width that scores are counted in."""
@@ -32,6 +33,7 @@ class RowCount:
         self._bands = np.zeros(BANDS, np.int64)
         self._errors: dict[str, ErrorRows] = {}
         self._noted = 0
+        self._overruled = np.zeros(len(OUTCOMES), np.int64)
         self._times: list[datetime] = []
 
     def add(self, first: int, rows: pa.Table) -> None:
@@ -39,6 +41,7 @@ class RowCount:
         outcomes = outcome_numbers(rows["verdict"])
         self._outcomes += np.bincount(outcomes, minlength=len(OUTCOMES))
         self._bands += band_counts(rows["score"])
+        self._overruled += np.bincount(outcomes[overruled(rows).to_numpy()], minlength=len(OUTCOMES))
         self._folders.add(rows["uri"], outcomes)
         self._facts.add(rows)
         self.hashes.add(first, rows["sha256"], outcomes)
@@ -63,6 +66,7 @@ class RowCount:
         """Count the rows of parts in that come after these; their hashes apart."""
         self._outcomes += other._outcomes
         self._bands += other._bands
+        self._overruled += other._overruled
         self._folders.merge(other._folders)
         self._facts.merge(other._facts)
         self._noted += other._noted
@@ -76,6 +80,9 @@ class RowCount:
         """Fields of the summary."""
         return {
             "outcomes": Outcomes(**counts_by_name(self._outcomes)),
+            "overruled": Overruled(
+                real=int(self._overruled[OUTCOMES.index("real")]), fake=int(self._overruled[OUTCOMES.index("fake")])
+            ),
             "bands": self._bands.tolist(),
             "folders": self._listed_folders(),
             "errors": sorted(self._errors.values(), key=lambda error: (-error.rows, error.code)),

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from fakescan.run.summary.image_facts import ImageFacts
 from fakescan.settings.strict_model import StrictModel
+from fakevlm.reading import Meaning
 
 
 class Outcomes(StrictModel):
@@ -80,6 +81,15 @@ class MissingRows(StrictModel):
     """Rows that it should hold."""
 
 
+class Overruled(StrictModel):
+    """Rows whose verdict is not the likelier of the model's own two words, because calibration or threshold say so."""
+
+    real: int = 0
+    """Called real though the model leans to fake."""
+    fake: int = 0
+    """Called fake though the model leans to real."""
+
+
 class RunSummary(StrictModel):
     """What the rows of a run say together."""
 
@@ -91,6 +101,13 @@ class RunSummary(StrictModel):
     model: str
     warning: str | None
     """Set when the verdicts mean nothing, or less than one would think."""
+    meaning: Meaning | None
+    """What the verdicts are worth; null for a run from before it was written down."""
+    is_calibrated: bool
+    """Whether scores are calibrated; else they are the model's own opinion and no probabilities."""
+    has_own_words: bool
+    """Whether explanations are the model's own words; false for a run that was begun by a version before schema 3,
+    whose explanations open with the verdict's word also where the model's own is the other one."""
     rows: int
     """Rows of the whole run."""
     done: int
@@ -98,6 +115,8 @@ class RunSummary(StrictModel):
     is_finished: bool
     outcomes: Outcomes
     """Rows that were counted: those of `done` that are not in `unreadable`."""
+    overruled: Overruled
+    """Rows whose verdict is not the model's own word."""
     bands: list[int]
     """Rows by score, in ten bands from 0 to 1; a score on a border is in the upper one."""
     threshold: float

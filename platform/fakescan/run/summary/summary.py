@@ -24,7 +24,7 @@ from fakescan.storage.url import redact
 
 __all__ = ["band_counts", "summarize"]
 
-_COLUMNS = (*image_facts.COLUMNS, "verdict", "score", "error_code", "error_message", "scanned_at")
+_COLUMNS = (*image_facts.COLUMNS, "verdict", "score", "logit", "error_code", "error_message", "scanned_at")
 _GROUPS = 5
 _URIS = 2
 
@@ -58,6 +58,9 @@ def summarize(
         source=run.identity.selection.source,
         model=run.model,
         warning=run.warning,
+        meaning=run.known_meaning,
+        is_calibrated=run.identity.ask.calibration.is_fitted,
+        has_own_words=run.has_own_words or run.identity.ask.explain == "none",
         rows=run.rows,
         done=sum(sharding.size(shard) for shard in shards.tolist()),
         is_finished=len(shards) == sharding.count,

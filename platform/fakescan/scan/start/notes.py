@@ -52,6 +52,7 @@ class ScanNotes:
         self._earlier = {device for entry in run.judged_by for device in entry.devices}
         if is_resumed:
             self._warn_of_versions()
+            self._warn_of_explanations()
 
     def __call__(self, part: PartSummary) -> None:
         """A part was written."""
@@ -78,6 +79,14 @@ class ScanNotes:
         ]
         if changed:
             logger.warning("this run was judged with other versions: %s; %s", ", ".join(changed), _OTHER_DIGITS)
+
+    def _warn_of_explanations(self) -> None:
+        run = self._run
+        if not run.has_own_words and run.identity.ask.explain != "none":
+            logger.warning(
+                "this run was begun by a version whose explanations open with the verdict's word, also where the "
+                "model's own is the other one; rows from now on have the model's own words, and no column remark"
+            )
 
     def _note(self, device: str) -> None:
         """Have run.json say that this device judged, with these versions."""

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from fakescan.engine.factory import check_installed
 from fakescan.engine.judging_options import JudgingOptions
-from fakescan.engine.model import model_name, open_model
+from fakescan.engine.model import model_meaning, model_name, open_model
 from fakescan.engine.start.number_types import first_types
 from fakescan.run.folder import RunFolder
 from fakescan.run.identity import Identity, Selection
@@ -62,7 +62,8 @@ def identity_of(
         trained=checkpoint.trained,
         prompt=checkpoint.prompt,
         image=checkpoint.image,
-        ask=options,
+        # What a calibration was fitted to changes no row, and is not known of runs from before it was written down.
+        ask=options.model_copy(update={"calibration": options.calibration.without_origin()}),
         max_bytes=config.max_bytes,
         max_pixels=config.max_pixels,
         conditions=images.conditions if images else ("none",),
@@ -168,6 +169,7 @@ def start_run(
         notes=info.notes,
         numbers=first_types(config.engine, checkpoint),
         listed_at=info.listed_at,
+        meaning=model_meaning(config.engine, checkpoint),
     )
     folder.save(run)
     return run

@@ -3,24 +3,28 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from pydantic import BaseModel
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
+from fakescan.serve.api.event_stream import event_stream
 from fakescan.serve.api.uploads import DetectRequest
-from fakescan.serve.detector import Detector, JudgedImage, Result, Upload, refusal
+from fakescan.serve.decoding.upload import Upload
+from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
 from fakescan.serve.outcome_header import outcome_header
 from fakescan.serve.problem import Problem
+from fakescan.serve.work import Admit
+from fakevlm.reading import Meaning
 
 
 class Timings(BaseModel):
     """Milliseconds that a request took, by part. Images of one request overlap: these are the longest."""
 
     decode_ms: float
-    """Waiting for a decoder, decoding, and handing over to the engine."""
+    """Waiting for its turns, decoding, and handing over to the engine."""
     judge_ms: float
     """In the engine, its queue included."""
     total_ms: float
@@ -34,13 +38,21 @@ class Detection(BaseModel):
     model: str
     threshold: float
     """Score from which an image was called fake."""
+    uncertain_low: float | None
+    """Scores from here to just under `uncertain_high` were called uncertain; null for both where none was."""
+    uncertain_high: float | None
+    meaning: Meaning
+    """What the model's verdicts are worth."""
+    notice: str | None
+    """What whoever reads them must know; null for nothing in particular."""
     results: list[Result]
     timings: Timings
 
 
-async def detect(detector: Detector, request: DetectRequest, request_id: str) -> Response:
+async def detect(detector: Detector, request: DetectRequest, request_id: str, admit: Admit) -> Response:
     """Judges all images of a request. Raises Problem where its only image has no verdict."""
     started = time.perf_counter()
+    request.uploads = await admit(request.uploads)
     options = detector.options(request.options.explain, request.options.threshold)
     if request.options.stream:
         return await _stream(detector, request, request_id, started)
@@ -53,6 +65,10 @@ async def detect(detector: Detector, request: DetectRequest, request_id: str) ->
         request_id=request_id,
         model=detector.model,
         threshold=options.calibration.threshold,
+        uncertain_low=options.calibration.uncertain_low,
+        uncertain_high=options.calibration.uncertain_high,
+        meaning=detector.words.meaning,
+        notice=detector.notice,
         results=[one.result for one in judged],
         timings=_timings(judged, started),
     )
@@ -69,13 +85,13 @@ async def _stream(detector: Detector, request: DetectRequest, request_id: str, s
         await events.aclose()
         raise first
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         async with aclosing(events):
             yield first
             async for event in events:
                 yield event if isinstance(event, bytes) else server_event("error", event.content(request_id))
 
-    return StreamingResponse(body(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return event_stream(body())
 
 
 async def _events(
@@ -121,6 +137,10 @@ async def _events(
             "request_id": request_id,
             "model": detector.model,
             "threshold": options.calibration.threshold,
+            "uncertain_low": options.calibration.uncertain_low,
+            "uncertain_high": options.calibration.uncertain_high,
+            "meaning": detector.words.meaning,
+            "notice": detector.notice,
             "timings": _timings(judged, started).model_dump(),
         }
         yield server_event("done", end)

@@ -6,9 +6,20 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fakescan.serve.internal_headers import FROM_REPLICA, GATE_TOKEN, KEY_NAME, REQUEST_ID
+from fakescan.serve.internal_headers import (
+    CLIENT,
+    CODE,
+    FROM_REPLICA,
+    GATE_TOKEN,
+    KEY_ID,
+    KEY_NAME,
+    LAST_OUTCOMES,
+    REQUEST_ID,
+)
+from fakescan.serve.outcome_header import noting_outcomes
 from fakescan.serve.problem import Problem
 from fakescan.serve.serve_file import GATE, GATE_VARIABLE
+from fakescan.serve.work import work_headers
 
 Admit = Callable[[str], Awaitable[bool]]
 """Whether a gate token, which the gate adds to the requests that it lets in, is the gate's."""
@@ -22,22 +33,31 @@ class RequireGate:
         self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles a request, whose id and key's name go into the scope."""
+        """Handles a request, whose id, key and client go into the scope.
+
+        What has become of its images goes with the last message of the response.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         scope["fakescan.request_id"] = headers.get(REQUEST_ID, b"").decode("latin-1") or secrets.token_hex(8)
         scope["fakescan.key"] = headers.get(KEY_NAME, b"").decode("latin-1")
+        scope["fakescan.key_id"] = headers.get(KEY_ID, b"").decode("latin-1")
+        scope["fakescan.client"] = headers.get(CLIENT, b"").decode("latin-1")
 
         async def send_from_replica(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), (FROM_REPLICA, b"1")]}
+                headers = [*message.get("headers", ()), (FROM_REPLICA, b"1"), *work_headers(scope)]
+                message = {**message, "headers": headers}
+            elif notes.judged and not message.get("more_body", False):
+                message = {**message, LAST_OUTCOMES: notes.text()}
             await send(message)
 
-        if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
-            await self._app(scope, receive, send_from_replica)
-            return
+        with noting_outcomes() as notes:
+            if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
+                await self._app(scope, receive, send_from_replica)
+                return
         problem = Problem(
             "unavailable",
             f"requests do not come through fakescan's gate: start Serve with {GATE_VARIABLE}={GATE} in "
@@ -48,4 +68,5 @@ class RequireGate:
 
 def problem_response(problem: Problem, request_id: str) -> Response:
     """The response for a problem."""
-    return Response(problem.body(request_id), problem.status, headers=problem.headers())
+    headers = {**problem.headers(), CODE.decode(): problem.code}
+    return Response(problem.body(request_id), problem.status, headers=headers)

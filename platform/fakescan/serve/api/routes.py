@@ -4,31 +4,40 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 
-from fakescan.serve.api.chat import ChatRequest, chat
 from fakescan.serve.api.detect import Detection, detect, too_slow
+from fakescan.serve.api.json_body import read_json
+from fakescan.serve.api.openai.chat import ChatCompletion, ChatRequest, chat, read_chat
+from fakescan.serve.api.openai.responses import OpenAIResponse, ResponsesRequest, read_responses, respond
+from fakescan.serve.api.openapi import About, ModelList, ServedModel, detect_operation, document_api, json_operation
+from fakescan.serve.api.parsing import parse
 from fakescan.serve.api.require_gate import Admit, RequireGate, problem_response
-from fakescan.serve.api.uploads import DetectOptions, read_request
+from fakescan.serve.api.uploads import read_request
 from fakescan.serve.detector import Detector
 from fakescan.serve.problem import Problem
-from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState
-from fakescan.settings.yaml_file import first_mistake
+from fakescan.serve.scans.jobs import Client, ScanJobs, ScanRefusedError, ScanRequest, ScanState
+from fakescan.serve.work import admission
 from fakevlm import __version__
 from fakevlm.image_file import FORMATS
 
 logger = logging.getLogger("ray.serve.fakescan")
 
 _PAGE = resources.files("fakescan.serve") / "page"
-_PAGE_FILES = {"page.css": "text/css", "page.js": "text/javascript", "favicon.svg": "image/svg+xml"}
+_PAGE_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_PAGE_FILES = {
+    file.name: _PAGE_TYPES[suffix] for file in _PAGE.iterdir() if (suffix := Path(file.name).suffix) in _PAGE_TYPES
+}
 _PAGE_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -39,21 +48,7 @@ _PAGE_HEADERS = {
     "cache-control": "no-cache",
 }
 
-Model = TypeVar("Model", bound=BaseModel)
 Returned = TypeVar("Returned")
-
-
-class ProblemBody(BaseModel):
-    """The body of every refusal (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
-    request_id: str
-    error: dict[str, str | None]
-    """The detail again, where OpenAI's clients look for it."""
 
 
 class ScanList(BaseModel):
@@ -72,13 +67,14 @@ def make_app(detector: Detector, scans: ScanJobs | None, admit: Admit) -> ASGIAp
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,  # a redirect would repeat the Host header that the client sent
-        responses={"default": {"model": ProblemBody, "description": "A problem"}},
+        generate_unique_id_function=lambda route: route.name,
     )
     _add_errors(app)
     _add_judging(app, detector)
     _add_facts(app, detector, scans is not None)
     if scans is not None:
         _add_scans(app, scans)
+    document_api(app, needs_key=not detector.config.no_auth, model=detector.model)
     return RequireGate(app, admit)
 
 
@@ -109,7 +105,9 @@ def _add_errors(app: FastAPI) -> None:
             problem = Problem("method_not_allowed", f"{request.url.path[:200]} does not take {request.method}")
         else:
             problem = Problem("invalid", str(error.detail))
-        return problem_response(problem, _id(request))
+        response = problem_response(problem, _id(request))
+        response.headers.update(error.headers or {})  # which methods are allowed
+        return response
 
     @app.exception_handler(ScanRefusedError)
     async def scan_refused(request: Request, error: ScanRefusedError) -> Response:
@@ -126,50 +124,32 @@ def _add_errors(app: FastAPI) -> None:
 def _add_judging(app: FastAPI, detector: Detector) -> None:
     limits = detector.config.limits
     app.state.timeout_s = limits.request_timeout_s
-    file = {"type": "string", "format": "binary"}
-    form = {"type": "object", "properties": {"file": {"type": "array", "items": file}, **_option_schema()}}
-    body = {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": form}, "image/*": {"schema": file}},
-    }
-    events = {"text/event-stream": {"schema": {"type": "string"}}}
 
-    @app.post(
-        "/v1/detect",
-        response_model=Detection,
-        responses={200: {"content": events}},
-        openapi_extra={"requestBody": body, "parameters": _option_parameters()},
-    )
-    async def post_detect(request: Request) -> Response:
+    @app.post("/v1/detect", response_model=Detection, openapi_extra=detect_operation(limits))
+    async def detect_images(request: Request) -> Response:
         """Judges the images of a form, or the one image that is the body."""
-        return await detect(detector, await read_request(request, limits.max_images), _id(request))
+        return await detect(
+            detector, await read_request(request, limits.max_images), _id(request), admission(detector, request.scope)
+        )
 
-    @app.post("/v1/chat/completions", openapi_extra=_json_body(ChatRequest))
-    async def post_chat(request: Request) -> Response:
-        """Asks about one image, in the format of OpenAI's API."""
-        return await chat(detector, await _read_json(request, ChatRequest), _id(request))
+    @app.post("/v1/chat/completions", response_model=ChatCompletion, openapi_extra=json_operation(ChatRequest))
+    async def create_chat_completion(request: Request) -> Response:
+        """Asks about one image, in the format of OpenAI's chat completions."""
+        question = await parse(partial(read_chat, detector), await _json_bytes(request))
+        return await chat(detector, question, request.scope)
+
+    @app.post("/v1/responses", response_model=OpenAIResponse, openapi_extra=json_operation(ResponsesRequest))
+    async def create_response(request: Request) -> Response:
+        """Asks about one image, in the format of OpenAI's responses. None is kept."""
+        question = await parse(partial(read_responses, detector), await _json_bytes(request))
+        return await respond(detector, question, request.scope)
 
 
-async def _read_json(request: Request, model: type[Model]) -> Model:
+async def _json_bytes(request: Request) -> bytes:
     # Not FastAPI's own parsing: it takes a body of another type, and its errors repeat what was sent.
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise Problem("unsupported_media", "send the body as application/json")
-    try:
-        return model.model_validate_json(await request.body())
-    except ValidationError as error:
-        raise Problem("invalid", first_mistake(error, command=None, noun="field")[:500]) from None
-
-
-def _json_body(model: type[BaseModel]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
-
-
-def _option_schema() -> dict[str, Any]:
-    return dict(DetectOptions.model_json_schema()["properties"])
-
-
-def _option_parameters() -> list[dict[str, Any]]:
-    return [{"name": name, "in": "query", "schema": schema} for name, schema in _option_schema().items()]
+    return await request.body()
 
 
 def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
@@ -180,7 +160,11 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         "auth": not config.no_auth,
         "model": detector.model,
         "notice": detector.notice,
+        **detector.words.about(),
         "threshold": calibration.threshold,
+        "uncertain_low": calibration.uncertain_low,
+        "uncertain_high": calibration.uncertain_high,
+        "image": {"width": detector.checkpoint.image.width, "height": detector.checkpoint.image.height},
         "max_images": config.limits.max_images,
         "max_body_bytes": config.limits.max_body_bytes,
         "max_pixels": config.limits.max_pixels,
@@ -195,6 +179,7 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         "fakescan": {
             "weights_sha256": detector.checkpoint.weights_sha256,
             "notice": detector.notice,
+            **detector.words.about(),
             "calibration": calibration.model_dump(mode="json"),
             "prompt": detector.checkpoint.prompt.model_dump(mode="json"),
             "image": {"width": detector.checkpoint.image.width, "height": detector.checkpoint.image.height},
@@ -202,18 +187,18 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         },
     }
 
-    @app.get("/v1/about")
-    async def get_about() -> JSONResponse:
+    @app.get("/v1/about", response_model=About)
+    async def get_about() -> Response:
         """Model, limits and formats of this server; needs no key."""
         return JSONResponse(about)
 
-    @app.get("/v1/models")
-    async def get_models() -> JSONResponse:
+    @app.get("/v1/models", response_model=ModelList)
+    async def list_models() -> Response:
         """The checkpoint that judges here."""
         return JSONResponse({"object": "list", "data": [model]})
 
-    @app.get("/v1/models/{name:path}")
-    async def get_model(name: str) -> JSONResponse:
+    @app.get("/v1/models/{name:path}", response_model=ServedModel)
+    async def get_model(name: str) -> Response:
         """The checkpoint that judges here, by its name."""
         detector.require(name)
         return JSONResponse(model)
@@ -228,7 +213,7 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         """Whether a replica is ready."""
         return JSONResponse({"status": "ready", "model": detector.model})
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def get_metrics() -> Response:
         """Prometheus metrics of the proxy. The proxy itself answers."""
         raise Problem("not_found", "/metrics is answered by the proxy")
@@ -251,26 +236,31 @@ def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
     async def call(function: Callable[..., Returned], *arguments: Any) -> Returned:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
-    @app.post("/v1/scans", status_code=202, response_model=ScanState, openapi_extra=_json_body(ScanRequest))
-    async def start(request: Request) -> Response:
+    @app.post("/v1/scans", status_code=202, response_model=ScanState, openapi_extra=json_operation(ScanRequest))
+    async def start_scan(request: Request) -> Response:
         """Starts a scan below a prefix that the server allows, as a Ray job."""
-        scan = await _read_json(request, ScanRequest)
-        return _scan_response(await call(scans.start, scan, str(request.scope["fakescan.key"])), 202)
+        scan = await parse(lambda body: read_json(body, ScanRequest), await _json_bytes(request))
+        return _scan_response(await call(scans.start, scan, _client(request)), 202)
 
     @app.get("/v1/scans", response_model=ScanList)
-    async def get_all() -> Response:
-        """The newest scans, newest first."""
-        return JSONResponse(ScanList(scans=await call(scans.list)).model_dump(mode="json"))
+    async def list_scans(request: Request) -> Response:
+        """The newest scans that this key has started, newest first."""
+        return JSONResponse(ScanList(scans=await call(scans.list, _client(request))).model_dump(mode="json"))
 
     @app.get("/v1/scans/{scan_id}", response_model=ScanState)
-    async def get_one(scan_id: str) -> Response:
+    async def get_scan(request: Request, scan_id: str) -> Response:
         """Progress of a scan, and where its results are."""
-        return _scan_response(await call(scans.get, scan_id))
+        return _scan_response(await call(scans.get, scan_id, _client(request)))
 
     @app.post("/v1/scans/{scan_id}/stop", status_code=202, response_model=ScanState)
-    async def stop(scan_id: str) -> Response:
+    async def stop_scan(request: Request, scan_id: str) -> Response:
         """Stops a scan; the results so far stay."""
-        return _scan_response(await call(scans.stop, scan_id), 202)
+        return _scan_response(await call(scans.stop, scan_id, _client(request)), 202)
+
+
+def _client(request: Request) -> Client:
+    scope = request.scope
+    return Client(scope["fakescan.key"], scope["fakescan.key_id"], scope["fakescan.client"], _id(request))
 
 
 def _scan_response(state: ScanState, status: int = 200) -> JSONResponse:

@@ -1,15 +1,19 @@
 """Reads the images and the options out of a request's body."""
 
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from fakescan.engine.judging_options import Explain
-from fakescan.serve.detector import Upload
+from fakescan.serve.api.parsing import parse
+from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.problem import Problem
 from fakescan.settings.yaml_file import first_mistake
 
@@ -17,6 +21,9 @@ RAW_TYPES = ("image/", "application/octet-stream")
 _MAX_FIELDS = 16
 _MAX_FIELD_BYTES = 1024
 _MAX_NAME = 200
+_MAX_CHANCES = 1000
+"""Times that a form's boundary may come beside those between its parts, as by chance in an image."""
+_PIECE = 2**20
 
 
 class DetectOptions(BaseModel):
@@ -50,7 +57,7 @@ async def read_request(request: Request, max_images: int) -> DetectRequest:
     fields = dict(request.query_params)
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media == "multipart/form-data":
-        uploads, form_fields = await _read_form(request, max_images)
+        uploads, form_fields = await parse(partial(_read_form, request.headers, max_images), await request.body())
         fields |= form_fields
     elif media.startswith(RAW_TYPES):
         uploads = [Upload(0, None, await request.body())]
@@ -69,35 +76,55 @@ async def read_request(request: Request, max_images: int) -> DetectRequest:
     return DetectRequest(uploads, options)
 
 
-async def _read_form(request: Request, max_images: int) -> tuple[list[Upload], dict[str, str]]:
+def _read_form(headers: Headers, max_images: int, body: bytes) -> tuple[list[Upload], dict[str, str]]:
+    body = body.lstrip(b"\r\n")  # which the parser skips one by one
     parser = _InMemory(
-        request.headers,
-        request.stream(),
-        max_files=max_images,
-        max_fields=_MAX_FIELDS,
-        max_part_size=_MAX_FIELD_BYTES,
+        headers, _pieces(body), max_files=max_images, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
     )
     uploads: list[Upload] = []
     fields: dict[str, str] = {}
     try:
-        form = await parser.parse()
+        _check_boundary(headers, max_images, body)
+        form = _finish(parser.parse())
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise Problem("invalid", f"more than {max_images} images in one request; send fewer") from None
         raise Problem("invalid", f"the multipart body cannot be read: {error.message[:200]}") from None
     except (KeyError, ValueError, UnicodeError) as error:  # headers of a part that are broken
         raise Problem("invalid", f"the multipart body cannot be read: {type(error).__name__}") from None
-    try:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                uploads.append(Upload(len(uploads), _shown(value.filename), await value.read()))
-            else:
-                fields[name] = value
-    finally:
-        await form.close()
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            with value.file as file:  # closed, so that no image is in memory twice for longer than a moment
+                uploads.append(Upload(len(uploads), _shown(value.filename), file.read()))
+        else:
+            fields[name] = value
     if not uploads:
         raise Problem("invalid", "the form has no file; send at least one part with a file name")
     return uploads, fields
+
+
+def _check_boundary(headers: Headers, max_images: int, body: bytes) -> None:
+    """Refuses a form whose boundary comes too often: the parser looks at each, and takes its time."""
+    boundary = parse_options_header(headers["content-type"])[1].get(b"boundary")
+    if boundary and body.count(b"--" + boundary) > max_images + _MAX_FIELDS + _MAX_CHANCES:
+        raise Problem("invalid", "the form's boundary comes too often in it; choose a longer one")
+
+
+async def _pieces(body: bytes) -> AsyncGenerator[bytes, None]:
+    """The body piece by piece, so that the parser has no second copy of all of it."""
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
+
+
+def _finish(parsing: Coroutine[Any, Any, FormData]) -> FormData:
+    """What a coroutine returns that waits for nothing, as the parser of what is in memory."""
+    try:
+        parsing.send(None)
+    except StopIteration as done:
+        form: FormData = done.value
+        return form
+    parsing.close()
+    raise RuntimeError("the parser waits for something")
 
 
 def _shown(name: str | None) -> str | None:

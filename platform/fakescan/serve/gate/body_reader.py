@@ -8,25 +8,36 @@ from starlette.types import Receive
 
 from fakescan.serve.config import Limits
 from fakescan.serve.gate.auth import too_large
+from fakescan.serve.gate.bounds.shares import Shares
 from fakescan.serve.gate.request_context import DisconnectedError, RequestContext
 from fakescan.serve.problem import Problem
+
+_KEY_PORTION, _ADDRESS_PORTION = 1.0, 3.0
+"""A key alone may hold half of the memory and an address three quarters, see `Shares`: behind one address there may be
+several keys, one of them greedy."""
 
 
 class BodyReader:
     """The bodies that one proxy holds."""
 
     def __init__(self) -> None:
-        self.buffered = 0
+        self._keys = Shares(_KEY_PORTION)
+        self._addresses = Shares(_ADDRESS_PORTION)
+
+    @property
+    def buffered(self) -> int:
         """Bytes of bodies in memory."""
+        return self._addresses.total
 
     @asynccontextmanager
-    async def read(self, receive: Receive, limits: Limits, context: RequestContext) -> AsyncIterator[bytes]:
-        """The body of a request, whose bytes count as held until the block ends.
+    async def read(self, receive: Receive, limit: int, limits: Limits, context: RequestContext) -> AsyncIterator[bytes]:
+        """The body of a request, of `limit` bytes at most, whose bytes count as held until the block ends.
 
         Raises Problem for a body that is too large, too slow or has no room, and DisconnectedError.
         """
         parts: list[bytes] = []
         size = 0
+        key, address = context.key_id, context.address_group
         try:
             try:
                 async with asyncio.timeout(limits.upload_timeout_s):
@@ -36,19 +47,33 @@ class BodyReader:
                         if message["type"] == "http.disconnect":
                             raise DisconnectedError
                         part = message.get("body", b"")
-                        if size + len(part) > limits.max_body_bytes:
-                            raise too_large(limits)
-                        if self.buffered + len(part) > limits.max_buffered_bytes:
-                            raise Problem("overloaded", "the server's memory for bodies is full; try again later")
+                        if size + len(part) > limit:
+                            raise too_large(limit)
+                        self._check_room(key, address, len(part), limits.max_buffered_bytes)
                         parts.append(part)
                         size += len(part)
-                        self.buffered += len(part)
+                        self._addresses.take(address, len(part))
+                        self._keys.take(key, len(part))
                         more = message.get("more_body", False)
             except TimeoutError:
                 raise Problem(
                     "upload_timeout", f"the body did not arrive within {limits.upload_timeout_s:g} s"
                 ) from None
             context.num_bytes = size
-            yield parts[0] if len(parts) == 1 else b"".join(parts)
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.clear()
+            yield body
         finally:
-            self.buffered -= size
+            self._addresses.give_back(address, size)
+            self._keys.give_back(key, size)
+
+    def _check_room(self, key: str, address: str, amount: int, capacity: int) -> None:
+        if not amount:
+            return
+        if self.buffered + amount > capacity:
+            raise Problem("overloaded", "the server's memory for bodies is full; try again later")
+        # Without keys there are only addresses to tell clients apart by.
+        if key and not self._keys.allows(key, amount, capacity):
+            raise Problem("overloaded", "the bodies of this key's requests fill its share of the server's memory")
+        if not self._addresses.allows(address, amount, capacity):
+            raise Problem("overloaded", "the bodies from this address fill its share of the server's memory")

@@ -8,9 +8,10 @@ import time
 from collections import deque
 from typing import Any
 
+from fakescan.serve.gate.bounds.rate_limit import Rate, TokenLease
 from fakescan.serve.gate.fast_path import WholeRequest, WholeResponse
 from fakescan.serve.gate.gate_state import GateState
-from fakescan.serve.gate.rate_limit import Rate, TokenLease
+from fakescan.serve.gate.resend import LOST, may_be_resent
 from fakescan.serve.problem import Problem
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -35,33 +36,54 @@ class ControlClient:
         self._proxy = secrets.token_hex(8)
         self._state: GateState | None = None
         self._refreshed_at = float("-inf")
+        self._heard_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
         self._control: Any = None
         self._replicas: Any = None
 
-    async def state(self) -> GateState:
-        """The newest state; the first request waits for it. Raises Problem (`starting`) where there is none."""
+    async def state(self, max_age_s: float | None = None) -> GateState:
+        """See `Control.state`; the first request waits for one."""
         now = time.monotonic()
-        if self._refreshing is None and now - self._refreshed_at >= _REFRESH_S:
+        age_s = _REFRESH_S if max_age_s is None else min(max_age_s, _REFRESH_S)
+        if self._refreshing is None and now - self._refreshed_at >= age_s:
             self._refreshed_at = now
             self._refreshing = asyncio.create_task(self._refresh())
-        if self._state is None and self._refreshing is not None:
+        if self._refreshing is not None and (self._state is None or max_age_s is not None):
             await asyncio.wait({self._refreshing})
         if self._state is None:
             raise Problem("starting", "the application is not deployed yet")
         return self._state
+
+    def is_current(self, max_age_s: float) -> bool:
+        """See `Control.is_current`."""
+        return time.monotonic() - self._heard_at <= max_age_s
 
     async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
         """See `SharedLimiter.lease`."""
         lease: TokenLease = await self._handle().lease.remote(self._proxy, key_id, rate, wanted, extra)
         return lease
 
+    async def reserve(self, key_id: str, rate: Rate, tokens: int, extra: int) -> float:
+        """See `SharedLimiter.reserve`."""
+        wait: float = await self._handle().reserve.remote(key_id, rate, tokens, extra)
+        return wait
+
     async def call_replica(self, request: WholeRequest) -> WholeResponse:
-        """See `FastPath`."""
+        """See `FastPath`. A request whose replica is lost goes to another one, once."""
         from ray import serve
+        from ray.exceptions import RayActorError
 
         if self._replicas is None:
             self._replicas = serve.get_deployment_handle(REPLICA, self._app)
+        try:
+            return await self._call(request)
+        except RayActorError:
+            if not may_be_resent(request.method, request.path):
+                raise
+            logger.warning(LOST)
+        return await self._call(request)
+
+    async def _call(self, request: WholeRequest) -> WholeResponse:
         call = self._replicas.respond.remote(request)
         try:
             response: WholeResponse = await call
@@ -74,6 +96,7 @@ class ControlClient:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 self._state = await self._handle().state.remote()
+            self._heard_at = time.monotonic()
         except Exception as error:  # noqa: BLE001 - Serve raises what it likes while an application comes and goes
             self._control = None
             if self._state is not None:
@@ -90,6 +113,21 @@ class ControlClient:
         if self._control is None:
             self._control = serve.get_deployment_handle(CONTROL, self._app)
         return self._control
+
+
+def announce_draining(*, timeout_s: float = _TIMEOUT_S) -> None:
+    """Has every gate answer /readyz with 503 from now on, so that no new clients are sent here; requests still pass.
+
+    For the process that stops the server, before it does. Never raises: a server without a control actor stops as well.
+    """
+    from ray import serve
+
+    try:
+        serve.get_deployment_handle(CONTROL, os.environ.get(APP_VARIABLE, APP_NAME)).drain.remote().result(
+            timeout_s=timeout_s
+        )
+    except Exception as error:  # noqa: BLE001 - Serve raises what it likes
+        logger.warning("the gates do not know that the server stops: %s", error or type(error).__name__)
 
 
 class GateTokens:

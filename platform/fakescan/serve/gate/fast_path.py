@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope
 
+from fakescan.serve.gate.bounds.form import Form
+from fakescan.serve.internal_headers import LAST_OUTCOMES, OUTCOMES
+
 logger = logging.getLogger("ray.serve.fakescan")
 
 
@@ -62,6 +65,8 @@ async def run_whole(app: ASGIApp, request: WholeRequest) -> WholeResponse:
             status, headers = message["status"], list(message.get("headers", ()))
         else:
             parts.append(message.get("body", b""))
+            if LAST_OUTCOMES in message:
+                headers.append((OUTCOMES, message[LAST_OUTCOMES].encode()))
 
     try:
         await app(_scope(request), receive, send)
@@ -90,15 +95,15 @@ def _scope(request: WholeRequest) -> Scope:
     }
 
 
-def is_whole(scope: Mapping[str, Any], body: bytes) -> bool:
+def is_whole(scope: Mapping[str, Any], form: Form | None) -> bool:
     """Whether the response to this request comes in one piece, as far as its headers and its form can tell."""
     if scope["method"] != "POST" or scope["path"] != "/v1/detect":
         return False
     headers = dict(scope["headers"])
     if b"text/event-stream" in headers.get(b"accept", b"") or b"stream" in scope["query_string"]:
         return False
-    form = headers.get(b"content-type", b"").lower().startswith(b"multipart/")
-    return not (form and b'name="stream"' in body)
+    is_form = headers.get(b"content-type", b"").lower().startswith(b"multipart/")
+    return not is_form or (form is not None and not form.has_stream)
 
 
 async def until_disconnected(receive: Receive) -> None:

@@ -6,41 +6,56 @@ reading the headers, reads a body within bounds of size and time, and only then 
 a slow client holds none. A replica serves only requests with the gate token.
 """
 
-import asyncio
-import logging
 import math
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fakescan.serve.gate.auth import check_length, forwarded_headers, is_public, key_of, rate_of, request_id_of
+from fakescan.serve.config import Limits
+from fakescan.serve.gate.access_log import AccessLog
+from fakescan.serve.gate.auth import (
+    Headers,
+    Route,
+    body_limit,
+    check_length,
+    check_method,
+    key_of,
+    rate_of,
+    request_id_of,
+    route_of,
+)
 from fakescan.serve.gate.body_reader import BodyReader
+from fakescan.serve.gate.bounds.charges import MAX_FIELDS, cost_of, images_of
+from fakescan.serve.gate.bounds.form import read_form
+from fakescan.serve.gate.bounds.local_rates import LocalRates
+from fakescan.serve.gate.bounds.rate_limit import LeasedLimiter, Rate
+from fakescan.serve.gate.bounds.shares import Shares
 from fakescan.serve.gate.control_client import ControlClient
-from fakescan.serve.gate.fast_path import FastPath, WholeRequest, is_whole, status_of, until_disconnected
+from fakescan.serve.gate.fast_path import FastPath
+from fakescan.serve.gate.forwarder import Forwarder
 from fakescan.serve.gate.gate_state import Control, GateState
 from fakescan.serve.gate.metrics import GateMetrics
-from fakescan.serve.gate.rate_limit import LeasedLimiter
+from fakescan.serve.gate.own.answers import Facts, page_files
+from fakescan.serve.gate.own.readiness import STATE_S, Readiness
 from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext
-from fakescan.serve.gate.uvicorn_protocol import bound_headers
+from fakescan.serve.gate.uvicorn_protocol import bound_connections, connections
+from fakescan.serve.keys import Key
 from fakescan.serve.malloc import give_back_large_blocks
 from fakescan.serve.problem import Problem
 
-logger = logging.getLogger("ray.serve.fakescan")
-
 _SERVE_PATHS = frozenset({"/-/healthz", "/-/routes"})
-_JUDGING = frozenset({"/v1/detect", "/v1/chat/completions"})
-_READY_S = 5.0
-"""Seconds for which a response of a replica proves that one is ready."""
-_PROBE_S = 3.0
-"""Seconds that /readyz waits for a replica."""
-_GRACE_S = 2.0
-"""Seconds more than a replica's own time-out before the gate gives up on it."""
+_PLACES_PORTION = 2.0
+"""A key alone may have two thirds of the places, see `Shares`."""
+_OTHER_PLACES = 16
+"""Requests in flight that are no images, such as those about scans, which may wait long for others."""
 
 
 def middleware() -> list[Middleware]:
     """The middleware of a proxy; RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH has every proxy call this."""
-    bound_headers()
+    bound_connections()
     give_back_large_blocks()
     control = ControlClient()
     return [Middleware(Gate, control=control, fast_path=control.call_replica)]
@@ -52,12 +67,19 @@ class Gate:
     def __init__(self, app: ASGIApp, control: Control, fast_path: FastPath | None = None) -> None:
         self._app = app
         self._control = control
-        self._fast_path = fast_path
-        self._limiter = LeasedLimiter(control.lease)
+        self._readiness = Readiness()
+        self._forwarder = Forwarder(app, fast_path, self._readiness.seen)
+        self._limiter = LeasedLimiter(control.lease, control.reserve)
+        self._anonymous = LocalRates()
+        self._other_requests = LocalRates()
         self._bodies = BodyReader()
+        self._places = Shares(_PLACES_PORTION)
+        self._other_places = Shares(_PLACES_PORTION)
         self._metrics = GateMetrics()
-        self._ongoing = 0
-        self._replica_seen_at = float("-inf")
+        self._log = AccessLog()
+        self._page = page_files()
+        self._facts = Facts()
+        self._limits: Limits | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through to Serve, or responds to it."""
@@ -67,7 +89,7 @@ class Gate:
                 return
             await self._app(scope, receive, send)
             return
-        context = RequestContext(request_id_of(scope["headers"]), scope["path"], scope["method"], time.perf_counter())
+        context = _context_of(scope)
         response = GateResponse(send, context)
         try:
             await self._handle(scope, receive, response)
@@ -80,160 +102,166 @@ class Gate:
             self._account(context, response)
 
     async def _handle(self, scope: Scope, receive: Receive, response: GateResponse) -> None:
-        context = response.context
-        if context.path == "/healthz":
+        context, path = response.context, scope["path"]
+        if path == "/healthz":
             await response.send_ok("application/json", b'{"status":"ok"}')
             return
-        state = await self._control.state()
-        if context.path == "/readyz":
+        state = await self._control.state(STATE_S if path == "/readyz" else None)
+        self._configure(state)
+        address = state.proxies.client(scope)
+        context.client, context.address_group = address.shown, address.group
+        if path == "/readyz":
             await self._check_ready(scope, state, context)
             await response.send_ok("application/json", b'{"status":"ready"}')
             return
-        key = None if state.no_auth or is_public(context.path) else key_of(scope["headers"], state, context.path)
-        context.key = key.name if key else "-"
-        if context.path == "/metrics":
-            text = self._metrics.text(self._ongoing, self._bodies.buffered)
-            await response.send_ok(self._metrics.content_type, text)
-            return
-        check_length(scope["headers"], state.limits)
-        self._refuse_when_full(state)
-        if key is not None and context.path in _JUDGING:
-            wait_s = await self._limiter.admit(key.id, rate_of(key, state.limits))
-            if wait_s > 0:
-                detail = f"rate limit of the key {key.name} reached; retry in {math.ceil(wait_s)} s"
-                raise Problem("rate_limited", detail, retry_after_s=wait_s)
-        async with self._bodies.read(receive, state.limits, context) as body:
-            self._refuse_when_full(state)
-            self._ongoing += 1
-            try:
-                await self._forward(scope, receive, body, state, response)
-            finally:
-                self._ongoing -= 1
-        if key is not None and (images := sum(response.outcomes.values())) > 1:
-            self._limiter.charge(key.id, images - 1)
-
-    def _refuse_when_full(self, state: GateState) -> None:
-        if self._ongoing >= state.max_ongoing:
-            raise Problem("overloaded", f"{self._ongoing} requests are in flight already; try again later")
-
-    async def _forward(
-        self, scope: Scope, receive: Receive, body: bytes, state: GateState, response: GateResponse
-    ) -> None:
-        context = response.context
-        inner = {**scope, "headers": forwarded_headers(scope["headers"], state, context)}
-        limit_s = state.limits.request_timeout_s + _GRACE_S
-        if self._fast_path is not None and is_whole(scope, body):
-            task = asyncio.ensure_future(self._forward_fast(self._fast_path, inner, receive, body, response))
+        route = route_of(path)
+        context.route = route.name
+        key = self._let_in(route, scope["headers"], state, context)
+        if key is not None and not route.judges:
+            per_minute = state.limits.requests_per_minute
+            _check_rate(self._other_requests.take(key.id, Rate(per_minute / 60, max(1, per_minute // 4))), key)
+        check_method(route, scope["method"], path)
+        limit = body_limit(route, scope["method"], state.limits)
+        check_length(scope["headers"], limit)
+        if route.is_own:
+            await self._respond(scope, state, response)
         else:
-            task = asyncio.ensure_future(self._app(inner, _replay(body, receive, context), response.relay))
-        started = asyncio.ensure_future(response.started.wait())
-        try:
-            await asyncio.wait({task, started}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done() and not response.started.is_set():
-                raise Problem("timeout", f"no answer within {limit_s:g} s; the server is busy, try again later")
-            async with asyncio.timeout(limit_s):  # the replica bounds its streams; this is for one that hangs
-                await task
-        except Problem:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever happened, the client gets a problem and the log the cause
-            logger.warning("request %s: %s: %s", context.request_id, type(error).__name__, error)
-        finally:
-            started.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-        if response.from_replica:
-            self._replica_seen_at = time.monotonic()
-        if not response.complete:
-            if context.disconnected:
-                raise DisconnectedError
-            await response.end_with(_problem_for(response.serve_status))
+            await self._pass_on(scope, receive, route, key, limit, state, response)
 
-    @staticmethod
-    async def _forward_fast(
-        fast_path: FastPath, scope: Scope, receive: Receive, body: bytes, response: GateResponse
+    def _let_in(self, route: Route, headers: Headers, state: GateState, context: RequestContext) -> Key | None:
+        """The key of a request; None where none is needed. Requests without a valid one are limited by address."""
+        if state.no_auth:
+            return None
+        problem: Problem | None = None
+        if route.scope is not None:
+            try:
+                key = key_of(headers, state, route)
+            except Problem as refusal:
+                problem = refusal
+            else:
+                context.key, context.key_id = key.name, key.id
+                return key
+        limit = state.limits.anonymous_per_minute
+        wait_s = self._anonymous.take(context.address_group, Rate(limit / 60, max(1, limit // 4)))
+        if wait_s > 0:
+            context.is_closing = True  # a new connection costs the client more than a new request
+            detail = f"too many requests without a valid API key from {context.client}; retry in {math.ceil(wait_s)} s"
+            raise Problem("rate_limited", detail, retry_after_s=wait_s)
+        if problem is not None:
+            raise problem
+        return None
+
+    async def _respond(self, scope: Scope, state: GateState, response: GateResponse) -> None:
+        """Responds without a replica."""
+        path, if_none_match = scope["path"], dict(scope["headers"]).get(b"if-none-match", b"")
+        if path == "/metrics":
+            ongoing = self._places.total + self._other_places.total
+            text = self._metrics.text(ongoing, self._bodies.buffered, len(connections), connections.refused)
+            await response.send_ok(self._metrics.content_type, text)
+        elif path in self._page:
+            await response.send_own(self._page[path], if_none_match)
+        elif path.startswith("/page/"):
+            raise Problem("not_found", f"there is no {path[:200]}")
+        else:
+            fact = await self._facts.get(path, lambda path: self._forwarder.ask(path, scope, state, response.context))
+            await response.send_own(fact, if_none_match)
+
+    async def _pass_on(
+        self,
+        scope: Scope,
+        receive: Receive,
+        route: Route,
+        key: Key | None,
+        limit: int,
+        state: GateState,
+        response: GateResponse,
     ) -> None:
-        request = WholeRequest(scope["method"], scope["path"], scope["query_string"], scope["headers"], body)
-        call = asyncio.ensure_future(fast_path(request))
-        disconnect = asyncio.ensure_future(until_disconnected(receive))
-        try:
-            await asyncio.wait({call, disconnect}, return_when=asyncio.FIRST_COMPLETED)
-            if not call.done():
-                response.context.disconnected = True
-                return
-            whole = call.result()
-        except Exception as error:
-            response.serve_status = status_of(error)
-            raise
-        finally:
-            disconnect.cancel()
-            call.cancel()
-        await response.relay({"type": "http.response.start", "status": whole.status, "headers": whole.headers})
-        await response.relay({"type": "http.response.body", "body": whole.body})
+        """Has a replica respond. Images are paid for before it sees them, as far as they can be counted here."""
+        context, limits = response.context, state.limits
+        places = (self._places, state.max_ongoing) if route.judges else (self._other_places, _OTHER_PLACES)
+        _check_places(*places, context)
+        if key is not None and route.judges:
+            _check_rate(await self._limiter.admit(key.id, rate_of(key, limits)), key)
+        async with self._bodies.read(receive, limit, limits, context) as body:
+            form = None
+            images = 0
+            if route.judges:
+                form = await read_form(
+                    dict(scope["headers"]).get(b"content-type", b""), body, limits.max_images + MAX_FIELDS
+                )
+                images = images_of(form, limits)
+            async with _place(*places, context):
+                if key is not None and images > 1:
+                    _check_rate(await self._limiter.reserve(key.id, rate_of(key, limits), images - 1), key)
+                context.has_passed = True
+                try:
+                    await self._forwarder.forward(scope, receive, body, form, state, response)
+                except Problem as problem:
+                    context.code = problem.code
+                    raise
+                finally:
+                    if key is not None and images:
+                        self._settle(key, images, limits, response)
+
+    def _settle(self, key: Key, images: int, limits: Limits, response: GateResponse) -> None:
+        """Charges what the images have cost beyond what was paid for them."""
+        context = response.context
+        has_left = context.disconnected and not response.complete
+        told = [image.pixels for image in response.outcomes.images] if response.outcomes is not None else []
+        pixels = response.work or told  # what it takes to decode them, whatever becomes of them
+        cost = cost_of(images, pixels, limits, was_given_up=has_left or context.code == "timeout")
+        if cost > images:
+            self._limiter.charge(key.id, cost - images)
 
     async def _check_ready(self, scope: Scope, state: GateState, context: RequestContext) -> None:
-        """Raises Problem unless a replica has responded lately, or does now.
+        async def proxy() -> int:
+            return await self._forwarder.proxy_health(scope)
 
-        Under load a probe would only wait in the queue behind the requests that prove the same.
-        """
-        if time.monotonic() - self._replica_seen_at <= _READY_S:
-            return
-        probe = GateResponse(_discard, RequestContext(context.request_id, "/readyz", "GET", context.started))
-        inner = {**scope, "headers": forwarded_headers(scope["headers"], state, probe.context)}
-        try:
-            async with asyncio.timeout(_PROBE_S):
-                await self._app(inner, _replay(b"", _never, probe.context), probe.relay)
-        except TimeoutError:
-            raise Problem("starting", f"no replica answers within {_PROBE_S:g} s") from None
-        except Exception as error:  # noqa: BLE001 - as in `_forward`
-            logger.warning("/readyz: %s: %s", type(error).__name__, error)
-        if probe.context.status != 200:
-            raise Problem("starting", "no replica is ready")
-        self._replica_seen_at = time.monotonic()
+        async def replica() -> int:
+            return (await self._forwarder.ask("/readyz", scope, state, context)).status
+
+        await self._readiness.check(state, self._control.is_current(2 * STATE_S), proxy, replica)
+
+    def _configure(self, state: GateState) -> None:
+        if state.limits is not self._limits:
+            self._limits = limits = state.limits
+            connections.limit(limits.max_connections, limits.max_connections_per_address, state.proxies)
+        self._log.configure(state.access_log)
 
     def _account(self, context: RequestContext, response: GateResponse) -> None:
         seconds = time.perf_counter() - context.started
-        self._metrics.count(context.path, context.status, context.code, seconds, context.num_bytes, response.outcomes)
-        if context.path not in ("/healthz", "/readyz", "/metrics"):
-            logger.info(
-                "%s %s %s %d %.1fms %dB key=%s%s",
-                context.request_id, context.method, context.path[:100].encode("unicode_escape").decode(),
-                context.status, seconds * 1000, context.num_bytes, context.key,
-                f" {context.code}" if context.code else "",
-            )  # fmt: skip
+        self._metrics.count(context, seconds, response.outcomes)
+        if context.route not in ("/healthz", "/readyz", "/metrics"):
+            self._log.request(context, seconds, response.outcomes)
 
 
-def _replay(body: bytes, receive: Receive, context: RequestContext) -> Receive:
-    """The body as one message, then whatever comes, which is the client's disconnect."""
-    sent = False
-
-    async def receive_again() -> Message:
-        nonlocal sent
-        if not sent:
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-        message = await receive()
-        context.disconnected = message["type"] == "http.disconnect"
-        return message
-
-    return receive_again
+def _context_of(scope: Scope) -> RequestContext:
+    headers = scope["headers"]
+    context = RequestContext(request_id_of(headers), scope["path"], scope["method"], time.perf_counter())
+    context.route = route_of(scope["path"]).name
+    context.user_agent = dict(headers).get(b"user-agent", b"").decode("latin-1")
+    return context
 
 
-def _problem_for(serve_status: int | None) -> Problem:
-    """What a response of Serve itself, or none, means for the client."""
-    if serve_status == 503:
-        return Problem("overloaded", "the queue is full; try again later")
-    if serve_status == 408:
-        return Problem("timeout", "no answer in time; the server is busy, try again later")
-    if serve_status == 404:
-        return Problem("starting", "the application is not deployed yet")
-    return Problem("unavailable", "the replica was lost while it worked on the request; send it again")
+def _check_places(places: Shares, capacity: int, context: RequestContext) -> None:
+    if places.total >= capacity:
+        raise Problem("overloaded", f"{places.total} requests are in flight already; try again later")
+    if context.key_id and not places.allows(context.key_id, 1, capacity):
+        raise Problem("overloaded", "too many requests of this key are in flight already; try again later")
 
 
-async def _discard(message: Message) -> None:
-    """Sends to nobody."""
+@asynccontextmanager
+async def _place(places: Shares, capacity: int, context: RequestContext) -> AsyncIterator[None]:
+    """A place in the queue before the replicas. Raises Problem where there is none."""
+    _check_places(places, capacity, context)
+    places.take(context.key_id, 1)
+    try:
+        yield
+    finally:
+        places.give_back(context.key_id, 1)
 
 
-async def _never() -> Message:
-    await asyncio.Event().wait()
-    raise AssertionError
+def _check_rate(wait_s: float, key: Key) -> None:
+    if wait_s > 0:
+        detail = f"rate limit of the key {key.name} reached; retry in {math.ceil(wait_s)} s"
+        raise Problem("rate_limited", detail, retry_after_s=wait_s)

@@ -1,14 +1,25 @@
 """Counters of one proxy, in Prometheus' format."""
 
+import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
-_ROUTES = frozenset(
-    {"/", "/healthz", "/readyz", "/metrics", "/openapi.json"}
-    | {"/v1/detect", "/v1/chat/completions", "/v1/models", "/v1/about", "/v1/scans"}
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
 )
+
+from fakescan.serve.gate.request_context import RequestContext
+from fakescan.serve.outcome_header import Outcomes
+from fakevlm import __version__
+
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class GateMetrics:
@@ -17,13 +28,17 @@ class GateMetrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge beside every counter, which nobody asks for
         registry = self._registry = CollectorRegistry()
+        self._cuts: dict[str, int] = {}
+        build = Gauge(
+            "fakescan_build_info", "1, with the versions as labels.", ["version", "python", "ray"], registry=registry
+        )
+        build.labels(__version__, platform.python_version(), version("ray")).set(1)
         self._requests = Counter(
             "fakescan_requests", "Requests by route and status.", ["route", "status"], registry=registry
         )
-        self._refused = Counter(
-            "fakescan_refused", "Requests refused by the gate, by code.", ["code"], registry=registry
-        )
+        self._refused = Counter("fakescan_refused", "Requests refused, by code.", ["code"], registry=registry)
         self._seconds = Histogram(
             "fakescan_request_seconds", "Seconds from the headers to the end of the answer.", ["route"],
             buckets=_BUCKETS_S, registry=registry,
@@ -32,25 +47,58 @@ class GateMetrics:
         self._images = Counter(
             "fakescan_images", "Images answered, by verdict or error.", ["outcome"], registry=registry
         )
+        self._key_images = Counter(
+            "fakescan_key_images", "Images answered, by the name of the key.", ["key"], registry=registry
+        )
+        self._pixels = Counter("fakescan_pixels", "Pixels of the images answered.", registry=registry)
+        self._decode = Histogram(
+            "fakescan_decode_seconds", "Seconds until the slowest image of a request was decoded.",
+            buckets=_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self._judge = Histogram(
+            "fakescan_judge_seconds", "Seconds of the slowest image of a request in the engine and its queue.",
+            buckets=_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self._batch = Histogram(
+            "fakescan_batch_images", "Images that the engine judged together with those of a request.",
+            buckets=_BATCHES, registry=registry,
+        )  # fmt: skip
         self._ongoing = Gauge("fakescan_ongoing_requests", "Requests let in and not answered yet.", registry=registry)
         self._buffered = Gauge("fakescan_buffered_bytes", "Bytes of bodies in memory.", registry=registry)
+        self._connections = Gauge("fakescan_connections", "Connections.", registry=registry)
+        self._connections_cut = Counter(
+            "fakescan_connections_cut", "Connections refused or ended by the gate, by reason or status.", ["reason"],
+            registry=registry,
+        )  # fmt: skip
 
-    def count(
-        self, path: str, status: int, code: str, seconds: float, num_bytes: int, outcomes: Mapping[str, int]
-    ) -> None:
+    def count(self, context: RequestContext, seconds: float, outcomes: Outcomes | None) -> None:
         """Counts a request that has ended; status 0 is a client that disconnected."""
-        route = path if path in _ROUTES else "/v1/scans" if path.startswith("/v1/scans/") else "other"
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
-        if code:
-            self._refused.labels(code).inc()
-        if num_bytes:
-            self._bytes.inc(num_bytes)
-        for outcome, images in outcomes.items():
+        self._requests.labels(context.route, str(context.status)).inc()
+        self._seconds.labels(context.route).observe(seconds)
+        if context.code:
+            self._refused.labels(context.code).inc()
+        if context.num_bytes:
+            self._bytes.inc(context.num_bytes)
+        if outcomes is None:
+            return
+        for outcome, images in outcomes.counts.items():
             self._images.labels(outcome).inc(images)
+        self._key_images.labels(context.key).inc(len(outcomes.images))
+        self._pixels.inc(sum(image.pixels for image in outcomes.images))
+        for histogram, value in (
+            (self._decode, outcomes.decode_s),
+            (self._judge, outcomes.judge_s),
+            (self._batch, outcomes.batch),
+        ):
+            if value is not None:
+                histogram.observe(value)
 
-    def text(self, ongoing: int, buffered: int) -> bytes:
+    def text(self, ongoing: int, buffered: int, connections: int, cuts: Mapping[str, int]) -> bytes:
         """All metrics, as a scraper reads them."""
         self._ongoing.set(ongoing)
         self._buffered.set(buffered)
+        self._connections.set(connections)
+        for reason, number in cuts.items():
+            self._connections_cut.labels(reason).inc(number - self._cuts.get(reason, 0))
+            self._cuts[reason] = number
         return generate_latest(self._registry)

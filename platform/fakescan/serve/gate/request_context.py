@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Send
 
-from fakescan.serve.internal_headers import FROM_REPLICA, OUTCOMES, REQUEST_ID
-from fakescan.serve.outcome_header import read_outcomes
+from fakescan.serve.gate.own.answers import OwnAnswer
+from fakescan.serve.internal_headers import CODE, FROM_REPLICA, LAST_OUTCOMES, OUTCOMES, REQUEST_ID, WORK
+from fakescan.serve.outcome_header import Outcomes, read_outcomes
 from fakescan.serve.problem import Problem
+from fakescan.serve.work import read_work
 
 _LINGER_S = 2.0
 """Seconds for which the rest of a refused body is read and thrown away."""
 _CLOSING = frozenset({"too_large", "upload_timeout"})
-"""Refusals that come while a body arrives; the connection ends with them."""
+"""Refusals with which the connection ends."""
 
 
 @dataclass
@@ -27,7 +29,21 @@ class RequestContext:
     started: float
     """When it came, in seconds of `time.perf_counter`."""
     key: str = "-"
-    """Name of its key."""
+    """Name of its key; `-` for none."""
+    key_id: str = ""
+    """Id of its key; empty for none."""
+    client: str = "-"
+    """Address of the client."""
+    address_group: str = "-"
+    """What limits of the client's address count by."""
+    user_agent: str = ""
+    """How the client calls itself."""
+    route: str = "other"
+    """Label of its path in the metrics."""
+    has_passed: bool = False
+    """Whether it went on to a replica."""
+    is_closing: bool = False
+    """Whether the connection ends with the response."""
     status: int = 0
     """Status of the response; 0 as long as there is none."""
     num_bytes: int = 0
@@ -51,7 +67,9 @@ class GateResponse:
         self.started = asyncio.Event()
         self.from_replica = False
         self.complete = False
-        self.outcomes: Mapping[str, int] = {}
+        self.outcomes: Outcomes | None = None
+        self.work: list[int] = []
+        """Pixels that each image costs to decode, once a replica has looked at them."""
         self.serve_status: int | None = None
         self._is_event_stream = False
 
@@ -64,7 +82,10 @@ class GateResponse:
                 self.serve_status = message["status"]  # a response of Serve itself, which is not for clients
                 return
             self.from_replica = True
-            self.outcomes = read_outcomes(values.get(OUTCOMES, b"").decode())
+            self.work = read_work(values.get(WORK, b""))
+            self.context.code = values.get(CODE, b"").decode("latin-1")
+            if OUTCOMES in values:
+                self.outcomes = read_outcomes(values[OUTCOMES].decode("latin-1"))
             self._is_event_stream = values.get(b"content-type", b"").startswith(b"text/event-stream")
             public = [
                 (n, v) for n, v in headers if not n.lower().startswith(b"x-fakescan-") and n.lower() != REQUEST_ID
@@ -72,6 +93,8 @@ class GateResponse:
             await self._start(message["status"], public)
         elif self.from_replica:
             self.complete = not message.get("more_body", False)
+            if LAST_OUTCOMES in message:
+                self.outcomes = read_outcomes(message[LAST_OUTCOMES])
             await self._send(message)
 
     async def refuse(self, problem: Problem, receive: Receive | None = None) -> None:
@@ -79,10 +102,13 @@ class GateResponse:
         if self.started.is_set():
             return
         body = problem.body(self.context.request_id)
+        headers = problem.headers()
+        if self.context.is_closing or problem.code in _CLOSING:
+            headers["connection"] = "close"
         if receive is None or problem.code not in _CLOSING:
-            await self._send_whole(problem.status, problem.headers(), body)
+            await self._send_whole(problem.status, headers, body)
             return
-        headers = {**problem.headers(), "connection": "close", "content-length": str(len(body))}
+        headers["content-length"] = str(len(body))
         await self._start(problem.status, [(name.encode(), value.encode()) for name, value in headers.items()])
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         # A connection that is closed while the client still sends is reset, and the client never reads why.
@@ -104,6 +130,16 @@ class GateResponse:
     async def send_ok(self, media_type: str, body: bytes) -> None:
         """Responds with 200 in place of a replica."""
         await self._send_whole(200, {"content-type": media_type}, body)
+
+    async def send_own(self, answer: OwnAnswer, if_none_match: bytes) -> None:
+        """Responds with what the gate has itself, or with 304 to a client that has it, too."""
+        headers = list(answer.headers)
+        if answer.is_known_to(if_none_match):
+            await self._start(304, [pair for pair in headers if pair[0] != b"content-type"])
+            await self._send({"type": "http.response.body", "body": b""})
+            return
+        await self._start(200, [*headers, (b"content-length", str(len(answer.body)).encode())])
+        await self._send({"type": "http.response.body", "body": answer.body})
 
     async def _send_whole(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -5,6 +5,7 @@ import re
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,15 +14,24 @@ from ray.job_submission import JobDetails, JobStatus
 from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.serve.config import Scans
 from fakescan.serve.scans.allowed_prefixes import allowed_source, place_of
+from fakescan.serve.scans.audit import Audit
 from fakescan.serve.scans.command import command, environment, store_settings
 from fakescan.serve.scans.job_server import JobServer
 from fakescan.serve.scans.progress import NOTHING_DONE, Budget, Progress, ProgressReader
-from fakescan.serve.scans.state import Refusal, ScanCounts, ScanRefusedError, ScanRequest, ScanState, Status
+from fakescan.serve.scans.state import (
+    Client,
+    Refusal,
+    ScanCounts,
+    ScanRefusedError,
+    ScanRequest,
+    ScanState,
+    Status,
+)
 from fakescan.storage.url import redact_text, scheme_of
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 
-__all__ = ["Refusal", "ScanCounts", "ScanJobs", "ScanRefusedError", "ScanRequest", "ScanState", "failure"]
+__all__ = ["Client", "Refusal", "ScanCounts", "ScanJobs", "ScanRefusedError", "ScanRequest", "ScanState", "failure"]
 
 MAX_LISTED = 200
 """Scans in a listing, the newest."""
@@ -45,6 +55,9 @@ Jobs = list[JobDetails]
 class ScanJobs:
     """Starts, shows and stops scans. The methods block, and may be called by several threads at once.
 
+    A scan belongs to the key that started it: with another there is no such scan. Starts and stops are written to the
+    audit before they happen, see `Audit`.
+
     A scan that stops or fails leaves its folder. `fakescan scan SOURCE --output FOLDER` with the same settings resumes
     it; the job's command, which `ray job list` shows, has them all. The job table lives as long as the cluster's head:
     after a restart the scans are unknown, and their results still exist.
@@ -61,6 +74,7 @@ class ScanJobs:
         self._output = _checked_output(settings)
         self._progress = ProgressReader(settings.output_store.resolved())
         self._server = JobServer(settings.job_address)
+        self._audit = Audit(self._output, settings.output_store)
         self._starting = threading.Lock()
         self._fixed: dict[str, Any] = {
             "model": server.model,
@@ -74,8 +88,10 @@ class ScanJobs:
             "model_store": store_settings("model_store", server.model_store),
         }
 
-    def start(self, request: ScanRequest, asked_by: str) -> ScanState:
+    def start(self, request: ScanRequest, client: Client) -> ScanState:
         """Submits a scan: `invalid` or `forbidden` for its source, `overloaded` when too many run or wait.
+
+        `unavailable` too where the audit cannot be written, which lies where the results would.
 
         Several processes that start scans at the same moment may go over `max_running`.
         """
@@ -87,7 +103,8 @@ class ScanJobs:
             "fakescan": "scan",
             "source": source,
             "output": output,
-            "asked_by": asked_by,
+            "asked_by": client.name,
+            "key_id": client.key_id,
             "created_at": created_at.isoformat(timespec="milliseconds"),
         }
         with self._starting:
@@ -98,6 +115,8 @@ class ScanJobs:
                     f"as many scans run or wait as scans.max_running allows ({running}); try again when one has ended",
                 )
             runtime = environment(inherit=self._server.is_own())
+            asked = request.model_dump(mode="json", exclude_defaults=True)
+            self._audit.write("start", scan_id, client, {**asked, "source": source, "output": output})
             self._server.submit(scan_id, command(self.settings(request, source, output)), runtime, metadata)
         return _scan_state(scan_id, "pending", metadata)
 
@@ -117,29 +136,32 @@ class ScanJobs:
         }
         return {name: value for name, value in settings.items() if value not in (None, [], {})}
 
-    def get(self, scan_id: str) -> ScanState:
+    def get(self, scan_id: str, client: Client) -> ScanState:
         """The state of a scan, or `not_found`. Its folder need not exist yet, nor be readable."""
-        return self._state(self._job(scan_id), Budget())
+        return self._state(self._job(scan_id, client), Budget())
 
-    def stop(self, scan_id: str) -> ScanState:
+    def stop(self, scan_id: str, client: Client) -> ScanState:
         """Tells a scan to stop, which takes it a few seconds; one that has ended stays as it is."""
-        job = self._job(scan_id)
+        job = self._job(scan_id, client)
         if not job.status.is_terminal():
+            with suppress(ScanRefusedError):  # it is logged, and a scan must stop all the same
+                self._audit.write("stop", scan_id, client, {})
             self._server.stop(scan_id)
-            job = self._job(scan_id)
+            job = self._job(scan_id, client)
         return self._state(job, Budget())
 
-    def list(self) -> States:
-        """The newest scans, the newest first."""
-        newest = sorted(self._jobs(), key=lambda job: job.start_time or 0, reverse=True)[:MAX_LISTED]
+    def list(self, client: Client) -> States:
+        """The newest scans of a client, the newest first."""
+        own = [job for job in self._jobs() if _belongs_to(job, client)]
+        newest = sorted(own, key=lambda job: job.start_time or 0, reverse=True)[:MAX_LISTED]
         budget = Budget()
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="fakescan-scans") as pool:
             return list(pool.map(lambda job: self._state(job, budget), newest))
 
-    def _job(self, scan_id: str) -> JobDetails:
+    def _job(self, scan_id: str, client: Client) -> JobDetails:
         # Only a scan's id: the job server answers for other jobs as well.
         job = self._server.job(scan_id) if _ID.fullmatch(scan_id) else None
-        if job is None or not _is_scan(job):
+        if job is None or not _is_scan(job) or not _belongs_to(job, client):
             raise ScanRefusedError("not_found", "there is no such scan")
         return job
 
@@ -174,6 +196,14 @@ def _is_scan(job: JobDetails) -> bool:
     return has_scan_id and metadata.get("fakescan") == "scan" and {"source", "output", "created_at"} <= metadata.keys()
 
 
+def _belongs_to(job: JobDetails, client: Client) -> bool:
+    """Whether a client may see and stop a scan. Ids stay with a key; its name may be another's later."""
+    metadata = job.metadata or {}
+    if "key_id" not in metadata:  # started before scans had owners
+        return metadata.get("asked_by", "-") == client.name
+    return metadata["key_id"] == client.key_id
+
+
 def _scan_state(
     scan_id: str,
     status: Status,
@@ -188,11 +218,14 @@ def _scan_state(
         source=metadata["source"],
         output=metadata["output"],
         results=f"{metadata['output']}/parts/*.parquet",
+        started_by=metadata.get("asked_by", "-"),
         created_at=datetime.fromisoformat(metadata["created_at"]),
         ended_at=ended_at,
         rows=progress.rows,
         rows_done=progress.rows_done,
         counts=progress.counts,
+        meaning=progress.meaning,
+        notice=progress.notice,
         message=message,
     )
 

@@ -18,6 +18,7 @@ from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
+from fakevlm.reading import Meaning
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class Progress(NamedTuple):
     rows: int | None = None
     rows_done: int = 0
     counts: ScanCounts = ScanCounts()
+    meaning: Meaning | None = None
+    notice: str | None = None
 
 
 NOTHING_DONE = Progress()
@@ -111,7 +114,8 @@ class ProgressReader:
         with self._lock:
             while len(self._runs) >= _MAX_RUNS:
                 del self._runs[next(iter(self._runs))]
-            known = _Run(run, Progress(run.rows), np.zeros(run.sharding.count, bool))
+            begun = Progress(run.rows, meaning=run.known_meaning, notice=run.warning)
+            known = _Run(run, begun, np.zeros(run.sharding.count, bool))
             return self._runs.setdefault(output, known)
 
 

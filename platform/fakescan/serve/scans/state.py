@@ -1,14 +1,30 @@
 """Requests and responses of /v1/scans: a request, the state of a scan, and why a request is refused."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fakescan.engine.judging_options import Explain
+from fakevlm.reading import Meaning
 
 Status = Literal["pending", "running", "succeeded", "failed", "stopped"]
 Refusal = Literal["invalid", "forbidden", "not_found", "overloaded", "unavailable"]
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who asks about scans."""
+
+    name: str = "-"
+    """Name of the key; `-` without keys."""
+    key_id: str = ""
+    """Id of the key, to which a scan belongs; empty without keys."""
+    address: str = "-"
+    """Where the request came from."""
+    request_id: str = ""
+    """Id of the request, as the log has it."""
 
 
 class ScanRefusedError(Exception):
@@ -76,6 +92,8 @@ class ScanState(BaseModel):
     """Folder of the run."""
     results: str
     """Pattern of the Parquet files with the results."""
+    started_by: str = "-"
+    """Name of the key that started it; `-` without keys."""
     created_at: datetime
     ended_at: datetime | None = None
     rows: int | None = None
@@ -84,5 +102,10 @@ class ScanState(BaseModel):
     """Images whose results exist in the folder."""
     counts: ScanCounts = ScanCounts()
     """Verdicts among `rows_done`. Very large scans are counted over several requests: the sum may lag behind."""
+    meaning: Meaning | None = None
+    """What the verdicts are worth: `real` of a model that knows no generator (`forgeries`) says that no forgery was
+    found. Null until the run has begun."""
+    notice: str | None = None
+    """What whoever reads the verdicts must know; null for nothing in particular."""
     message: str | None = None
     """Why a scan failed, in one line."""

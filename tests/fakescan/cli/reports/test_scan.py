@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.execution import ScanOutcome
 from fakescan.storage.store import Store
 from fakevlm.errors import ErrorCode
+from fakevlm.reading import NO_FORGERY_FOUND, Meaning
 from tests.fakescan.run.conftest import make_run
 from tests.screen import Screen
 
@@ -48,7 +50,9 @@ def run(tmp_path: Path) -> RunFile:
 def outcome_of(run: RunFile, **changes: Any) -> ScanOutcome:
     counts = Counts(40, 19, 15, 0, {"not_an_image": 3, "truncated": 2, "fetch_failed": 1})
     values: dict[str, Any] = {
-        "run": run.model_copy(update={"rows": 40, "shard_rows": 8, "warning": None, **changes.pop("file", {})}),
+        "run": run.model_copy(
+            update={"rows": 40, "shard_rows": 8, "warning": None, "meaning": Meaning.FULL, **changes.pop("file", {})}
+        ),
         "url": "/data/run",
         "scanned": counts,
         "whole": counts,
@@ -123,6 +127,19 @@ def test_on_a_terminal_prose_is_wrapped_and_what_is_pasted_is_not(
     assert WARNING not in shown, "it stands above, on the same terminal"
     assert "see the warning at the start" in " ".join(" ".join(lines).split())
     assert " ".join(shown.split()).count("words that say why") == 12
+
+
+def test_a_model_that_knows_no_generator_calls_nothing_real(
+    run: RunFile, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", screen.stream)
+    print_summary(outcome_of(run, file={"meaning": Meaning.FORGERIES}), config_of())
+    shown = screen.read()
+    words = " ".join(re.sub(r"\x1b\[[\d;]*m", "", shown).split())
+    assert "rows: 40 of 40 no forgery found 19 fake 15 uncertain 0 errors 6" in words
+    assert f"note: {NO_FORGERY_FOUND}" in words
+    assert "\x1b[32m" not in shown, "nothing is green"
+    assert "real 19" not in words
 
 
 def test_no_colours_where_they_are_not_wanted(run: RunFile, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:

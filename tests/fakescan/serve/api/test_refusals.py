@@ -1,38 +1,15 @@
 """Refusals speak of the request: whoever sends one has no command line. The application of a replica, without Serve."""
 
-import asyncio
-from typing import Any, cast
+from typing import Any
 
-import httpx
 import pytest
 
 from fakescan.engine.config import SimulatedConfig
-from fakescan.serve.api.routes import make_app
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.detector import Detector
-from fakescan.serve.scans.jobs import ScanJobs
+from tests.fakescan.serve.api.replica import send
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture(scope="module")
-def detector() -> Any:
-    detector = Detector(ServeConfig(no_auth=True, engine=SimulatedConfig()))
-    yield detector
-    detector.close()
-
-
-def send(detector: Detector, method: str, path: str, **options: Any) -> httpx.Response:
-    async def accept(gate_token: str) -> bool:
-        return True
-
-    async def exchange() -> httpx.Response:
-        app = make_app(detector, cast(ScanJobs, object()), accept)
-        transport = httpx.ASGITransport(cast(Any, app))
-        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
-            return await client.request(method, path, **options)
-
-    return asyncio.run(exchange())
 
 
 @pytest.mark.parametrize(
@@ -72,6 +49,7 @@ def test_what_is_no_json_is_the_requests_mistake(detector: Detector) -> None:
 @pytest.mark.parametrize("config", [ServeConfig(no_auth=True), ServeConfig(no_auth=True, engine=SimulatedConfig())])
 def test_the_notice_names_no_flag(monkeypatch: pytest.MonkeyPatch, detector: Detector, config: ServeConfig) -> None:
     monkeypatch.setattr("fakescan.serve.detector.open_engine", lambda *_: detector._engine)
-    notice = Detector(config).notice
-    assert notice
-    assert "--" not in notice
+    other = Detector(config)
+    other._decoder.close()  # the engine is the other tests'
+    assert other.notice
+    assert "--" not in other.notice

@@ -1,300 +1,40 @@
 """The gate on a server of its own: what it refuses, what it passes on, and what it says in Serve's place."""
 
-import asyncio
-import http.client
 import json
 import logging
-import socket
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 import httpx
 import psutil
 import pytest
-import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from fakescan.serve.config import Limits
-from fakescan.serve.gate import gate as gate_module
-from fakescan.serve.gate import request_context, uvicorn_protocol
-from fakescan.serve.gate.fast_path import WholeRequest, WholeResponse, run_whole
-from fakescan.serve.gate.gate import Gate
-from fakescan.serve.gate.gate_state import GateState
-from fakescan.serve.gate.rate_limit import Rate, SharedLimiter, TokenLease
-from fakescan.serve.gate.uvicorn_protocol import BoundedProtocol
-from fakescan.serve.keys import KeyEdit, KeyFile, KeyRing
-from fakescan.serve.problem import Problem
+from fakescan.serve.gate import forwarder, uvicorn_protocol
+from fakescan.serve.gate.own import readiness
+from fakescan.serve.keys import KeyFile, KeyRing
+from tests.gated import (
+    TOKEN,
+    Act,
+    Held,
+    Keys,
+    Start,
+    _send,
+    breaks,
+    form,
+    from_replica,
+    hangs,
+    log_lines,
+    nothing,
+    outcomes,
+    serves_own,
+    until,
+    waits_for_leaving,
+)
 
 pytestmark = pytest.mark.unit
-
-TOKEN = "the gate token"
-Act = Callable[[Receive, Send], Awaitable[None]]
-
-
-@dataclass
-class StubControl:
-    """In the control actor's place: settings and keys that the test may change."""
-
-    limits: Limits = field(default_factory=Limits)
-    ring: KeyRing | None = None
-    is_up: bool = True
-    limiter: SharedLimiter = field(default_factory=SharedLimiter)
-
-    async def state(self) -> GateState:
-        if not self.is_up:
-            raise Problem("starting", "the application is not deployed, or not yet")
-        return GateState(self.limits, self.ring is None, self.ring or KeyRing(KeyFile()), TOKEN, replicas=1)
-
-    async def lease(self, key_id: str, rate: Rate, wanted: int, extra: int) -> TokenLease:
-        return self.limiter.lease(key_id, rate, wanted, extra, time.monotonic(), proxy="the only one")
-
-
-class Inner:
-    """What is behind the gate: Serve's proxy and a replica, which do as the test says."""
-
-    def __init__(self) -> None:
-        self.act: Act = from_replica()
-        self.paths: list[str] = []
-        self.headers: list[list[tuple[bytes, bytes]]] = []
-        self.bodies: list[bytes] = []
-        self.at_once = 0
-        self.cancelled = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.paths.append(scope["path"])
-        self.headers.append(list(scope["headers"]))
-        message = await receive()
-        assert not message.get("more_body"), "the body comes whole"
-        self.bodies.append(message["body"])
-        self.at_once += 1
-        try:
-            await self.act(receive, send)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.at_once -= 1
-
-
-async def _send(
-    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]], *, more: bool = False
-) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-def from_replica(status: int = 200, body: bytes = b"{}", headers: tuple[tuple[bytes, bytes], ...] = ()) -> Act:
-    """A replica's answer."""
-    kept = [(b"content-length", str(len(body)).encode()), (b"x-fakescan-from-replica", b"1"), *headers]
-    return lambda receive, send: _send(send, status, body, kept)
-
-
-def serves_own(status: int) -> Act:
-    """An answer of Serve itself."""
-    return lambda receive, send: _send(send, status, b"Serve's own words", [(b"content-type", b"text/plain")])
-
-
-async def nothing(receive: Receive, send: Send) -> None:
-    """Ends without an answer."""
-
-
-async def breaks(receive: Receive, send: Send) -> None:
-    raise ConnectionError("secret detail")
-
-
-async def hangs(receive: Receive, send: Send) -> None:
-    await asyncio.Event().wait()
-
-
-async def waits_for_leaving(receive: Receive, send: Send) -> None:
-    """As Serve does: works on until it hears that the client has gone."""
-    assert (await receive())["type"] == "http.disconnect"
-
-
-class Held:
-    """An answer that waits until the test lets it go."""
-
-    def __init__(self, then: Act | None = None) -> None:
-        self._then = then or from_replica()
-        self._free = threading.Event()
-
-    def release(self) -> None:
-        self._free.set()
-
-    async def __call__(self, receive: Receive, send: Send) -> None:
-        while not self._free.is_set():
-            await asyncio.sleep(0.002)
-        await self._then(receive, send)
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        """The code of a problem that is one in all its parts; empty for any other answer."""
-        if self.headers.get("content-type") != "application/problem+json":
-            return ""
-        content = json.loads(self.body)
-        assert content["type"] == f"urn:fakescan:problem:{content['code']}"
-        assert content["status"] == self.status
-        assert content["request_id"] == self.headers["x-request-id"]
-        assert ("retry-after" in self.headers) == (self.status in (429, 503))
-        assert int(self.headers.get("retry-after", 1)) >= 1
-        return str(content["code"])
-
-
-class Wire:
-    """A connection to the gate, byte by byte."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-
-    def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
-
-    def begin(self, path: str = "/v1/detect", *headers: str, method: str = "POST") -> None:
-        """Send the headers of a request."""
-        self.send("\r\n".join([f"{method} {path} HTTP/1.1", "host: gate", *headers, "", ""]).encode("latin-1"))
-
-    def answer(self) -> Answer:
-        """The next answer."""
-        response = http.client.HTTPResponse(self.socket)
-        response.begin()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
-
-    def rest(self) -> bytes:
-        """All until the server closes the connection."""
-        data = b""
-        with suppress(ConnectionResetError):
-            while piece := self.socket.recv(65_536):
-                data += piece
-        return data
-
-    def is_silent(self, seconds: float = 0.1) -> bool:
-        """Whether nothing comes for so long."""
-        self.socket.settimeout(seconds)
-        try:
-            return not self.socket.recv(1, socket.MSG_PEEK)
-        except TimeoutError:
-            return True
-        finally:
-            self.socket.settimeout(10)
-
-    def close(self) -> None:
-        self.socket.close()
-
-
-class Gated:
-    """A gate behind uvicorn, as Serve's proxy has it."""
-
-    def __init__(self, control: StubControl, *, fast: bool = False) -> None:
-        self.control = control
-        self.inner = Inner()
-        self.fast_calls = 0
-        self.gate = Gate(self.inner, control, self._call_replica if fast else None)
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = listener.getsockname()[1]
-        self._wires: list[Wire] = []
-        config = uvicorn.Config(
-            self.gate, http=BoundedProtocol, lifespan="off", access_log=False, log_level=None, log_config=None
-        )
-        self._server = uvicorn.Server(config)
-        threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True).start()
-        until("the server is up", lambda: self._server.started)
-
-    async def _call_replica(self, request: WholeRequest) -> WholeResponse:
-        """A call to the replica, past Serve's proxy."""
-        self.fast_calls += 1
-        return await run_whole(self.inner, request)
-
-    @contextmanager
-    def client(self, key: str | None = None) -> Iterator[httpx.Client]:
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=10) as client:
-            yield client
-
-    def ask(self, path: str = "/v1/detect", *, method: str = "POST", key: str | None = None, **options: Any) -> Answer:
-        """One request on a connection of its own."""
-        with self.client(key) as client:
-            answer = client.request(method, path, **options)
-        return Answer(answer.status_code, dict(answer.headers), answer.content)
-
-    def wire(self) -> Wire:
-        self._wires.append(Wire(self.port))
-        return self._wires[-1]
-
-    def metric(self, name: str, key: str | None = None) -> float:
-        """A value out of /metrics; 0 where there is none yet."""
-        rows = self.ask("/metrics", method="GET", key=key).body.decode().splitlines()
-        return sum(float(row.rsplit(" ", 1)[1]) for row in rows if row.startswith(name))
-
-    @property
-    def buffered(self) -> float:
-        """Bytes of bodies that it holds."""
-        return self.metric("fakescan_buffered_bytes")
-
-    def wait_until_idle(self) -> None:
-        """Wait until all places and all room have been given back."""
-        names = ("fakescan_ongoing_requests", "fakescan_buffered_bytes")
-        until("all is given back", lambda: not any(self.metric(name) for name in names))
-
-    def close(self) -> None:
-        for wire in self._wires:
-            wire.close()
-        self._server.should_exit = self._server.force_exit = True  # it ends by itself, within a tick of uvicorn's
-
-
-def until(what: str, happened: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Wait until `happened()` is true."""
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.002)
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gated]]:
-    """Starts gates with these limits, or with these keys, and with the fast path to a replica or without."""
-    monkeypatch.setattr(request_context, "_LINGER_S", 0.1)
-    running: list[Gated] = []
-
-    def begin(ring: KeyRing | None = None, *, fast: bool = False, **limits: Any) -> Gated:
-        running.append(Gated(StubControl(Limits(**limits), ring), fast=fast))
-        return running[-1]
-
-    yield begin
-    for gated in running:
-        gated.close()
-
-
-@dataclass
-class Keys:
-    """Keys of four clients, and the ring that knows them."""
-
-    ring: KeyRing
-    judge: str
-    scanner: str
-    both: str
-    off: str
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    edit = KeyEdit(KeyFile())
-    judge, off = edit.add("judge", per_minute=1, burst=3), edit.add("off")
-    scanner, both = edit.add("scanner", scopes=("scans",)), edit.add("both", scopes=("detect", "scans"))
-    edit.disable("off")
-    return Keys(KeyRing(KeyFile(keys=tuple(edit.keys))), judge, scanner, both, off)
-
-
-Start = Callable[..., Gated]
 
 
 # --- who may ask ------------------------------------------------------------------------------------------------------
@@ -319,6 +59,7 @@ def test_without_a_key_only_public_paths_open(start: Start, keys: Keys) -> None:
         assert (answer.status, answer.code) == (401, "unauthorized"), path
         assert answer.headers["www-authenticate"].startswith("Bearer")
     assert len(gated.inner.paths) == passed, "nothing of it came through"
+    assert not {"/", "/page/page.css"} & set(gated.inner.paths), "the gate has them itself"
 
 
 def test_a_key_is_taken_from_either_header_and_only_its_name_goes_on(start: Start, keys: Keys) -> None:
@@ -365,9 +106,13 @@ def test_a_key_opens_what_its_scopes_say(start: Start, keys: Keys) -> None:
     for key, path, status in (
         (keys.judge, "/v1/detect", 200),
         (keys.judge, "/v1/models", 200),
+        (keys.judge, "/v1/models/builtin-small", 200),
         (keys.judge, "/v1/scans", 403),
         (keys.judge, "/v1/scans/scan-1/stop", 403),
         (keys.judge, "/v1/%73cans", 403),
+        (keys.both, "/metrics", 200),
+        (keys.judge, "/metrics", 403),
+        (keys.scanner, "/metrics", 403),
         (keys.scanner, "/v1/scans", 200),
         (keys.scanner, "/v1/scans/scan-1", 200),
         (keys.scanner, "/v1/detect", 403),
@@ -375,7 +120,8 @@ def test_a_key_opens_what_its_scopes_say(start: Start, keys: Keys) -> None:
         (keys.both, "/v1/scans", 200),
         (keys.both, "/v1/detect", 200),
     ):
-        answer = gated.ask(path, key=key)
+        method = "GET" if path.startswith(("/v1/models", "/metrics")) else "POST"
+        answer = gated.ask(path, key=key, method=method)
         assert answer.status == status, (path, answer)
         assert status == 200 or answer.code == "forbidden"
 
@@ -414,15 +160,159 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again(start: Start, keys
 
 
 def test_every_image_of_a_request_counts(start: Start, keys: Keys) -> None:
-    """The replica tells how many there were; what is over the limit is paid for later."""
     gated = start(keys.ring)
-    gated.inner.act = from_replica(headers=((b"x-fakescan-outcomes", b"fake=2 truncated=1"),))
-    answer = gated.ask(key=keys.judge)
+    gated.inner.act = from_replica(headers=(outcomes(("fake", 9), ("fake", 9), ("truncated", 0)),))
+    answer = gated.ask(key=keys.judge, **form(3))
     assert answer.status == 200
     assert "x-fakescan-outcomes" not in answer.headers
     assert gated.ask(key=keys.judge).code == "rate_limited"
     assert gated.metric('fakescan_images_total{outcome="fake"}', keys.both) == 2
     assert gated.metric('fakescan_images_total{outcome="truncated"}', keys.both) == 1
+    assert gated.metric('fakescan_key_images_total{key="judge"}', keys.both) == 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_images_are_paid_for_before_a_replica_sees_them(start: Start, keys: Keys, stream: bool) -> None:
+    """However they end: requests at once could otherwise bring many times what the key may send."""
+    gated = start(keys.ring)
+    gated.inner.act = held = Held()
+    wires = [gated.wire() for _ in range(4)]
+    request = httpx.Request("POST", "http://gate/v1/detect", **form(16, **({"stream": "true"} if stream else {})))
+    body = request.read()
+    for wire in wires:
+        content = f"content-type: {request.headers['content-type']}"
+        wire.begin("/v1/detect", f"x-api-key: {keys.many}", content, f"content-length: {len(body)}")
+        wire.send(body)
+    until("two are in, with 32 of 40 images", lambda: gated.inner.at_once == 2)
+    refused = [wire.answer().code for wire in wires if not wire.is_silent(0.3)]
+    assert refused == ["rate_limited"] * 2
+    assert gated.inner.at_once == 2
+    held.release()
+    gated.wait_until_idle(keys.both)
+
+
+def test_large_images_count_as_several(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    gated.inner.act = from_replica(headers=(outcomes(("real", 49_000_000)),))
+    assert gated.ask(key=keys.many).status == 200
+    small = from_replica(headers=(outcomes(("real", 12_192_768)),))
+    gated.inner.act = small
+    answered = 1
+    while gated.ask(key=keys.many).status == 200:
+        answered += 1
+    assert answered == 40 - 3, "49 megapixels are four images, and those of a telephone one"
+
+
+def test_what_could_not_be_decoded_counts_for_what_it_cost(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    work = (b"x-fakescan-work", b"49000000 0 300000000")
+    gated.inner.act = from_replica(headers=(outcomes(("truncated", 0), ("fake", 9), ("fake", 9)), work))
+    answer = gated.ask(key=keys.many, **form(3))
+    assert answer.status == 200
+    assert "x-fakescan-work" not in answer.headers
+    gated.inner.act = from_replica(headers=(outcomes(("real", 9)),))
+    answered = 0
+    while gated.ask(key=keys.many).status == 200:
+        answered += 1
+    assert answered == 40 - 4 - 1 - 24
+
+
+def test_who_leaves_pays_for_the_largest_images(start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody learns how large they were, and they may have been decoded all the same."""
+    gated = start(keys.ring)
+    gated.inner.act = hangs
+    wire = gated.wire()
+    wire.begin("/v1/detect", f"x-api-key: {keys.many}", "content-length: 3")
+    wire.send(b"abc")
+    until("it is in", lambda: gated.inner.at_once == 1)
+    gated.inner.act = waits_for_leaving
+    wire.close()
+    wire = gated.wire()
+    wire.begin("/v1/detect", f"x-api-key: {keys.many}", "content-length: 3")
+    wire.send(b"abc")
+    until("the other is in", lambda: gated.inner.at_once == 2)
+    wire.close()
+    until("it is given up", lambda: gated.inner.at_once == 1)
+    gated.inner.act = from_replica()
+    answered = 0
+    while gated.ask(key=keys.many).status == 200:
+        answered += 1
+    assert answered == 40 - 4 - 1
+
+
+def test_what_is_told_at_the_end_of_a_stream_counts(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+
+    async def streams(receive: Receive, send: Send) -> None:
+        kept = [(b"content-type", b"text/event-stream"), (b"x-fakescan-from-replica", b"1")]
+        await _send(send, 200, b"event: a\n\n", kept, more=True)
+        told = outcomes(("fake", 30_000_000))[1].decode() + " decode_s=0.25 batch=7"
+        await send({"type": "http.response.body", "body": b"event: done\n\n", "fakescan.outcomes": told})
+
+    gated.inner.act = streams
+    assert gated.ask(key=keys.judge).body == b"event: a\n\nevent: done\n\n"
+    assert gated.metric('fakescan_images_total{outcome="fake"}', keys.both) == 1
+    assert gated.metric("fakescan_decode_seconds_sum", keys.both) == 0.25
+    assert gated.metric("fakescan_batch_images_sum", keys.both) == 7
+    gated.inner.act = from_replica()
+    assert gated.ask(key=keys.judge).code == "rate_limited", "three of three"
+
+
+def test_a_replicas_refusal_is_counted_by_its_code(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    gated.inner.act = from_replica(415, b"{}", ((b"x-fakescan-code", b"not_an_image"),))
+    answer = gated.ask(key=keys.both)
+    assert "x-fakescan-code" not in answer.headers
+    assert gated.metric('fakescan_refused_total{code="not_an_image"}', keys.both) == 1
+
+
+def test_what_a_replica_does_not_judge_costs_no_more_than_was_paid(start: Start, keys: Keys) -> None:
+    """Also where Serve's proxy hears that the client has all, which it takes for one that left."""
+
+    async def refuses(receive: Receive, send: Send) -> None:
+        await from_replica(422)(receive, send)
+        assert (await receive())["type"] == "http.disconnect"
+
+    gated = start(keys.ring)
+    gated.inner.act = refuses
+    statuses = [gated.ask("/v1/chat/completions", key=keys.judge).status for _ in range(4)]
+    assert statuses == [422, 422, 422, 429]
+
+
+def test_of_a_request_that_was_too_slow_the_unknown_images_cost_most(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    gated.inner.act = from_replica(503, b"{}", ((b"x-fakescan-code", b"timeout"), outcomes(("fake", 9), ("fake", 9))))
+    assert gated.ask(key=keys.many, **form(4)).status == 503
+    gated.inner.act = from_replica()
+    answered = 0
+    while gated.ask(key=keys.many).status == 200:
+        answered += 1
+    assert answered == 40 - 2 - 2 * 4
+
+
+def test_requests_that_are_no_images_have_a_limit_too(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring, requests_per_minute=20)
+    codes = [gated.ask("/v1/scans/scan-1", method="GET", key=keys.both).code for _ in range(6)]
+    assert codes == ["", "", "", "", "", "rate_limited"]
+    assert gated.ask(key=keys.both).status == 200
+    assert gated.ask("/v1/scans/scan-1", method="GET", key=keys.scanner).status == 200
+
+
+def test_who_has_no_key_may_not_ask_forever(start: Start, keys: Keys) -> None:
+    """Requests in one packet cost the client nothing and the server a millisecond each."""
+    gated = start(keys.ring, anonymous_per_minute=80)
+    codes = [gated.ask("/v1/detect", key="nonsense").code for _ in range(10)]
+    codes += [gated.ask("/", method="GET").code for _ in range(10)]
+    assert codes == ["unauthorized"] * 10 + [""] * 10
+
+    def is_enough() -> bool:
+        answer = gated.ask("/v1/about", method="GET")
+        return answer.code == "rate_limited" and answer.headers["connection"] == "close"
+
+    until("it is enough", is_enough)
+    assert gated.ask(key=keys.both).status == 200, "a key is as good as before"
+    assert gated.ask("/readyz", method="GET").status == 200, "a balancer may come from the same address"
+    assert gated.ask("/healthz", method="GET").status == 200
 
 
 def test_more_requests_than_places_are_refused_at_once(start: Start) -> None:
@@ -434,7 +324,7 @@ def test_more_requests_than_places_are_refused_at_once(start: Start) -> None:
         wire.send(b"x")
     until("both are in", lambda: gated.inner.at_once == 2)
     started = time.monotonic()
-    assert (gated.ask().code, gated.ask("/v1/models", method="GET").code) == ("overloaded", "overloaded")
+    assert gated.ask().code == "overloaded"
     assert time.monotonic() - started < 1
     assert gated.ask("/healthz", method="GET").status == 200
     assert gated.metric("fakescan_ongoing_requests") == 2
@@ -478,45 +368,146 @@ def test_a_slow_upload_holds_no_place(start: Start) -> None:
 
 
 def test_bodies_fill_no_more_than_the_memory_set_aside(start: Start) -> None:
-    gated = start(max_body_bytes=2_000, max_buffered_bytes=4_000)
+    gated = start(max_body_bytes=3_000, max_buffered_bytes=6_000)
     first, second = gated.wire(), gated.wire()
     for wire in (first, second):
-        wire.begin("/v1/detect", "content-length: 2000")
-        wire.send(b"x" * 1_999)
-    until("both are nearly there", lambda: gated.buffered == 3_998)
-    assert gated.ask(content=b"xxx").code == "overloaded"
+        wire.begin("/v1/detect", "content-length: 3000")
+        wire.send(b"x" * 2_300)
+    until("both are nearly there", lambda: gated.buffered == 4_600)
+    assert gated.ask(content=b"x" * 200).code == "overloaded", "three quarters for one address"
     assert gated.ask("/v1/models", method="GET").status == 200, "what has no body needs no room"
     first.close()
-    until("its room is free", lambda: gated.buffered == 1_999)
+    until("its room is free", lambda: gated.buffered == 2_300)
     assert gated.ask(content=b"x" * 2_000).status == 200
-    second.send(b"x")
+    second.send(b"x" * 700)
     assert second.answer().status == 200
     gated.wait_until_idle()
 
 
+def test_the_bodies_of_a_key_leave_room_for_others(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring, max_body_bytes=100_000, max_buffered_bytes=400_000)
+    greedy = [gated.wire() for _ in range(6)]
+    for wire in greedy:
+        wire.begin("/v1/detect", f"x-api-key: {keys.many}", "content-length: 100000")
+        wire.send(bytes(60_000))
+    until("half of all is its own", lambda: gated.metric("fakescan_buffered_bytes", keys.both) == 180_000)
+    assert [wire.answer().code for wire in greedy if not wire.is_silent(0.2)] == ["overloaded"] * 3
+    assert gated.ask(key=keys.both, content=bytes(90_000)).status == 200
+    for wire in greedy:
+        wire.close()
+    gated.wait_until_idle(keys.both)
+
+
+def test_the_requests_of_a_key_leave_places_for_others(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring, max_ongoing_requests=8, max_queued_requests=1)
+    gated.inner.act = held = Held()
+    greedy = [gated.wire() for _ in range(8)]
+    for wire in greedy:
+        wire.begin("/v1/detect", f"x-api-key: {keys.many}", "content-length: 0")
+    until("two thirds are its own", lambda: gated.inner.at_once == 6)
+    refused = [wire for wire in greedy if not wire.is_silent(0.1)]
+    assert [wire.answer().code for wire in refused] == ["overloaded"] * 2
+    gated.inner.act = from_replica()
+    assert gated.ask(key=keys.both).status == 200
+    held.release()
+    gated.wait_until_idle(keys.both)
+
+
+def test_requests_about_scans_take_no_place_of_a_verdict(start: Start, keys: Keys) -> None:
+    """They wait for a job server, and for a store."""
+    gated = start(keys.ring, max_ongoing_requests=2, max_queued_requests=2)
+    gated.inner.act = held = Held()
+    waiting = [gated.wire() for _ in range(14)]
+    for wire in waiting:
+        wire.begin("/v1/scans", f"x-api-key: {keys.scanner}", method="GET")
+    until("two thirds of sixteen are in", lambda: gated.inner.at_once == 11)
+    assert [wire.answer().code for wire in waiting if not wire.is_silent(0.1)] == ["overloaded"] * 3
+    gated.inner.act = from_replica()
+    assert gated.ask(key=keys.both).status == 200
+    held.release()
+    gated.wait_until_idle(keys.both)
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/", "GET"), ("/v1/about", "GET"), ("/v1/models", "GET"), ("/nothing", "POST"), ("/", "POST")]
+)
+@pytest.mark.parametrize("framing", ["content-length: 60000000", "transfer-encoding: chunked"])
+def test_a_body_where_none_is_wanted_is_not_read(
+    start: Start, keys: Keys, path: str, method: str, framing: str
+) -> None:
+    """Four of them held all the memory that there is for bodies, and nobody needed a key."""
+    gated = start(keys.ring)
+    for key in (None, keys.both):
+        wire = gated.wire()
+        wire.begin(path, framing, *([f"x-api-key: {key}"] if key else []), method=method)
+        wire.send(b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
+        assert wire.answer().status in (401, 404, 405, 413)
+        assert gated.metric("fakescan_buffered_bytes", keys.both) == 0
+    assert gated.metric("fakescan_body_bytes_total", keys.both) == 0
+
+
+@pytest.mark.parametrize("framing", ["content-length: 3000000", "transfer-encoding: chunked"])
+def test_a_client_that_is_refused_at_once_reads_why_when_it_has_sent_all(
+    start: Start, keys: Keys, framing: str
+) -> None:
+    """Most clients do not listen before; what they send is thrown away, and the connection is good afterwards."""
+    gated = start(keys.ring)
+    wire = gated.wire()
+    for key, code in (("nonsense", "unauthorized"), (keys.scanner, "forbidden")):
+        wire.begin("/v1/detect", f"x-api-key: {key}", framing)
+        body = bytes(3_000_000)
+        wire.send(body if "length" in framing else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        assert wire.answer().code == code
+    gated.wait_until_idle(keys.both)
+
+
+def test_the_rest_of_a_refused_body_has_its_time(start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn_protocol, "DISCARD_TIMEOUT_S", 0.2)
+    wire = start(keys.ring).wire()
+    started = time.monotonic()
+    wire.begin("/v1/detect", "content-length: 3000000")
+    assert wire.answer().code == "unauthorized"
+    with suppress(ConnectionError):
+        while time.monotonic() < started + 5 and wire.is_silent(0.02):
+            wire.send(b"x")
+    assert wire.rest() == b""
+    assert 0.1 < time.monotonic() - started < 3
+
+
+def test_a_short_body_where_none_is_wanted_is_ignored(start: Start) -> None:
+    wire = start().wire()
+    for _ in range(2):
+        wire.begin("/", "content-length: 2", "content-type: application/json", method="GET")
+        wire.send(b"{}")
+        assert wire.answer().status == 200
+
+
 def test_what_a_body_is_said_to_have_takes_no_room(start: Start) -> None:
     """Otherwise a few clients that announce much and send nothing would keep all others out."""
-    gated = start(max_body_bytes=2_000, max_buffered_bytes=2_000)
+    gated = start(max_body_bytes=2_000, max_buffered_bytes=4_000)
     for _ in range(5):
         gated.wire().begin("/v1/detect", "content-length: 2000")
     assert gated.ask(content=b"x" * 2_000).status == 200
 
 
 def test_room_for_a_chunked_body_grows_with_it(start: Start) -> None:
-    gated = start(max_body_bytes=300_000, max_buffered_bytes=400_000)
-    chunked, other = gated.wire(), gated.wire()
+    gated = start(max_body_bytes=300_000, max_buffered_bytes=600_000)
+    chunked, other, third = (gated.wire() for _ in range(3))
     chunked.begin("/v1/detect", "transfer-encoding: chunked")
     chunk = b"%x\r\n%s\r\n" % (100_000, bytes(100_000))
     chunked.send(chunk)
     until("it has grown", lambda: gated.buffered == 100_000)
-    other.begin("/v1/detect", "content-length: 260000")
-    other.send(bytes(250_000))
-    until("the other has its room", lambda: gated.buffered == 350_000)
+    for wire, sent in ((other, 200_000), (third, 140_000)):
+        wire.begin("/v1/detect", "content-length: 200010")
+        wire.send(bytes(sent))
+    until("the others have their room", lambda: gated.buffered == 440_000)
+    chunked.send(chunk)
     chunked.send(chunk)
     assert chunked.answer().code == "overloaded"
-    until("its room is free", lambda: gated.buffered == 250_000)
-    other.send(bytes(10_000))
+    until("its room is free", lambda: gated.buffered == 340_000)
+    other.send(bytes(10))
     assert other.answer().status == 200
+    third.close()
     gated.wait_until_idle()
 
 
@@ -659,7 +650,8 @@ def test_headers_that_steer_serve_or_pretend_are_dropped(start: Start) -> None:
         "X-Fakescan-Gate-Token: guess", "x-fakescan-key: root", "x-fakescan-from-replica: 1", "x-fakescan-anything: 1",
         "X-Request-Timeout-Seconds: 0", "x-request-disconnect-disabled: ?1", "x-serve-anything: 1", "X-Session-Id: 1",
         "x-serve-router-x: 1", "serve_multiplexed_model_id: 1", "Serve-Multiplexed-Model-Id: 1", "x-api-key: 1",
-        "serve-multiplexed_model-id: 1", "authorization: Bearer 1", "x-request-id: mine-1", "x-request-id: mine-2",
+        "serve-multiplexed_model-id: 1", "authorization: Bearer 1", "cookie: a=b", "x-forwarded-for: 192.0.2.1",
+        "forwarded: for=192.0.2.1", "x-request-id: mine-1", "x-request-id: mine-2",
     ]  # fmt: skip
     wire = gated.wire()
     wire.begin("/v1/detect?a=b", "accept: text/event-stream", "x-mine: 1", "content-length: 0", *forged)
@@ -670,8 +662,10 @@ def test_headers_that_steer_serve_or_pretend_are_dropped(start: Start) -> None:
         (b"accept", b"text/event-stream"),
         (b"content-length", b"0"),
         (b"host", b"gate"),
+        (b"x-fakescan-client", b"127.0.0.1"),
         (b"x-fakescan-gate-token", TOKEN.encode()),
         (b"x-fakescan-key", b"-"),
+        (b"x-fakescan-key-id", b""),
         (b"x-mine", b"1"),
         (b"x-request-id", answer.headers["x-request-id"].encode()),
     ]
@@ -766,7 +760,7 @@ def test_another_answer_that_is_cut_cannot_be_taken_for_whole(start: Start) -> N
 
 
 def test_who_gets_no_answer_in_time_is_told_so(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "_GRACE_S", 0.1)
+    monkeypatch.setattr(forwarder, "_GRACE_S", 0.1)
     gated = start(request_timeout_s=0.2)
     gated.inner.act = hangs
     started = time.monotonic()
@@ -778,7 +772,7 @@ def test_who_gets_no_answer_in_time_is_told_so(start: Start, monkeypatch: pytest
 
 
 def test_a_stream_that_hangs_is_ended(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "_GRACE_S", 0.1)
+    monkeypatch.setattr(forwarder, "_GRACE_S", 0.1)
     gated = start(request_timeout_s=0.2)
     gated.inner.act = _stream_cut(b"text/event-stream", hangs)
     answer = gated.ask()
@@ -811,7 +805,7 @@ def test_a_client_that_leaves_frees_its_place(start: Start, begun: bool) -> None
 def test_both_paths_carry_the_same(start: Start, keys: Keys, fast: bool) -> None:
     gated = start(keys.ring, fast=fast)
     gated.inner.act = from_replica(
-        200, b"an answer", ((b"x-fakescan-outcomes", b"fake=3"), (b"x-kept", b"1"), (b"x-request-id", b"?"))
+        200, b"an answer", (outcomes(("fake", 9), ("fake", 9), ("real", 9)), (b"x-kept", b"1"), (b"x-request-id", b"?"))
     )
     forged = {"x-fakescan-gate-token": "guess", "x-request-timeout-seconds": "0", "x-mine": "1", "x-request-id": "mine"}
     answer = gated.ask("/v1/detect?explain=none&a=%20", key=keys.judge, content=b"x" * 1_000, headers=forged)
@@ -836,8 +830,7 @@ def test_both_paths_carry_the_same(start: Start, keys: Keys, fast: bool) -> None
         {"params": {"stream": "true"}},
         {"files": {"file": b"x"}, "data": {"stream": "true"}},
         {"path": "/v1/chat/completions"},
-        {"path": "/v1/detect/"},
-        {"method": "GET"},
+        {"path": "/v1/models/x", "method": "GET"},
     ],
 )
 def test_what_may_be_streamed_takes_serves_own_path(start: Start, asked: dict[str, Any]) -> None:
@@ -860,7 +853,7 @@ def test_a_client_that_leaves_ends_the_call(start: Start) -> None:
 
 
 def test_a_call_has_its_time_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "_GRACE_S", 0.1)
+    monkeypatch.setattr(forwarder, "_GRACE_S", 0.1)
     gated = start(fast=True, request_timeout_s=0.2)
     gated.inner.act = hangs
     assert gated.ask().code == "timeout"
@@ -925,7 +918,7 @@ def test_before_the_application_is_there_only_health_answers(start: Start) -> No
 def test_ready_is_what_a_replica_answers(
     start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch, act: Act, status: int, code: str | None
 ) -> None:
-    monkeypatch.setattr(gate_module, "_PROBE_S", 0.2)
+    monkeypatch.setattr(readiness, "_PROBE_S", 0.2)
     gated = start(keys.ring)
     gated.inner.act = act
     answer = gated.ask("/readyz", method="GET")
@@ -936,6 +929,44 @@ def test_ready_is_what_a_replica_answers(
     )
 
 
+def test_however_many_ask_whether_it_is_ready_one_replica_is_asked(
+    start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody needs a key for it."""
+    monkeypatch.setattr(readiness, "_RETRY_S", 60.0)
+    gated = start(keys.ring)
+    gated.inner.act = held = Held(from_replica(503))
+    wires = [gated.wire() for _ in range(20)]
+    for wire in wires:
+        wire.begin("/readyz", method="GET")
+    until("one is asked", lambda: gated.inner.at_once == 1)
+    assert all(wire.is_silent(0.02) for wire in wires)
+    held.release()
+    assert {wire.answer().code for wire in wires} == {"starting"}
+    assert gated.ask("/readyz", method="GET").code == "starting"
+    assert gated.inner.paths == ["/readyz"]
+
+
+@pytest.mark.parametrize("who", ["server", "node"])
+def test_who_is_about_to_stop_is_not_ready_and_answers_all_the_same(start: Start, who: str) -> None:
+    gated = start()
+    assert gated.ask().status == 200
+    assert gated.ask("/readyz", method="GET").status == 200
+    gated.control.is_draining, gated.inner.takes_requests = who == "server", who != "node"
+    assert gated.ask("/readyz", method="GET").code == "unavailable"
+    assert gated.ask().status == 200
+    assert gated.ask("/healthz", method="GET").status == 200
+
+
+def test_without_a_control_actor_a_replica_is_asked(start: Start) -> None:
+    """The application may have been deleted; what was seen lately proves nothing then."""
+    gated = start()
+    assert gated.ask().status == 200
+    gated.control.answers = False
+    gated.inner.act = serves_own(404)
+    assert gated.ask("/readyz", method="GET").code == "starting"
+
+
 def test_who_has_answered_lately_is_ready(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under load a probe would only wait behind the requests that prove the same."""
     gated = start()
@@ -943,7 +974,7 @@ def test_who_has_answered_lately_is_ready(start: Start, monkeypatch: pytest.Monk
     gated.inner.act = serves_own(404)
     assert gated.ask("/readyz", method="GET").status == 200
     assert gated.inner.paths == ["/v1/detect"]
-    monkeypatch.setattr(gate_module, "_READY_S", 0.0)
+    monkeypatch.setattr(readiness, "_SEEN_S", 0.0)
     assert gated.ask("/readyz", method="GET").code == "starting"
     assert gated.inner.paths == ["/v1/detect", "/readyz"]
 
@@ -954,13 +985,16 @@ def test_metrics_count_by_route_status_and_code(start: Start, keys: Keys) -> Non
     gated.ask()
     for path in ("/a", "/b", "/v1/scans/1", "/v1/scans/2"):
         gated.ask(path, key=keys.both)
+    gated.ask("/page/page.css", method="GET")
     answer = gated.ask("/metrics", method="GET", key=keys.both)
     assert answer.headers["content-type"].startswith("text/plain; version=")
     text = answer.body.decode()
     for row in (
         'fakescan_requests_total{route="/v1/detect",status="200"} 1.0',
         'fakescan_requests_total{route="/v1/detect",status="401"} 1.0',
-        'fakescan_requests_total{route="other",status="200"} 2.0',
+        'fakescan_requests_total{route="other",status="404"} 2.0',
+        'fakescan_requests_total{route="/page",status="200"} 1.0',
+        'fakescan_refused_total{code="not_found"} 2.0',
         'fakescan_requests_total{route="/v1/scans",status="200"} 2.0',
         'fakescan_refused_total{code="unauthorized"} 1.0',
         'fakescan_request_seconds_count{route="/v1/detect"} 2.0',
@@ -972,17 +1006,46 @@ def test_metrics_count_by_route_status_and_code(start: Start, keys: Keys) -> Non
 
 def test_every_request_leaves_one_line_in_the_log(start: Start, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:
     gated = start(keys.ring)
+    gated.inner.act = from_replica(headers=(outcomes(("fake", 9)),))
     with caplog.at_level(logging.INFO, logger="ray.serve.fakescan"):
-        gated.ask(key=keys.both, headers={"x-request-id": "mine-1"}, content=b"12345")
+        gated.ask(key=keys.both, headers={"x-request-id": "mine-1", "user-agent": "curl/8"}, content=b"12345")
         gated.ask("/a%0aFORGED%1b%e2%80%a8", headers={"x-request-id": "mine-2", "x-api-key": keys.off})
         gated.ask("/healthz", method="GET")
-    first, second = (record.getMessage() for record in caplog.records if record.name == "ray.serve.fakescan")
-    assert first.startswith("mine-1 POST /v1/detect 200 ")
-    assert first.endswith(" 5B key=both")
-    assert second.startswith("mine-2 POST /a\\nFORGED\\x1b\\u2028 401 ")
-    assert second.endswith(" unauthorized")
+        until("both are written", lambda: len(log_lines(caplog)) == 2)
+    assert caplog.text.count("\n") == 2, "no path makes lines"
+    first, second = log_lines(caplog)
+    assert first.pop("time").endswith("+00:00")
+    assert first.pop("ms") > 0
+    assert first == {
+        "request_id": "mine-1",
+        "client": "127.0.0.1",
+        "user_agent": "curl/8",
+        "key": "both",
+        "key_id": keys.both[4:12],
+        "method": "POST",
+        "path": "/v1/detect",
+        "status": 200,
+        "bytes": 5,
+        "images": [{"outcome": "fake", "sha256": "ab" * 32}],
+    }
+    assert (second["path"], second["status"], second["code"]) == ("/a\nFORGED\x1b\u2028", 401, "unauthorized")
     assert keys.both not in caplog.text
     assert keys.off not in caplog.text
+
+
+def test_who_asks_through_a_trusted_proxy_has_its_own_address(
+    start: Start, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    gated = start(keys.ring, anonymous_per_minute=8)
+    first, second = ({"x-forwarded-for": f"198.51.100.9, {address}"} for address in ("192.0.2.1", "2001:db8::1"))
+    with caplog.at_level(logging.INFO, logger="ray.serve.fakescan"):
+        gated.ask("/", method="GET", headers=first)
+        gated.control.proxies = ("127.0.0.0/8",)
+        codes = [gated.ask("/", method="GET", headers=first).code for _ in range(3)]
+        assert codes == ["", "", "rate_limited"]
+        assert gated.ask("/", method="GET", headers=second).status == 200
+        until("all are written", lambda: len(log_lines(caplog)) == 5)
+    assert [line["client"] for line in log_lines(caplog)] == ["127.0.0.1", *["192.0.2.1"] * 3, "2001:db8::1"]
 
 
 @pytest.mark.parametrize("path", ["/-/healthz", "/-/routes"])
@@ -990,7 +1053,7 @@ def test_serves_own_paths_pass_as_they_are(start: Start, keys: Keys, path: str) 
     gated = start(keys.ring)
     gated.inner.act = serves_own(200)
     gated.control.is_up = False
-    assert gated.ask(path, method="GET").body == b"Serve's own words"
+    assert gated.ask(path, method="GET", headers={"x-asked": "1"}).body == b"Serve's own words"
     assert b"x-fakescan-gate-token" not in dict(gated.inner.headers[0]), "the token stays here"
 
 
@@ -1085,7 +1148,7 @@ def test_framing_that_never_ends_is_cut_off(start: Start, keys: Keys, framing: b
 
 def test_small_chunks_are_no_endless_framing(start: Start) -> None:
     gated = start()
-    body = bytes(range(256)) * 200
+    body = bytes(range(256)) * 12
     assert gated.ask(content=iter(bytes([byte]) for byte in body)).status == 200
     assert gated.inner.bodies == [body]
 

@@ -39,11 +39,12 @@ from fakescan.serve.scans.command import command, environment, store_settings
 from fakescan.serve.scans.job_server import JobServer
 from fakescan.serve.scans.jobs import ScanJobs, ScanRefusedError, ScanRequest, ScanState, failure
 from fakescan.serve.scans.progress import Budget, Progress, ProgressReader
-from fakescan.serve.scans.state import ScanCounts
+from fakescan.serve.scans.state import Client, ScanCounts
 from fakescan.sources.filters.name_filter import expand_braces, has_pattern
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path
 from fakevlm.errors import UserError
+from fakevlm.reading import Meaning
 from fakevlm.verdict import Calibration
 from tests.conftest import Bucket
 from tests.drill_images import drill_images
@@ -53,6 +54,7 @@ from tests.storage_server import SeaweedServer
 from tests.web_server import Answer, WebServer
 
 jobs = head.jobs
+ANNA = Client("anna", "0a1b2c3d", "192.0.2.1", "request-1")
 ROOT = Path(__file__).parents[4]
 SECRETS = {"SCANS_TEST_KEY": SeaweedServer.access_key, "SCANS_TEST_SECRET": SeaweedServer.secret_key}
 REFERENCES = {"key": "env:SCANS_TEST_KEY", "secret": "env:SCANS_TEST_SECRET"}
@@ -507,9 +509,19 @@ def test_a_job_server_that_is_back_is_found_again(web: WebServer) -> None:
 
 @pytest.mark.unit
 def test_only_scans_are_shown_whatever_else_the_cluster_runs(web: WebServer, tmp_path: Path) -> None:
-    metadata = {"fakescan": "scan", "source": "/x", "output": str(tmp_path), "created_at": "2026-11-23T12:00:00+00:00"}
+    metadata = {
+        "fakescan": "scan",
+        "source": "/x",
+        "output": str(tmp_path),
+        "created_at": "2026-11-23T12:00:00+00:00",
+        "asked_by": "anna",
+        "key_id": ANNA.key_id,
+    }
     mine = details(metadata=metadata, start_time=1, end_time=1_000)
     others = {
+        "scan-20261123-000002": details(
+            submission_id="scan-20261123-000002", metadata={**metadata, "key_id": "00000000"}
+        ),
         "scan-20261123-000000": details(submission_id="scan-20261123-000000", metadata={"fakescan": "train"}),
         "scan-20261123-000001": details(submission_id="scan-20261123-000001"),
         "raysubmit_1": details(submission_id="raysubmit_1", metadata=metadata),
@@ -519,17 +531,39 @@ def test_only_scans_are_shown_whatever_else_the_cluster_runs(web: WebServer, tmp
     web.answers["/api/jobs/"] = Answer(json.dumps(everything).encode())
     scans = scan_jobs(Scans(allow=("/x",), output=str(tmp_path), job_address=web.url))
 
-    assert [scan.id for scan in scans.list()] == [mine.submission_id]
-    state = scans.get("scan-20261123-7f3a9c")
+    assert [scan.id for scan in scans.list(ANNA)] == [mine.submission_id]
+    state = scans.get("scan-20261123-7f3a9c", ANNA)
     assert (state.status, state.message) == ("failed", "the scan did not start")
     assert state.ended_at is not None
     assert state.ended_at.timestamp() == 1
     before = len(web.seen)
     for name in ("../version", "scan-20261123-7f3a9c/logs", "", "02000000"):
-        assert refusal(lambda name=name: scans.get(name)).code == "not_found"
+        assert refusal(lambda name=name: scans.get(name, ANNA)).code == "not_found"
     assert len(web.seen) == before, "what is no scan's id is not sent to the job server"
     for name in (*others, "scan-20261123-ffffff"):
-        assert refusal(lambda name=name: scans.get(name)).code == "not_found"
+        assert refusal(lambda name=name: scans.get(name, ANNA)).code == "not_found"
+        assert refusal(lambda name=name: scans.stop(name, ANNA)).code == "not_found"
+    other = Client("anna", "00000000")  # her name may be given to another key when hers is removed
+    assert [scan.id for scan in scans.list(other)] == ["scan-20261123-000002"]
+    assert scans.get("scan-20261123-000002", other).started_by == "anna"
+    assert refusal(lambda: scans.get(str(mine.submission_id), other)).code == "not_found"
+    assert scans.list(Client()) == []
+
+
+@pytest.mark.unit
+def test_a_scan_that_cannot_be_audited_is_not_started(web: WebServer, tmp_path: Path) -> None:
+    answers(web)
+    web.answers["/api/jobs/"] = Answer(b"[]")
+    (tmp_path / "audit").write_text("no folder")
+    scans = scan_jobs(Scans(allow=("/x",), output=str(tmp_path), job_address=web.url))
+    before = len(web.seen)
+    refused = refusal(lambda: scans.start(ScanRequest(source="/x"), ANNA))
+    assert (refused.code, str(refused)) == (
+        "unavailable",
+        "the audit of scans cannot be written; the log has the cause",
+    )
+    assert str(tmp_path) not in str(refused)
+    assert [seen.target for seen in web.seen[before:]].count("/api/jobs/") == 1, "listed, and nothing submitted"
 
 
 # Progress
@@ -558,14 +592,14 @@ def test_progress_is_what_is_in_the_folder(tmp_path: Path, caplog: pytest.LogCap
     run.mkdir()
     assert read() == Progress(None, 0, ScanCounts())
     write_run_file(run, 40)
-    assert read() == Progress(40, 0, ScanCounts())
+    assert read() == Progress(40, 0, ScanCounts(), Meaning.NONE)
     write_part(run, 2, Counts(8, 1, 2, 0, {"denied": 3, "empty": 2}))
     (run / "parts" / ".part-00000000.parquet.tmp").write_bytes(b"x")
-    assert read() == Progress(40, 8, ScanCounts(real=1, fake=2, errors=5))
+    assert read() == Progress(40, 8, ScanCounts(real=1, fake=2, errors=5), Meaning.NONE)
     write_part(run, 0, Counts(16, 16))
     write_part(run, 1, Counts(16, 0, 0, 16))
-    assert read(1) == Progress(40, 40, ScanCounts(real=17, fake=2, errors=5)), "one footer more"
-    whole = Progress(40, 40, ScanCounts(real=17, fake=2, uncertain=16, errors=5))
+    assert read(1) == Progress(40, 40, ScanCounts(real=17, fake=2, errors=5), Meaning.NONE), "one footer more"
+    whole = Progress(40, 40, ScanCounts(real=17, fake=2, uncertain=16, errors=5), Meaning.NONE)
     assert read(1) == whole
     for path in (run / "parts").iterdir():
         path.unlink()
@@ -578,9 +612,9 @@ def test_a_folder_that_cannot_be_read_is_no_failure(tmp_path: Path, caplog: pyte
     reader = ProgressReader(Store())
     write_run_file(tmp_path, 32)
     write_part(tmp_path, 0, Counts(16, 16))
-    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16))
+    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16), Meaning.NONE)
     (tmp_path / "parts" / part_name(1)).write_bytes(b"no Parquet")
-    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16))
+    assert reader.read(str(tmp_path), Budget()) == Progress(32, 16, ScanCounts(real=16), Meaning.NONE)
     other = tmp_path / "other"
     other.mkdir()
     (other / "run.json").write_text("{}")
@@ -618,7 +652,7 @@ def until(scans: ScanJobs, scan_id: str, condition: Callable[[ScanState], bool],
     states: list[ScanState] = []
 
     def found() -> bool:
-        states[:] = [scans.get(scan_id)]
+        states[:] = [scans.get(scan_id, ANNA)]
         return condition(states[0])
 
     head.wait(found, 120, what, lambda: str(states))
@@ -636,20 +670,20 @@ def test_a_scan_runs_to_its_end_and_another_says_why_it_failed(
     count = 30
     put_images(s3_bucket, count)
     scans = scan_jobs(settings.model_copy(update={"allow": (*settings.allow, "s3://no-such-bucket")}))
-    started = scans.start(ScanRequest(source=f"{s3_bucket.url}/data/"), "anna")
+    started = scans.start(ScanRequest(source=f"{s3_bucket.url}/data/"), ANNA)
     assert re.fullmatch(r"scan-\d{8}-[0-9a-f]{6}", started.id)
     assert (started.status, started.source) == ("pending", f"{s3_bucket.url}/data")
     assert started.output == f"{s3_bucket.url}/scans/{started.id}"
     assert started.results == f"{started.output}/parts/*.parquet"
-    failing = scans.start(ScanRequest(source="s3://no-such-bucket/x"), "anna")
-    assert refusal(lambda: scans.start(ScanRequest(source=f"{s3_bucket.url}/data"), "anna")).code == "overloaded"
+    failing = scans.start(ScanRequest(source="s3://no-such-bucket/x"), ANNA)
+    assert refusal(lambda: scans.start(ScanRequest(source=f"{s3_bucket.url}/data"), ANNA)).code == "overloaded"
 
     failed = until(scans, failing.id, has_ended, "the failing scan ends")
     assert failed.status == "failed"
     assert failed.message == "cannot read s3://no-such-bucket/x: no such bucket: no-such-bucket"
     assert (failed.rows, failed.rows_done) == (None, 0)
 
-    seen = [scans.get(started.id)]
+    seen = [scans.get(started.id, ANNA)]
 
     def finished(state: ScanState) -> bool:
         seen.append(state)
@@ -668,11 +702,24 @@ def test_a_scan_runs_to_its_end_and_another_says_why_it_failed(
     found = verify(RunFolder(done.output, s3_bucket.store))
     assert (found.problems, found.counts.rows, found.counts.fake) == ([], count, done.counts.fake)
 
-    assert [state.id for state in scans.list()[:2]] == [failing.id, started.id]
-    assert scans.list()[1] == done
-    assert scans.stop(started.id) == done, "what has ended stays as it is"
+    assert [state.id for state in scans.list(ANNA)[:2]] == [failing.id, started.id]
+    assert scans.list(ANNA)[1] == done
+    assert scans.stop(started.id, ANNA) == done, "what has ended stays as it is"
     told = jobs._client.get_job_info(started.id)
-    assert told.metadata["asked_by"] == "anna"
+    assert (told.metadata["asked_by"], told.metadata["key_id"]) == ("anna", ANNA.key_id)
+    fs, path = s3_bucket.store.filesystem(f"{s3_bucket.url}/scans/audit")
+    (entry,) = [json.loads(fs.cat_file(name)) for name in fs.ls(path) if started.id in name]
+    assert entry.pop("time")
+    assert entry == {
+        "action": "start",
+        "scan": started.id,
+        "key": "anna",
+        "key_id": ANNA.key_id,
+        "client": "192.0.2.1",
+        "request_id": "request-1",
+        "source": started.source,
+        "output": started.output,
+    }
     for secret in SECRETS.values():
         assert secret not in told.model_dump_json() + jobs.log(started.id)
 
@@ -686,8 +733,8 @@ def test_a_running_scan_is_stopped_and_resumed_by_its_own_command(
     slow = SimulatedConfig(max_num_seqs=1, step_s=0.2)
     scans = scan_jobs(settings.model_copy(update={"max_running": 1}), engine=slow)
     request = ScanRequest(source=f"{s3_bucket.url}/data", explain="none")
-    scan_id = scans.start(request, "anna").id
-    assert refusal(lambda: scans.start(request, "anna")).code == "overloaded"
+    scan_id = scans.start(request, ANNA).id
+    assert refusal(lambda: scans.start(request, ANNA)).code == "overloaded"
 
     def is_under_way(state: ScanState) -> bool:
         assert not has_ended(state), jobs.log(scan_id)
@@ -695,19 +742,19 @@ def test_a_running_scan_is_stopped_and_resumed_by_its_own_command(
 
     running = until(scans, scan_id, is_under_way, "the first part")
     assert (running.status, running.rows, running.ended_at) == ("running", count, None)
-    assert scans.stop(scan_id).id == scan_id
+    assert scans.stop(scan_id, ANNA).id == scan_id
     stopped = until(scans, scan_id, has_ended, "the scan stops")
     assert (stopped.status, stopped.message) == ("stopped", None)
     assert 0 < stopped.rows_done < count
-    assert scans.stop(scan_id) == stopped
+    assert scans.stop(scan_id, ANNA) == stopped
 
     again = jobs._client.get_job_info(scan_id)
     resumed = jobs._client.submit_job(entrypoint=again.entrypoint, runtime_env=again.runtime_env)
-    early = scans.start(request, "anna").id
-    scans.stop(early)
+    early = scans.start(request, ANNA).id
+    scans.stop(early, ANNA)
     assert until(scans, early, has_ended, "a scan that has hardly begun stops").status == "stopped"
     assert jobs.finish(resumed) == "SUCCEEDED", jobs.log(resumed)
-    assert scans.get(scan_id).rows_done == count, "the folder is the same"
+    assert scans.get(scan_id, ANNA).rows_done == count, "the folder is the same"
 
 
 IN_AN_ACTOR = """
@@ -715,7 +762,7 @@ import json, sys, ray
 from fakescan.engine.config import SimulatedConfig
 from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.serve.config import Scans
-from fakescan.serve.scans.jobs import ScanJobs, ScanRequest
+from fakescan.serve.scans.jobs import Client, ScanJobs, ScanRequest
 from fakevlm.verdict import Calibration
 
 @ray.remote(num_cpus=0)
@@ -723,7 +770,7 @@ class Server:
     def start(self, settings, source):
         server = JudgingSettings(engine=SimulatedConfig(), max_new_tokens=8)
         scans = ScanJobs(Scans.model_validate(settings), server, Calibration())
-        return scans.start(ScanRequest(source=source), "anna").id
+        return scans.start(ScanRequest(source=source), Client("anna", "0a1b2c3d")).id
 
 ray.init(log_to_driver=False)
 print("started", ray.get(Server.remote().start.remote(json.loads(sys.argv[1]), sys.argv[2])))

@@ -78,6 +78,14 @@ class Bucket:
         self.refill(now)
         self.tokens -= n
 
+    def take_on_credit(self, n: int) -> float:
+        """Takes n tokens where they, or half the burst, are there, and returns 0.0; else the seconds until they are."""
+        needed = min(n, max(1, self._rate.burst // 2))
+        if self.tokens + _ROUNDING < needed:
+            return self.wait(needed)
+        self.tokens -= n
+        return 0.0
+
     def wait(self, n: int) -> float:
         """Seconds from the last call until there are n tokens; inf for more than the burst."""
         return math.inf if n > self._rate.burst else max(0.0, (n - self.tokens) / self._rate.per_second)
@@ -168,6 +176,19 @@ class SharedLimiter:
         # Where tokens are scarce a proxy comes back for a whole lease: coming for each token would be a call for each.
         return TokenLease(tokens + ahead, bucket.wait(1 + size) if tokens < wanted else 0.0, LEASE_S)
 
+    def reserve(self, key_id: str, rate: Rate, tokens: int, extra: int, now: float) -> float:
+        """Takes `tokens` at once, or none; 0.0, or the seconds until asking again is worth it.
+
+        Half the burst must be there at least, and all the tokens where those are fewer: what is missing then is owed.
+        So a request with more images than the burst is let in now and then, and never on credit alone.
+        """
+        account = self._accounts.setdefault(key_id, _Account(Bucket(rate, now)))
+        account.settle(now)
+        bucket = account.bucket
+        bucket.change(rate, now)
+        bucket.charge(extra, now)
+        return bucket.take_on_credit(tokens)
+
 
 def _max_ahead(rate: Rate) -> int:
     """Tokens that a proxy gets ahead at most: so few that others hardly miss those that expire."""
@@ -176,6 +197,8 @@ def _max_ahead(rate: Rate) -> int:
 
 AskForLease = Callable[[str, Rate, int, int], Awaitable[TokenLease]]
 """Asks the control actor: key id, rate, wanted, extra, as `SharedLimiter.lease` has them."""
+AskToReserve = Callable[[str, Rate, int, int], Awaitable[float]]
+"""Asks the control actor: key id, rate, tokens, extra, as `SharedLimiter.reserve` has them."""
 
 
 @dataclass
@@ -194,12 +217,19 @@ class _State:
 
     def take_local(self, now: float) -> float:
         """0.0, or seconds to wait, from a bucket of this process alone."""
+        return self._local(now).take(1, now)
+
+    def reserve_local(self, n: int, now: float) -> float:
+        """The same for several tokens at once."""
+        return self._local(now).take_on_credit(n)
+
+    def _local(self, now: float) -> Bucket:
         if self.local is None:
             self.local = Bucket(self.rate, now)
         self.local.change(self.rate, now)
         extra, self.extra = self.extra, 0
         self.local.charge(extra, now)
-        return self.local.take(1, now)
+        return self.local
 
 
 class LeasedLimiter:
@@ -209,9 +239,12 @@ class LeasedLimiter:
     leasing works again, which is tried every RETRY_S: limits then hold for each proxy, not for all of them together.
     """
 
-    def __init__(self, lease: AskForLease, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`lease` raises anything if it fails; `clock` counts seconds and need not be the actor's."""
+    def __init__(
+        self, lease: AskForLease, reserve: AskToReserve, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`lease` and `reserve` raise anything if they fail; `clock` counts seconds and need not be the actor's."""
         self._lease = lease
+        self._reserve = reserve
         self._clock = clock
         self._states: dict[str, _State] = {}
         self._retry_at: float | None = None  # None: the control actor answers
@@ -246,6 +279,28 @@ class LeasedLimiter:
         finally:
             state.waiting -= 1
 
+    async def reserve(self, key_id: str, rate: Rate, n: int) -> float:
+        """Takes n tokens for a request that was let in and turned out to be of more images than one.
+
+        0.0, or the seconds after which it is worth trying again; then it must not be judged.
+        """
+        state = self._states.setdefault(key_id, _State(rate))
+        now = self._clock()
+        if state.tokens >= n and now < state.expires_at:
+            state.tokens -= n
+            return 0.0
+        if self._retry_at is not None and now < self._retry_at:
+            return state.reserve_local(n, now)
+        extra, state.extra = state.extra, 0
+        try:
+            async with asyncio.timeout(LEASE_S):
+                wait = await self._reserve(key_id, rate, n, extra)
+        except Exception as error:  # noqa: BLE001 - as in `_ask`
+            state.extra += extra
+            self._failed(error)
+            return state.reserve_local(n, self._clock())
+        return 0.0 if wait <= 0 else max(wait, _MIN_REFUSAL_S)
+
     def charge(self, key_id: str, n: int) -> None:
         """Takes n more tokens for a request that was let in: from those here, the rest with the next call."""
         state = self._states.get(key_id)
@@ -265,11 +320,7 @@ class LeasedLimiter:
                 lease = await self._lease(key_id, state.rate, wanted, extra)
         except Exception as error:  # noqa: BLE001 - Serve raises what it likes while an actor comes and goes
             state.extra += extra
-            if self._retry_at is None:
-                logger.warning(
-                    "rate limits hold for each proxy alone, the control actor fails: %s", str(error) or repr(error)
-                )
-            self._retry_at = self._clock() + RETRY_S
+            self._failed(error)
         else:
             if self._retry_at is not None:
                 logger.warning("rate limits hold for all proxies together again")
@@ -282,3 +333,10 @@ class LeasedLimiter:
                 state.refused_until = asked_at + lease.retry_after_s
         finally:
             state.call = None
+
+    def _failed(self, error: Exception) -> None:
+        if self._retry_at is None:
+            logger.warning(
+                "rate limits hold for each proxy alone, the control actor fails: %s", str(error) or repr(error)
+            )
+        self._retry_at = self._clock() + RETRY_S

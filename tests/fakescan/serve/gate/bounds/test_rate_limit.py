@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fakescan.serve.gate import rate_limit as limiter
-from fakescan.serve.gate.rate_limit import Bucket, LeasedLimiter, Rate, SharedLimiter, TokenLease
+from fakescan.serve.gate.bounds import rate_limit as limiter
+from fakescan.serve.gate.bounds.rate_limit import Bucket, LeasedLimiter, Rate, SharedLimiter, TokenLease
 
 pytestmark = pytest.mark.unit
 
@@ -30,8 +30,12 @@ class World:
         self.calls = 0
         self.called_at = self.now
         self.fault: Exception | None = None
+        self.later = False
+        """Whether images beyond the first are charged when they have been judged."""
         self.there_s, self.back_s = there_s, back_s
-        self.proxies = [LeasedLimiter(self._asker(number), clock=lambda: self.now) for number in range(proxies)]
+        self.proxies = [
+            LeasedLimiter(self._asker(number), self._reserve, clock=lambda: self.now) for number in range(proxies)
+        ]
         self.admitted: list[float] = []
         self.refused: list[float] = []
         self.images = 0
@@ -68,9 +72,23 @@ class World:
         if wait:
             self.refused.append(self.now)
             return
+        if images > 1 and not self.later and await self.proxies[proxy].reserve(key, rate, images - 1):
+            self.refused.append(self.now)
+            self.images += 1  # what it paid for and did not get
+            return
         self.admitted.append(self.now)
         self.images += images
-        self.proxies[proxy].charge(key, images - 1)
+        if self.later:
+            self.proxies[proxy].charge(key, images - 1)
+
+    async def _reserve(self, key: str, rate: Rate, tokens: int, extra: int) -> float:
+        self.calls += 1
+        if self.fault is not None:
+            raise self.fault
+        await self._wait(self.there_s)
+        wait = self.control.reserve(key, rate, tokens, extra, self.now)
+        await self._wait(self.back_s)
+        return wait
 
     async def _wait(self, seconds: float) -> None:
         if seconds:
@@ -90,6 +108,10 @@ class World:
             return lease
 
         return ask
+
+
+async def no_reserve(key: str, rate: Rate, tokens: int, extra: int) -> float:
+    raise AssertionError("nobody asks")
 
 
 def max_excess(times: list[float], rate: Rate) -> float:
@@ -367,6 +389,33 @@ def test_extra_images_count() -> None:
     assert [round(time - 1000.0, 1) for time in world.admitted] == [0.0, 7.1]
 
 
+def test_several_images_are_taken_at_once_or_not_at_all() -> None:
+    """However many requests come at the same moment: none is let in on what it will have to pay later."""
+    world, rate = World(), Rate(1.0, 40)
+    for _ in range(8):
+        world.request(world.now, rate, images=16)
+    asyncio.run(world.run())
+    assert (len(world.admitted), len(world.refused)) == (2, 6)
+    assert world.images == 2 * 16 + 6
+
+
+def test_more_images_than_the_burst_are_let_in_on_half_of_it() -> None:
+    world, rate = World(), Rate(1.0, 10)
+    for after in (0.0, 0.1, 30.0):
+        world.request(world.now + after, rate, images=16)
+    asyncio.run(world.run())
+    assert [round(time - 1000.0, 1) for time in world.admitted] == [0.0, 30.0]
+
+
+def test_several_images_without_a_control_actor() -> None:
+    world, rate = World(), Rate(1.0, 40)
+    world.fault = ConnectionError("gone")
+    for _ in range(8):
+        world.request(world.now, rate, images=16)
+    asyncio.run(world.run())
+    assert (len(world.admitted), len(world.refused)) == (2, 6)
+
+
 def test_a_cancelled_request_takes_none_of_the_others_with_it() -> None:
     async def scenario() -> list[float]:
         asked, answer = asyncio.Event(), asyncio.get_running_loop().create_future()
@@ -375,7 +424,7 @@ def test_a_cancelled_request_takes_none_of_the_others_with_it() -> None:
             asked.set()
             return TokenLease(await answer, 60.0, 1.0)
 
-        proxy = LeasedLimiter(lease, clock=lambda: 0.0)
+        proxy = LeasedLimiter(lease, no_reserve, clock=lambda: 0.0)
         first, *others = [asyncio.create_task(proxy.admit("key", SLOW)) for _ in range(3)]
         await asked.wait()
         first.cancel()
@@ -434,7 +483,7 @@ def test_a_silent_control_actor_delays_nobody_for_long(monkeypatch: pytest.Monke
         raise AssertionError
 
     async def scenario() -> list[float]:
-        proxy = LeasedLimiter(lease, clock=lambda: 0.0)
+        proxy = LeasedLimiter(lease, no_reserve, clock=lambda: 0.0)
         waits = await asyncio.gather(*(proxy.admit("key", Rate(1.0, 2)) for _ in range(3)))
         return [*waits, await proxy.admit("other", Rate(1.0, 2))]
 
@@ -443,6 +492,7 @@ def test_a_silent_control_actor_delays_nobody_for_long(monkeypatch: pytest.Monke
 
 def test_charges_are_not_lost_with_a_failed_call() -> None:
     world, rate = World(), Rate(1.0, 3)
+    world.later = True
     world.request(world.now, rate, images=6)
     world.at(world.now, lambda: setattr(world, "fault", ConnectionError("gone")))
     world.request(world.now, rate)

@@ -1,0 +1,1 @@
+"""What the gate says itself, in place of a replica."""

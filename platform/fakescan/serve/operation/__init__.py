@@ -1,0 +1,1 @@
+"""What operates a server: its certificate, its log, the lines of its start."""
