@@ -5,15 +5,13 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib import resources
-from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from fakescan.serve.api.detect import Detection, detect, too_slow
@@ -25,6 +23,7 @@ from fakescan.serve.api.parsing import parse
 from fakescan.serve.api.require_gate import Admit, RequireGate, problem_response
 from fakescan.serve.api.uploads import read_request
 from fakescan.serve.detector import Detector
+from fakescan.serve.gate.own.answers import OwnAnswer, page_files
 from fakescan.serve.problem import Problem
 from fakescan.serve.scans.jobs import Client, ScanJobs, ScanRefusedError, ScanRequest, ScanState
 from fakescan.serve.work import admission
@@ -32,21 +31,6 @@ from fakevlm import __version__
 from fakevlm.image_file import FORMATS
 
 logger = logging.getLogger("ray.serve.fakescan")
-
-_PAGE = resources.files("fakescan.serve") / "page"
-_PAGE_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_PAGE_FILES = {
-    file.name: _PAGE_TYPES[suffix] for file in _PAGE.iterdir() if (suffix := Path(file.name).suffix) in _PAGE_TYPES
-}
-_PAGE_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
 
 Returned = TypeVar("Returned")
 
@@ -218,15 +202,17 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         """Prometheus metrics of the proxy. The proxy itself answers."""
         raise Problem("not_found", "/metrics is answered by the proxy")
 
+    page = page_files()
+
     @app.get("/", include_in_schema=False)
     async def get_page() -> Response:
-        return FileResponse(str(_PAGE / "index.html"), media_type="text/html", headers=_PAGE_HEADERS)
+        return _page_response(page["/"])
 
     @app.get("/page/{name}", include_in_schema=False)
     async def get_page_file(name: str) -> Response:
-        if name not in _PAGE_FILES:
+        if (file := page.get(f"/page/{name}")) is None:
             raise Problem("not_found", f"there is no /page/{name[:100]}")
-        return FileResponse(str(_PAGE / name), media_type=_PAGE_FILES[name], headers=_PAGE_HEADERS)
+        return _page_response(file)
 
 
 def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
@@ -256,6 +242,10 @@ def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
     async def stop_scan(request: Request, scan_id: str) -> Response:
         """Stops a scan; the results so far stay."""
         return _scan_response(await call(scans.stop, scan_id, _client(request)), 202)
+
+
+def _page_response(file: OwnAnswer) -> Response:
+    return Response(file.body, headers={name.decode(): value.decode() for name, value in file.headers})
 
 
 def _client(request: Request) -> Client:
