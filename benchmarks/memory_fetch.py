@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from fakescan.run.object_key import source_key
 from fakescan.scan.stages import Fetch
 from fakescan.scan.tables import FETCHED_SCHEMA
 from fakevlm.preprocess import ImageSpec
@@ -20,7 +21,7 @@ BEGUN = "FAKESCAN_BENCH_BEGUN"
 SPEC = ImageSpec(shortest_edge=16, crop=(16, 16))
 """The images' own size: decoding costs next to nothing."""
 VARIANTS = 64
-OBJECT = ("source_key", "etag", "version", "last_modified", "kept")
+OBJECT = ("etag", "version", "last_modified", "kept")
 """Columns of what a store says of an object, which memory has nothing to say to."""
 
 
@@ -52,6 +53,7 @@ class MemoryFetch(Fetch):
             empty,
             empty,
             pa.array(np.full(len(files), time.process_time() - started)),
+            pa.array([source_key(uri) for uri in rows["uri"].to_pylist()], pa.string()),
             *(pa.nulls(len(files), field.type) for field in FETCHED_SCHEMA if field.name in OBJECT),
         ]
         return pa.table(columns, schema=FETCHED_SCHEMA)
