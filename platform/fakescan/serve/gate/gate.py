@@ -68,7 +68,7 @@ class Gate:
         self._app = app
         self._control = control
         self._readiness = Readiness()
-        self._forwarder = Forwarder(app, fast_path, self._readiness.seen)
+        self._forwarder = Forwarder(app, fast_path, self._readiness)
         self._limiter = LeasedLimiter(control.lease, control.reserve)
         self._anonymous = LocalRates()
         self._other_requests = LocalRates()
