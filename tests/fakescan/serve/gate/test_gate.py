@@ -461,6 +461,15 @@ def test_a_client_that_is_refused_at_once_reads_why_when_it_has_sent_all(
     gated.wait_until_idle(keys.both)
 
 
+def test_a_client_that_closes_its_connection_reads_why_it_was_refused(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "x-api-key: nonsense", "connection: close", "content-length: 3000000")
+    wire.send(bytes(3_000_000))
+    assert wire.answer().code == "unauthorized"
+    assert wire.rest() == b""
+
+
 def test_the_rest_of_a_refused_body_has_its_time(start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn_protocol, "DISCARD_TIMEOUT_S", 0.2)
     wire = start(keys.ring).wire()
