@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from fakescan.storage.store import Store
-from tests.serve_process import Served, serving
+from tests.serve_process import Served, never_slowing, serving
 from tests.storage_server import SeaweedServer
 from tests.web_server import WebServer
 
@@ -165,7 +165,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served() -> Iterator[Served]:
-    """A real server: Serve, vLLM, the built-in checkpoint; it asks for no key."""
-    with serving("--no-auth") as server:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A real server: Serve, vLLM, the built-in checkpoint; it asks for no key, and slows nobody down."""
+    with serving("--no-auth", "--config", never_slowing(tmp_path_factory.mktemp("served"))) as server:
         yield server

@@ -48,6 +48,9 @@ class Limits(StrictModel):
     """Requests other than images in a minute for a key, at each proxy (429)."""
     anonymous_per_minute: Annotated[int, Field(ge=1)] = 1200
     """Requests without a valid key in a minute from one address, at each proxy (429); a quarter of them at once."""
+    refused_per_minute: Annotated[int, Field(ge=1)] = 600
+    """Images and requests in a minute that come to nothing by their client's doing, for one key at one address, at each
+    proxy (429); a tenth of them at once. Each 2 MiB read for them count as one more, and a verdict earns one."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
     """Requests that one replica works on at once."""
     max_queued_requests: Annotated[int, Field(ge=1)] = 64

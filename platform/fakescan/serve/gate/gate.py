@@ -6,6 +6,7 @@ reading the headers, reads a body within bounds of size and time, and only then 
 a slow client holds none. A replica serves only requests with the gate token.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
@@ -30,8 +31,10 @@ from fakescan.serve.gate.auth import (
 from fakescan.serve.gate.body_reader import BodyReader
 from fakescan.serve.gate.bounds.charges import MAX_FIELDS, cost_of, images_of
 from fakescan.serve.gate.bounds.form import read_form
+from fakescan.serve.gate.bounds.json_bounds import JsonBounds
 from fakescan.serve.gate.bounds.local_rates import LocalRates
 from fakescan.serve.gate.bounds.rate_limit import LeasedLimiter, Rate
+from fakescan.serve.gate.bounds.refusals import MAX_DELAY_S, Ended, Refusals
 from fakescan.serve.gate.bounds.shares import Shares
 from fakescan.serve.gate.control_client import ControlClient
 from fakescan.serve.gate.fast_path import FastPath
@@ -40,15 +43,20 @@ from fakescan.serve.gate.gate_state import Control, GateState
 from fakescan.serve.gate.metrics import GateMetrics
 from fakescan.serve.gate.own.answers import Facts, page_files
 from fakescan.serve.gate.own.readiness import STATE_S, Readiness
-from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext
+from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext, lingering
 from fakescan.serve.gate.uvicorn_protocol import bound_connections, connections
 from fakescan.serve.keys import Key
 from fakescan.serve.malloc import give_back_large_blocks
+from fakescan.serve.outcome_header import VERDICTS
 from fakescan.serve.problem import Problem
 
 _SERVE_PATHS = frozenset({"/-/healthz", "/-/routes"})
 _PLACES_PORTION = 2.0
 """A key alone may have two thirds of the places, see `Shares`."""
+_IMPATIENT_S = 5.0
+"""Seconds before which nobody who wants an answer gives it up."""
+_SLEEP_ERROR_S = 0.01
+"""Seconds by which a sleep may end too soon."""
 _OTHER_PLACES = 16
 """Requests in flight that are no images, such as those about scans, which may wait long for others."""
 
@@ -68,10 +76,12 @@ class Gate:
         self._app = app
         self._control = control
         self._readiness = Readiness()
-        self._forwarder = Forwarder(app, fast_path, self._readiness.seen)
+        self._forwarder = Forwarder(app, fast_path, self._readiness)
         self._limiter = LeasedLimiter(control.lease, control.reserve)
         self._anonymous = LocalRates()
         self._other_requests = LocalRates()
+        self._refusals = Refusals()
+        self._lingering = lingering()
         self._bodies = BodyReader()
         self._places = Shares(_PLACES_PORTION)
         self._other_places = Shares(_PLACES_PORTION)
@@ -90,7 +100,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         context = _context_of(scope)
-        response = GateResponse(send, context)
+        response = GateResponse(send, context, self._lingering)
         try:
             await self._handle(scope, receive, response)
         except Problem as problem:
@@ -121,6 +131,8 @@ class Gate:
             per_minute = state.limits.requests_per_minute
             _check_rate(self._other_requests.take(key.id, Rate(per_minute / 60, max(1, per_minute // 4))), key)
         check_method(route, scope["method"], path)
+        if not route.is_own:
+            await self._check_debt(state, context)
         limit = body_limit(route, scope["method"], state.limits)
         check_length(scope["headers"], limit)
         if route.is_own:
@@ -150,6 +162,23 @@ class Gate:
         if problem is not None:
             raise problem
         return None
+
+    async def _check_debt(self, state: GateState, context: RequestContext) -> None:
+        """Has a client wait that sent much that came to nothing. Raises Problem where it owes more than a moment."""
+        context.sender = context.key_id, context.address_group
+        wait_s = self._refusals.wait(context.sender, state.limits)
+        if wait_s > 0:
+            await asyncio.sleep(min(wait_s, MAX_DELAY_S))
+            wait_s = self._refusals.wait(context.sender, state.limits)
+        if wait_s > _SLEEP_ERROR_S:
+            context.is_closing = True  # with whatever of its body is still to come
+            of = "" if context.key_id == "" else f" of the key {context.key}"
+            detail = (
+                f"too many requests{of} from {context.client} could not be judged; retry in {math.ceil(wait_s)} s, "
+                "with images that can be"
+            )
+            context.sender = None  # being told so costs nothing more
+            raise Problem("rate_limited", detail, retry_after_s=wait_s)
 
     async def _respond(self, scope: Scope, state: GateState, response: GateResponse) -> None:
         """Responds without a replica."""
@@ -182,18 +211,18 @@ class Gate:
         _check_places(*places, context)
         if key is not None and route.judges:
             _check_rate(await self._limiter.admit(key.id, rate_of(key, limits)), key)
-        async with self._bodies.read(receive, limit, limits, context) as body:
+        content_type = dict(scope["headers"]).get(b"content-type", b"")
+        bounds = JsonBounds() if _is_json(content_type) else None
+        async with self._bodies.read(receive, limit, limits, context, bounds) as body:
             form = None
             images = 0
             if route.judges:
-                form = await read_form(
-                    dict(scope["headers"]).get(b"content-type", b""), body, limits.max_images + MAX_FIELDS
-                )
-                images = images_of(form, limits)
+                form = await read_form(content_type, body, limits.max_images + MAX_FIELDS)
+                context.images = images = images_of(form, limits)
             async with _place(*places, context):
                 if key is not None and images > 1:
                     _check_rate(await self._limiter.reserve(key.id, rate_of(key, limits), images - 1), key)
-                context.has_passed = True
+                context.passed_at = time.perf_counter()
                 try:
                     await self._forwarder.forward(scope, receive, body, form, state, response)
                 except Problem as problem:
@@ -229,7 +258,13 @@ class Gate:
         self._log.configure(state.access_log)
 
     def _account(self, context: RequestContext, response: GateResponse) -> None:
-        seconds = time.perf_counter() - context.started
+        now = time.perf_counter()
+        seconds = now - context.started
+        if context.sender is not None and self._limits is not None:
+            ended = _ended(context, response, now)
+            self._refusals.ended(context.sender, ended, self._limits)
+            if (more := ended.cost - max(1, context.images)) > 0:
+                self._limiter.charge(context.key_id, more)
         self._metrics.count(context, seconds, response.outcomes)
         if context.route not in ("/healthz", "/readyz", "/metrics"):
             self._log.request(context, seconds, response.outcomes)
@@ -239,8 +274,31 @@ def _context_of(scope: Scope) -> RequestContext:
     headers = scope["headers"]
     context = RequestContext(request_id_of(headers), scope["path"], scope["method"], time.perf_counter())
     context.route = route_of(scope["path"]).name
-    context.user_agent = dict(headers).get(b"user-agent", b"").decode("latin-1")
+    values = dict(headers)
+    context.user_agent = values.get(b"user-agent", b"").decode("latin-1")
+    context.is_closing = values.get(b"connection", b"").lower() == b"close"
+    length = values.get(b"content-length", b"0")[:20]
+    context.declared = int(length) if length.isdigit() and b"transfer-encoding" not in values else None
     return context
+
+
+def _ended(context: RequestContext, response: GateResponse, now: float) -> Ended:
+    counts = response.outcomes.counts if response.outcomes is not None else {}
+    verdicts = sum(images for outcome, images in counts.items() if outcome in VERDICTS)
+    has_left = context.code == "disconnected" and not response.started.is_set()
+    return Ended(
+        code=context.code,
+        num_bytes=context.num_read,
+        images=context.images,
+        verdicts=verdicts,
+        failed=sum(counts.values()) - verdicts,
+        has_passed=context.has_passed,
+        has_left=has_left and (context.passed_at is None or now - context.passed_at < _IMPATIENT_S),
+    )
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type.split(b";")[0].strip().lower() == b"application/json"
 
 
 def _check_places(places: Shares, capacity: int, context: RequestContext) -> None:

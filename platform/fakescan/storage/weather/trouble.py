@@ -110,8 +110,8 @@ class Trouble(Generic[R]):
     async def _is_denied_to_all(self, error: Exception) -> bool:
         """Whether access is denied to what was read before as well; then it is waited for."""
         record = self._record
-        if not record.has_answered:
-            return False
+        if record.good is None:
+            return False  # nothing was read before, and nothing could be asked for as a probe
         was_troubled = record.troubled_at is not None or self._sent_at <= record.recovered_at
         if await record.is_answering(time.monotonic(), self._probe):
             self._counted += 1  # it may have been asked for when all was denied

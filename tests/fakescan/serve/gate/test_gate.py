@@ -461,6 +461,15 @@ def test_a_client_that_is_refused_at_once_reads_why_when_it_has_sent_all(
     gated.wait_until_idle(keys.both)
 
 
+def test_a_client_that_closes_its_connection_reads_why_it_was_refused(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "x-api-key: nonsense", "connection: close", "content-length: 3000000")
+    wire.send(bytes(3_000_000))
+    assert wire.answer().code == "unauthorized"
+    assert wire.rest() == b""
+
+
 def test_the_rest_of_a_refused_body_has_its_time(start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn_protocol, "DISCARD_TIMEOUT_S", 0.2)
     wire = start(keys.ring).wire()
@@ -964,7 +973,23 @@ def test_without_a_control_actor_a_replica_is_asked(start: Start) -> None:
     assert gated.ask().status == 200
     gated.control.answers = False
     gated.inner.act = serves_own(404)
-    assert gated.ask("/readyz", method="GET").code == "starting"
+    assert gated.ask("/readyz", method="GET").code == "unavailable"
+
+
+def test_a_server_that_has_been_ready_is_never_starting_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that stops may lose its control actor before the gate has heard of it: balancers must not wait for it."""
+    monkeypatch.setattr(readiness, "_RETRY_S", 0.0)
+    gated = start()
+    gated.inner.act = serves_own(404)
+    assert [gated.ask("/readyz", method="GET").code, gated.ask().code] == ["starting"] * 2
+    gated.inner.act = from_replica()
+    assert gated.ask("/readyz", method="GET").status == 200
+    gated.control.answers = False
+    for act in (serves_own(404), serves_own(503), nothing, breaks):
+        gated.inner.act = act
+        assert gated.ask("/readyz", method="GET").code == "unavailable"
+    gated.inner.act = serves_own(404)
+    assert gated.ask().code == "unavailable"
 
 
 def test_who_has_answered_lately_is_ready(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -975,7 +1000,7 @@ def test_who_has_answered_lately_is_ready(start: Start, monkeypatch: pytest.Monk
     assert gated.ask("/readyz", method="GET").status == 200
     assert gated.inner.paths == ["/v1/detect"]
     monkeypatch.setattr(readiness, "_SEEN_S", 0.0)
-    assert gated.ask("/readyz", method="GET").code == "starting"
+    assert gated.ask("/readyz", method="GET").code == "unavailable"
     assert gated.inner.paths == ["/v1/detect", "/readyz"]
 
 
