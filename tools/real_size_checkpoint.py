@@ -38,10 +38,11 @@ REAL = LlavaSizes(
 DTYPES = ("float16", "bfloat16", "float32")
 _PACKAGE = "llama-tokenizer-js@1.2.2"
 _PACKAGE_SHA256 = "ee83014ac8b379b16cf8d81e99ffcdb23dfade8c0d2e751bd06e7dc0b8476e72"
-_ANSWERS = (
+ANSWERS = (
     "This is a fake image, made by nobody at all.</s>",
     "This is a real image, made by nobody at all.</s>",
 )
+"""What it says of a fake image and of a real one, unless it is told otherwise."""
 _SHARD_BYTES = 2 * 10**9
 _BANK = 2**26
 """Random numbers that all tensors are cut out of, each from another place on: drawing seven billion takes minutes."""
@@ -72,7 +73,7 @@ def build(
     *,
     dtype: str = "float16",
     seed: int = 0,
-    answers: tuple[str, str] = _ANSWERS,
+    answers: tuple[str, str] = ANSWERS,
     llama: bool | None = None,
 ) -> Path:
     """Write a checkpoint of these sizes into `folder`, which must not exist, and return it.
@@ -127,12 +128,12 @@ def _constant(source: str, name: str) -> bytes:
     return base64.b64decode(found[1])
 
 
-def own_vocabulary(sizes: LlavaSizes, answers: tuple[str, str] = _ANSWERS) -> tuple[dict[str, int], list[str]]:
+def own_vocabulary(sizes: LlavaSizes, answers: tuple[str, str] = ANSWERS) -> tuple[dict[str, int], list[str]]:
     """A vocabulary that knows the answers, for checkpoints of other sizes, and where nothing is to be fetched."""
     return tokenizer.learn([PromptSpec().text(), *answers], size=sizes.text_tokens)
 
 
-def followers(folder: Path, answers: tuple[str, str] = _ANSWERS) -> dict[int, list[int]]:
+def followers(folder: Path, answers: tuple[str, str] = ANSWERS) -> dict[int, list[int]]:
     """Each token of the answers and the tokens before it, the end of the question included."""
     from tokenizers import Tokenizer
 

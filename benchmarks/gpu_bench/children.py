@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks.process_tree import Seen, members, watched
 from benchmarks.report import ROOT
-from fakevlm.errors import one_line
+from fakevlm.errors import UserError, one_line
 
 _PATIENCE_S = 20.0
 """Seconds in which a process may clean up after SIGTERM."""
@@ -81,7 +81,8 @@ def answer(measure: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     try:
         found = measure(json.loads(plan.read_text()))
     except (Exception, SystemExit) as error:
-        result.write_text(json.dumps({"error": f"{type(error).__name__}: {one_line(error)}"}))
+        kind = "" if isinstance(error, UserError | SystemExit) else f"{type(error).__name__}: "
+        result.write_text(json.dumps({"error": f"{kind}{one_line(error)}"}))
         raise
     result.write_text(json.dumps(found))
 

