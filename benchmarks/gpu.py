@@ -32,8 +32,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # found from a checkout that is not installed, too
-    _root = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}  # for the processes that it starts as well
+    _root = Path(__file__).resolve().parents[1]  # found from a checkout that is not installed, too
     sys.path[:1] = [str(_root), str(_root / "platform")]
 
 from benchmarks.gpu_bench import scan as scanning
@@ -84,12 +85,14 @@ def main() -> None:
     except UserError as error:
         print(f"gpu bench: {error}", file=sys.stderr)
         status = 2
+    except KeyboardInterrupt:
+        print("gpu bench: interrupted; nothing was written", file=sys.stderr)
+        status = 130
     sys.exit(status)
 
 
 def bench(options: Options) -> int:
     """Run the bench; the exit status. Raises UserError for what cannot be measured here, before anything starts."""
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}  # this process opens the checkpoint as well
     nvml, gpu = find_gpu(options)
     try:
         options.work.mkdir(parents=True, exist_ok=True)
@@ -192,7 +195,7 @@ class Bench:
         options = self.options
         if options.device == "cuda" and self.model is None:
             self.model = str(self.real_sizes())
-        self.checkpoint = open_model(self.model, Store())
+        self.checkpoint = self.open()
         workers = max(2, (os.cpu_count() or 2) - 1)
         count, edge = (64, 256) if self.simulated else (128 if options.quick else 512, None)
         print(f"{time.strftime('%H:%M:%S')}  images", flush=True)
@@ -205,6 +208,18 @@ class Bench:
                 "--model names a real one"
             )
         return self.roofline()
+
+    def open(self) -> Checkpoint:
+        """The checkpoint. Raises UserError."""
+        try:
+            return open_model(self.model, Store())
+        except UserError:
+            if self.model is not None and not Path(self.model).exists():
+                raise UserError(
+                    f"--model: {self.model} is neither a folder here nor in the cache of the hub, and the bench "
+                    "downloads nothing; download it first"
+                ) from None
+            raise
 
     def roofline(self) -> Roofline | None:
         """The peaks of the GPU and the work of an image; None on a CPU."""
@@ -445,8 +460,8 @@ class Bench:
         return self.work / f"child-{self.children:02d}"
 
     def environment(self) -> dict[str, str]:
-        """For every process: one GPU, a Ray of its own, and nothing from the network."""
-        found = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "RAY_ADDRESS": "local"}
+        """For every process: one GPU, and a Ray of its own."""
+        found = {"RAY_ADDRESS": "local"}
         if self.device == "cuda":
             found |= {"CUDA_VISIBLE_DEVICES": visible_gpu(), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         return found

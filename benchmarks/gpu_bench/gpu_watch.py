@@ -67,7 +67,7 @@ class Nvml:
             nvml.nvmlInit()
             if visible.isdigit():
                 return cls(nvml, nvml.nvmlDeviceGetHandleByIndex(int(visible)))
-            return cls(nvml, nvml.nvmlDeviceGetHandleByUUID(visible))
+            return cls(nvml, nvml.nvmlDeviceGetHandleByUUID(visible.encode()))
         except nvml.NVMLError:
             return None
 

@@ -57,7 +57,7 @@ def _head(document: Document) -> Iterator[str]:
     )  # fmt: skip
     peak = "peak unknown: no shares (--peak-tflops gives it)"
     if roofline.peak_tflops is not None:
-        fp8 = "no FP8" if roofline.peak_tflops_fp8 is None else f"{roofline.peak_tflops_fp8:,.0f} in FP8"
+        fp8 = "none known in FP8" if roofline.peak_tflops_fp8 is None else f"{roofline.peak_tflops_fp8:,.0f} in FP8"
         peak = f"peak {roofline.peak_tflops:,.0f} TFLOPS in 16 bits, {fp8} ({roofline.source})"
     yield from _wrapped(f"roofline {roofline.tflop_per_image:.2g} TFLOP an image{counted}; {peak}", hang=9)
 

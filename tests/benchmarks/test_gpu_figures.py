@@ -2,7 +2,8 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from tokenizers import Tokenizer
@@ -10,7 +11,7 @@ from tokenizers import Tokenizer
 from benchmarks.gpu_bench.children import reason
 from benchmarks.gpu_bench.figures import Answers, differences, spread
 from benchmarks.gpu_bench.flops import Work, counted, share_of_peak, work_of
-from benchmarks.gpu_bench.gpu_watch import Look, use_in
+from benchmarks.gpu_bench.gpu_watch import Look, Nvml, use_in
 from benchmarks.gpu_bench.peaks import known, peak_of
 from benchmarks.gpu_bench.real_sizes import answers
 from benchmarks.gpu_bench.rows import row_of
@@ -163,6 +164,45 @@ def test_gpu_is_slowed_where_a_tenth_of_the_looks_say_so() -> None:
     assert use.slowed_by == ("power cap",)
     assert (use := use_in(looks, [(1.5, 10)])) is not None
     assert use.slowed_by == ()
+
+
+class DriverError(Exception):
+    """NVML's."""
+
+
+class Driver:
+    """As much of pynvml as is asked, of a GPU that does not tell its power."""
+
+    NVMLError = DriverError
+    NVML_CLOCK_SM = 1
+    NVML_TEMPERATURE_GPU = 0
+
+    def __getattr__(self, question: str) -> Any:
+        answers: dict[str, Any] = {
+            "nvmlDeviceGetName": "NVIDIA H200",
+            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=150 * 10**9, used=70 * 10**9),
+            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=97),
+            "nvmlSystemGetCudaDriverVersion": 13000,
+            "nvmlSystemGetDriverVersion": b"580.65.06",
+            "nvmlDeviceGetClockInfo": 1755,
+            "nvmlDeviceGetCurrentClocksThrottleReasons": 0x24,
+        }
+
+        def ask(*_: Any) -> Any:
+            if question not in answers:
+                raise DriverError(question)
+            return answers[question]
+
+        return ask
+
+
+def test_gpu_that_does_not_tell_everything() -> None:
+    nvml = Nvml(cast(ModuleType, Driver()), None)
+    gpu, look = nvml.gpu(), nvml.look()
+    assert (gpu.name, gpu.memory, gpu.driver, gpu.cuda) == ("NVIDIA H200", 150 * 10**9, "580.65.06", "13.0")
+    assert (gpu.power_limit_w, look.power_w, look.heat_c) == (None, None, None)
+    assert (look.busy, look.memory, look.clock_mhz) == (0.97, 70 * 10**9, 1755)
+    assert look.slowed_by == ("power cap", "heat (software)")
 
 
 def test_scan_windows_cut_the_steady_state_and_count_what_came_in_them() -> None:

@@ -57,7 +57,10 @@ def test_peaks_are_given_for_16_bits_and_for_fp8() -> None:
     ("arguments", "said"),
     [
         ([], "no GPU is visible here; --device simulated shows what the bench does, --device cpu checks it"),
-        (["--device", "simulated", "--model", "/nowhere"], ""),
+        (
+            ["--device", "simulated", "--model", "lingcco/fakeVLM-none"],
+            "--model: lingcco/fakeVLM-none is neither a folder",
+        ),
         (["--device", "simulated", "--work", "/proc/no"], "--work: "),
     ],
 )
