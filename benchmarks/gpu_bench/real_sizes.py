@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu_bench.real_sizes PLAN.json
 
-Nothing is downloaded: its tokenizer is learnt from its two answers, and has as many tokens as Llama's. The answers are
-as long as FakeVLM's usually are, because what an explanation costs is its length.
+Nothing is downloaded: its tokenizer is learnt from its two answers, and has as many tokens as Llama's. The answers
+have about 90 tokens, an assumed length of FakeVLM's, because what an explanation costs is its length.
 """
 
 import shutil
