@@ -200,6 +200,7 @@ def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | No
     Scores and verdicts are computed again from the logits. A call that was interrupted is continued by the same one.
     """
     from fakescan.cli.reports.json_report import verify_report
+    from fakescan.terminal.console import printable_line
 
     folder = _run_folder(run, flags)
     found = _verified(folder, reporter, from_start=from_start, ray_address=ray_address)
@@ -207,7 +208,7 @@ def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | No
     if found.problems:
         to = sys.stderr if reporter.quiet else sys.stdout
         for problem in found.problems[:_SHOWN_PROBLEMS]:
-            print(problem, file=to)
+            print(printable_line(problem), file=to)
         if len(found.problems) > _SHOWN_PROBLEMS:
             print(f"… and {len(found.problems) - _SHOWN_PROBLEMS} more", file=to)
         report.fail("problems", f"{run} does not account for every row ({len(found.problems)} problems)")

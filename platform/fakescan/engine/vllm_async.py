@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.config import Device, VllmConfig
-from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Listener
+from fakescan.engine.contract import NOBODY, EngineDiedError, EngineStats, Judgement, Listener, Origin, origin
 from fakescan.engine.generation import Generation, Next
 from fakescan.engine.health.processes import kill_tree, reap_after
 from fakescan.engine.health.refusal import ATTEMPTS, refused
@@ -76,7 +76,7 @@ class AsyncEngine:
         self, pixels: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
-        return self._call(self._judge_one(pixels, options, listener))
+        return self._call(self._judge_one(pixels, options, listener, origin()))
 
     def expect(self, images: int) -> None:
         """Its own process batches whatever has come by the end of a step; nothing is gained by waiting."""
@@ -154,7 +154,11 @@ class AsyncEngine:
         return await asyncio.gather(*(self._judge_one(image) for image in pixels))
 
     async def _judge_one(
-        self, image: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
+        self,
+        image: NDArray[np.uint8],
+        options: JudgingOptions | None = None,
+        listener: Listener | None = None,
+        origin: Origin = NOBODY,
     ) -> Judgement:
         sampling = self._requests.sampling(options, streams=listener is not None)
         async with self._places:
@@ -164,7 +168,7 @@ class AsyncEngine:
             try:
                 for _ in range(ATTEMPTS):
                     answer = self._requests.answer(options)
-                    await self._attempt(image, answer, sampling, listener)
+                    await self._attempt(image, answer, sampling, listener, origin)
                     if not answer.is_refused:
                         break
             finally:
@@ -193,12 +197,12 @@ class AsyncEngine:
             self._watch.idle()
 
     async def _attempt(
-        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None
+        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None, origin: Origin
     ) -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            await self._generate(image, answer, sampling, listener)
+            await self._generate(image, answer, sampling, listener, origin)
         except EngineDeadError as error:
             raise EngineDiedError(str(error) or "the engine's process ended") from error
         except Exception as error:
@@ -207,12 +211,14 @@ class AsyncEngine:
             answer.refuse(refused(error))
 
     async def _generate(
-        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None
+        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None, origin: Origin
     ) -> None:
         self._ids += 1
         engine_input = self._requests.input(image)
         # Closing the generator early aborts the request in the engine; so does cancelling.
-        async with contextlib.aclosing(self._engine.generate(engine_input, sampling, str(self._ids))) as outputs:
+        traced = {"trace_headers": headers} if (headers := origin.trace_headers) else {}
+        generating = self._engine.generate(engine_input, sampling, origin.request_name(self._ids), **traced)
+        async with contextlib.aclosing(generating) as outputs:
             async for output in outputs:
                 self._watch.alive()
                 step = answer.take(output.outputs[0])

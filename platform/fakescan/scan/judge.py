@@ -34,6 +34,7 @@ from fakescan.scan.poison.deaths import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store
+from fakescan.terminal.json_logs.fields import log_fields, set_process_fields
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.progress import Report
 from fakevlm.errors import ErrorCode
@@ -80,6 +81,7 @@ class Judge:
     """Ray Data calls it from several threads at once, one shard each; the engine batches across them."""
 
     def __init__(self, settings: JudgeSettings, ledger: Any) -> None:
+        set_process_fields(run_id=settings.run_id)
         self._settings = settings
         self._ledger = ledger
         self._id = uuid.uuid4().hex
@@ -103,8 +105,12 @@ class Judge:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to `JUDGED_SCHEMA`."""
-        with self._calls:
+        with self._calls, log_fields(shard=self._shard(table)):
             return self._judged(table)
+
+    def _shard(self, table: pa.Table) -> int:
+        shard: int = table["row_id"][0].as_py() // self._settings.shard_rows if table.num_rows else -1
+        return shard
 
     def _judged(self, table: pa.Table) -> pa.Table:
         good = np.flatnonzero(table["error_code"].is_null().to_numpy())
@@ -114,7 +120,7 @@ class Judge:
             # The shard's block is one chunk, whose tensor is a view of Ray's shared memory.
             block = table["pixels"].chunk(0).to_numpy_ndarray()
             pixels = [block[index] for index in good]
-            shard = table["row_id"][0].as_py() // self._settings.shard_rows
+            shard = self._shard(table)
             try:
                 if self._settings.dedupe:
                     contents = [bytes.fromhex(sha256) for sha256 in table["sha256"].take(good).to_pylist()]

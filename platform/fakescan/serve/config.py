@@ -12,6 +12,7 @@ from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
+from fakescan.tracing import endpoint_fault
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.reading import BASE_RATE
 
@@ -127,6 +128,9 @@ class ServeConfig(JudgingSettings):
     """Addresses or networks of reverse proxies; of their requests X-Forwarded-For names the client."""
     access_log: AccessLog = AccessLog()
     """The log of all requests."""
+    otlp_endpoint: Annotated[str | None, Flag("URL", group=FlagGroup.SERVER)] = None
+    """OpenTelemetry collector that gets the spans of requests, such as http://127.0.0.1:4318. Default: that of
+    OTEL_EXPORTER_OTLP_ENDPOINT, else no traces."""
     scans: Scans | None = None
     """Lets clients start scans. Default: no."""
 
@@ -154,6 +158,13 @@ class ServeConfig(JudgingSettings):
                     f"{error}; write an address such as 10.0.0.7 or a network such as 10.0.0.0/8"
                 ) from None
         return networks
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        if url is not None and (fault := endpoint_fault(url)):
+            raise ValueError(fault)
+        return url
 
     @model_validator(mode="after")
     def _someone_decides_who_may_ask(self) -> Self:

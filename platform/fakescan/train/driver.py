@@ -15,7 +15,8 @@ from fakescan.cluster import connect, lasting_actor_options
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.errors import JobFailedError
 from fakescan.storage.lease import Lease, LeaseLostError
-from fakescan.storage.url import file_path, scheme_of
+from fakescan.storage.url import file_path, redact, scheme_of
+from fakescan.terminal.json_logs.fields import set_process_fields
 from fakescan.train.check import Preflight, check, checkpoint_bytes, memory_per_worker
 from fakescan.train.checkpoints import arrow_filesystem
 from fakescan.train.config import TrainConfig
@@ -57,6 +58,7 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
     config = absolute(config)
     preflight = check(config)
     folder = TrainFolder(config)
+    set_process_fields(run=redact(folder.url))
     with folder.lease() as lease:
         connect(ray_address, verbose=verbose)
         gpus = _gpus(config)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fakescan.engine.model import open_model
+from fakescan.terminal.json_logs.fields import set_process_fields
 from fakescan.train.checkpoints import fetch, report
 from fakescan.train.config import TrainConfig
 from fakescan.train.evaluation import evaluate
@@ -69,6 +70,7 @@ def _train(job: Job) -> None:
     config = job.config
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
+    set_process_fields(rank=rank)
     device = get_device()
     bf16 = config.uses_bf16(gpu=job.gpu)
     seed_everything(config.seed + rank)

@@ -14,6 +14,7 @@ from fakescan.serve.gate.own.readiness import Readiness
 from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext
 from fakescan.serve.gate.resend import ResendingApp
 from fakescan.serve.problem import Problem
+from fakescan.tracing import with_trace
 
 logger = logging.getLogger("ray.serve.fakescan")
 
@@ -42,7 +43,7 @@ class Forwarder:
     ) -> None:
         """Has a replica respond. Raises Problem where none does in time, and DisconnectedError."""
         context = response.context
-        inner = {**scope, "headers": forwarded_headers(scope["headers"], state, context)}
+        inner = {**scope, "headers": with_trace(forwarded_headers(scope["headers"], state, context))}
         limit_s = state.limits.request_timeout_s + _GRACE_S
         if self._fast_path is not None and is_whole(scope, form):
             task = asyncio.ensure_future(self._forward_fast(self._fast_path, inner, receive, body, response))

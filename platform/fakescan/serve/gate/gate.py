@@ -9,12 +9,13 @@ a slow client holds none. A replica serves only requests with the gate token.
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fakescan import tracing
 from fakescan.serve.config import Limits
 from fakescan.serve.gate.access_log import AccessLog
 from fakescan.serve.gate.auth import (
@@ -47,9 +48,13 @@ from fakescan.serve.gate.request_context import DisconnectedError, GateResponse,
 from fakescan.serve.gate.uvicorn_protocol import bound_connections, connections
 from fakescan.serve.keys import Key
 from fakescan.serve.malloc import give_back_large_blocks
+from fakescan.serve.operation.serve_log import use_json_lines
 from fakescan.serve.outcome_header import VERDICTS
 from fakescan.serve.problem import Problem
+from fakescan.terminal.json_logs.fields import log_fields
 
+_NOT_LOGGED = ("/healthz", "/readyz", "/metrics")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SERVE_PATHS = frozenset({"/-/healthz", "/-/routes"})
 _PLACES_PORTION = 2.0
 """A key alone may have two thirds of the places, see `Shares`."""
@@ -63,6 +68,7 @@ _OTHER_PLACES = 16
 
 def middleware() -> list[Middleware]:
     """The middleware of a proxy; RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH has every proxy call this."""
+    use_json_lines()
     bound_connections()
     give_back_large_blocks()
     control = ControlClient()
@@ -102,7 +108,8 @@ class Gate:
         context = _context_of(scope)
         response = GateResponse(send, context, self._lingering)
         try:
-            await self._handle(scope, receive, response)
+            with log_fields(request_id=context.request_id), _traced(scope, context):
+                await self._handle(scope, receive, response)
         except Problem as problem:
             context.code = problem.code
             await response.refuse(problem, receive)
@@ -126,7 +133,8 @@ class Gate:
             return
         route = route_of(path)
         context.route = route.name
-        key = self._let_in(route, scope["headers"], state, context)
+        with tracing.span("authenticate"):
+            key = self._let_in(route, scope["headers"], state, context)
         if key is not None and not route.judges:
             per_minute = state.limits.requests_per_minute
             _check_rate(self._other_requests.take(key.id, Rate(per_minute / 60, max(1, per_minute // 4))), key)
@@ -208,12 +216,15 @@ class Gate:
         """Has a replica respond. Images are paid for before it sees them, as far as they can be counted here."""
         context, limits = response.context, state.limits
         places = (self._places, state.max_ongoing) if route.judges else (self._other_places, _OTHER_PLACES)
-        _check_places(*places, context)
-        if key is not None and route.judges:
-            _check_rate(await self._limiter.admit(key.id, rate_of(key, limits)), key)
         content_type = dict(scope["headers"]).get(b"content-type", b"")
+        with tracing.span("admit"):
+            _check_places(*places, context)
+            if key is not None and route.judges:
+                _check_rate(await self._limiter.admit(key.id, rate_of(key, limits)), key)
         bounds = JsonBounds() if _is_json(content_type) else None
-        async with self._bodies.read(receive, limit, limits, context, bounds) as body:
+        async with AsyncExitStack() as stack:
+            with tracing.span("receive"):
+                body = await stack.enter_async_context(self._bodies.read(receive, limit, limits, context, bounds))
             form = None
             images = 0
             if route.judges:
@@ -224,7 +235,8 @@ class Gate:
                     _check_rate(await self._limiter.reserve(key.id, rate_of(key, limits), images - 1), key)
                 context.passed_at = time.perf_counter()
                 try:
-                    await self._forwarder.forward(scope, receive, body, form, state, response)
+                    with tracing.client_span("forward"):
+                        await self._forwarder.forward(scope, receive, body, form, state, response)
                 except Problem as problem:
                     context.code = problem.code
                     raise
@@ -256,6 +268,7 @@ class Gate:
             self._limits = limits = state.limits
             connections.limit(limits.max_connections, limits.max_connections_per_address, state.proxies)
         self._log.configure(state.access_log)
+        tracing.configure(state.otlp_endpoint, "gate")
 
     def _account(self, context: RequestContext, response: GateResponse) -> None:
         now = time.perf_counter()
@@ -266,7 +279,7 @@ class Gate:
             if (more := ended.cost - max(1, context.images)) > 0:
                 self._limiter.charge(context.key_id, more)
         self._metrics.count(context, seconds, response.outcomes)
-        if context.route not in ("/healthz", "/readyz", "/metrics"):
+        if context.route not in _NOT_LOGGED:
             self._log.request(context, seconds, response.outcomes)
 
 
@@ -299,6 +312,31 @@ def _ended(context: RequestContext, response: GateResponse, now: float) -> Ended
 
 def _is_json(content_type: bytes) -> bool:
     return content_type.split(b";")[0].strip().lower() == b"application/json"
+
+
+@contextmanager
+def _traced(scope: Scope, context: RequestContext) -> Iterator[None]:
+    """The span of a request, unless it is one of those that ask the server how it is."""
+    if not tracing.is_on() or context.route in _NOT_LOGGED:
+        yield
+        return
+    method = scope["method"] if scope["method"] in _METHODS else "HTTP"
+    facts = {"http.request.method": method, "http.route": context.route}
+    with tracing.server_span(
+        f"{method} {context.route}", scope["headers"], request_id=context.request_id, **facts
+    ) as span:
+        context.trace_id = tracing.trace_id(span)
+        try:
+            with log_fields(trace_id=context.trace_id):
+                yield
+        except Problem as problem:
+            context.status, context.code = problem.status, problem.code
+            raise
+        finally:
+            tracing.describe(span, code=context.code or None, num_bytes=context.num_bytes)
+            tracing.describe(span, **{"http.response.status_code": context.status or None})
+            if context.status >= 500:
+                tracing.fail(span)
 
 
 def _check_places(places: Shares, capacity: int, context: RequestContext) -> None:

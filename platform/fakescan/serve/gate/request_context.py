@@ -66,6 +66,8 @@ class RequestContext:
     """Code of the problem that it was refused with."""
     disconnected: bool = False
     """Whether the client has closed the connection."""
+    trace_id: str | None = None
+    """The trace that it belongs to; None without tracing."""
 
     @property
     def has_passed(self) -> bool:
