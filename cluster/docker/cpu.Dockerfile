@@ -5,27 +5,19 @@
 #
 # A layer is pushed and pulled when it or one below it has changed. So what is big and changes least comes first: torch
 # and vLLM, then the other packages, then this project. The venv is for that reason not copied from a build stage, which
-# would be one layer of everything; build stages make what comes into it.
+# would be one layer of everything; build stages make the wheels that come into it.
 
 # The tag says what it is, the digest (of the index of all platforms) what is taken. To move on:
 # `docker buildx imagetools inspect python:3.11-slim-bookworm`, and both Dockerfiles together.
 ARG BASE=python:3.11.17-slim-bookworm@sha256:0a310eeecf4e1f5a0743f9a6520c90c88d089c903ca5fd283f501e3a805f5f89
 
-# ---- the lock, in the two parts that are layers: a change in one leaves the other's layer alone
+# ---- the lock, in the parts that are layers: a change in one leaves those of the others alone
 FROM ${BASE} AS locks
 WORKDIR /locks
 COPY constraints/cpu.txt .
-RUN sed '/^# == jobs/,$d' cpu.txt > engine.txt && sed '1,/^# == jobs/d; /^# == development/,$d' cpu.txt > jobs.txt
-
-# ---- this project's wheel
-FROM ${BASE} AS wheel
-WORKDIR /source
-COPY constraints/build.txt ./
-RUN pip install --no-cache-dir --no-deps --require-hashes -r build.txt
-COPY pyproject.toml README.md LICENSE ./
-COPY fakevlm fakevlm
-COPY platform platform
-RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir /wheels .
+RUN sed '/^# == jobs/,$d; /^#/d' cpu.txt > engine.txt \
+    && sed '1,/^# == jobs/d; /^# == sources/,$d' cpu.txt > jobs.txt \
+    && sed '1,/^# == sources/d; /^# == development/,$d' cpu.txt > sources.txt
 
 # ---- what a node needs of the system, torch and vLLM
 FROM ${BASE} AS engine
@@ -52,16 +44,32 @@ COPY --from=locks /locks/engine.txt /opt/fakescan/locks/engine.txt
 RUN pip install --no-cache-dir --no-deps --require-hashes --extra-index-url ${PYTORCH_INDEX} \
     -r /opt/fakescan/locks/engine.txt
 
+# ---- wheels of what has none, in a stage of their own: what builds them is not in the image
+FROM engine AS sources
+COPY constraints/build.txt /locks/build.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes -r /locks/build.txt
+COPY --from=locks /locks/sources.txt /locks/sources.txt
+RUN pip wheel --no-cache-dir --no-deps --require-hashes --no-build-isolation --wheel-dir /wheels -r /locks/sources.txt
+
+# ---- this project's wheel
+FROM sources AS wheel
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY fakevlm fakevlm
+COPY platform platform
+RUN pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /wheel .
+
 # ---- the packages that change more often
 FROM engine AS jobs
 COPY --from=locks /locks/jobs.txt /opt/fakescan/locks/jobs.txt
-# DeepSpeed, pdqhash and rouge_score have no wheels. They are built with the setuptools and NumPy of the lock.
-RUN pip install --no-cache-dir --no-deps --require-hashes --no-build-isolation -r /opt/fakescan/locks/jobs.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes -r /opt/fakescan/locks/jobs.txt
+RUN --mount=type=bind,from=sources,source=/wheels,target=/wheels \
+    pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 # ---- the image
 FROM jobs
-RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-deps --no-index /wheels/*.whl \
+RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
+    pip install --no-cache-dir --no-deps --no-index /wheel/*.whl \
     && python -c "import torch, torchvision, fakescan, fakevlm"
 # Whatever is written goes to /tmp or to the cache, so that the root and the home can be read-only. Code that is compiled
 # at run time is in the cache: file systems in memory are often mounted noexec.

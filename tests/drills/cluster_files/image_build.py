@@ -1,11 +1,12 @@
 """Builds an image of ours without a registry and without Docker's daemon, and runs commands in it.
 
-Buildah builds the Dockerfile as it stands; only its base is another one: Debian 12 from `debootstrap`, with Debian's Python
-3.11 in a venv at /usr/local, where the base image has its own. pip is told what it is told on this machine, so that it
-finds the CPU build of torch here, and where it does not find that of torchvision, the base's `sitecustomize` brings
-tools/torchvision_cpu_shim.py, which `make setup` brings too.
+Buildah builds the Dockerfile as it stands; only its base is another one: Debian 12 from `debootstrap`, with Debian's
+Python 3.11 in a venv at /usr/local, where the base image has its own. pip is told what it is told on this machine, so
+that it finds the CPU build of torch here, and where it does not find that of torchvision, the base's `sitecustomize`
+brings tools/torchvision_cpu_shim.py, which `make setup` brings too.
 
-Needs root, overlay file systems, and `apt-get install buildah debootstrap`.
+Needs root, overlay file systems, and `apt-get install buildah debootstrap`. The variable FAKESCAN_IMAGES names a
+folder in which images are kept from one run to the next.
 """
 
 import configparser
@@ -17,6 +18,8 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from tests.cluster_files.docker.dockerfiles import FOLDER, ROOT, arguments, environment
 
@@ -39,32 +42,32 @@ class Builder:
 
     folder: Path
 
-    def buildah(self, *arguments: object, **options: object) -> str:
+    def buildah(self, *arguments: object) -> str:
         """The output of a command of Buildah."""
         command = [
-            "buildah", "--root", self.folder / "images", "--runroot", self.folder / "run", "--storage-driver", "overlay",
-            *arguments,
+            "buildah", "--root", self.folder / "images", "--runroot", self.folder / "run",
+            "--storage-driver", "overlay", *arguments,
         ]  # fmt: skip
-        done = subprocess.run(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, **options
-        )
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
         assert done.returncode == 0, f"{arguments}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout.strip()
 
     def make_base(self) -> None:
-        """The stand-in for the base image."""
+        """Makes the stand-in for the base image, unless it is there."""
+        if BASE in self.buildah("images", "--format", "{{.Name}}").split():
+            return
         root = self.folder / "base"
         packages = f"ca-certificates,python3,python3-venv,{HEADERS}"
         command = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        subprocess.run(["chroot", root, "/usr/bin/python3", "-m", "venv", "/usr/local"], check=True, env={"LANG": "C.UTF-8"})
-        site = root / "usr" / "lib" / "python3" / "dist-packages"
+        subprocess.run(
+            ["chroot", root, "/usr/bin/python3", "-m", "venv", "/usr/local"], check=True, env={"LANG": "C.UTF-8"}
+        )
         shutil.copy(ROOT / "tools" / "torchvision_cpu_shim.py", root / "usr/lib/python3.11/_torchvision_cpu_shim.py")
         custom = root / "usr" / "lib" / "python3.11" / "sitecustomize.py"
         custom.unlink(missing_ok=True)
         custom.write_text("import _torchvision_cpu_shim\n")
-        assert site.exists()
         container = self.buildah("from", "scratch")
         self.buildah("add", "--quiet", container, root, "/")
         self.buildah("config", "--env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", container)
@@ -72,15 +75,23 @@ class Builder:
         shutil.rmtree(root)
 
     def build(self, kind: str) -> str:
-        """Builds a Dockerfile; the name of the image."""
+        """Builds a Dockerfile; the name of the image.
+
+        pip asks an index that does not answer five times for each package: where PyTorch's is one, PyPI is named twice.
+        """
         name = f"localhost/fakescan:{arguments(kind)['VERSION']}-{kind}"
+        given = {"BASE": BASE}
+        index = arguments(kind).get("PYTORCH_INDEX")
+        if index is not None and not answers(index):
+            given["PYTORCH_INDEX"] = "https://pypi.org/simple"
+        build_arguments = [f"--build-arg={key}={value}" for key, value in given.items()]
         with pip_settings() as (file, folders):
             mounts = [f"{file}:/etc/pip.conf:ro", "/etc/ssl/certs:/etc/ssl/certs:ro"]
             mounts += [f"{folder}:{folder}:ro" for folder in folders]
             self.buildah(
                 "build", "--isolation", "chroot", "--network", "host", "--layers", "--pull=never",
-                *(f"--volume={mount}" for mount in mounts), "--build-arg", f"BASE={BASE}", "--file",
-                FOLDER / f"{kind}.Dockerfile", "--tag", name, ROOT,
+                *(f"--volume={mount}" for mount in mounts), *build_arguments,
+                "--file", FOLDER / f"{kind}.Dockerfile", "--tag", name, ROOT,
             )  # fmt: skip
         return name
 
@@ -94,13 +105,21 @@ class Builder:
             self.buildah("rm", container)
 
 
+def answers(url: str) -> bool:
+    """Whether a server can be reached."""
+    try:
+        return bool(httpx.head(url, timeout=5).status_code)
+    except httpx.HTTPError:
+        return False
+
+
 @contextlib.contextmanager
 def pip_settings() -> Iterator[tuple[Path, list[Path]]]:
     """pip's settings on this machine, as a file for another root, and the folders that they name."""
     listed = subprocess.run(["pip", "config", "list"], capture_output=True, text=True, check=True).stdout
     settings = configparser.ConfigParser(interpolation=None)
     settings["global"] = {}
-    for line in listed.splitlines():
+    for line in sorted(listed.splitlines(), key=lambda line: line.startswith(":env:")):  # variables take precedence
         name, _, value = line.partition("=")
         settings["global"][name.rpartition(".")[2]] = value.strip("'")
     settings["global"].pop("constraint", None)

@@ -2,6 +2,7 @@
 /tmp, the cache and a working folder; an image that was never near a registry (image_build.py)."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import httpx
 import pyarrow.parquet as pq
 import pytest
+
 from tests.conftest import Bucket
 from tests.drills.cluster_files.image_build import Builder, command_line, missing_tools
 from tests.serve_process import PAIRS, free_port
@@ -43,7 +45,8 @@ class Image(NamedTuple):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    builder = Builder(tmp_path_factory.mktemp("builder"))
+    kept = os.environ.get("FAKESCAN_IMAGES")
+    builder = Builder(Path(kept) if kept else tmp_path_factory.mktemp("builder"))
     builder.make_base()
     with builder.root_of(builder.build("cpu")) as root:
         yield root
