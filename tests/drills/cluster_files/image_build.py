@@ -75,15 +75,9 @@ class Builder:
         shutil.rmtree(root)
 
     def build(self, kind: str) -> str:
-        """Builds a Dockerfile; the name of the image.
-
-        pip asks an index that does not answer five times for each package: where PyTorch's is one, PyPI is named twice.
-        """
+        """Builds a Dockerfile; the name of the image."""
         name = f"localhost/fakescan:{arguments(kind)['VERSION']}-{kind}"
-        given = {"BASE": BASE}
-        index = arguments(kind).get("PYTORCH_INDEX")
-        if index is not None and not answers(index):
-            given["PYTORCH_INDEX"] = "https://pypi.org/simple"
+        given = {"BASE": BASE, **other_index(kind)}
         build_arguments = [f"--build-arg={key}={value}" for key, value in given.items()]
         with pip_settings() as (file, folders):
             mounts = [f"{file}:/etc/pip.conf:ro", "/etc/ssl/certs:/etc/ssl/certs:ro"]
@@ -105,12 +99,19 @@ class Builder:
             self.buildah("rm", container)
 
 
-def answers(url: str) -> bool:
-    """Whether a server can be reached."""
+def other_index(kind: str) -> dict[str, str]:
+    """The build argument that has PyPI instead of PyTorch's index where that is out of reach.
+
+    pip asks an index that does not answer five times for each package.
+    """
+    index = arguments(kind).get("PYTORCH_INDEX")
+    if index is None:
+        return {}
     try:
-        return bool(httpx.head(url, timeout=5).status_code)
+        httpx.head(index, timeout=5)
     except httpx.HTTPError:
-        return False
+        return {"PYTORCH_INDEX": "https://pypi.org/simple"}
+    return {}
 
 
 @contextlib.contextmanager

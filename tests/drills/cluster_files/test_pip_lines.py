@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster_files.docker.dockerfiles import NAMES, ROOT, arguments, pip_lines, stages
+from tests.cluster_files.docker.dockerfiles import NAMES, ROOT, arguments, context, pip_lines, stages
+from tests.drills.cluster_files.image_build import other_index
 from tools import lock
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(3600)]
@@ -41,29 +42,33 @@ def locks(kind: str, folder: Path) -> None:
         subprocess.run(["sh", "-c", step.value], cwd=folder, check=True)
 
 
+def words_of(line: str, given: dict[str, str], folder: Path) -> list[str]:
+    """A command's words after `pip`, with the image's folders in one of ours."""
+    words = shlex.split(re.sub(r"\$\{(\w+)\}", lambda match: given[match[1]], line))
+    assert words.pop(0) == "pip"
+    here = [re.sub(r"^/(?:opt/fakescan/)?(locks|wheels?)\b", f"{folder}/\\1", word) for word in words]
+    return [found for word in here for found in (sorted(map(str, Path("/").glob(word[1:]))) if "*" in word else [word])]
+
+
 @pytest.mark.parametrize("kind", NAMES)
 def test_every_line_resolves(kind: str, tmp_path: Path) -> None:
-    locks(kind, tmp_path)
-    shutil.copy(ROOT / "constraints" / "build.txt", tmp_path)
+    (tmp_path / "locks").mkdir()
+    locks(kind, tmp_path / "locks")
+    shutil.copy(ROOT / "constraints" / "build.txt", tmp_path / "locks")
     binaries = empty_environment(tmp_path / "venv", kind)
     source = tmp_path / "source"
-    for name in ("pyproject.toml", "README.md", "LICENSE", "fakevlm", "platform"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, (source.mkdir(exist_ok=True) or source) / name)
+    for name in context():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    given = arguments(kind) | other_index(kind)
     for line in pip_lines(kind):
-        words = shlex.split(re.sub(r"\$\{(\w+)\}", lambda match: arguments(kind)[match[1]], line))
-        assert words[0] == "pip"
-        words = [word.replace("/opt/fakescan/locks", str(tmp_path)).replace("/wheels", str(tmp_path)) for word in words]
-        if words[-1] == "build.txt":
-            words[-1] = str(tmp_path / "build.txt")
-        if words[-1].endswith("*.whl"):
-            (words[-1],) = map(str, tmp_path.glob("*.whl"))
-        if words[1] == "install" and not words[-1].endswith("build.txt"):
-            words[2:2] = ["--dry-run", "--ignore-installed"]
-        done = subprocess.run([binaries / "pip", *words[1:]], cwd=source, capture_output=True, text=True)
+        words = words_of(line, given, tmp_path)
+        files = [lock.read(Path(word)) if word.endswith(".txt") else [word] for word in words if word[0] == "/"]
+        if words[0] == "install" and "build.txt" not in line:
+            words[1:1] = ["--dry-run", "--ignore-installed"]
+        done = subprocess.run([binaries / "pip", *words], cwd=source, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         if "--dry-run" in words:
-            wanted = len(lock.read(Path(words[-1]))) if words[-1].endswith(".txt") else 1
             (would,) = re.findall(r"(?m)^Would install (.+)$", done.stdout)
-            assert len(would.split()) == wanted, line
+            assert len(would.split()) == sum(map(len, files)) > 0, line
     assert sys.version_info[:2] == (3, 11), "the images have Python 3.11"
