@@ -70,13 +70,6 @@ def test_the_user_has_no_root_and_the_root_and_the_home_are_read_only(image: Ima
     assert image.run("bash", "-c", "ls -A /source /wheels /tests /work/tests 2>/dev/null; echo").strip() == ""
 
 
-def test_torch_can_compile(image: Image) -> None:
-    """What torch.compile does on a node: C++ against Python's and torch's headers."""
-    script = "import torch; print(torch.compile(lambda x: (x.sin() + 1).sum())(torch.zeros(8)).item())"
-    assert image.run("python", "-c", script).strip() == "8.0"
-    assert any((image.cache / "inductor").iterdir())
-
-
 @pytest.mark.parametrize("user", ["1000:1000", "1234567890:0"], ids=["our user", "another of group 0"])
 def test_it_scans_a_bucket(image: Image, s3_bucket: Bucket, user: str) -> None:
     place = s3_bucket
@@ -118,3 +111,10 @@ def test_it_serves(image: Image) -> None:
         finally:
             process.terminate()
             process.wait(60)
+
+
+def test_torch_can_compile(image: Image) -> None:
+    """What torch.compile does on a node: C++ against Python's and torch's headers."""
+    script = "import torch; print(torch.compile(lambda x: (x.sin() + 1).sum())(torch.zeros(8)).item())"
+    assert image.run("python", "-c", script).strip() == "8.0"
+    assert any((image.cache / "inductor").iterdir())
