@@ -142,6 +142,8 @@ mount -t tmpfs -o mode=1777 tmp "$root/tmp"
 mount --bind "$cache" "$root/var/cache/fakescan"
 mount --bind "$work" "$root/work"
 mount --rbind /dev "$root/dev"
+mount --rbind /sys "$root/sys"
+mount -o remount,bind,ro "$root/sys"
 mount -t proc proc "$root/proc"
 mount --bind /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
 mount -o remount,bind,ro "$root"

@@ -81,7 +81,7 @@ def test_it_scans_a_bucket(image: Image, s3_bucket: Bucket, user: str) -> None:
         "--output", f"{place.url}/out", "--output-endpoint", place.store.endpoint_url, user=user,
         AWS_ACCESS_KEY_ID=keys["key"], AWS_SECRET_ACCESS_KEY=keys["secret"], AWS_REGION="us-east-1",
     )  # fmt: skip
-    assert "4 images" in out
+    assert "rows: 4 of 4" in out
     filesystem, _ = place.store.filesystem(place.url)
     parts = filesystem.glob(f"{place.name}/out/**/part-*.parquet")
     rows = [row for part in parts for row in pq.read_table(filesystem.open(part)).to_pylist()]
