@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -81,7 +82,7 @@ def test_it_scans_a_bucket(image: Image, s3_bucket: Bucket, user: str) -> None:
         "--output", f"{place.url}/out", "--output-endpoint", place.store.endpoint_url, user=user,
         AWS_ACCESS_KEY_ID=keys["key"], AWS_SECRET_ACCESS_KEY=keys["secret"], AWS_REGION="us-east-1",
     )  # fmt: skip
-    assert "rows: 4 of 4" in out
+    assert "rows: 4" in out
     filesystem, _ = place.store.filesystem(place.url)
     parts = filesystem.glob(f"{place.name}/out/**/part-*.parquet")
     rows = [row for part in parts for row in pq.read_table(filesystem.open(part)).to_pylist()]
@@ -109,8 +110,13 @@ def test_it_serves(image: Image) -> None:
             assert answer.status_code == 200, answer.text
             assert answer.json()["results"][0]["error"] is None, json.dumps(answer.json())
         finally:
-            process.terminate()
-            process.wait(60)
+            # The command in the container, by its own first process: `unshare` heeds no signal but SIGKILL.
+            for child in psutil.Process(process.pid).children():
+                child.terminate()
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
 
 
 def test_torch_can_compile(image: Image) -> None:
