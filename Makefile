@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drills lint types imports check docs bench-scan bench-scale bench-listing bench-train bench-serve clean
+.PHONY: help setup demo test drills lint types imports check docs locks bench-scan bench-scale bench-listing bench-train bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: lint types imports ## everything but the tests
 
 docs: setup ## write the tables of settings in docs/ from the code
 	@$(BIN)/python tools/settings_tables.py
+
+locks: setup ## write the hashes of constraints/; GPU=--gpu resolves gpu.txt anew
+	@$(BIN)/python -m tools.lock $(GPU)
 
 bench-scan: setup ## throughput of scan against a plain script and ray.data.llm
 	@$(BIN)/python benchmarks/scan.py
