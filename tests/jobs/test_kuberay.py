@@ -1,9 +1,7 @@
 """The jobs and the server of cluster/kuberay, run here as KubeRay runs them."""
 
 import contextlib
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +13,22 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.verify import verify
 from fakescan.serve.keys import edit_keys
 from fakescan.storage.store import Store
-from tests.cluster_files.kuberay.conftest import copied, of_kind
-from tests.jobs.conftest import BIN, ROOT, Jobs, wait
+from tests.cluster_files.kuberay.conftest import of_kind
+from tests.jobs.conftest import ROOT, Jobs, wait
+from tests.jobs.kuberay_jobs import edited, submitter
 from tests.serve_process import PAIRS, free_port
 from tools.manifests.build import documents
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
 
 
-def edited(folder: Path, **values: object) -> Path:
-    """A copy of the manifests with these settings."""
-    copy = copied(folder)
-    file = copy / "settings" / "settings.env"
-    lines = file.read_text().splitlines()
-    file.write_text(
-        "\n".join(f"{n}={values[n]}" if (n := line.partition("=")[0]) in values else line for line in lines)
-    )
-    return copy
-
-
-def submitter(jobs: Jobs, overlay: Path, kind: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The command of KubeRay's submitter for a build's job: its shell reads the entry point, and then the head's."""
-    found = documents(overlay)
-    spec = of_kind(found, kind)["spec"]
-    entrypoint = spec.get("jobTemplate", spec)["entrypoint"]
-    for document in found:
-        for name, text in (document.get("data") or {}).items() if document["kind"] == "ConfigMap" else ():
-            (folder / name).write_text(text + "\nengine: fake\n")  # what the head has mounted, with a simulated engine
-            entrypoint = entrypoint.replace(f"/etc/fakescan/{name}", str(folder / name))
-    environment = f'{{"env_vars": {{"PYTHONPATH": "{ROOT}:{ROOT}/platform"}}}}'
-    command = f"ray job submit --address {jobs.address} --runtime-env-json '{environment}' -- {entrypoint}"
-    variables = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    return subprocess.run(["/bin/bash", "-c", command], env=variables, capture_output=True, text=True, check=False)
-
-
-def test_the_scan_of_the_manifests_runs_and_runs_again(jobs: Jobs, images: Path, tmp_path: Path) -> None:
+def test_the_scan_of_the_manifests_runs(jobs: Jobs, images: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(images, tmp_path / "images of today"))  # a blank survives both shells
     manifests = edited(tmp_path, SOURCE=source, OUTPUT=tmp_path / "audit", MODEL=ROOT / "fakevlm/assets/small")
-    for _ in range(2):
-        done = submitter(jobs, manifests / "overlays/scan-gke-l4-spot", "RayJob", tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "rows: 320 of 320" in done.stdout
+    done = submitter(jobs, manifests / "overlays/scan-gke-l4-spot", "RayJob", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rows: 320 of 320" in done.stdout
     assert verify(RunFolder(str(tmp_path / "audit"), Store())).problems == []
-
-
-def test_the_night_scans_what_is_new(jobs: Jobs, images: Path, tmp_path: Path) -> None:
-    source = Path(shutil.copytree(images, tmp_path / "images"))
-    runs = tmp_path / "nights"
-    manifests = edited(tmp_path, SOURCE=source, NIGHTLY_RUNS=runs, MODEL=ROOT / "fakevlm/assets/small")
-    rows = []
-    for added in ("a.jpg", "b.jpg"):
-        done = submitter(jobs, manifests / "overlays/nightly-gke-l4-spot", "RayCronJob", tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        (today,) = [folder for folder in runs.iterdir() if not folder.name.startswith("2026-01-0")]
-        rows.append(RunFolder(str(today), Store()).open().rows)
-        today.rename(runs / f"2026-01-0{len(rows)}")  # a day goes by
-        shutil.copy(images / "000.jpg", source / added)
-    assert rows == [320, 1]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import yaml
 from tools.manifests.found import Document, Fault
 from tools.manifests.ray_documents import JOBS, groups, part, pods
 
-_SHELL = '$`\\;&|<>*?!#~"\n'
+_SHELL = "$`\\;&|<>*?!#~\"'(){}[]\n"
 """Characters of a word that one of the two shells between a manifest and the program would read."""
 _PROGRAM = "fakescan"
 

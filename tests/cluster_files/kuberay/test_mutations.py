@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.cluster_files.kuberay.conftest import KUBERAY, built, of_kind
-from tools.manifests.check import check
+from tools.manifests.check import check, faults
 from tools.manifests.crd_schema import CustomResources
 from tools.manifests.found import Document
+from tools.manifests.pod_rules import missing
 
 pytestmark = pytest.mark.unit
 
@@ -345,10 +346,23 @@ MUTATIONS = [
 def test_a_mutated_manifest_is_refused(mutation: Mutation, definitions: CustomResources) -> None:
     found = built(mutation.overlay)
     name = {"ServiceAccount": "fakescan"}.get(mutation.kind)
-    mutation.change(of_kind(found, mutation.kind, name))
-    lines = check(found, definitions)
+    changed = of_kind(found, mutation.kind, name)
+    mutation.change(changed)
+    if mutation.kind != "ConfigMap":  # the settings file of another object
+        others = [fault for document, fault in missing(found) if document is changed]
+        lines = [str(fault) for fault in [*faults(changed, found, definitions), *others]]
+    else:
+        lines = check(found, definitions)
     assert any(mutation.said in line for line in lines), lines
     assert all("\n" not in line and "Traceback" not in line for line in lines)
+
+
+@pytest.mark.parametrize("character", "$`;&|<>*?!#~'(){}[]")
+def test_a_word_may_have_nothing_that_a_shell_reads(character: str, definitions: CustomResources) -> None:
+    found = built(SCAN)
+    job = of_kind(found, "RayJob")
+    replaced("spec.entrypoint", "s3://bucket/images", f"s3://bucket/a{character}b")(job)
+    assert any("which a shell reads" in str(fault) for fault in faults(job, found, definitions))
 
 
 def queue_mutations() -> Iterator[Any]:

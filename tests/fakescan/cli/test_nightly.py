@@ -1,5 +1,6 @@
 """`fakescan nightly`: which scan it makes of a day. What the scan does is in tests/jobs/test_kuberay.py."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,17 @@ def test_the_first_night_scans_all(tmp_path: Path) -> None:
 def test_later_nights_follow_the_newest(tmp_path: Path) -> None:
     for name in ("2026-01-01", "2026-01-03"):
         make_run(RunFolder(f"{tmp_path}/nights/{name}", Store()), rows=3)
-    for _ in range(2):  # the second time on the same day is a resumption, which must not follow itself
-        config = nightly_config("/images", f"{tmp_path}/nights/", None, {})
-        assert config.new_since == (f"{tmp_path}/nights/2026-01-03",)
-        make_run(RunFolder(config.output, Store()), rows=3)
+    first = nightly_config("/images", f"{tmp_path}/nights/", None, {})
+    assert first.new_since == (f"{tmp_path}/nights/2026-01-03",)
+    make_run(RunFolder(first.output, Store()), rows=3)
+    again = nightly_config("/images", f"{tmp_path}/nights/", None, {})
+    assert again == first, "a resumption, which must not follow itself"
 
 
 def test_nights_are_looked_for_with_the_credentials_of_the_output(s3_bucket: Bucket, tmp_path: Path) -> None:
     make_run(RunFolder(f"{s3_bucket.url}/nights/2026-01-03", s3_bucket.store), rows=3)
     file = tmp_path / "scan.yaml"
-    file.write_text(f"output_store: {s3_bucket.settings()}\n")
+    file.write_text(f"output_store: {json.dumps(s3_bucket.settings())}\n")
     config = nightly_config("/images", f"{s3_bucket.url}/nights", file, {})
     assert config.new_since == (f"{s3_bucket.url}/nights/2026-01-03",)
 
