@@ -26,8 +26,9 @@ _OWN = ("output", "new_since", "limit", "sample")
     settings="fakescan.scan.config:ScanConfig",
     without=_OWN,
     examples=[
-        ("Every night, by cron", "fakescan nightly s3://bucket/images s3://bucket/nightly --model lingcco/fakeVLM"),
-        ("See what tonight would do", "fakescan nightly s3://bucket/images s3://bucket/nightly --dry-run"),
+        ("Every night, by cron", "fakescan nightly s3://bucket/new s3://bucket/runs --model lingcco/fakeVLM"),
+        ("See what tonight would do", "fakescan nightly s3://bucket/new s3://bucket/runs --dry-run"),
+        ("With the settings of a file", "fakescan nightly s3://bucket/new s3://bucket/runs --config scan.yaml"),
     ],
 )
 @click.argument("source", type=Text(path="file"))
