@@ -35,6 +35,7 @@ def parse(text: str, name: str) -> list[Document]:
     for document in found:
         if not isinstance(document, dict) or not isinstance(document.get("metadata", {}), dict):
             raise BuildError(f"{name}: a document of it is no Kubernetes object")
+        document.setdefault("metadata", {})
     return found
 
 

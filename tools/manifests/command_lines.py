@@ -1,5 +1,6 @@
 """The commands and Serve files inside manifests, by fakescan's own parsers and settings."""
 
+import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from tools.manifests.ray_documents import JOBS, groups, part, pods
 _SHELL = "$`\\;&|<>*?!#~\"'(){}[]\n"
 """Characters of a word that one of the two shells between a manifest and the program would read."""
 _PROGRAM = "fakescan"
+_SCRIPT = re.compile(r"^python3? (?:\S*/)?jobs/(\w+)\.py$")
+"""The same command by its script in jobs/, for images that bring the project's folder."""
 
 
 def faults(document: Document, documents: list[Document]) -> list[Fault]:
@@ -66,6 +69,9 @@ def _entrypoint(text: str, files: dict[str, str]) -> Iterator[str]:
     except ValueError as error:
         yield f"a shell cannot read it: {error}"
         return
+    script = _SCRIPT.search(" ".join(words[:2]))
+    if script is not None:
+        words[:2] = [_PROGRAM, script[1]]
     if not words or words[0] != _PROGRAM:
         yield f"must begin with {_PROGRAM} (got {text[:80]!r})"
         return
@@ -103,7 +109,7 @@ def _settings(arguments: list[str]) -> object:
         return scan_config(flags["config"], {**flags, "output": f"{flags['runs'].rstrip('/')}/2026-01-01"})
     if name == "scan":
         return scan_config(flags["config"], flags)
-    raise click.UsageError(f"{name} is no job of these manifests; they run scan, nightly and train")
+    return flags
 
 
 def _serve_file(text: str, mounts: set[str | None]) -> Iterator[str]:

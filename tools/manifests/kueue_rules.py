@@ -47,7 +47,10 @@ _SPECS: dict[str, dict[str, Any]] = {
                             "items": _OBJECT
                             | {
                                 "required": ["name", "resources"],
-                                "properties": {"name": _TEXT, "resources": {"type": "array", "minItems": 1}},
+                                "properties": {
+                                    "name": _TEXT,
+                                    "resources": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+                                },
                             },
                         },
                     },

@@ -49,7 +49,7 @@ def _is_in(part: str, low: int, high: int, words: tuple[str, ...]) -> bool:
 def _number(text: str, low: int, words: tuple[str, ...]) -> int | None:
     if text.lower() in words:
         return words.index(text.lower()) + low
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def time_zone_fault(zone: str | None) -> Iterator[Fault]:

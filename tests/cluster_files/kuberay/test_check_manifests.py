@@ -3,10 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
-from tests.cluster_files.kuberay.conftest import ROOT, copied
+from tests.cluster_files.kuberay.conftest import ROOT, built, copied, of_kind
+from tools.manifests.check import check, notes
 from tools.manifests.crd_schema import CustomResources
 
 pytestmark = pytest.mark.unit
@@ -44,6 +47,46 @@ def test_one_line_for_each_fault(crds: Path, tmp_path: Path) -> None:
     assert "cannot be read" in second
     assert "not YAML" in third
     assert "kustomization" in fourth
+
+
+def test_kinds_of_others_are_said_to_be_unchecked(definitions: CustomResources) -> None:
+    monitor = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "mine"}, "spec": 5}
+    assert check([monitor], definitions) == []
+    assert notes([monitor]) == ["not checked: PodMonitor mine"]
+
+
+@pytest.mark.parametrize("command", ["python /work/jobs/scan.py", "python3 jobs/scan.py", "fakescan scan"])
+def test_a_job_may_be_called_by_its_script(command: str, definitions: CustomResources) -> None:
+    found = built("scan-gke-l4-spot")
+    spec = of_kind(found, "RayJob")["spec"]
+    spec["entrypoint"] = spec["entrypoint"].replace("fakescan scan", command)
+    assert check(found, definitions) == []
+    spec["entrypoint"] = spec["entrypoint"].replace("--model", "--modell")
+    assert len(check(found, definitions)) == 1
+
+
+ODD: list[Any] = [None, [], {}, "", "²", 5, -1, True, [None], [{}], {"a": None}, 1e300]
+
+
+def nodes(value: Any) -> list[tuple[Any, Any]]:
+    """Every place of a document: what holds it, and by which name."""
+    if not isinstance(value, dict | list):
+        return []
+    inner = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+    return [(value, name) for name, _ in inner] + [place for _, one in inner for place in nodes(one)]
+
+
+@pytest.mark.parametrize("overlay", ["scan-a100-minio", "serve-eks-l4", "nightly-cronjob-eks-l4-spot", "scan-kueue"])
+def test_whatever_is_in_a_manifest_is_a_line_and_no_traceback(overlay: str, definitions: CustomResources) -> None:
+    random = Random(overlay)
+    for _ in range(40):
+        found = built(overlay)
+        holder, name = random.choice(nodes(found))
+        holder[name] = random.choice(ODD)
+        if all(isinstance(document, dict) and isinstance(document.get("metadata"), dict) for document in found):
+            lines = check(found, definitions)
+            assert all("\n" not in line for line in lines)
+            assert lines or all("\n" not in note for note in notes(found))
 
 
 def test_definitions_that_are_not_there(tmp_path: Path) -> None:
