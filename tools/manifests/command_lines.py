@@ -37,11 +37,12 @@ def faults(document: Document, documents: list[Document]) -> list[Fault]:
 
 def _files(document: Document, documents: list[Document]) -> dict[str, str]:
     """Text of the settings files that the head has, by their full names."""
-    texts = {
-        other["metadata"].get("name"): other.get("data") or {}
-        for other in documents
-        if other.get("kind") == "ConfigMap"
-    }
+    texts: dict[str, dict[str, str]] = {}
+    for other in documents:
+        data = other.get("data")
+        if other.get("kind") == "ConfigMap" and isinstance(data, dict):  # its own faults are told elsewhere
+            named = {name: text for name, text in data.items() if isinstance(name, str) and isinstance(text, str)}
+            texts[str(other["metadata"].get("name"))] = named
     found = {}
     for _, head in list(groups(document))[:1]:
         pod = part(head, ("template", "spec"))
@@ -49,7 +50,7 @@ def _files(document: Document, documents: list[Document]) -> dict[str, str]:
             volume.get("name"): (volume.get("configMap") or {}).get("name") for volume in pod.get("volumes") or ()
         }
         for mount in (pod.get("containers") or [{}])[0].get("volumeMounts") or ():
-            for name, text in texts.get(volumes.get(mount.get("name")), {}).items():
+            for name, text in texts.get(str(volumes.get(mount.get("name"))), {}).items():
                 found[f"{mount['mountPath']}/{name}"] = text
     return found
 

@@ -79,7 +79,7 @@ def nodes(value: Any) -> list[tuple[Any, Any]]:
 @pytest.mark.parametrize("overlay", ["scan-a100-minio", "serve-eks-l4", "nightly-cronjob-eks-l4-spot", "scan-kueue"])
 def test_whatever_is_in_a_manifest_is_a_line_and_no_traceback(overlay: str, definitions: CustomResources) -> None:
     random = Random(overlay)
-    for _ in range(40):
+    for _ in range(12):
         found = built(overlay)
         holder, name = random.choice(nodes(found))
         holder[name] = random.choice(ODD)
