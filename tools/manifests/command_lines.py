@@ -113,7 +113,7 @@ def _settings(arguments: list[str]) -> object:
     return flags
 
 
-def _serve_file(text: str, mounts: set[str | None]) -> Iterator[str]:
+def _serve_file(text: str, mounts: set[str]) -> Iterator[str]:
     """`fakescan serve` reads it, and so does Ray's own REST interface, to which KubeRay sends it."""
     from ray.serve.schema import ServeDeploySchema
 

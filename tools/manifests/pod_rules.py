@@ -86,7 +86,7 @@ def _ray_group(place: str, group: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(f"{at}.containers.0.resources.limits.memory", "missing: Ray takes its share of the whole node")
         return
     name = next((m.get("name") for m in container.get("volumeMounts") or () if m.get("mountPath") == "/dev/shm"), None)
-    volume = next((v for v in pod.get("volumes") or () if v.get("name") == name), {})
+    volume: Mapping[str, Any] = next((v for v in pod.get("volumes") or () if v.get("name") == name), {})
     folder = volume.get("emptyDir") or {}
     shared = number(folder.get("sizeLimit", ""))
     if name is None or folder.get("medium") != "Memory" or shared is None:

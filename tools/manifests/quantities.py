@@ -3,7 +3,7 @@
 import re
 
 _FORM = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(m|[kMGTPE]i?|Ki|[eE][+-]?\d+)?")
-_BINARY = {f"{letter}i": 2 ** (10 * power) for power, letter in enumerate("KMGTPE", 1)}
+_BINARY: dict[str, float] = {f"{letter}i": 2.0 ** (10 * power) for power, letter in enumerate("KMGTPE", 1)}
 _DECIMAL = {"": 1.0, "m": 1e-3, "k": 1e3} | {letter: 10.0 ** (3 * power) for power, letter in enumerate("MGTPE", 2)}
 
 

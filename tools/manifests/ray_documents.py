@@ -48,8 +48,8 @@ def pods(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{place}.template.spec", part(group, ("template", "spec"))
     kind = str(document.get("kind"))
     if kind in JOBS:
-        place = (*JOBS[kind], "submitterPodTemplate", "spec")
-        if pod := part(document, place):
-            yield ".".join(place), pod
+        submitter = (*JOBS[kind], "submitterPodTemplate", "spec")
+        if pod := part(document, submitter):
+            yield ".".join(submitter), pod
     if kind in PODS:
         yield ".".join(PODS[kind]), part(document, PODS[kind])
