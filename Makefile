@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drills lint types imports check docs locks bench-scan bench-scale bench-listing bench-train bench-serve clean
+.PHONY: help setup demo test drills lint types imports check docs locks bench-scan bench-scale bench-listing bench-train bench-serve crds manifests clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ docs: setup ## write the tables of settings in docs/ from the code
 
 locks: setup ## write the hashes of constraints/; GPU=--gpu resolves gpu.txt anew
 	@$(BIN)/python -m tools.lock $(GPU)
+
+crds: setup ## KubeRay's definitions, for `make manifests`
+	@$(BIN)/python tools/fetch_crds.py
+
+manifests: setup ## check the manifests of cluster/kuberay without a cluster
+	@$(BIN)/python tools/check_manifests.py cluster/kuberay/overlays/* cluster/kuberay/prepull cluster/kuberay/kueue-queues
 
 bench-scan: setup ## throughput of scan against a plain script and ray.data.llm
 	@$(BIN)/python benchmarks/scan.py

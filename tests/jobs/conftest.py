@@ -22,8 +22,10 @@ BIN = Path(sys.executable).parent
 class Jobs:
     """The job API of one head."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, address: str) -> None:
         self._client = client
+        self.address = address
+        """Address of the head's dashboard."""
 
     def submit(self, command: str, **environment: str) -> str:
         """Submit `python COMMAND` in this project's folder; returns the job's id."""
@@ -105,13 +107,15 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     try:
         from ray.job_submission import JobSubmissionClient
 
+        address = f"http://127.0.0.1:{dashboard}"
+
         def connect() -> Any:
             try:
-                return JobSubmissionClient(f"http://127.0.0.1:{dashboard}")
+                return JobSubmissionClient(address)
             except (ConnectionError, RuntimeError):
                 return None
 
-        yield Jobs(wait(connect, 60, "the head's job API answers"))
+        yield Jobs(wait(connect, 60, "the head's job API answers"), address)
     finally:
         head.send_signal(signal.SIGTERM)
         try:

@@ -20,6 +20,7 @@ from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
 from fakescan.cli.exit_status import ending_of, fail
 from fakescan.cli.keys import keys
+from fakescan.cli.nightly import nightly
 from fakescan.cli.options.command import Group
 from fakescan.cli.options.log_options import check_variable, wants_json
 from fakescan.cli.options.option import Option
@@ -110,5 +111,20 @@ def cli() -> None:
     """Find out which images are synthetic, and why: FakeVLM over object storage, on Ray."""
 
 
-for command in (calibrate, check, compact, data, evaluate, index, keys, rejudge, scan, serve, summary, train, verify):
+for command in (
+    calibrate,
+    check,
+    compact,
+    data,
+    evaluate,
+    index,
+    keys,
+    nightly,
+    rejudge,
+    scan,
+    serve,
+    summary,
+    train,
+    verify,
+):
     cli.add_command(command)

@@ -62,8 +62,13 @@ def scan(
     """
     settings = scan_config(config, flags)
     if dry_run:
-        _dry_run(settings, reporter)
-        return
+        dry_run_scan(settings, reporter)
+    else:
+        report_scan(settings, reporter, ray_address=ray_address, verbose=verbose)
+
+
+def report_scan(settings: "ScanConfig", reporter: Reporter, *, ray_address: str | None, verbose: bool) -> None:
+    """Scan, and say what came of it."""
     from fakescan.cli.reports.json_report import scan_report
     from fakescan.cli.reports.scan import print_summary
     from fakescan.scan.driver import run_scan
@@ -78,7 +83,8 @@ def scan(
     reporter.finish(report)
 
 
-def _dry_run(settings: "ScanConfig", reporter: Reporter) -> None:
+def dry_run_scan(settings: "ScanConfig", reporter: Reporter) -> None:
+    """Say what a scan would do."""
     from fakescan.cli.reports.dry_run import dry_run_report, print_forecast
     from fakescan.scan.dry_run.forecast import forecast
 
