@@ -187,7 +187,9 @@ def build_pipeline(
             limits=config.work_limits(),
             patience_s=config.store_patience_s,
         ),
-        decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows, config.work_limits()),
+        decode=Decode(
+            checkpoint.image, config.max_pixels, run.identity.conditions, run.rows, config.work_limits(), run.run_id
+        ),
         judge=JudgeSettings(
             engine=config.engine,
             device=placement.device,

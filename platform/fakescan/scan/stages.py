@@ -20,6 +20,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.object_key import source_key
 from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
+from fakescan.scan.metrics.stage_metrics import fetched_bytes, in_stage
 from fakescan.scan.poison.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.small_machine import FirstShards, feed
 from fakescan.scan.store_weather import report_waits
@@ -27,6 +28,7 @@ from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, ex
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
+from fakescan.storage.transport.patient import record_limits
 from fakescan.storage.url import redact
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.metrics.distortion import distort
@@ -67,7 +69,13 @@ class Fetch:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From one row with `shard` to `FETCHED_SCHEMA`."""
-        shard: int = table["shard"][0].as_py()
+        with in_stage(self.run.run_id, "fetch"):
+            fetched = self._table(table["shard"][0].as_py())
+        fetched_bytes(self.run.run_id, fetched)
+        record_limits()
+        return fetched
+
+    def _table(self, shard: int) -> pa.Table:
         feed(self.first_shards, shard)
         report_waits(self.ledger)
         started = time.process_time()
@@ -136,9 +144,15 @@ class Decode:
     rows: int = 0
     """Rows in the run."""
     limits: WorkLimits = USUAL_LIMITS
+    run_id: str = ""
+    """The run, for the metrics."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
+        with in_stage(self.run_id, "decode"):
+            return self._table(table)
+
+    def _table(self, table: pa.Table) -> pa.Table:
         feed()
         started = time.process_time()
         height, width = self.spec.height, self.spec.width
