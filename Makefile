@@ -36,8 +36,10 @@ imports: setup ## the import contracts of pyproject.toml
 
 check: lint types imports ## everything but the tests
 
-docs: setup ## write the tables of settings in docs/ from the code
+docs: setup ## write what is made of the code: tables of settings and metrics in docs/, and dashboards
 	@$(BIN)/python tools/settings_tables.py
+	@$(BIN)/python tools/metrics_tables.py
+	@$(BIN)/python tools/monitoring_files.py
 
 locks: setup ## write the hashes of constraints/; GPU=--gpu resolves gpu.txt anew
 	@$(BIN)/python -m tools.lock $(GPU)

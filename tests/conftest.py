@@ -148,7 +148,9 @@ def ray_cluster() -> Iterator[str]:
     """A local Ray cluster of 4 logical CPUs that this process is connected to; its address for other drivers."""
     import ray
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    often = {"metrics_report_interval_ms": 1000}  # not every ten seconds, which tests of metrics would wait for
+    options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init(address="local", num_cpus=4, _system_config=often, **options)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 

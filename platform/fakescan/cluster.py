@@ -148,6 +148,9 @@ def connect(
     _quiet_data(verbose)
     if has_log_files():
         _copy_to_files()
+    if local:
+        (node,) = ray.nodes()  # type: ignore[no-untyped-call]
+        logger.info("metrics: http://%s:%s/metrics", node["NodeManagerAddress"], node["MetricsExportPort"])
 
 
 def disconnect() -> None:

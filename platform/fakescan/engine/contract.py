@@ -86,8 +86,17 @@ class EngineStats:
         self.busy_s += seconds
 
 
+STALL = "no output for"
+"""How the reason begins of an engine that was silent for too long."""
+
+
 class EngineDiedError(RuntimeError):
     """The engine can take no more requests; its process must end so that Ray starts another."""
+
+    @property
+    def is_stall(self) -> bool:
+        """Whether it gave no output for `stall_s`."""
+        return str(self).startswith(STALL)
 
 
 class Engine(Protocol):

@@ -18,6 +18,7 @@ from fakescan.engine.health.processes import kill_tree, reap_after
 from fakescan.engine.health.refusal import ATTEMPTS, refused
 from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.metrics import vllm_stat_loggers
 from fakescan.engine.start.arguments import engine_args
 from fakescan.engine.start.start_up import PLAIN_START, StartUp
 from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
@@ -142,7 +143,8 @@ class AsyncEngine:
 
         # LLM_CLASS restores the batch sizes that fit the GPU; AsyncLLM's own default is for small ones.
         made = engine_args(AsyncEngineArgs, arguments, given)
-        return AsyncLLM.from_engine_args(made, usage_context=UsageContext.LLM_CLASS)
+        loggers = vllm_stat_loggers() or None
+        return AsyncLLM.from_engine_args(made, usage_context=UsageContext.LLM_CLASS, stat_loggers=loggers)
 
     async def _self_test(self) -> None:
         answer = None

@@ -20,6 +20,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.object_key import source_key
 from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
+from fakescan.scan.metrics.stage_metrics import fetched_bytes, in_stage
 from fakescan.scan.poison.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.small_machine import FirstShards, feed
 from fakescan.scan.store_weather import report_waits
@@ -27,6 +28,7 @@ from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, ex
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
+from fakescan.storage.transport.patient import record_limits
 from fakescan.storage.url import redact
 from fakescan.terminal.json_logs.fields import log_fields
 from fakevlm.errors import ErrorCode, ImageError
@@ -70,7 +72,11 @@ class Fetch:
         """From one row with `shard` to `FETCHED_SCHEMA`."""
         shard: int = table["shard"][0].as_py()
         with log_fields(run_id=self.run.run_id, shard=shard):
-            return self._table(shard)
+            with in_stage(self.run.run_id, "fetch"):
+                fetched = self._table(shard)
+            fetched_bytes(self.run.run_id, fetched)
+            record_limits()
+            return fetched
 
     def _table(self, shard: int) -> pa.Table:
         feed(self.first_shards, shard)
@@ -141,12 +147,17 @@ class Decode:
     rows: int = 0
     """Rows in the run."""
     limits: WorkLimits = USUAL_LIMITS
-    run_id: str | None = None
+    run_id: str = ""
+    """The run, for metrics and log lines."""
     shard_rows: int = 0
-    """Both for log lines alone."""
+    """For log lines alone."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
+        with in_stage(self.run_id, "decode"):
+            return self._table(table)
+
+    def _table(self, table: pa.Table) -> pa.Table:
         feed()
         started = time.process_time()
         height, width = self.spec.height, self.spec.width
@@ -178,7 +189,7 @@ class Decode:
         return pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
 
     def _of_run(self, row_id: int) -> dict[str, Any]:
-        return {"run_id": self.run_id, "shard": row_id // self.shard_rows if self.shard_rows else None}
+        return {"run_id": self.run_id or None, "shard": row_id // self.shard_rows if self.shard_rows else None}
 
     def decode(self, image: RowImage) -> DecodedImage | ImageError:
         """One row's image at the checkpoint's input size, or what is wrong with it. Raises MemoryError."""

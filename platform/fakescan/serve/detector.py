@@ -24,6 +24,7 @@ from fakescan.engine.health.loading import bounded_loading
 from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import Explain, JudgingOptions, with_threshold
+from fakescan.engine.metrics import SERVE, record_engine
 from fakescan.engine.model import PinnedModel, model_name, open_model, open_pinned
 from fakescan.engine.start.start_up import StartUp, nobody_listens
 from fakescan.serve.config import ServeConfig
@@ -177,6 +178,7 @@ class Detector:
         start = StartUp(gpus=gpus, report=report, own_process=len(os.sched_getaffinity(0)) >= _CORES_FOR_TWO)
         with bounded_loading(config.engine.start_timeout_s):
             self._engine = open_engine(config.engine, self.checkpoint, options, "cuda" if gpus else "cpu", start)
+        record_engine(self._engine, SERVE)
         # Some more than run at once, so that the engine finds the next ones ready: but not so many that those of one
         # key, which came first, keep all others waiting.
         self._turns = FairTurns(self._engine.max_num_seqs + max(2, self._engine.max_num_seqs // 4))

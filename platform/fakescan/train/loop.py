@@ -87,6 +87,8 @@ def _train(job: Job) -> None:
     del keep_alive
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
     first, log = _resume(stepper, rank)
+    if rank == 0:
+        job.metrics_actor.report_start.remote()
     for step, batches in enumerate(
         steps(samples, plan, first, rank=rank, workers=workers, micro_batch=config.micro_batch, threads=threads), first
     ):
@@ -114,12 +116,15 @@ def _train(job: Job) -> None:
             log.append(entry)
             job.metrics_actor.add.remote(entry)
         if last or done % config.checkpoint_every == 0:
+            began = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
                 stepper.save(Path(folder), {"step": done})
                 torch.save(random_states(), Path(folder) / _random_file(rank))
                 if rank == 0:
                     (Path(folder) / LOG).write_bytes(log_lines(log))
                 report(Path(folder), {"step": done, "loss": loss, **metrics})
+            if rank == 0:
+                job.metrics_actor.report_checkpoint.remote(time.monotonic() - began)
     if not _is_stopped(job, rank, device):
         knows = knows_generators(checkpoint, samples.dataset.records)
         export(stepper, config, replace(checkpoint, knows_generators=knows), rank)

@@ -125,7 +125,7 @@ def test_clients_that_leave_free_the_engine(faulty: Faulty, query: str) -> None:
     with faulty.client() as client:
         assert ask(client, PAIRS[0], "all").status == 200
     assert time.monotonic() - started < PLACES / 4 * EXPLANATION_S / 2
-    assert faulty.metric("fakescan_buffered_bytes") == 0
+    assert faulty.metric("fakescan_serve_buffered_bytes") == 0
 
 
 def test_who_finds_no_place_hears_so_at_once(faulty: Faulty) -> None:

@@ -41,16 +41,18 @@ from fakescan.serve.gate.control_client import ControlClient
 from fakescan.serve.gate.fast_path import FastPath
 from fakescan.serve.gate.forwarder import Forwarder
 from fakescan.serve.gate.gate_state import Control, GateState
-from fakescan.serve.gate.metrics import GateMetrics
+from fakescan.serve.gate.metrics import GateMetrics, Levels
 from fakescan.serve.gate.own.answers import Facts, page_files
 from fakescan.serve.gate.own.readiness import STATE_S, Readiness
 from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext, lingering
 from fakescan.serve.gate.uvicorn_protocol import bound_connections, connections
-from fakescan.serve.keys import Key
+from fakescan.serve.keys import Key, KeyFile, KeyRing
 from fakescan.serve.malloc import give_back_large_blocks
 from fakescan.serve.operation.serve_log import use_json_lines
 from fakescan.serve.outcome_header import VERDICTS
 from fakescan.serve.problem import Problem
+from fakescan.telemetry.metric import is_connected
+from fakescan.telemetry.registry_copy import RegistryCopy
 from fakescan.terminal.json_logs.fields import log_fields
 
 _NOT_LOGGED = ("/healthz", "/readyz", "/metrics")
@@ -91,11 +93,14 @@ class Gate:
         self._bodies = BodyReader()
         self._places = Shares(_PLACES_PORTION)
         self._other_places = Shares(_PLACES_PORTION)
-        self._metrics = GateMetrics()
+        self._metrics = GateMetrics(self._levels)
         self._log = AccessLog()
         self._page = page_files()
         self._facts = Facts()
         self._limits: Limits | None = None
+        self._ring = KeyRing(KeyFile())
+        if is_connected():
+            RegistryCopy(self._metrics.registry).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through to Serve, or responds to it."""
@@ -192,9 +197,7 @@ class Gate:
         """Responds without a replica."""
         path, if_none_match = scope["path"], dict(scope["headers"]).get(b"if-none-match", b"")
         if path == "/metrics":
-            ongoing = self._places.total + self._other_places.total
-            text = self._metrics.text(ongoing, self._bodies.buffered, len(connections), connections.refused)
-            await response.send_ok(self._metrics.content_type, text)
+            await response.send_ok(self._metrics.content_type, self._metrics.text())
         elif path in self._page:
             await response.send_own(self._page[path], if_none_match)
         elif path.startswith("/page/"):
@@ -263,7 +266,13 @@ class Gate:
 
         await self._readiness.check(state, self._control.is_current(2 * STATE_S), proxy, replica)
 
+    def _levels(self) -> Levels:
+        ongoing = self._places.total + self._other_places.total
+        cuts = dict(connections.refused)
+        return Levels(ongoing, self._bodies.buffered, len(connections), cuts, self._ring.expiries())
+
     def _configure(self, state: GateState) -> None:
+        self._ring = state.ring
         if state.limits is not self._limits:
             self._limits = limits = state.limits
             connections.limit(limits.max_connections, limits.max_connections_per_address, state.proxies)
