@@ -119,9 +119,9 @@ def _run(settings: argparse.Namespace, folder: Path, ended: threading.Event) -> 
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     protect_token()
     cluster = _start_head(settings, folder)
-    node = {"num_cpus": settings.cpus, "num_gpus": settings.gpus, **_COMMON}
+    nodes = _Nodes(cluster, folder, {"num_cpus": settings.cpus, "num_gpus": settings.gpus, **_COMMON})
     for _ in range(settings.nodes):
-        cluster.add_node(**node)
+        nodes.add()
     dashboard = f"http://{cluster.webui_url}" if cluster.webui_url else None
     metrics = Path(cluster.head_node.get_session_dir_path()) / "prom_metrics_service_discovery.json"
     if dashboard:
@@ -137,7 +137,7 @@ def _run(settings: argparse.Namespace, folder: Path, ended: threading.Event) -> 
     if settings.state:
         running.write(settings.state)
     print(*running.lines(), sep="\n", flush=True)
-    _keep(settings, cluster, node, ended)
+    _keep(settings, nodes, ended)
     with contextlib.suppress(Exception):  # what is left is killed
         cluster.shutdown()
 
@@ -159,10 +159,35 @@ def _start_head(settings: argparse.Namespace, folder: Path) -> Any:
     if settings.group:
         autoscaler = Autoscaler(settings.group, settings.autoscaler, settings.idle_s, settings.head_cpus)
         file = folder / "autoscaler.yaml"
-        autoscaler.write(file, f"{get_node_ip_address()}:{port}")
+        autoscaler.write(file, f"{get_node_ip_address()}:{port}")  # type: ignore[no-untyped-call]
         os.environ |= autoscaler.environment()
         head |= {"autoscaling_config": str(file), "env_vars": autoscaler.head_environment()}
     return Cluster(initialize_head=True, head_node_args={**_COMMON, **head})
+
+
+@dataclass
+class _Nodes:
+    """The nodes beside the head."""
+
+    cluster: Any
+    folder: Path
+    options: dict[str, Any]
+    added: int = 0
+
+    def add(self) -> None:
+        """Add one, with a folder of its own: of one that they share, each removes the code of jobs that it has done."""
+        self.added += 1
+        own = {"temp_dir": str(self.folder / str(self.added)), "include_log_monitor": True}
+        self.cluster.add_node(**self.options, **own)
+
+    @property
+    def left(self) -> list[Any]:
+        """Those that are there, in a lasting order."""
+        return sorted(self.cluster.worker_nodes, key=lambda node: str(node.unique_id))
+
+    def lose(self, node: Any) -> None:
+        """As a machine is lost."""
+        self.cluster.remove_node(node, allow_graceful=False)
 
 
 def _await_agents(cluster: Any, metrics: Path, ended: threading.Event) -> None:
@@ -182,18 +207,17 @@ def _await_agents(cluster: Any, metrics: Path, ended: threading.Event) -> None:
                 return
 
 
-def _keep(settings: argparse.Namespace, cluster: Any, node: dict[str, Any], ended: threading.Event) -> None:
+def _keep(settings: argparse.Namespace, nodes: _Nodes, ended: threading.Event) -> None:
     """Wait for the end; meanwhile lose nodes, if that is wanted, and add them again."""
     rng = random.Random(settings.seed)
     next_loss = _next(rng, settings.lose_every)
     while not ended.wait(_POLL_S):
-        if settings.lose_every and time.monotonic() >= next_loss and cluster.worker_nodes:
-            lost = rng.choice(sorted(cluster.worker_nodes, key=lambda node: str(node.unique_id)))
-            cluster.remove_node(lost, allow_graceful=False)
-            print(f"lost a node; {len(cluster.worker_nodes)} left", flush=True)
+        if settings.lose_every and time.monotonic() >= next_loss and nodes.left:
+            nodes.lose(rng.choice(nodes.left))
+            print(f"lost a node; {len(nodes.left)} left", flush=True)
             if not ended.wait(settings.back_after):
-                cluster.add_node(**node)
-                print(f"a node has come; {len(cluster.worker_nodes)} there", flush=True)
+                nodes.add()
+                print(f"a node has come; {len(nodes.left)} there", flush=True)
             next_loss = _next(rng, settings.lose_every)
 
 
@@ -296,4 +320,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
