@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cluster.autoscaling import OBJECT_STORE, Autoscaler, Group
+from fakevlm.errors import UserError
 
 FOLDER_PREFIX = "fakescan-"
 _POLL_S = 0.2
@@ -117,8 +118,14 @@ def _run(settings: argparse.Namespace, folder: Path, ended: threading.Event) -> 
 
     prepare_environment()
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    protect_token()
-    cluster = _start_head(settings, folder)
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    try:
+        protect_token()
+        if os.environ.get("RAY_AUTH_TOKEN") != token:  # in no file, so nobody else could use this cluster
+            raise UserError(f"Ray's token cannot be written below {Path.home()}; set HOME, or RAY_AUTH_TOKEN")
+        cluster = _start_head(settings, folder)
+    except Exception as error:  # noqa: BLE001 - a home that cannot be written to, and whatever Ray raises at its start
+        sys.exit(f"cluster: error: {error or type(error).__name__}")
     nodes = _Nodes(cluster, folder, {"num_cpus": settings.cpus, "num_gpus": settings.gpus, **_COMMON})
     for _ in range(settings.nodes):
         nodes.add()

@@ -32,15 +32,19 @@ def srun(words: list[str]) -> int:
         name, _, value = words.pop(0).partition("=")
         options[name] = value
     os.environ["SLURM_CPUS_PER_TASK"] = options["--cpus-per-task"]
-    steps = []
+    steps: list[subprocess.Popen[bytes]] = []
+    machines: list[subprocess.Popen[bytes]] = []
     for number in range(1, int(options["--nodes"]) - int(os.environ["MISSING_NODES"]) + 1):
         disk = Path(os.environ["FAKESCAN_NODE_TMP"]) / str(number)
         disk.mkdir(exist_ok=True)
         environment = {**os.environ, "SLURM_NODEID": str(number - 1), "FAKESCAN_NODE_TMP": str(disk)}
-        enter = [] if number == 1 else _machine(number)
+        enter = [] if number == 1 else _machine(number, machines)
         steps.append(subprocess.Popen([*enter, *words], env=environment, start_new_session=True))
     _pids_file().write_text(" ".join(str(step.pid) for step in steps))
-    return max(abs(step.wait()) for step in steps)
+    ended = max(abs(step.wait()) for step in steps)
+    for machine in machines:
+        machine.kill()
+    return ended
 
 
 def _pids_file() -> Path:
@@ -56,9 +60,10 @@ def first_machine() -> None:
     _ip("route add default dev bridge")
 
 
-def _machine(number: int) -> list[str]:
-    """One more machine; returns the words that run a command on it."""
+def _machine(number: int, machines: list[subprocess.Popen[bytes]]) -> list[str]:
+    """One more machine, until its process is killed; returns the words that run a command on it."""
     keeper = subprocess.Popen(["unshare", "--net", "bash", "-c", "echo; exec sleep infinity"], stdout=subprocess.PIPE)
+    machines.append(keeper)
     assert keeper.stdout is not None
     keeper.stdout.readline()  # it is in its own network
     enter = ["nsenter", f"--net=/proc/{keeper.pid}/ns/net"]
