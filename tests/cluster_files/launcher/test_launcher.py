@@ -104,10 +104,8 @@ def problems(config: Config) -> list[str]:
         found.append("idle nodes stay for too long, or go between two shards")
     if config["provider"].get("cache_stopped_nodes") is not False:
         found.append("stopped nodes go on costing their disks")
-    if not any(
-        re.search(r"pip install .*--require-hashes -r .*/constraints/gpu\.txt", command)
-        for command in config["setup_commands"]
-    ):
+    commands = " ; ".join(config["setup_commands"])
+    if not re.search(r"/constraints/gpu\.txt > (\S+) .*pip install [^;]*--require-hashes -r \1", commands):
         found.append("the environment is not the locked one")
     if config["file_mounts"].get("~/.ray/auth_token") != "~/.ray/auth_token" or not any(
         "RAY_AUTH_MODE=token" in command for command in config["setup_commands"]
@@ -214,6 +212,13 @@ def test_what_goes_to_the_nodes_is_there_and_is_all_that_an_installation_needs(f
     assert set(mounts.values()) == needed
 
 
+def test_the_lock_has_the_mark_at_which_it_is_cut() -> None:
+    lock = ROOT / "constraints" / "gpu.txt"
+    marks = [line for line in lock.read_text().splitlines() if line.startswith("# == sources")]
+    assert len(marks) == 1
+    assert "deepspeed==" in lock.read_text().split(marks[0])[1]
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_commands_are_ones_that_bash_can_read(file: Path) -> None:
     config = load(file)
@@ -230,3 +235,23 @@ def test_the_two_files_differ_only_where_the_clouds_do() -> None:
         assert first[name] == second[name], name
     for kind in ("head", "worker"):
         assert first[f"{kind}_start_ray_commands"] == second[f"{kind}_start_ray_commands"]
+
+
+@pytest.mark.parametrize(
+    "rest", [None, "", "case $- in *i*) ;; *) return;; esac\n"], ids=["no file", "empty", "Ubuntu's"]
+)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_shell_of_a_node_has_the_environment_and_the_token(file: Path, rest: str | None, tmp_path: Path) -> None:
+    """The commands about ~/.bashrc, run twice, as `ray up` does on a node that is there."""
+    if rest is not None:
+        (tmp_path / ".bashrc").write_text(rest)
+    commands = [command for command in load(file)["setup_commands"] if ".bashrc" in command]
+    for _ in range(2):
+        for command in commands:
+            subprocess.run(["bash", "-c", command], env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True)
+    assert (tmp_path / ".bashrc").read_text().count("RAY_AUTH_MODE") == 1
+    said = subprocess.run(
+        ["bash", "-c", f"source {tmp_path}/.bashrc; echo $RAY_AUTH_MODE $PATH"], capture_output=True, text=True,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True,
+    )  # fmt: skip
+    assert said.stdout == f"token {tmp_path}/venv/bin:/usr/bin:/bin\n"
