@@ -9,10 +9,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fakescan.run.folder import RunFolder
@@ -81,8 +84,6 @@ class Job:
 
     def script(self) -> int:
         """The process that SLURM would signal."""
-        import psutil
-
         for process in psutil.Process(self.process.pid).children(recursive=True):
             if process.cmdline()[:2] == ["bash", str(SCRIPT)]:
                 return process.pid
@@ -101,11 +102,10 @@ def many(pictures: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def short() -> Iterator[Path]:
     """A folder whose name leaves room for the names of Ray's sockets."""
-    import tempfile
-
-    return Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def scan(folder: Path, source: Path, **engine: float) -> list[object]:
