@@ -53,10 +53,16 @@ def loaded(python: Path, config: Config, home: Path) -> subprocess.CompletedProc
     )
 
 
+def given() -> Config:
+    """The task with what --env and --secret give."""
+    config: Config = yaml.safe_load(SKY.read_text())
+    config["envs"] |= {"SOURCE": "s3://bucket/prefix", "OUTPUT": "s3://bucket/audit"}
+    config["secrets"] |= {"RAY_AUTH_TOKEN": "a token"}
+    return config
+
+
 def test_skypilot_takes_the_task(python: Path, tmp_path: Path) -> None:
-    config = yaml.safe_load(SKY.read_text())
-    config["secrets"] = dict.fromkeys(config["secrets"], "given")  # what --secret gives
-    done = loaded(python, config, tmp_path)
+    done = loaded(python, given(), tmp_path)
     assert done.returncode == 0, done.stderr
     task = json.loads(done.stdout.splitlines()[-1])
     assert task["nodes"] == 2
@@ -71,17 +77,16 @@ def test_skypilot_takes_the_task(python: Path, tmp_path: Path) -> None:
 MUTATIONS: dict[str, Callable[[Config], object]] = {
     "an unknown setting": lambda config: config.update(num_node=2),
     "an unknown setting of resources": lambda config: config["resources"].update(use_spots=True),
-    "an unknown setting of the recovery": lambda config: config["resources"]["job_recovery"].update(on_exit=[1]),
-    "an unknown strategy": lambda config: config["resources"]["job_recovery"].update(strategy="LATER"),
+    "a strategy that is a number": lambda config: config["resources"]["job_recovery"].update(strategy=1),
+    "an exit status by name": lambda config: config["resources"]["job_recovery"].update(recover_on_exit_codes=["one"]),
     "no number of nodes": lambda config: config.update(num_nodes="two"),
-    "a secret that was not given": lambda config: config["secrets"].update(HF_TOKEN=None),
+    "no source": lambda config: config["envs"].update(SOURCE=None),
 }
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_skypilot_refuses_what_is_broken(python: Path, tmp_path: Path, mutation: str) -> None:
-    config = yaml.safe_load(SKY.read_text())
-    config["secrets"] = dict.fromkeys(config["secrets"], "given")
+    config = given()
     MUTATIONS[mutation](config)
     assert loaded(python, config, tmp_path).returncode != 0
 
