@@ -1,10 +1,13 @@
-"""cluster/sky/scan.yaml through SkyPilot's own loader, and cluster/launcher/gcp.yaml through Compute Engine's schema.
+"""cluster/sky/scan.yaml through SkyPilot's own loader, cluster/launcher/gcp.yaml through Compute Engine's schema, and what
+the launcher's files install on a node.
 
-Both packages pin what this project uses in other versions, so they are installed into an environment of their own,
+The packages for it pin what this project uses in other versions, so they are installed into an environment of their own,
 which takes a minute or two.
 """
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,10 +27,10 @@ Config = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with SkyPilot and Google's client."""
+    """The Python of an environment with SkyPilot, Google's client and uv."""
     folder = tmp_path_factory.mktemp("clouds") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    packages = ["skypilot==0.14.1", "google-api-python-client==2.202.0"]
+    packages = ["skypilot==0.14.1", "google-api-python-client==2.202.0", "uv==0.13.9"]
     done = subprocess.run([folder / "bin" / "pip", "install", "-q", *packages], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"they cannot be installed here: {done.stderr.splitlines()[-1]}")
@@ -162,3 +165,30 @@ def test_compute_engine_takes_the_nodes(schemas: Config, name: str) -> None:
 def test_compute_engine_refuses_what_is_broken(schemas: Config, broken: Config, said: str) -> None:
     found = problems({**NODES["gpu"]["node_config"], **broken}, {"$ref": "Instance"}, schemas, "gpu")
     assert any(each.startswith(said) for each in found), found
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp"])
+def test_a_node_installs_what_the_launcher_brings(python: Path, tmp_path: Path, name: str) -> None:
+    """The set-up as it is written, but for the gigabytes of the lock, which are looked up and not fetched."""
+    config = yaml.safe_load((ROOT / "cluster" / "launcher" / f"{name}.yaml").read_text())
+    for there, here in config["file_mounts"].items():
+        if not here.startswith("~"):
+            copy, source = tmp_path / there.removeprefix("~/"), ROOT / here
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
+    (tmp_path / ".local" / "bin").mkdir(parents=True)
+    (tmp_path / ".local" / "bin" / "uv").symlink_to(python.with_name("uv"))
+    said = ""
+    for command in config["setup_commands"]:
+        command = command.replace("--require-hashes", "--require-hashes --dry-run")
+        done = subprocess.run(
+            ["bash", "-c", command], env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        said += done.stderr
+    assert "vllm==" in said, "the lock of the GPU environment"
+    scripts = subprocess.run(
+        ["bash", "-c", "source ~/.bashrc; command -v fakescan"], env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert scripts.stdout.strip() == str(tmp_path / "venv" / "bin" / "fakescan")
