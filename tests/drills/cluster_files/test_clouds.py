@@ -1,8 +1,8 @@
-"""cluster/sky/scan.yaml through SkyPilot's own loader, cluster/launcher/gcp.yaml through Compute Engine's schema, and what
-the launcher's files install on a node.
+"""SkyPilot's own loader and cluster/sky/scan.yaml, Compute Engine's schema and cluster/launcher/gcp.yaml, and what the
+launcher's files install on a node.
 
-The packages for it pin what this project uses in other versions, so they are installed into an environment of their own,
-which takes a minute or two.
+The packages for it pin what this project uses in other versions, so they are installed into an environment of their
+own, which takes a minute or two.
 """
 
 import json
