@@ -197,6 +197,29 @@ def test_each_job_has_a_token_of_its_own(slurm: Slurm) -> None:
     assert len(tokens[0]) >= 32
 
 
+@pytest.mark.parametrize(
+    ("known", "own", "address"),
+    [
+        ("10.9.9.9 STREAM node7", "10.8.8.8 10.7.7.7", "10.9.9.9"),
+        ("127.0.1.1 STREAM node7", "10.8.8.8 10.7.7.7", "10.8.8.8"),  # as Debian has it of its own name
+        ("", "10.8.8.8", "10.8.8.8"),
+        ("", "", None),
+    ],
+)
+def test_the_head_is_at_an_address_that_other_nodes_reach(
+    slurm: Slurm, tmp_path: Path, known: str, own: str, address: str | None
+) -> None:
+    for name, said in (("getent", known), ("hostname", own)):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\necho '{said}'\n[[ -n '{said}' ]]\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    done = slurm.run("scan", "a", FAKESCAN_HEAD_IP="", SLURMD_NODENAME="node7")
+    if address:
+        assert f"--address={address}:28844" in slurm.seen("ray-0")
+    else:
+        assert done.returncode == 2
+        assert "error: the address of node7 is not known; set FAKESCAN_HEAD_IP" in done.stderr
+
+
 @pytest.mark.parametrize("status", [1, 2, 130])
 def test_the_job_ends_as_the_command_ends_and_keeps_rays_logs_of_a_failure(slurm: Slurm, status: int) -> None:
     done = slurm.run("scan", "a", SCAN_STATUS=str(status))
