@@ -117,6 +117,9 @@ def _run(settings: argparse.Namespace, folder: Path, ended: threading.Event) -> 
     from fakescan.local_ray import prepare_environment, protect_token
 
     prepare_environment()
+    # Two ports of the head's own metrics are the same in every Ray unless they are named: beside another Ray of the
+    # machine a scrape would be of that one.
+    os.environ |= {name: str(_free_port()) for name in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")}
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     token = os.environ.get("RAY_AUTH_TOKEN")
     try:

@@ -99,8 +99,11 @@ WHOLE = ["head", "worker", "worker"]
 
 def kinds_of_node(target: str) -> set[str]:
     """Which kinds of node a scrape of one target is about; nothing yet, or nothing ever for that of the dashboard."""
-    with urllib.request.urlopen(f"http://{target}/metrics") as answer:
-        return set(re.findall(r'ray_node_cpu_count\{.*?RayNodeType="(\w+)"', answer.read().decode()))
+    try:
+        with urllib.request.urlopen(f"http://{target}/metrics") as answer:
+            return set(re.findall(r'ray_node_cpu_count\{.*?RayNodeType="(\w+)"', answer.read().decode()))
+    except OSError:  # it is not listening yet
+        return set()
 
 
 def test_after_a_kill_nothing_is_left_and_it_starts_again(folder: Path) -> None:
@@ -108,7 +111,7 @@ def test_after_a_kill_nothing_is_left_and_it_starts_again(folder: Path) -> None:
     first = RunningCluster.read(folder / "cluster.json")
     all_of_it = processes(first)
     os.kill(first.pid, signal.SIGKILL)
-    assert not psutil.wait_procs(all_of_it[1:], 20)[1], "they share the fate of the one that keeps them"
+    assert not psutil.wait_procs(all_of_it[1:], 90)[1], "they share the fate of the one that keeps them"
     assert "no cluster is running" in tool("scan", folder).stderr
     assert tool("start", folder).returncode == 0
     second = RunningCluster.read(folder / "cluster.json")
@@ -132,7 +135,7 @@ def test_without_the_packages_of_the_dashboard_it_scans_all_the_same(folder: Pat
     """As with `pip install ray`: the import of one of them fails."""
     missing = tmp_path / "missing"
     missing.mkdir()
-    (missing / "aiohttp_cors.py").write_text("raise ImportError('No module named aiohttp_cors')")
+    (missing / "aiohttp_cors.py").write_text("raise ModuleNotFoundError('No module named aiohttp_cors')")
     environment = {"PYTHONPATH": os.pathsep.join([str(missing), os.environ.get("PYTHONPATH", "")])}
     started = tool("start", folder, **environment)
     assert started.returncode == 0, started.stdout + started.stderr
