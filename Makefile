@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drills lint types imports check docs locks bench-scan bench-scale bench-listing bench-train bench-serve crds manifests clean
+.PHONY: help setup demo test drills lint types imports check docs locks bench-scan bench-scale bench-listing bench-train bench-serve crds manifests cluster cluster-scan cluster-stop clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,15 @@ demo: setup ## scan the sample images with the built-in model
 	$(BIN)/fakescan scan samples/pairs --output "$$run" && \
 	$(BIN)/python tools/show_results.py "$$run" && \
 	printf '\nThe results are in %s\n' "$$run"
+
+cluster: setup ## start a cluster of three nodes on this machine, in the background
+	@$(BIN)/python tools/local_cluster.py start
+
+cluster-scan: setup ## run the demo on it, as a job of Ray
+	@$(BIN)/python tools/local_cluster.py scan
+
+cluster-stop: setup ## end it
+	@$(BIN)/python tools/local_cluster.py stop
 
 test: setup ## what every change must pass; PYTEST_ARGS="-m unit" for the fast ones
 	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
