@@ -33,6 +33,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -305,7 +306,7 @@ def _file_name(file: dict[str, Any]) -> str:
 
 def _fits(wheel: str, python: int, machine: str) -> bool:
     """Whether CPython 3.`python` on Linux with glibc, on this machine, may install a wheel of this name."""
-    for tag in parse_wheel_filename(wheel.replace("%2B", "+"))[3]:
+    for tag in parse_wheel_filename(unquote(wheel))[3]:
         platform = tag.platform == "any" or bool(re.fullmatch(rf"(many)?linux.*_{machine}", tag.platform))
         exact = tag.interpreter == f"cp3{python}" or tag.interpreter in ("py3", f"py3{python}")
         older = re.fullmatch(r"(?:cp|py)3(\d+)", tag.interpreter)
