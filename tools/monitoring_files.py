@@ -102,6 +102,8 @@ def _quantile(quantile: float, metric: str, labels: str = "") -> str:
 _RUN = 'run=~"$run"'
 _ERRORS = f'{_RUN}, outcome!~"real|fake|uncertain"'
 _OURS, _TOO_MANY = 'status=~"5.."', 'status="429"'
+_SCANS = f'{_RUN}, run!="serve"'
+_SCORES = f'{_RUN}, metric!="eval_samples"'
 _WORKING = f'{_RUN}, state="working"'
 _NOT_WAITING = f'{_RUN}, stage!="waiting"'
 _JUDGES = 'route=~"/v1/(detect|chat/completions|responses)"'
@@ -380,8 +382,8 @@ SCAN = Board(
                     "Requests in engines",
                     "short",
                     [
-                        (_level("ray_fakescan_engine_requests", _RUN), "running"),
-                        (_level("ray_fakescan_engine_max_requests", _RUN), "could run"),
+                        (_level("ray_fakescan_engine_requests", _SCANS), "running"),
+                        (_level("ray_fakescan_engine_max_requests", _SCANS), "could run"),
                     ],
                     "Far apart while shards wait: the engines starve.",
                 ),
@@ -413,8 +415,8 @@ SCAN = Board(
                     "Steps of engines",
                     "short",
                     [
-                        (_rate("ray_fakescan_engine_steps_total", _RUN), "steps a second"),
-                        (_rate("ray_fakescan_engine_busy_seconds_total", _RUN), "engines in a step"),
+                        (_rate("ray_fakescan_engine_steps_total", _SCANS), "steps a second"),
+                        (_rate("ray_fakescan_engine_busy_seconds_total", _SCANS), "engines in a step"),
                     ],
                     "Steps a second; of vLLM in its own process, requests that end.",
                 ),
@@ -511,7 +513,7 @@ TRAIN = Board(
                 Panel(
                     "Evaluation",
                     "short",
-                    [(_level("ray_fakescan_train_evaluation", _RUN, "run, metric", "max"), "{{run}}: {{metric}}")],
+                    [(_level("ray_fakescan_train_evaluation", _SCORES, "run, metric", "max"), "{{run}}: {{metric}}")],
                     "Results of the latest evaluation.",
                 ),
                 Panel(
