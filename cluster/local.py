@@ -211,9 +211,11 @@ def _await_agents(cluster: Any, metrics: Path, ended: threading.Event) -> None:
         keys = (f"{DASHBOARD_AGENT_ADDR_NODE_ID_PREFIX}{node.node_id}" for node in nodes)
         if not all(_internal_kv_get(key.encode(), namespace="dashboard") for key in keys):
             continue
+        ports = {
+            f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}" for node in cluster.global_state.node_table()
+        }
         with contextlib.suppress(OSError, ValueError):
-            listed = json.loads(metrics.read_text())[0]["targets"]
-            if len(listed) > len(nodes):  # the dashboard's own are listed too
+            if len(ports) == len(nodes) and ports <= set(json.loads(metrics.read_text())[0]["targets"]):
                 return
 
 
