@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.cluster_files.kuberay.conftest import copied, of_kind
-from tests.jobs.conftest import BIN, ROOT, Jobs
+from tests.jobs.conftest import ROOT, Jobs
 from tools.manifests.build import documents
+
+BIN = Path(sys.executable).parent
 
 
 def edited(folder: Path, **values: object) -> Path:

@@ -59,7 +59,7 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
     config = absolute(config)
     preflight = check(config)
     folder = TrainFolder(config)
-    set_process_fields(run=redact(folder.url))
+    set_process_fields(run=redact(folder.url), run_id=None)
     with folder.lease() as lease:
         connect(ray_address, verbose=verbose)
         gpus = _gpus(config)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fakescan.terminal.json_logs import fields
 from fakescan.terminal.json_logs.handlers import adopt_handlers
 from fakescan.terminal.json_logs.line_formatter import LineFormatter
 from fakescan.terminal.json_logs.ray_logs import worker_records
@@ -21,6 +22,12 @@ LINE = {
     "message": "m",
     "shard": 3,
 }
+
+
+@pytest.fixture(autouse=True)
+def none_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan that this process has done gives its later lines a run."""
+    monkeypatch.setattr(fields, "_of_process", {})
 
 
 def shown(*lines: str, **batch: object) -> list[dict[str, object]]:
