@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fakescan.cli.options.command import SettingsCommand
-from fakescan.cli.options.option import option, ray_address
 from fakescan.cli.options.value_type import Text
 from fakescan.cli.reports.reporter import Reporter, with_reports
-from fakescan.cli.scan import dry_run_scan, report_scan, scan_config
-from fakescan.settings.flag import FlagGroup
+from fakescan.cli.scan import dry_run_scan, report_scan, scan_config, scan_flags
 from fakevlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,21 +31,7 @@ _OWN = ("output", "new_since", "limit", "sample")
 )
 @click.argument("source", type=Text(path="file"))
 @click.argument("runs", type=Text(path="dir"))
-@option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    group=FlagGroup.SOURCE,
-    unset="none",
-    help="Settings in YAML, these and more (docs/scan.md); flags take precedence.",
-)
-@ray_address()
-@option(
-    "--dry-run",
-    is_flag=True,
-    group=FlagGroup.OUTPUT,
-    help="Only say what would be scanned, how, and what would be resumed; nothing is started or written.",
-)
+@scan_flags
 @with_reports
 @click.pass_obj
 def nightly(

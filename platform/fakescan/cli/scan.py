@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,27 @@ logger = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 20
 
+_CONFIG = option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    group=FlagGroup.SOURCE,
+    unset="none",
+    help="Settings in YAML, these and more (docs/scan.md); flags take precedence.",
+)
+_DRY_RUN = option(
+    "--dry-run",
+    is_flag=True,
+    group=FlagGroup.OUTPUT,
+    help="Only say what would be scanned, how, and what would be resumed; nothing is started or written.",
+)
+
+
+def scan_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command that scans the flags which are no settings: `--config`, `--ray-address`, `--dry-run`."""
+    decorated: Callable[..., Any] = _CONFIG(ray_address()(_DRY_RUN(command)))
+    return decorated
+
 
 @click.command(
     cls=SettingsCommand,
@@ -35,21 +57,7 @@ _SHOWN_PROBLEMS = 20
     ],
 )
 @click.argument("source", required=False, type=Text(path="file"))
-@option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    group=FlagGroup.SOURCE,
-    unset="none",
-    help="Settings in YAML, these and more (docs/scan.md); flags take precedence.",
-)
-@ray_address()
-@option(
-    "--dry-run",
-    is_flag=True,
-    group=FlagGroup.OUTPUT,
-    help="Only say what would be scanned, how, and what would be resumed; nothing is started or written.",
-)
+@scan_flags
 @with_reports
 @click.pass_obj
 def scan(
