@@ -185,8 +185,8 @@ def _http() -> dict[str, Any]:
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.detector import Detector
     from fakescan.serve.gate.auth import PUBLIC, ROUTES
-    from fakescan.serve.gate.own.answers import page_files
     from fakescan.serve.gate.metrics import GateMetrics, Levels
+    from fakescan.serve.gate.own.answers import page_files
     from fakescan.serve.problem import STATUS
 
     async def admit(mark: str) -> bool:
