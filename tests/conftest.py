@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import settings
 
+from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from tests.serve_process import Served, never_slowing, serving
 from tests.storage_server import SeaweedServer
@@ -29,18 +30,21 @@ settings.load_profile("no deadline")
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the tests, one does all that have engines and clusters, which they share as well.
+    """What shares an engine, a cluster or a server is done by one process, and so are the tests of a module.
 
-    The other does those of a module together, for the same reason, and then the trainings, on a cluster of its own.
+    pytest-xdist hands out the groups with most tests first, so that those of modules are left to even the end out.
     """
     for item in items:
         module = item.nodeid.partition("::")[0]
+        fixtures = getattr(item, "fixturenames", ())
         if item.get_closest_marker("unit"):
             group = module
         elif module.startswith("tests/fakescan/train/"):
             group = "trainings"
+        elif item.get_closest_marker("cluster") and "ray_cluster" not in fixtures:
+            group = "servers and other clusters"
         else:
-            group = "engines and clusters"
+            group = "engines and the cluster"
         item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -164,6 +168,24 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for image in itertools.islice((image for image in drill_images(40) if image.code is None), 30):
         (folder / image.name).write_bytes(image.data)
     return folder
+
+
+class ScannedPairs(NamedTuple):
+    """What `fakescan scan samples/pairs` left and said."""
+
+    run: RunFolder
+    out: str
+
+
+@pytest.fixture(scope="session")
+def scanned_pairs(tmp_path_factory: pytest.TempPathFactory) -> ScannedPairs:
+    """A scan of the sample pairs with all defaults, as `make demo` runs it: its own Ray, vLLM, the model that ships."""
+    from tests.scan_process import fakescan
+    from tests.serve_process import PAIRS
+
+    output = tmp_path_factory.mktemp("scanned-pairs") / "run"
+    process = fakescan("scan", PAIRS[0].parent, "--output", output)
+    return ScannedPairs(RunFolder(str(output), Store()), process.out)
 
 
 @pytest.fixture(scope="session")
