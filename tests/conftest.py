@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
+from tests.local_cluster import LocalCluster, local_cluster
 from tests.serve_process import Served, never_slowing, serving
 from tests.storage_server import SeaweedServer
 from tests.web_server import WebServer
@@ -157,6 +158,21 @@ def ray_cluster() -> Iterator[str]:
     ray.init(address="local", num_cpus=4, _system_config=often, **options)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
+
+
+STORE_SECRETS = {"SCANS_TEST_KEY": SeaweedServer.access_key, "SCANS_TEST_SECRET": SeaweedServer.secret_key}
+"""Variables of the head's jobs, with the keys to the session's S3 server."""
+
+
+@pytest.fixture(scope="session")
+def job_head() -> Iterator[LocalCluster]:
+    """A head with two CPUs and the API for jobs, as `make cluster` starts one."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in STORE_SECRETS.items():
+                patch.setenv(name, value)
+            cluster = stack.enter_context(local_cluster("--head-cpus", 2, "--dashboard"))
+        yield cluster
 
 
 @pytest.fixture(scope="session")
