@@ -38,11 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         module = item.nodeid.partition("::")[0]
         fixtures = getattr(item, "fixturenames", ())
-        if item.get_closest_marker("unit"):
-            group = module
-        elif module.startswith("tests/fakescan/train/"):
+        if module.startswith("tests/fakescan/train/") and not item.get_closest_marker("unit"):
             group = "trainings"
-        elif item.get_closest_marker("cluster") and "ray_cluster" not in fixtures:
+        elif "ray_cluster" in fixtures:
+            group = "engines and the cluster"
+        elif item.get_closest_marker("unit"):
+            group = module
+        elif item.get_closest_marker("cluster"):
             group = "servers and other clusters"
         else:
             group = "engines and the cluster"
