@@ -33,12 +33,12 @@ settings.load_profile("no deadline")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares an engine, a cluster or a server is done by one process, and so are the tests of a module.
 
-    pytest-xdist hands out the groups with most tests first, so that those of modules are left to even the end out.
+    pytest-xdist hands out the groups with most tests first, so that small modules are left to even the end out.
     """
     for item in items:
         module = item.nodeid.partition("::")[0]
         fixtures = getattr(item, "fixturenames", ())
-        if module.startswith("tests/fakescan/train/") and not item.get_closest_marker("unit"):
+        if module.startswith("tests/fakescan/train/"):
             group = "trainings"
         elif "ray_cluster" in fixtures:
             group = "engines and the cluster"
