@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 ABANDONED_S = 60.0
@@ -50,23 +49,27 @@ def remove_abandoned(folder: str) -> int:
     One that is locked, too young, or not to be locked or removed from here, stays.
     """
     removed = 0
-    for path in _temporaries(folder):
-        with contextlib.suppress(OSError), path.open("r+b") as file:  # NFS locks only what is open for writing
-            if time.time() - os.fstat(file.fileno()).st_mtime < ABANDONED_S:
-                continue
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-            removed += 1
+    folders = [folder]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    removed += _remove_if_abandoned(entry.path)
     return removed
 
 
-def _temporaries(folder: str) -> Iterator[Path]:
-    for where, _, names in os.walk(folder):
-        for name in names:
-            if _TEMPORARY.fullmatch(name):
-                path = Path(where, name)
-                if not path.is_symlink() and path.is_file():
-                    yield path
+def _remove_if_abandoned(path: str) -> bool:
+    try:
+        with open(path, "r+b") as file:  # NFS locks only what is open for writing
+            if time.time() - os.fstat(file.fileno()).st_mtime < ABANDONED_S:
+                return False
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+    except OSError:
+        return False
+    return True
 
 
 def _link(temporary: Path, path: Path, data: bytes) -> None:

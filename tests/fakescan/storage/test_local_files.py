@@ -70,6 +70,22 @@ def test_young_files_and_files_of_others_stay(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_looked_at_stays_and_stops_nothing(tmp_path: Path) -> None:
+    for name in ("closed", "listed"):
+        folder = tmp_path / name
+        folder.mkdir()
+        aged_file = folder / f".part-00000001.parquet.{'0' * 16}.tmp"
+        aged_file.write_bytes(b"half")
+        aged(aged_file)
+    (tmp_path / "closed").chmod(0)
+    (tmp_path / "listed").chmod(0o400)
+    assert remove_abandoned(str(tmp_path)) == 0
+    (tmp_path / "closed").chmod(0o700)
+    (tmp_path / "listed").chmod(0o700)
+    assert remove_abandoned(str(tmp_path)) == 2
+
+
 def test_a_folder_that_is_not_there_has_nothing(tmp_path: Path) -> None:
     assert remove_abandoned(str(tmp_path / "none")) == 0
 
