@@ -97,7 +97,8 @@ class FeedRoom:
         with suppress(RayError, OSError, RuntimeError):
             there = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
             nodes = [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in there]
-            self._cpus = cpus_of_feed(sum(node.cpus for node in nodes))
+            # Never less than before: beside those that have more, one less than this would fit.
+            self._cpus = max(self._cpus, cpus_of_feed(sum(node.cpus for node in nodes)))
             self._tasks = tasks_that_fit(nodes, self.engines, self._cpus)
 
 

@@ -2,11 +2,15 @@
 
 import itertools
 import random
+from typing import Any
 
 import pytest
+import ray
+from ray.exceptions import RaySystemError
 
 from fakescan.cluster_nodes import Node
-from fakescan.scan.streaming.feed_room import SMALL_SHARE, Engines, cpus_of_feed, tasks_that_fit
+from fakescan.scan.streaming import feed_room
+from fakescan.scan.streaming.feed_room import SMALL_SHARE, Engines, FeedBound, FeedRoom, cpus_of_feed, tasks_that_fit
 
 pytestmark = pytest.mark.unit
 
@@ -52,3 +56,47 @@ def test_they_fit_wherever_the_engines_are(seed: int) -> None:
 
 def test_a_process_has_one_cpu_except_on_a_small_cluster() -> None:
     assert [cpus_of_feed(cpus) for cpus in (0.0, 2.0, 4.0, 4.5, 1000.0)] == [SMALL_SHARE] * 3 + [1.0] * 2
+
+
+def test_the_room_follows_the_cluster_and_outlasts_a_head_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, nodes = [0.0], [{"CPU": 2.0}]
+
+    def answer() -> list[dict[str, Any]]:
+        if not nodes:
+            raise RaySystemError("no answer")
+        return [{"Alive": True, "Resources": resources} for resources in nodes] + [
+            {"Alive": False, "Resources": {"CPU": 64.0}}
+        ]
+
+    monkeypatch.setattr(feed_room.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(ray, "nodes", answer)
+    room = FeedRoom(Engines(4, 1.0, 0.25))
+    assert (room.tasks, room.arguments()) == (3, {"num_cpus": SMALL_SHARE})
+    nodes += [{"CPU": 2.0, "GPU": 1.0}] * 4
+    assert room.tasks == 3, "looked at now and then only"
+    now[0] += 11
+    assert (room.tasks, room.arguments()) == (6, {"num_cpus": 1.0})
+    nodes.clear()
+    now[0] += 11
+    assert room.tasks == 6
+    nodes.append({"CPU": 2.0})
+    now[0] += 11
+    assert (room.tasks, room.arguments()) == (2, {"num_cpus": 1.0})
+
+
+def test_only_the_feed_is_bounded() -> None:
+    class Stage:
+        """As Ray Data's operators."""
+
+        def __init__(self, active: int) -> None:
+            self.active = active
+
+        def num_active_tasks(self) -> int:
+            return self.active
+
+    feed, judge, room = Stage(0), Stage(100), FeedRoom(Engines(1, 0.0, 0.5))
+    room._looked_at, room._tasks = float("inf"), 2
+    bound = FeedBound(feed, room)
+    assert bound.can_add_input(judge)
+    for feed.active in range(4):
+        assert bound.can_add_input(feed) == (feed.active < 2)
