@@ -134,7 +134,11 @@ def test_the_same_command_resumes_and_then_has_nothing_to_do(
     before, file = read_rows(run), run.open()
     for shard in (1, 3):
         Path(run.parts, f"part-{shard:08}.parquet").unlink()
+    abandoned = Path(run.parts, f".part-00000001.parquet.{'0' * 16}.tmp")
+    abandoned.write_bytes(b"of a writer that was killed")
+    os.utime(abandoned, (0, 0))
     ended = fakescan("scan", pictures, "-o", run.url)
+    assert not abandoned.exists()
     assert "scanned now: 14 in" in ended.out
     assert "rows: 30 of 30" in ended.out
     assert next(line for line in ended.err.splitlines() if "/30 " in line).startswith("16/30")
