@@ -38,6 +38,8 @@ def _needed(document: Document) -> set[tuple[str, str]]:
     for _, pod in pods(document):
         if account := pod.get("serviceAccountName"):
             found.add(("ServiceAccount", account))
+        for secret in pod.get("imagePullSecrets") or ():
+            found.add(("Secret", secret.get("name", "")))
         for volume in pod.get("volumes") or ():
             for kind, field, name in (("ConfigMap", "configMap", "name"), ("Secret", "secret", "secretName")):
                 if field in volume and not volume[field].get("optional"):
