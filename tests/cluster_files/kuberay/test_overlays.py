@@ -30,7 +30,8 @@ def test_any_choice_of_components_is_right(what: str, definitions: CustomResourc
     sorts = [["gpu-l4", "gpu-a100", "gpu-h100"], ["spot-gke", "spot-eks", "spot-karpenter"]]
     sorts += [
         ["identity-aws", "identity-gcp", "credentials-secret"],
-        ["model-cache-node", "network-policy", "s3-endpoint"], ["registry-secret"],
+        ["model-cache-node", "network-policy", "s3-endpoint"],
+        ["registry-secret"],
     ]
     for number in range(3):
         chosen = [sort[(number + shift) % len(sort)] for shift, sort in enumerate(sorts)]
