@@ -19,7 +19,7 @@ __all__ = ["definitions"]
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(900)]
 
-Path_ = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 
 NAMED_BY_USERS = {
     "labels", "annotations", "matchLabels", "nodeSelector", "data", "rayStartParams", "requests", "limits",
@@ -30,7 +30,7 @@ FREE = ("value", "values", "args", "command", "data", "annotations", "serveConfi
 """Fields that hold any text."""
 
 
-def fields(value: Any, path: Path_ = (), named: bool = True) -> Iterator[tuple[Path_, Any, bool]]:
+def fields(value: Any, path: Place = (), named: bool = True) -> Iterator[tuple[Place, Any, bool]]:
     """Every place of a document, its value, and whether its own name is a field's."""
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -42,7 +42,7 @@ def fields(value: Any, path: Path_ = (), named: bool = True) -> Iterator[tuple[P
             yield from fields(inner, (*path, number))
 
 
-def breakages(path: Path_, value: Any, named: bool) -> Iterator[tuple[str, Callable[[Any], object]]]:
+def breakages(path: Place, value: Any, named: bool) -> Iterator[tuple[str, Callable[[Any], object]]]:
     """What may be done to a place: a word for it, and a function of what holds it."""
     name = path[-1]
     if named:
@@ -67,7 +67,8 @@ def test_every_field_is_known_and_held_to_something(folder: Path, definitions: C
         for path, value, named in fields(document):
             for word, change in breakages(path, value, named):
                 broken = [*whole]
-                parent = broken[number] = copy.deepcopy(document)
+                parent: Any = copy.deepcopy(document)
+                broken[number] = parent
                 for name in path[:-1]:
                     parent = parent[name]
                 change(parent)
