@@ -37,7 +37,7 @@ def faults(
         if not isinstance((document["metadata"] if place else document).get(name), str):
             return [Fault.at([*place, name], "missing, or no text")]
     if _is_kueues(document):
-        return kueue_rules.faults(document)
+        return kueue_rules.faults(document) or server_rules.named(document)
     found = definitions.faults(document)
     if found is None:
         found = core_objects.faults(document)

@@ -10,16 +10,14 @@ from typing import Any
 
 from tools.manifests.found import Document, Fault, below, in_words
 from tools.manifests.names import DNS_1123, DNS_SUBDOMAIN, is_label_key, is_label_value
-from tools.manifests.ray_documents import CLUSTERS, JOBS, groups, part, pods
+from tools.manifests.ray_documents import CLUSTERS, part, pods
+from tools.manifests.schedule import schedule_fault, time_zone_fault
 
 Schema = dict[str, Any]
 
-_LOOSELY_NAMED = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-"""Kinds whose names may have other characters, too."""
-
 
 def _pattern(expression: str, most: int | None = None) -> Schema:
-    return {"pattern": rf"^(?:{expression})\Z", **({"maxLength": most} if most else {})}
+    return {"type": "string", "pattern": rf"^(?:{expression})\Z", **({"maxLength": most} if most else {})}
 
 
 def _fields(**schemas: Schema) -> Schema:
@@ -37,6 +35,12 @@ _PORT_NAME = _pattern(r"(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z0-9])?", 15)
 _TEXT: Schema = {"minLength": 1}
 _REFERENCE = _fields(name=_NAME)
 
+_OF_POD = (
+    r"metadata\.(name|namespace|uid|(labels|annotations)\['[-\w./]+'\])"
+    r"|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?)"
+)
+"""What a variable may have of its own pod."""
+
 _SECURITY = _fields(
     runAsUser=_NUMBER,
     runAsGroup=_NUMBER,
@@ -47,7 +51,7 @@ _SECURITY = _fields(
 )
 _TIMES = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
 _HANDLER = _fields(
-    httpGet=_fields(path=_TEXT, port=_PORT, scheme={"enum": ["HTTP", "HTTPS"]}),
+    httpGet=_fields(path=_pattern(r"/\S*"), port=_PORT, scheme={"enum": ["HTTP", "HTTPS"]}),
     tcpSocket=_fields(port=_PORT),
     exec=_fields(command={"minItems": 1, "items": _TEXT}),
 )
@@ -57,7 +61,14 @@ _CONTAINER: Schema = _fields(
     image=_pattern(r"\S+"),
     imagePullPolicy={"enum": ["", "Always", "IfNotPresent", "Never"]},
     ports=_each(_fields(name=_PORT_NAME, containerPort=_PORT, protocol={"enum": ["TCP", "UDP", "SCTP"]})),
-    env=_each(_fields(name=_pattern(r"[-._a-zA-Z][-._a-zA-Z0-9]*"))),
+    env=_each(
+        _fields(
+            name=_pattern(r"[-._a-zA-Z][-._a-zA-Z0-9]*"),
+            valueFrom=_fields(
+                fieldRef=_fields(fieldPath=_pattern(_OF_POD)), secretKeyRef=_REFERENCE, configMapKeyRef=_REFERENCE
+            ),
+        )
+    ),
     envFrom=_each(_fields(configMapRef=_REFERENCE, secretRef=_REFERENCE)),
     volumeMounts=_each(_fields(name=_LABEL_NAME, mountPath=_pattern("/[^:]*"))),
     command=_each({}),
@@ -94,38 +105,100 @@ _POD: Schema = _fields(
 )
 
 
+_COUNTS = ("backoffLimit", "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+_ROLE = _pattern(r"[^/%]+")
+_VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "*"]
+_PEERS = _each(_fields(port=_PORT, protocol={"enum": ["TCP", "UDP", "SCTP"]}))
+_KINDS: dict[str, Schema] = {
+    "CronJob": _fields(
+        spec={
+            "properties": {
+                **dict.fromkeys(_COUNTS, _NUMBER),
+                "concurrencyPolicy": {"enum": ["Allow", "Forbid", "Replace"]},
+                "jobTemplate": _fields(spec={"properties": dict.fromkeys(_COUNTS, _NUMBER)}),
+            }
+        }
+    ),
+    "DaemonSet": _fields(
+        spec=_fields(
+            updateStrategy=_fields(
+                type={"enum": ["RollingUpdate", "OnDelete"]},
+                rollingUpdate=_fields(maxUnavailable={"minimum": 0, "pattern": r"^\d+%\Z"}),
+            )
+        )
+    ),
+    "NetworkPolicy": _fields(
+        spec=_fields(
+            policyTypes=_each({"enum": ["Ingress", "Egress"]}),
+            ingress=_each(_fields(ports=_PEERS)),
+            egress=_each(_fields(ports=_PEERS)),
+        )
+    ),
+    "Role": _fields(
+        metadata=_fields(name=_ROLE), rules=_each(_fields(verbs={"minItems": 1, "items": {"enum": _VERBS}}))
+    ),
+    "RoleBinding": _fields(
+        metadata=_fields(name=_ROLE),
+        roleRef=_fields(
+            apiGroup={"enum": ["rbac.authorization.k8s.io"]}, kind={"enum": ["Role", "ClusterRole"]}, name=_ROLE
+        ),
+        subjects=_each(_fields(kind={"enum": ["ServiceAccount", "User", "Group"]}, name=_ROLE, namespace=_LABEL_NAME)),
+    ),
+}
+"""Words, names and numbers of Kubernetes' own kinds, as far as these manifests have them."""
+
+
 def faults(document: Document) -> list[Fault]:
-    """What a server would refuse of a document's names, and of the pods that come of it."""
-    found = list(_metadata(document["metadata"], "metadata"))
-    if document.get("kind") not in _LOOSELY_NAMED:
-        found += _breaches({"properties": {"name": _NAME, "namespace": _LABEL_NAME}}, document["metadata"], "metadata")
+    """What a server would refuse of a document's names and words, and of the pods that come of it."""
+    kind = str(document.get("kind"))
+    found = [*named(document), *_breaches(_KINDS.get(kind, {}), document)]
     for place, pod in pods(document):
-        found += _breaches(_POD, pod, place)
-        found += below(_pod(pod), place)
-    submitter = (*JOBS.get(str(document.get("kind")), ()), "submitterPodTemplate")
-    found += _metadata(part(document, (*submitter, "metadata")), ".".join([*submitter, "metadata"]))
-    for place, group in groups(document):
-        found += _metadata((group.get("template") or {}).get("metadata") or {}, f"{place}.template.metadata")
-    where = CLUSTERS.get(str(document.get("kind")))
-    if where is not None:
-        at = (*where, "autoscalerOptions")
-        found += _breaches(_CONTAINER, part(document, at), ".".join(at))
+        found += [*below(_breaches(_POD, pod), place), *below(_pod(pod), place)]
+    if kind in CLUSTERS:
+        at = (*CLUSTERS[kind], "autoscalerOptions")
+        found += below(_breaches(_CONTAINER, part(document, at)), *at)
+    spec = document.get("spec") or {}
+    if kind == "CronJob":
+        found += below([*schedule_fault(str(spec.get("schedule", ""))), *time_zone_fault(spec.get("timeZone"))], "spec")
+    if kind in ("DaemonSet", "Deployment"):
+        wanted = (spec.get("selector") or {}).get("matchLabels") or {}
+        labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+        if not wanted.items() <= labels.items():
+            found.append(Fault("spec.selector.matchLabels", "must be among the labels of the pods"))
     return found
 
 
-def _breaches(schema: Schema, value: Any, place: str) -> list[Fault]:
+def named(document: Document) -> list[Fault]:
+    """What is wrong with the names and labels of a document of any kind."""
+    names = {"namespace": _LABEL_NAME, **({} if document.get("kind") in ("Role", "RoleBinding") else {"name": _NAME})}
+    found = below(_breaches({"properties": names}, document["metadata"]), "metadata")
+    return found + list(_labels(document, ()))
+
+
+def _labels(value: Any, place: tuple[str | int, ...]) -> Iterator[Fault]:
+    """Labels, selectors of labels and keys of annotations, wherever they are."""
+    if isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _labels(inner, (*place, number))
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if name in ("labels", "matchLabels", "nodeSelector") and isinstance(inner, dict):
+            for key, text in inner.items():
+                if not is_label_key(key) or not isinstance(text, str) or not is_label_value(text):
+                    yield Fault.at([*place, name], f"no label of Kubernetes (got {key}: {text})")
+        elif name == "annotations" and isinstance(inner, dict):
+            for key in inner:
+                if not is_label_key(key.lower()):
+                    yield Fault.at([*place, name], f"no key of an annotation (got {key})")
+        elif name in ("labels", "matchLabels", "nodeSelector", "annotations"):
+            yield Fault.at([*place, name], "must be of type object")
+        elif name != "data":
+            yield from _labels(inner, (*place, name))
+
+
+def _breaches(schema: Schema, value: Any) -> list[Fault]:
     from jsonschema import Draft202012Validator
 
-    return [in_words(error).below(place) for error in Draft202012Validator(schema).iter_errors(value)]
-
-
-def _metadata(metadata: Mapping[str, Any], place: str) -> Iterator[Fault]:
-    for key, value in (metadata.get("labels") or {}).items():
-        if not is_label_key(key) or not is_label_value(str(value)):
-            yield Fault(f"{place}.labels", f"no label of Kubernetes (got {key}: {value})")
-    for key in metadata.get("annotations") or {}:
-        if not is_label_key(key.lower()):
-            yield Fault(f"{place}.annotations", f"no key of an annotation (got {key})")
+    return [in_words(error) for error in Draft202012Validator(schema).iter_errors(value)]
 
 
 def _pod(pod: Mapping[str, Any]) -> Iterator[Fault]:
@@ -142,9 +215,6 @@ def _pod(pod: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(f"tolerations.{number}.key", f"no key of a taint (got {key!r})")
         if operator == "Exists" and toleration.get("value"):
             yield Fault(f"tolerations.{number}.value", "not with operator: Exists")
-    for key, value in (pod.get("nodeSelector") or {}).items():
-        if not is_label_key(key) or not is_label_value(str(value)):
-            yield Fault("nodeSelector", f"no label of a node (got {key}: {value})")
     yield from below(_node_affinity((pod.get("affinity") or {}).get("nodeAffinity") or {}), "affinity", "nodeAffinity")
 
 

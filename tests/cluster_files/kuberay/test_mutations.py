@@ -351,7 +351,7 @@ MUTATIONS = [
     Mutation("a toleration of nothing", SCAN, "RayJob",
              put(f"{ENGINE}.template.spec.tolerations.0", {"effect": "NoSchedule"}), "no key of a taint"),
     Mutation("a label of nodes that is none", SCAN, "RayJob",
-             put(f"{ENGINE}.template.spec.nodeSelector", {"gke spot": "true"}), "no label of a node"),
+             put(f"{ENGINE}.template.spec.nodeSelector", {"gke spot": "true"}), "no label of Kubernetes"),
     Mutation("a condition that is none", SCAN, "RayJob", put(f"{AVOID}.0.operator", "Missing"), "must be one of In"),
     Mutation("a condition without its values", SCAN, "RayJob", drop(f"{AVOID}.1.values"), "do not go with"),
     Mutation("a condition with a value too many", SCAN, "RayJob",
@@ -370,6 +370,14 @@ MUTATIONS = [
     Mutation("less than no retries of a submitter", SCAN, "RayJob",
              put("spec.submitterConfig.backoffLimit", -1), "must be 0 or more"),
     Mutation("a kind that is a path", SCAN, "ServiceAccount", put("kind", "../pod"), "is not known here"),
+    Mutation("a CronJob's schedule that is none", CRON, "CronJob", put("spec.schedule", "at night"), "five fields"),
+    Mutation("a CronJob's zone that is none", CRON, "CronJob", put("spec.timeZone", "Mars/North"), "is not one"),
+    Mutation("a CronJob's policy of none", CRON, "CronJob", put("spec.concurrencyPolicy", "Never"), "one of Allow"),
+    Mutation("a verb that is none", CRON, "Role", put("rules.0.verbs.0", "read"), "must be one of get"),
+    Mutation("a binding to what is no role", CRON, "RoleBinding", put("roleRef.kind", "Rolle"), "must be one of Role"),
+    Mutation("a field of the pod that is none", CRON, "CronJob",
+             put("spec.jobTemplate.spec.template.spec.containers.0.env.1.valueFrom.fieldRef.fieldPath",
+                 "metadata.label"), "has the wrong form"),
     # Command lines and Serve files
     Mutation("a misspelt option", SCAN, "RayJob", replaced("spec.entrypoint", "--model", "--modell"), "--modell"),
     Mutation("a value that is none", SCAN, "RayJob",
@@ -445,6 +453,11 @@ def queue_mutations() -> Iterator[Any]:
     quota = "spec.resourceGroups.0.flavors.0.resources"
     yield pytest.param("ClusterQueue", put(f"{quota}.0.nominalQuota", "many"), "cpu", id="a quota that is none")
     yield pytest.param("ClusterQueue", put(f"{quota}.0.name", "memory"), "in this order", id="a resource twice")
+    yield pytest.param("ClusterQueue", put("metadata.name", "Our queue"), "wrong form", id="a name that is none")
+    yield pytest.param("LocalQueue", put("spec.clusterQueue", "A B"), "clusterQueue", id="another name that is none")
+    yield pytest.param("LocalQueue", drop("metadata.namespace"), "namespace", id="a queue of no namespace")
+    yield pytest.param("ClusterQueue", put("specs", {}), "specs: unknown", id="an unknown field")
+    yield pytest.param("ClusterQueue", again("spec.resourceGroups.0.flavors"), "twice", id="a flavor twice")
     yield pytest.param("ResourceFlavor", put("apiVersion", "kueue.x-k8s.io/v1alpha1"), "not known", id="an old version")
 
 
