@@ -134,6 +134,19 @@ _KINDS: dict[str, Schema] = {
             egress=_each(_fields(ports=_PEERS)),
         )
     ),
+    "Service": _fields(
+        spec=_fields(
+            ports=_each(
+                _fields(name=_LABEL_NAME, port=_PORT, targetPort=_PORT, protocol={"enum": ["TCP", "UDP", "SCTP"]})
+            )
+        )
+    ),
+    "Ingress": _fields(
+        spec=_fields(
+            ingressClassName=_NAME,
+            tls=_each(_fields(hosts=_each(_pattern(rf"(\*\.)?{DNS_SUBDOMAIN.pattern}", 253)), secretName=_NAME)),
+        )
+    ),
     "Role": _fields(
         metadata=_fields(name=_ROLE), rules=_each(_fields(verbs={"minItems": 1, "items": {"enum": _VERBS}}))
     ),
@@ -160,6 +173,9 @@ def faults(document: Document) -> list[Fault]:
     spec = document.get("spec") or {}
     if kind == "CronJob":
         found += below([*schedule_fault(str(spec.get("schedule", ""))), *time_zone_fault(spec.get("timeZone"))], "spec")
+    if kind == "Service":
+        found += below(_twice("ports", "name", spec.get("ports")), "spec")
+        found += below(_label_map(spec.get("selector") or {}), "spec", "selector")
     if kind in ("DaemonSet", "Deployment"):
         wanted = (spec.get("selector") or {}).get("matchLabels") or {}
         labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
@@ -182,9 +198,7 @@ def _labels(value: Any, place: tuple[str | int, ...]) -> Iterator[Fault]:
             yield from _labels(inner, (*place, number))
     for name, inner in value.items() if isinstance(value, dict) else ():
         if name in ("labels", "matchLabels", "nodeSelector") and isinstance(inner, dict):
-            for key, text in inner.items():
-                if not is_label_key(key) or not isinstance(text, str) or not is_label_value(text):
-                    yield Fault.at([*place, name], f"no label of Kubernetes (got {key}: {text})")
+            yield from below(_label_map(inner), *place, name)
         elif name == "annotations" and isinstance(inner, dict):
             for key in inner:
                 if not is_label_key(key.lower()):
@@ -193,6 +207,12 @@ def _labels(value: Any, place: tuple[str | int, ...]) -> Iterator[Fault]:
             yield Fault.at([*place, name], "must be of type object")
         elif name != "data":
             yield from _labels(inner, (*place, name))
+
+
+def _label_map(labels: Mapping[str, Any]) -> Iterator[Fault]:
+    for key, text in labels.items():
+        if not is_label_key(key) or not isinstance(text, str) or not is_label_value(text):
+            yield Fault("", f"no label of Kubernetes (got {key}: {text})")
 
 
 def _breaches(schema: Schema, value: Any) -> list[Fault]:
