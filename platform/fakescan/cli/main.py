@@ -14,6 +14,8 @@ from urllib.parse import quote_from_bytes
 
 import click
 
+from fakescan.cli.audit.prevalence import prevalence
+from fakescan.cli.audit.review import review
 from fakescan.cli.check import check
 from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
@@ -101,5 +103,8 @@ def cli() -> None:
     """Find out which images are synthetic, and why: FakeVLM over object storage, on Ray."""
 
 
-for command in (calibrate, check, compact, data, evaluate, index, keys, rejudge, scan, serve, summary, train, verify):
+for command in (
+    *(calibrate, check, compact, data, evaluate, index, keys, prevalence, rejudge, review, scan, serve, summary, train),
+    verify,
+):
     cli.add_command(command)
