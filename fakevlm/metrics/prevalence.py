@@ -75,7 +75,7 @@ def fake_intervals(
         a, b = known + PRIOR / strata, seen[number] - known + PRIOR / strata
         share = rng.beta(a, b, (len(different), draws))
         total += (known + rng.binomial(rest, share))[where.ravel()]
-    ends = np.quantile(total, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1).T
+    ends: NDArray[np.float64] = np.quantile(total, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1).T
     if strata == 1:
         _widen_at_the_edges(ends, int(sizes.sum()), int(seen.sum()), fakes.sum(axis=1))
     found, passed = fakes.sum(axis=1), (seen - fakes).sum(axis=1)
@@ -139,7 +139,7 @@ def rogan_gladen_intervals(
     gain = sensitivity - alarms
     with np.errstate(divide="ignore", invalid="ignore"):
         prevalence = ((share - alarms) / gain).clip(0, 1)
-    ends = np.quantile(prevalence, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1).T
+    ends: NDArray[np.float64] = np.quantile(prevalence, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=1).T
     # A detector that may be no better than a coin says nothing.
     ends[(gain <= 0).mean(axis=1) > (1 - CONFIDENCE) / 2] = 0, 1
     return ends

@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes
 
 import click
 
+from fakescan.cli.audit.keep import diff, filter_
 from fakescan.cli.audit.prevalence import prevalence
 from fakescan.cli.audit.review import review
 from fakescan.cli.check import check
@@ -104,7 +105,24 @@ def cli() -> None:
 
 
 for command in (
-    *(calibrate, check, compact, data, evaluate, index, keys, prevalence, rejudge, review, scan, serve, summary, train),
+    *(
+        calibrate,
+        check,
+        compact,
+        data,
+        diff,
+        evaluate,
+        filter_,
+        index,
+        keys,
+        prevalence,
+        rejudge,
+        review,
+        scan,
+        serve,
+        summary,
+        train,
+    ),
     verify,
 ):
     cli.add_command(command)

@@ -21,7 +21,7 @@ VERDICTS = OUTCOMES[:ERROR]
 BIN = 1 / 16
 """Width of a bin, in logits."""
 _ENDS = 40.0
-BIN_STARTS: NDArray[np.float64] = np.arange(-_ENDS, _ENDS, BIN)
+BIN_STARTS: NDArray[np.float64] = np.arange(-_ENDS, _ENDS, BIN, dtype=np.float64)
 """Lower ends of the bins; what lies beyond the first or last one is in it."""
 
 

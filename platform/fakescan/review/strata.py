@@ -79,7 +79,8 @@ def expected_spread(histogram: Histogram, calibration: Calibration) -> NDArray[n
         probability = share * odds / (share * odds + 1 - share)
         share = min(1 - 1e-6, max(1e-6, float((counts * probability).sum() / max(counts.sum(), 1))))
     bounded = probability.clip(_FLOOR, 1 - _FLOOR)
-    return np.sqrt(bounded * (1 - bounded))
+    spread: NDArray[np.float64] = np.sqrt(bounded * (1 - bounded))
+    return spread
 
 
 def allocate(sizes: list[int], weights: list[float], n: int, *, at_least: list[int] | None = None) -> list[int]:

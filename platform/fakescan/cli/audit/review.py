@@ -74,7 +74,7 @@ def sample(
     known = labels_of(folder, labels)
     with PartsDisplay("reading", 2 * folder.open().sharding.count, show=not reporter.quiet) as display:
         if against is not None:
-            from fakescan.review.disagree import draw_disagreements
+            from fakescan.audit.disagreement import draw_disagreements
 
             drawn = draw_disagreements(
                 folder, run_folder(against, flags), n, seed=seed, on_parts=display.add, write=not dry_run
