@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drills lint types imports check docs bench-scan bench-scale bench-listing bench-train bench-serve clean
+.PHONY: help setup demo test drills lint types imports check docs locks bench-scan bench-scale bench-listing bench-train bench-serve crds manifests cluster cluster-scan cluster-stop clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,15 @@ demo: setup ## scan the sample images with the built-in model
 	$(BIN)/fakescan scan samples/pairs --output "$$run" && \
 	$(BIN)/python tools/show_results.py "$$run" && \
 	printf '\nThe results are in %s\n' "$$run"
+
+cluster: setup ## start a cluster of three nodes on this machine, in the background
+	@$(BIN)/python tools/local_cluster.py start
+
+cluster-scan: setup ## run the demo on it, as a job of Ray
+	@$(BIN)/python tools/local_cluster.py scan
+
+cluster-stop: setup ## end it
+	@$(BIN)/python tools/local_cluster.py stop
 
 test: setup ## what every change must pass; PYTEST_ARGS="-m unit" for the fast ones
 	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
@@ -36,8 +45,19 @@ imports: setup ## the import contracts of pyproject.toml
 
 check: lint types imports ## everything but the tests
 
-docs: setup ## write the tables of settings in docs/ from the code
+docs: setup ## write what is made of the code: tables of settings and metrics in docs/, and dashboards
 	@$(BIN)/python tools/settings_tables.py
+	@$(BIN)/python tools/metrics_tables.py
+	@$(BIN)/python tools/monitoring_files.py
+
+locks: setup ## write the hashes of constraints/; GPU=--gpu resolves gpu.txt anew
+	@$(BIN)/python -m tools.lock $(GPU)
+
+crds: setup ## KubeRay's definitions, for `make manifests`
+	@$(BIN)/python tools/fetch_crds.py
+
+manifests: setup ## check the manifests of cluster/kuberay without a cluster
+	@$(BIN)/python tools/check_manifests.py cluster/kuberay/overlays/* cluster/kuberay/prepull cluster/kuberay/kueue-queues
 
 bench-scan: setup ## throughput of scan against a plain script and ray.data.llm
 	@$(BIN)/python benchmarks/scan.py

@@ -46,13 +46,13 @@ class ImageSet:
         }
 
 
-def image_set(cache: Path, count: int, *, seed: int = 0, edge: int | None = None) -> ImageSet:
+def image_set(cache: Path, count: int, *, seed: int = 0, edge: int | None = None, workers: int = 2) -> ImageSet:
     """`count` images in a folder below `cache`, made at the first call. `edge`: all JPEG with this longer edge."""
     folder = cache / f"images-{count}-{seed}-{edge or 'mixed'}"
     if not (folder / "done.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        photographs = _photographs()
-        with ThreadPoolExecutor(2) as pool:
+        photographs = sample_photographs()
+        with ThreadPoolExecutor(workers) as pool:
             for name, data in pool.map(lambda number: make_image(number, photographs, seed, edge), range(count)):
                 (folder / name).write_bytes(data)
         (folder / "done.json").write_text(json.dumps({"count": count}))
@@ -79,7 +79,8 @@ def make_image(number: int, photographs: list[Image.Image], seed: int, edge: int
     return f"{number:06d}.{ {'JPEG': 'jpg'}.get(kind, kind.lower()) }", sink.getvalue()
 
 
-def _photographs() -> list[Image.Image]:
+def sample_photographs() -> list[Image.Image]:
+    """The photographs of samples/images, upright and RGB."""
     paths = sorted(path for path in SAMPLES.iterdir() if path.suffix in {".jpg", ".webp", ".png", ".tif"})
     return [ImageOps.exif_transpose(Image.open(path)).convert("RGB") for path in paths]
 

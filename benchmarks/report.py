@@ -121,17 +121,23 @@ def describe_machine() -> dict[str, Any]:
             continue
     model = [line.partition(":")[2].strip() for line in _read("/proc/cpuinfo") if line.startswith("model name")]
     memory = [int(line.split()[1]) * 1024 for line in _read("/proc/meminfo") if line.startswith("MemTotal")]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {
         "cpu": model[0] if model else platform.processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(memory[0] / 1e9, 1) if memory else None,
         "load_at_start": os.getloadavg()[0],
         "python": platform.python_version(),
-        "commit": commit.stdout.strip() + ("+changes" if changed.stdout.strip() else ""),
+        "commit": _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
         "versions": versions,
     }
+
+
+def _git(*arguments: str) -> str:
+    """What git says of this checkout; nothing where there is no git, or no checkout."""
+    try:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 def _read(path: str) -> list[str]:

@@ -39,6 +39,8 @@ class Attack:
     connections: int
     bytes_s: float | None = None
     """Bytes a second that each connection sends; None for all at once."""
+    listens: bool = True
+    """Whether it stops sending when it is answered; otherwise it sends all of its body whatever comes."""
     is_limited: bool = False
     """Whether the attacker's key has the usual limits, which then are a part of what protects the others; otherwise it
     has none that are ever reached."""
@@ -144,6 +146,32 @@ def junk(key: str) -> Iterator[bytes]:
     return itertools.repeat(post("/v1/detect", key, "image/png", b"\x89PNG\r\n\x1a\n" + bytes(8_000_000)))
 
 
+def junk_forms(key: str) -> Iterator[bytes]:
+    """Sixteen files in a form that are no images, so that the answer is 200."""
+    return itertools.repeat(form(key, [b"\x89PNG\r\n\x1a\n" + bytes(500_000)] * 16))
+
+
+def junk_base64(key: str) -> Iterator[bytes]:
+    """Sound JSON with 30 MB of base64 in it that is no image."""
+    url = "data:image/png;base64," + "A" * 30_000_000
+    return itertools.repeat(_chat(key, [{"type": "image_url", "image_url": {"url": url}}]))
+
+
+def endless_string(key: str) -> Iterator[bytes]:
+    """JSON that turns out to be none with its last byte."""
+    return itertools.repeat(post("/v1/chat/completions", key, "application/json", b'{"model":"' + b"a" * 60_000_000))
+
+
+def broken_json(key: str) -> Iterator[bytes]:
+    """JSON that is none, as often as can be."""
+    return itertools.repeat(post("/v1/chat/completions", key, "application/json", b'{"model":'))
+
+
+def wrong_type(key: str) -> Iterator[bytes]:
+    """Bodies of a media type that nobody takes."""
+    return itertools.repeat(post("/v1/chat/completions", key, "text/plain", bytes(30_000_000)))
+
+
 def slow_bodies(key: str) -> Iterator[bytes]:
     """Bodies of 60 MB that never end."""
     return itertools.repeat(post("/v1/detect", key, "image/png", bytes(60 << 20), 61 << 20))
@@ -178,6 +206,12 @@ ATTACKS = {
     "deep_json": Attack(deep_json, 4),
     "public_bodies": Attack(public_bodies, 4),
     "junk": Attack(junk, 32),
+    "junk_forms": Attack(junk_forms, 8),
+    "junk_base64": Attack(junk_base64, 4),
+    "endless_string": Attack(endless_string, 4),
+    "broken_json": Attack(broken_json, 32),
+    "wrong_type": Attack(wrong_type, 8),
+    "deaf": Attack(large_json, 8, listens=False),
     "slow_bodies": Attack(slow_bodies, 8, bytes_s=20e6),
     "page_flood": Attack(page_flood, 8),
     "silent_connections": Attack(silent_connections, 400),
@@ -209,7 +243,9 @@ async def _once(request: bytes, attack: Attack, port: int, seen: Counter[str]) -
     try:
         sending = asyncio.ensure_future(_send(writer, request, attack.bytes_s))
         head = await reader.read(4096)
-        sending.cancel()
+        if attack.listens:
+            sending.cancel()
+        await asyncio.wait({sending})
         status = head[9:12].decode("latin-1") if head else _SILENT
         refused_badly = status == "503" and b"retry-after:" not in head.lower()
         seen[_NO_RETRY if refused_badly else status] += 1

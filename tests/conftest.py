@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from fakescan.storage.store import Store
-from tests.serve_process import Served, serving
+from tests.serve_process import Served, never_slowing, serving
 from tests.storage_server import SeaweedServer
 from tests.web_server import WebServer
 
@@ -148,7 +148,9 @@ def ray_cluster() -> Iterator[str]:
     """A local Ray cluster of 4 logical CPUs that this process is connected to; its address for other drivers."""
     import ray
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    often = {"metrics_report_interval_ms": 1000}  # not every ten seconds, which tests of metrics would wait for
+    options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init(address="local", num_cpus=4, _system_config=often, **options)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
@@ -165,7 +167,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served() -> Iterator[Served]:
-    """A real server: Serve, vLLM, the built-in checkpoint; it asks for no key."""
-    with serving("--no-auth") as server:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A real server: Serve, vLLM, the built-in checkpoint; it asks for no key, and slows nobody down."""
+    with serving("--no-auth", "--config", never_slowing(tmp_path_factory.mktemp("served"))) as server:
         yield server

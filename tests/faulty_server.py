@@ -36,7 +36,7 @@ SETTINGS: dict[str, Any] = {
         "burst": 10**6,
     },
 }
-ONGOING = "fakescan_ongoing_requests"
+ONGOING = "fakescan_serve_ongoing_requests"
 PROXY, REPLICA, CONTROL = "ProxyActor", "ServeReplica:fakevlm:Detector", "ServeReplica:fakevlm:Control"
 CONTROLLER = "ServeController"
 

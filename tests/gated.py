@@ -257,11 +257,11 @@ class Gated:
     @property
     def buffered(self) -> float:
         """Bytes of bodies that it holds."""
-        return self.metric("fakescan_buffered_bytes")
+        return self.metric("fakescan_serve_buffered_bytes")
 
     def wait_until_idle(self, key: str | None = None) -> None:
         """Wait until all places and all room have been given back."""
-        names = ("fakescan_ongoing_requests", "fakescan_buffered_bytes")
+        names = ("fakescan_serve_ongoing_requests", "fakescan_serve_buffered_bytes")
         until("all is given back", lambda: not any(self.metric(name, key) for name in names))
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,11 +33,24 @@ class LocalCluster:
 
     @property
     def address(self) -> str:
-        """For `--ray-address`; waits until the cluster is there."""
-        assert self._is_ready.wait(60), f"no cluster:\n{self.text}"
-        found = re.search(r"--ray-address (\S+)", self.text)
-        assert found is not None, self.text
-        return found[1]
+        """For `--ray-address`."""
+        return self._printed(r"ready: --ray-address (\S+)")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that a driver needs."""
+        words = shlex.split(self._printed(r"export (.+)"))
+        return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+    @property
+    def dashboard(self) -> str:
+        """URL of the dashboard and of the API for jobs, of a cluster with `--dashboard`."""
+        return self._printed(r"dashboard: (\S+)")
+
+    @property
+    def metrics(self) -> Path:
+        """File that lists every node's metrics for Prometheus, of a cluster with `--dashboard`."""
+        return Path(self._printed(r"metrics: (\S+)"))
 
     @property
     def text(self) -> str:
@@ -63,6 +77,13 @@ class LocalCluster:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         assert not alive, f"left over: {alive}"
+
+    def _printed(self, pattern: str) -> str:
+        """What the program has printed in this place of a line; waits until the cluster is there."""
+        assert self._is_ready.wait(60), f"no cluster:\n{self.text}"
+        found = re.search(f"^{pattern}", self.text, re.MULTILINE)
+        assert found is not None, self.text
+        return found[1]
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -1,6 +1,7 @@
 """`fakescan serve` as a process of its own, as a user starts it, and requests to it."""
 
 import ipaddress
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -66,6 +67,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def never_slowing(folder: Path, **limits: Any) -> Path:
+    """A Serve file of a server that slows nobody down for what comes to nothing: tests send much of that."""
+    file = folder / "never_slowing.yaml"
+    args = {"limits": {"refused_per_minute": 10**9, **limits}}
+    file.write_text(json.dumps({"applications": [{"import_path": "fakescan.serve.app:build", "args": args}]}))
+    return file  # JSON is YAML
 
 
 @contextmanager

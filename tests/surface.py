@@ -185,7 +185,7 @@ def _http() -> dict[str, Any]:
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.detector import Detector
     from fakescan.serve.gate.auth import PUBLIC
-    from fakescan.serve.gate.metrics import GateMetrics
+    from fakescan.serve.gate.metrics import GateMetrics, Levels
     from fakescan.serve.problem import STATUS
 
     async def admit(mark: str) -> bool:
@@ -196,7 +196,7 @@ def _http() -> dict[str, Any]:
     while not isinstance(inner, FastAPI):
         inner = inner._app
     routes = {f"{' '.join(sorted(route.methods))} {route.path}" for route in inner.routes if hasattr(route, "methods")}
-    metrics = GateMetrics().text(0, 0, 0, {}).decode()
+    metrics = GateMetrics(lambda: Levels(0, 0, 0, {})).text().decode()
     schemas = inner.openapi()["components"]["schemas"]
     detector.close()
     bodies = ("Detection", "ProblemBody", "ScanList", "ScanState")

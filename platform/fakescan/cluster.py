@@ -16,7 +16,9 @@ from typing import Any
 
 from fakescan.errors import JobFailedError
 from fakescan.local_ray import any_agent_port, prepare_environment, protect_token
-from fakescan.terminal.logs import ToLogFiles, has_log_files, log_only_to_files
+from fakescan.terminal.json_logs.handlers import adopt_handlers
+from fakescan.terminal.json_logs.output import JsonHandler, json_output
+from fakescan.terminal.logs import ToLogFiles, hand_to_files, has_log_files, log_only_to_files
 from fakevlm.errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
@@ -91,6 +93,10 @@ def connect(
     # small scan and hours of a big one: the engine would wait for cores first, and the cores for the engine at the end.
     # Ray reads this when Ray Data is imported.
     os.environ.setdefault("RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD", "0")
+    output = json_output()
+    if output is not None:
+        # Ray leaves out lines that are like others of the last seconds, in which it finds no words in JSON.
+        os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     local = not names_cluster(address)
     if local:
         prepare_environment()
@@ -108,6 +114,12 @@ def connect(
         "log_to_driver": verbose or has_log_files(),
         "job_config": _job_config(),
     }
+    if output is not None:
+        from fakescan.terminal.json_logs.ray_logs import WorkerLogs, wrap_worker_lines
+
+        options["logging_config"] = WorkerLogs(verbose=verbose or has_log_files(), redact=output.redact)
+        wrap_worker_lines()
+        adopt_handlers(JsonHandler(output))
     if local:
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         options |= {"num_cpus": cpus or max(2, os.cpu_count() or 1), "include_dashboard": dashboard}
@@ -131,9 +143,14 @@ def connect(
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put one in its place that exits with status 15
     loading.join()
+    if output is not None:
+        adopt_handlers(JsonHandler(output))
     _quiet_data(verbose)
     if has_log_files():
         _copy_to_files()
+    if local:
+        (node,) = ray.nodes()  # type: ignore[no-untyped-call]
+        logger.info("metrics: http://%s:%s/metrics", node["NodeManagerAddress"], node["MetricsExportPort"])
 
 
 def disconnect() -> None:
@@ -211,6 +228,12 @@ def _copy_to_files() -> None:
 def _log_worker(printed: dict[str, Any]) -> None:
     """Log the lines that a worker has printed."""
     if printed.get("pid") == "autoscaler":  # a page on the state of the cluster, every few seconds
+        return
+    if json_output() is not None:
+        from fakescan.terminal.json_logs.ray_logs import worker_records
+
+        for record in worker_records(printed):
+            hand_to_files(record)
         return
     who = printed.get("actor_name") or printed.get("task_name") or "worker"
     for line in printed["lines"]:

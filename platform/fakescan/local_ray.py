@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fakevlm.errors import UserError
-
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray's own switch for a cluster of one machine: all its ports listen at 127.0.0.1."""
 
@@ -46,7 +44,8 @@ def protect_token() -> None:
     """Makes the token of this user's local Rays unreadable for others; Ray creates it readable for everybody.
 
     Whoever has it may run code as this user. A token that RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH names is left alone.
-    Raises UserError where there is none and none can be written.
+    Where there is none and the home cannot be written to, as in a container, the Ray that this process starts has one
+    of its own, which is in no file.
     """
     from ray._private.authentication.authentication_token_generator import generate_new_authentication_token
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
@@ -56,13 +55,11 @@ def protect_token() -> None:
     file = Path.home() / ".ray" / "auth_token"
     loader = AuthenticationTokenLoader.instance()
     if not loader.has_token(ignore_auth_mode=True):
+        token = generate_new_authentication_token()
         try:
-            _write_private(file, generate_new_authentication_token())
-        except OSError as error:
-            raise UserError(
-                f"ray: its token cannot be written to {file} ({error.strerror}); set HOME to a folder that can be "
-                "written to, or RAY_AUTH_TOKEN to a token"
-            ) from None
+            _write_private(file, token)
+        except OSError:
+            os.environ["RAY_AUTH_TOKEN"] = token  # what this process starts inherits it, and nobody else needs it
         loader.reset_cache()
     with contextlib.suppress(OSError):  # it does not exist, or belongs to somebody else
         if file.stat().st_mode & 0o077:

@@ -1,9 +1,6 @@
-"""A Ray head as `ray start` makes it, and its job API, shared by the tests of this folder."""
+"""The job API of a cluster on this machine, shared by the tests of this folder."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,32 +10,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serve_process import free_port
+from tests.local_cluster import local_cluster
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 
 
 class Jobs:
     """The job API of one head."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, address: str) -> None:
         self._client = client
+        self.address = address
+        """Address of the head's dashboard."""
 
     def submit(self, command: str, **environment: str) -> str:
         """Submit `python COMMAND` in this project's folder; returns the job's id."""
         variables = {"PYTHONPATH": "platform", **environment}
         runtime = {"working_dir": str(ROOT), "env_vars": variables}
-
-        def submitted() -> str | None:
-            try:
-                return str(self._client.submit_job(entrypoint=f"python {command}", runtime_env=runtime))
-            except RuntimeError as error:
-                if "No available agent" in str(error):  # the head answers before it can start jobs
-                    return None
-                raise
-
-        return str(wait(submitted, 120, "the head can start jobs"))
+        return str(self._client.submit_job(entrypoint=f"python {command}", runtime_env=runtime))
 
     def log(self, job: str) -> str:
         return str(self._client.get_job_logs(job))
@@ -88,36 +77,17 @@ def _take_token() -> None:
 
 
 @pytest.fixture(scope="package")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
-    """The job API of a head with two CPUs, as docs/jobs.md starts one."""
-    port, dashboard, agent = free_port(), free_port(), free_port()
-    logs = tmp_path_factory.mktemp("head") / "log"
+def jobs() -> Iterator[Jobs]:
+    """The job API of a head with two CPUs, as `make cluster` starts one."""
     before = dict(os.environ)
-    os.environ["RAY_AUTH_MODE"] = "token"
-    _take_token()
-    os.environ["PATH"] = f"{BIN}:{os.environ['PATH']}"  # the head runs a job's `python` from its own PATH
-    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
-    # Another Ray on this machine, such as the tests' own, holds the port that an agent takes by default, and a head
-    # without its agent starts no job.
-    command += [f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
-    with logs.open("wb") as log:
-        head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
-        from ray.job_submission import JobSubmissionClient
+        with local_cluster("--head-cpus", 2, "--dashboard") as cluster:
+            os.environ |= cluster.environment
+            _take_token()
+            from ray.job_submission import JobSubmissionClient
 
-        def connect() -> Any:
-            try:
-                return JobSubmissionClient(f"http://127.0.0.1:{dashboard}")
-            except (ConnectionError, RuntimeError):
-                return None
-
-        yield Jobs(wait(connect, 60, "the head's job API answers"))
+            yield Jobs(JobSubmissionClient(cluster.dashboard), cluster.dashboard)
     finally:
-        head.send_signal(signal.SIGTERM)
-        try:
-            head.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(head.pid, signal.SIGKILL)
         os.environ.clear()
         os.environ.update(before)
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from fakescan.cli.exit_status import EXIT_FAILED, fail
 from fakescan.cli.options.command import SettingsCommand
 from fakescan.cli.options.option import option
 from fakescan.settings.flag import FlagGroup
+from fakescan.terminal.messages import say
 
 if TYPE_CHECKING:
     from fakescan.check.checker import CheckedImage
@@ -54,7 +54,7 @@ def check(verbose: bool, /, files: tuple[str, ...], as_json: bool, **flags: Any)
             else:
                 print("\n".join(lines_of(name, image)), flush=True)
         if checker.warning and failed < len(files):
-            print(f"warning: {checker.warning}", file=sys.stderr)
+            say(f"warning: {checker.warning}")
     if failed:
         fail(f"no verdict on {failed} of {len(files)} images", EXIT_FAILED)
 

@@ -50,7 +50,7 @@ def fail(message: str, status: int) -> NoReturn:
 
     line = _one_line(message)
     log_only_to_files(logging.ERROR, line)
-    print_error(line)
+    print_error(line, exit_status=status)
     sys.exit(status)
 
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import warnings
+from socket import gethostname
 from typing import Any, NoReturn
 from urllib.parse import quote_from_bytes
 
@@ -22,7 +23,9 @@ from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
 from fakescan.cli.exit_status import ending_of, fail
 from fakescan.cli.keys import keys
+from fakescan.cli.nightly import nightly
 from fakescan.cli.options.command import Group
+from fakescan.cli.options.log_options import check_variable, wants_json
 from fakescan.cli.options.option import Option
 from fakescan.cli.rejudge import rejudge
 from fakescan.cli.scan import compact, index, scan, verify
@@ -30,6 +33,9 @@ from fakescan.cli.serve import serve
 from fakescan.cli.summary import summary
 from fakescan.cli.train import train
 from fakescan.settings.flag import FlagGroup
+from fakescan.storage.url import redact_urls
+from fakescan.terminal.json_logs.fields import set_process_fields
+from fakescan.terminal.json_logs.output import start
 from fakescan.terminal.logs import log_only_to_files, log_session
 from fakevlm import __version__
 
@@ -64,11 +70,15 @@ def _run(arguments: list[str] | None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries say to programmers
+    given = _in_utf8(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and given != sys.argv[1:]:  # Ray notes a driver's command line, which must be UTF-8
+        os.execv(sys.executable, [*sys.orig_argv[: len(sys.orig_argv) - len(given)], *given])
+    if wants_json(given):
+        set_process_fields(command=next((word for word in given if word in cli.commands), None), host=gethostname())
+        start(redact_urls)
     with log_session():
         try:
-            given = _in_utf8(sys.argv[1:] if arguments is None else arguments)
-            if arguments is None and given != sys.argv[1:]:  # Ray notes a driver's command line, which must be UTF-8
-                os.execv(sys.executable, [*sys.orig_argv[: len(sys.orig_argv) - len(given)], *given])
+            check_variable()
             sys.exit(cli.main(given, prog_name="fakescan", standalone_mode=False) or 0)
         except click.exceptions.Exit as done:
             sys.exit(done.exit_code)
@@ -105,24 +115,23 @@ def cli() -> None:
 
 
 for command in (
-    *(
-        calibrate,
-        check,
-        compact,
-        data,
-        diff,
-        evaluate,
-        filter_,
-        index,
-        keys,
-        prevalence,
-        rejudge,
-        review,
-        scan,
-        serve,
-        summary,
-        train,
-    ),
+    calibrate,
+    check,
+    compact,
+    data,
+    diff,
+    evaluate,
+    filter_,
+    index,
+    keys,
+    nightly,
+    prevalence,
+    rejudge,
+    review,
+    scan,
+    serve,
+    summary,
+    train,
     verify,
 ):
     cli.add_command(command)

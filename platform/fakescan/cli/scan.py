@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,27 @@ logger = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 20
 
+_CONFIG = option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    group=FlagGroup.SOURCE,
+    unset="none",
+    help="Settings in YAML, these and more (docs/scan.md); flags take precedence.",
+)
+_DRY_RUN = option(
+    "--dry-run",
+    is_flag=True,
+    group=FlagGroup.OUTPUT,
+    help="Only say what would be scanned, how, and what would be resumed; nothing is started or written.",
+)
+
+
+def scan_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command that scans the flags which are no settings: `--config`, `--ray-address`, `--dry-run`."""
+    decorated: Callable[..., Any] = _CONFIG(ray_address()(_DRY_RUN(command)))
+    return decorated
+
 
 @click.command(
     cls=SettingsCommand,
@@ -35,21 +57,7 @@ _SHOWN_PROBLEMS = 20
     ],
 )
 @click.argument("source", required=False, type=Text(path="file"))
-@option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    group=FlagGroup.SOURCE,
-    unset="none",
-    help="Settings in YAML, these and more (docs/scan.md); flags take precedence.",
-)
-@ray_address()
-@option(
-    "--dry-run",
-    is_flag=True,
-    group=FlagGroup.OUTPUT,
-    help="Only say what would be scanned, how, and what would be resumed; nothing is started or written.",
-)
+@scan_flags
 @with_reports
 @click.pass_obj
 def scan(
@@ -62,8 +70,13 @@ def scan(
     """
     settings = scan_config(config, flags)
     if dry_run:
-        _dry_run(settings, reporter)
-        return
+        dry_run_scan(settings, reporter)
+    else:
+        report_scan(settings, reporter, ray_address=ray_address, verbose=verbose)
+
+
+def report_scan(settings: "ScanConfig", reporter: Reporter, *, ray_address: str | None, verbose: bool) -> None:
+    """Scan, and say what came of it."""
     from fakescan.cli.reports.json_report import scan_report
     from fakescan.cli.reports.scan import print_summary
     from fakescan.scan.driver import run_scan
@@ -78,7 +91,8 @@ def scan(
     reporter.finish(report)
 
 
-def _dry_run(settings: "ScanConfig", reporter: Reporter) -> None:
+def dry_run_scan(settings: "ScanConfig", reporter: Reporter) -> None:
+    """Say what a scan would do."""
     from fakescan.cli.reports.dry_run import dry_run_report, print_forecast
     from fakescan.scan.dry_run.forecast import forecast
 
@@ -200,6 +214,7 @@ def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | No
     Scores and verdicts are computed again from the logits. A call that was interrupted is continued by the same one.
     """
     from fakescan.cli.reports.json_report import verify_report
+    from fakescan.terminal.console import printable_line
 
     folder = _run_folder(run, flags)
     found = _verified(folder, reporter, from_start=from_start, ray_address=ray_address)
@@ -207,7 +222,7 @@ def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | No
     if found.problems:
         to = sys.stderr if reporter.quiet else sys.stdout
         for problem in found.problems[:_SHOWN_PROBLEMS]:
-            print(problem, file=to)
+            print(printable_line(problem), file=to)
         if len(found.problems) > _SHOWN_PROBLEMS:
             print(f"… and {len(found.problems) - _SHOWN_PROBLEMS} more", file=to)
         report.fail("problems", f"{run} does not account for every row ({len(found.problems)} problems)")

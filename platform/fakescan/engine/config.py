@@ -39,7 +39,7 @@ class VllmConfig(StrictModel):
     arguments: Annotated[
         dict[str, Any], Flag("NAME=VALUE", "--engine-argument", multiple=True, group=FlagGroup.ENGINES)
     ] = Field(default_factory=dict)
-    """Further arguments for vLLM, by the names of its EngineArgs, such as quantization: fp8. Default: none."""
+    """Further arguments for vLLM, by the names of its EngineArgs, like quantization: fp8_per_tensor. Default: none."""
 
     is_simulated: ClassVar[bool] = False
     package: ClassVar[str | None] = "vllm"

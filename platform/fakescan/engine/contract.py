@@ -1,7 +1,9 @@
 """The contract with an engine: pixels and options in, judgements out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,6 +32,39 @@ Listener = Callable[[Judgement], None]
 on the engine's own thread and must return at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose request an image belongs to, for the engine's log lines and spans."""
+
+    request_id: str = ""
+    trace_headers: Mapping[str, str] = field(default_factory=dict)
+    """Those of W3C Trace Context; empty without tracing."""
+
+    def request_name(self, number: int) -> str:
+        """The engine's own name of the request."""
+        return f"{self.request_id}.{number}" if self.request_id else str(number)
+
+
+NOBODY = Origin()
+"""Images of a scan."""
+_origin: ContextVar[Origin] = ContextVar("origin", default=NOBODY)
+
+
+@contextmanager
+def submitted_for(request_id: str, trace_headers: Mapping[str, str]) -> Iterator[None]:
+    """Images that this thread submits within belong to that request."""
+    token = _origin.set(Origin(request_id, trace_headers))
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+def origin() -> Origin:
+    """Whose images this thread submits."""
+    return _origin.get()
+
+
 @dataclass(slots=True)
 class EngineStats:
     """Counters of one engine since its start, read by benchmarks."""
@@ -51,8 +86,17 @@ class EngineStats:
         self.busy_s += seconds
 
 
+STALL = "no output for"
+"""How the reason begins of an engine that was silent for too long."""
+
+
 class EngineDiedError(RuntimeError):
     """The engine can take no more requests; its process must end so that Ray starts another."""
+
+    @property
+    def is_stall(self) -> bool:
+        """Whether it gave no output for `stall_s`."""
+        return str(self).startswith(STALL)
 
 
 class Engine(Protocol):

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.config import Device, VllmConfig
-from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Listener
+from fakescan.engine.contract import NOBODY, EngineDiedError, EngineStats, Judgement, Listener, Origin, origin
 from fakescan.engine.generation import Generation, Next
 from fakescan.engine.health.processes import kill_tree, reap_after
 from fakescan.engine.health.refusal import ATTEMPTS, refused
 from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.metrics import vllm_stat_loggers
 from fakescan.engine.start.arguments import engine_args
 from fakescan.engine.start.start_up import PLAIN_START, StartUp
 from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
@@ -76,7 +77,7 @@ class AsyncEngine:
         self, pixels: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
     ) -> Future[Judgement]:
         """Judge one image of shape [height, width, 3]; see `Engine.submit`."""
-        return self._call(self._judge_one(pixels, options, listener))
+        return self._call(self._judge_one(pixels, options, listener, origin()))
 
     def expect(self, images: int) -> None:
         """Its own process batches whatever has come by the end of a step; nothing is gained by waiting."""
@@ -142,7 +143,8 @@ class AsyncEngine:
 
         # LLM_CLASS restores the batch sizes that fit the GPU; AsyncLLM's own default is for small ones.
         made = engine_args(AsyncEngineArgs, arguments, given)
-        return AsyncLLM.from_engine_args(made, usage_context=UsageContext.LLM_CLASS)
+        loggers = vllm_stat_loggers() or None
+        return AsyncLLM.from_engine_args(made, usage_context=UsageContext.LLM_CLASS, stat_loggers=loggers)
 
     async def _self_test(self) -> None:
         answer = None
@@ -154,7 +156,11 @@ class AsyncEngine:
         return await asyncio.gather(*(self._judge_one(image) for image in pixels))
 
     async def _judge_one(
-        self, image: NDArray[np.uint8], options: JudgingOptions | None = None, listener: Listener | None = None
+        self,
+        image: NDArray[np.uint8],
+        options: JudgingOptions | None = None,
+        listener: Listener | None = None,
+        origin: Origin = NOBODY,
     ) -> Judgement:
         sampling = self._requests.sampling(options, streams=listener is not None)
         async with self._places:
@@ -164,7 +170,7 @@ class AsyncEngine:
             try:
                 for _ in range(ATTEMPTS):
                     answer = self._requests.answer(options)
-                    await self._attempt(image, answer, sampling, listener)
+                    await self._attempt(image, answer, sampling, listener, origin)
                     if not answer.is_refused:
                         break
             finally:
@@ -193,12 +199,12 @@ class AsyncEngine:
             self._watch.idle()
 
     async def _attempt(
-        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None
+        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None, origin: Origin
     ) -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            await self._generate(image, answer, sampling, listener)
+            await self._generate(image, answer, sampling, listener, origin)
         except EngineDeadError as error:
             raise EngineDiedError(str(error) or "the engine's process ended") from error
         except Exception as error:
@@ -207,12 +213,14 @@ class AsyncEngine:
             answer.refuse(refused(error))
 
     async def _generate(
-        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None
+        self, image: NDArray[np.uint8], answer: Generation, sampling: Any, listener: Listener | None, origin: Origin
     ) -> None:
         self._ids += 1
         engine_input = self._requests.input(image)
         # Closing the generator early aborts the request in the engine; so does cancelling.
-        async with contextlib.aclosing(self._engine.generate(engine_input, sampling, str(self._ids))) as outputs:
+        traced = {"trace_headers": headers} if (headers := origin.trace_headers) else {}
+        generating = self._engine.generate(engine_input, sampling, origin.request_name(self._ids), **traced)
+        async with contextlib.aclosing(generating) as outputs:
             async for output in outputs:
                 self._watch.alive()
                 step = answer.take(output.outputs[0])

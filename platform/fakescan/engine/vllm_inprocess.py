@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.config import VllmConfig
-from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Listener
+from fakescan.engine.contract import EngineDiedError, EngineStats, Judgement, Listener, Origin, origin
 from fakescan.engine.generation import Generation, Next
 from fakescan.engine.health.refusal import ATTEMPTS, refused
 from fakescan.engine.health.stall import StallWatch
@@ -43,6 +43,7 @@ class _Request:
     sampling: Any
     listener: Listener | None
     answer: Generation
+    origin: Origin = field(default_factory=origin)
     engine_input: Any = None
     attempts: int = 1
     future: Future[Judgement] = field(default_factory=Future)
@@ -268,9 +269,10 @@ class InProcessEngine:
     def _add(self, request: _Request) -> None:
         while not request.answer.is_refused:
             self._ids += 1
-            name = str(self._ids)
+            name = request.origin.request_name(self._ids)
+            traced = {"trace_headers": headers} if (headers := request.origin.trace_headers) else {}
             try:
-                self._engine.add_request(name, request.engine_input, request.sampling)
+                self._engine.add_request(name, request.engine_input, request.sampling, **traced)
             except Exception as error:  # noqa: BLE001 - vLLM's own refusals have no common base, and may grow
                 with suppress(Exception):  # what it knows of the request by now
                     self._engine.abort_request([name])

@@ -15,6 +15,9 @@ from fakescan.engine.start.arguments import check_length, joined
 from fakescan.engine.start.gpu_share import memory_share, parallel_size
 from fakescan.engine.start.number_types import require_memory, types_here
 from fakescan.engine.start.start_up import PLAIN_START, StartUp
+from fakescan.terminal.json_logs.handlers import VLLM_CONFIG
+from fakescan.terminal.json_logs.output import VARIABLE as LOG_FORMAT
+from fakescan.tracing import engine_endpoint
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.progress import Step, in_bytes
 from fakevlm.errors import UserError
@@ -37,6 +40,8 @@ def prepare_environment(config: VllmConfig, checkpoint: Checkpoint, device: Devi
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.environ.get(LOG_FORMAT) == "json" and os.environ.get("VLLM_CONFIGURE_LOGGING") != "0":
+        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", VLLM_CONFIG)
     if device == "cpu":
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
@@ -76,6 +81,9 @@ def engine_arguments(
         "seed": 0,
         "disable_log_stats": True,
     }
+    if (endpoint := engine_endpoint()) is not None:
+        # vLLM's own span of a request, whose times it takes from its statistics.
+        arguments |= {"otlp_traces_endpoint": endpoint, "disable_log_stats": False}
     if types.overrides:
         arguments["hf_overrides"] = types.overrides
     if device == "cpu":

@@ -1,6 +1,8 @@
 """The chain of runs that a new one follows: what they have scanned need not be scanned again."""
 
+import re
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +14,36 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.sources.source import versions
 from fakescan.sources.uri_set import UriSet
+from fakescan.storage.objects import patiently
 from fakescan.storage.store import Store
 from fakescan.storage.url import canonical, redact
 from fakevlm.errors import ErrorCode, UserError
 
 WEATHER = frozenset({ErrorCode.FETCH_FAILED, ErrorCode.DENIED, ErrorCode.CHANGED, ErrorCode.JUDGE_FAILED})
 """Errors that say nothing about the image: the next run of a chain tries it again."""
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def newest_run(runs: str, before: date, store: Store) -> str | None:
+    """URL of the newest run before a day in a folder of runs that are named by their days; None where there is none.
+
+    A folder without run.json, of a start that came to nothing, is no run. A run that was not finished is one: what it
+    has not scanned is new to whoever follows it.
+    """
+    filesystem, path = store.filesystem(runs)
+    filesystem.invalidate_cache()
+    try:
+        entries = patiently(lambda: filesystem.ls(path, detail=True), f"listing {redact(runs)}")
+    except FileNotFoundError:
+        return None
+    names = {str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"}
+    for name in sorted(names, reverse=True):
+        if _DAY.fullmatch(name) and name < before.isoformat():
+            url = f"{runs.rstrip('/')}/{name}"
+            if RunFolder(url, store).load() is not None:
+                return url
+    return None
 
 
 def scanned_before(runs: Sequence[str], store: Store) -> UriSet:

@@ -35,6 +35,8 @@ from fakescan.scan.start.run_lease import RunLease, starting
 from fakescan.scan.store_weather import FetchGuard, shown_waits
 from fakescan.scan.tables import examples
 from fakescan.settings.run_slice import RunSlice
+from fakescan.storage.url import redact
+from fakescan.terminal.json_logs.fields import set_process_fields
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 from fakevlm.reading import Reader
@@ -90,6 +92,7 @@ def _scan(
     try:
         progress.stage("opening the run, or listing the source", is_brief=True)
         run = _open(config, folder, lease, identity, checkpoint, images, progress)
+        set_process_fields(run_id=run.run_id, run=redact(folder.url))
         if run.warning:
             logger.warning("%s", run.warning)
         outcome = ScanOutcome(run, folder.url, config.slice, account=folder.manifest(run).info.account())
@@ -187,7 +190,15 @@ def build_pipeline(
             limits=config.work_limits(),
             patience_s=config.store_patience_s,
         ),
-        decode=Decode(checkpoint.image, config.max_pixels, run.identity.conditions, run.rows, config.work_limits()),
+        decode=Decode(
+            checkpoint.image,
+            config.max_pixels,
+            run.identity.conditions,
+            run.rows,
+            config.work_limits(),
+            run_id=run.run_id,
+            shard_rows=run.shard_rows,
+        ),
         judge=JudgeSettings(
             engine=config.engine,
             device=placement.device,

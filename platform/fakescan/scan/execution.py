@@ -16,6 +16,7 @@ from fakescan.errors import JobFailedError
 from fakescan.run.counts import Counts
 from fakescan.run.run_file import RunFile
 from fakescan.scan.ledger import remote_ledger
+from fakescan.scan.metrics.scan_metrics import ScanMetrics
 from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.start.run_lease import RunLease
@@ -107,18 +108,21 @@ class Execution:
         import ray
         from ray.exceptions import RayError
 
-        rows = self.outcome.rows
-        self.progress.begin(rows, rows - self.outcome.run.sharding.rows_of(todo), self.outcome.run.known_meaning)
+        rows, run = self.outcome.rows, self.outcome.run
+        left = run.sharding.rows_of(todo)
+        self.progress.begin(rows, rows - left, run.known_meaning)
+        metrics = ScanMetrics(run, self.outcome.url, rows, left)
         ledger = remote_ledger()
         try:
             for contents in known:
                 ray.get(ledger.remember.remote(contents))
-            self._follow(self.pipeline.run(todo, ledger), ledger)
+            with metrics.following(ledger):
+                self._follow(self.pipeline.run(todo, ledger), ledger, metrics)
         finally:
             with suppress(RayError):
                 ray.kill(ledger)  # a session may run many scans
 
-    def _follow(self, summaries: Iterator[PartSummary], ledger: Any) -> None:
+    def _follow(self, summaries: Iterator[PartSummary], ledger: Any, metrics: ScanMetrics) -> None:
         # Closed at once however it ends: its executor must not outlive the connection to Ray.
         with (
             self.progress.following(ledger),
@@ -129,6 +133,7 @@ class Execution:
                 self.lease.check()
                 if part.counts.rows:
                     self._add(part)
+                    metrics.add(part, self.outcome.run.sharding.size(part.shard))
 
     def _add(self, part: PartSummary) -> None:
         outcome = self.outcome

@@ -7,7 +7,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,7 @@ from fakescan.engine.factory import open_engine
 from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.metrics import record_engine
 from fakescan.engine.model import PinnedModel, open_pinned
 from fakescan.engine.start.number_types import NumberTypes
 from fakescan.engine.start.start_up import StartUp
@@ -30,10 +31,12 @@ from fakescan.scan.content_cache import ALIVE_EVERY_S, Share, packed, unpacked
 from fakescan.scan.engines.life import EngineLife
 from fakescan.scan.engines.stages import StepReporter
 from fakescan.scan.engines.start import EngineStart
+from fakescan.scan.metrics.stage_metrics import SHORT_ID
 from fakescan.scan.poison.deaths import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
 from fakescan.storage.store import Store
+from fakescan.terminal.json_logs.fields import log_fields, set_process_fields
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.progress import Report
 from fakevlm.errors import ErrorCode
@@ -46,6 +49,7 @@ Pixels = NDArray[np.uint8]
 POISON = Judgement(error="the engine's process died twice while it judged this image alone")
 _MIN_PAUSE_S, _MAX_PAUSE_S = 0.05, 1.0
 """Pauses between two questions about contents that other shards are judging."""
+_LAST_WORD_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Judge:
     """Ray Data calls it from several threads at once, one shard each; the engine batches across them."""
 
     def __init__(self, settings: JudgeSettings, ledger: Any) -> None:
+        set_process_fields(run_id=settings.run_id)
         self._settings = settings
         self._ledger = ledger
         self._id = uuid.uuid4().hex
@@ -95,6 +100,7 @@ class Judge:
             )
         finally:
             report.end()
+        record_engine(self._engine, settings.run_id[:SHORT_ID])
         computes = settings.engine.computes_on(settings.device)
         self._device = device_name(settings.device) if computes else settings.engine.kind
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
@@ -103,8 +109,12 @@ class Judge:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to `JUDGED_SCHEMA`."""
-        with self._calls:
+        with self._calls, log_fields(shard=self._shard(table)):
             return self._judged(table)
+
+    def _shard(self, table: pa.Table) -> int:
+        shard: int = table["row_id"][0].as_py() // self._settings.shard_rows if table.num_rows else -1
+        return shard
 
     def _judged(self, table: pa.Table) -> pa.Table:
         good = np.flatnonzero(table["error_code"].is_null().to_numpy())
@@ -114,7 +124,7 @@ class Judge:
             # The shard's block is one chunk, whose tensor is a view of Ray's shared memory.
             block = table["pixels"].chunk(0).to_numpy_ndarray()
             pixels = [block[index] for index in good]
-            shard = table["row_id"][0].as_py() // self._settings.shard_rows
+            shard = self._shard(table)
             try:
                 if self._settings.dedupe:
                     contents = [bytes.fromhex(sha256) for sha256 in table["sha256"].take(good).to_pylist()]
@@ -123,11 +133,18 @@ class Judge:
                     values = [self._values(judgement) for judgement in self._judge(shard, pixels)]
             except EngineDiedError as error:
                 logger.error("the engine died: %s", error)
+                self._report_lost(error)
                 # Leave at once and without clean-up: Ray then starts this actor anew and retries its shards, which it
                 # does not do after exit_actor(); and the poison ledger counts the death.
                 exit_with_children()
         self._ledger.report_judged.remote()
         return self._rows(table, dict(zip(good.tolist(), values, strict=True)), good[copies])
+
+    def _report_lost(self, error: EngineDiedError) -> None:
+        """Tell the ledger, for the metrics; not for long, whatever else is wrong."""
+        with suppress(Exception):
+            told = self._ledger.report_lost.remote(self._life, "stalled" if error.is_stall else "died")
+            _get(told, timeout=_LAST_WORD_S)
 
     def _judge(self, shard: int, pixels: Sequence[Pixels]) -> list[Judgement]:
         orders: Orders = _get(self._ledger.inquire.remote(shard, self._id))
@@ -338,10 +355,10 @@ def _actor_id() -> str | None:
     return ray.get_runtime_context().get_actor_id()
 
 
-def _get(reference: Any) -> Any:
+def _get(reference: Any, timeout: float | None = None) -> Any:
     import ray
 
-    return ray.get(reference)
+    return ray.get(reference, timeout=timeout)
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:

@@ -16,6 +16,7 @@ from fakescan.scan.engines.node_choice import NodeChoice
 from fakescan.scan.engines.passes import in_passes
 from fakescan.scan.engines.watch import EngineWatch, Needs
 from fakescan.scan.judge import JudgeSettings
+from fakescan.scan.metrics.stage_metrics import ShardLevels
 from fakescan.scan.small_machine import QUEUED, FirstShards
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.streaming.feed import Feed
@@ -88,7 +89,9 @@ class Pipeline:
 
         context = DataContext.get_current().copy()
         _configure(context)
-        context.custom_execution_callback_classes = [lazy_shards(self.replicas.low, FeedArguments())]
+        context.custom_execution_callback_classes = [
+            lazy_shards(self.replicas.low, FeedArguments(), ShardLevels(self.judge.run_id))
+        ]
         # Ray Data asks for one more node of every kind while GPUs are busy: not beyond what the engines can use.
         limit = self.replicas.high * self.gpus_per_replica
         context.execution_options.resource_limits = ExecutionResources.for_limits(gpu=limit or None)

@@ -20,6 +20,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.object_key import source_key
 from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
+from fakescan.scan.metrics.stage_metrics import fetched_bytes, in_stage
 from fakescan.scan.poison.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.small_machine import FirstShards, feed
 from fakescan.scan.store_weather import report_waits
@@ -27,7 +28,9 @@ from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, ex
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
+from fakescan.storage.transport.patient import record_limits
 from fakescan.storage.url import redact
+from fakescan.terminal.json_logs.fields import log_fields
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.metrics.distortion import distort
 from fakevlm.preprocess import DecodedImage, ImageSpec, try_decode
@@ -68,6 +71,14 @@ class Fetch:
     def __call__(self, table: pa.Table) -> pa.Table:
         """From one row with `shard` to `FETCHED_SCHEMA`."""
         shard: int = table["shard"][0].as_py()
+        with log_fields(run_id=self.run.run_id, shard=shard):
+            with in_stage(self.run.run_id, "fetch"):
+                fetched = self._table(shard)
+            fetched_bytes(self.run.run_id, fetched)
+            record_limits()
+            return fetched
+
+    def _table(self, shard: int) -> pa.Table:
         feed(self.first_shards, shard)
         report_waits(self.ledger)
         started = time.process_time()
@@ -136,9 +147,17 @@ class Decode:
     rows: int = 0
     """Rows in the run."""
     limits: WorkLimits = USUAL_LIMITS
+    run_id: str = ""
+    """The run, for metrics and log lines."""
+    shard_rows: int = 0
+    """For log lines alone."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
+        with in_stage(self.run_id, "decode"):
+            return self._table(table)
+
+    def _table(self, table: pa.Table) -> pa.Table:
         feed()
         started = time.process_time()
         height, width = self.spec.height, self.spec.width
@@ -147,11 +166,13 @@ class Decode:
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
         with self._decoder() as decoded:
-            for index, (row_id, data) in enumerate(zip(table["row_id"].to_pylist(), table["data"], strict=True)):
+            row_ids, uris = table["row_id"].to_pylist(), table["uri"].to_pylist()
+            for index, (row_id, uri, data) in enumerate(zip(row_ids, uris, table["data"], strict=True)):
                 facts.append((None, None, None))
                 if codes[index] is not None:
                     continue
-                image = decoded((row_id, data.as_py()))
+                with log_fields(uri=uri, **self._of_run(row_id)):
+                    image = decoded((row_id, data.as_py()))
                 if isinstance(image, ImageError):
                     codes[index], messages[index] = image.code, image.message
                     continue
@@ -166,6 +187,9 @@ class Decode:
         columns["pixels"] = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels) if facts else []
         columns["decode_cpu_s"] = np.full(len(facts), time.process_time() - started)
         return pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
+
+    def _of_run(self, row_id: int) -> dict[str, Any]:
+        return {"run_id": self.run_id or None, "shard": row_id // self.shard_rows if self.shard_rows else None}
 
     def decode(self, image: RowImage) -> DecodedImage | ImageError:
         """One row's image at the checkpoint's input size, or what is wrong with it. Raises MemoryError."""
@@ -228,7 +252,8 @@ class Write:
         if fresh.num_rows < sharding.size(shard):
             results = merged(self.folder.read_part(shard), fresh)
         data = part_bytes(results, sharding, shard, self.run.result_schema)
-        self.folder.write_part(shard, data)
+        with log_fields(run_id=self.run.run_id, shard=shard):
+            self.folder.write_part(shard, data)
         engine = table["engine"][0].as_py()
         return PartSummary(
             shard,

@@ -15,6 +15,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig, RequestRouterConfig
 from starlette.types import ASGIApp
 
+from fakescan import tracing
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.engine.model import PinnedModel
 from fakescan.serve.config import ServeConfig
@@ -42,14 +43,17 @@ class Replica:
         from fakescan.serve.detector import Detector
         from fakescan.serve.malloc import give_back_large_blocks
         from fakescan.serve.operation.replica_port import keep_replica_port_private
-        from fakescan.serve.operation.serve_log import protect_serve_log
+        from fakescan.serve.operation.serve_log import protect_serve_log, use_json_lines
         from fakescan.serve.operation.start_progress import StartReport
         from fakescan.serve.scans.jobs import ScanJobs
 
         keep_replica_port_private()
         protect_serve_log()
+        replica = serve.get_replica_context().replica_id.unique_id
+        use_json_lines(replica=replica)
         give_back_large_blocks()
-        report = StartReport(serve.get_replica_context().replica_id.unique_id)
+        tracing.configure(config.otlp_endpoint, "replica")
+        report = StartReport(replica)
         self._detector = detector = Detector(config, model, report)
         scans = ScanJobs(config.scans, config, detector.calibration) if config.scans is not None else None
         self._app = make_app(detector, scans, GateTokens(control).accept)

@@ -12,6 +12,7 @@ from fakescan.settings.replicas import Replicas, parse_replicas
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
+from fakescan.tracing import endpoint_fault
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.reading import BASE_RATE
 
@@ -48,6 +49,9 @@ class Limits(StrictModel):
     """Requests other than images in a minute for a key, at each proxy (429)."""
     anonymous_per_minute: Annotated[int, Field(ge=1)] = 1200
     """Requests without a valid key in a minute from one address, at each proxy (429); a quarter of them at once."""
+    refused_per_minute: Annotated[int, Field(ge=1)] = 600
+    """Images and requests in a minute that come to nothing by their client's doing, for one key at one address, at each
+    proxy (429); a tenth of them at once. Each 2 MiB read for them count as one more, and a verdict earns one."""
     max_ongoing_requests: Annotated[int, Field(ge=1)] = 64
     """Requests that one replica works on at once."""
     max_queued_requests: Annotated[int, Field(ge=1)] = 64
@@ -124,6 +128,9 @@ class ServeConfig(JudgingSettings):
     """Addresses or networks of reverse proxies; of their requests X-Forwarded-For names the client."""
     access_log: AccessLog = AccessLog()
     """The log of all requests."""
+    otlp_endpoint: Annotated[str | None, Flag("URL", group=FlagGroup.SERVER)] = None
+    """OpenTelemetry collector that gets the spans of requests, such as http://127.0.0.1:4318. Default: that of
+    OTEL_EXPORTER_OTLP_ENDPOINT, else no traces."""
     scans: Scans | None = None
     """Lets clients start scans. Default: no."""
 
@@ -151,6 +158,13 @@ class ServeConfig(JudgingSettings):
                     f"{error}; write an address such as 10.0.0.7 or a network such as 10.0.0.0/8"
                 ) from None
         return networks
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        if url is not None and (fault := endpoint_fault(url)):
+            raise ValueError(fault)
+        return url
 
     @model_validator(mode="after")
     def _someone_decides_who_may_ask(self) -> Self:

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
-from fakescan.engine.contract import EngineDiedError, Judgement
+from fakescan import tracing
+from fakescan.engine.contract import EngineDiedError, Judgement, submitted_for
 from fakescan.engine.factory import check_installed, open_engine
 from fakescan.engine.health.loading import bounded_loading
 from fakescan.engine.health.processes import exit_with_children
 from fakescan.engine.judged_values import judged_values
 from fakescan.engine.judging_options import Explain, JudgingOptions, with_threshold
+from fakescan.engine.metrics import SERVE, record_engine
 from fakescan.engine.model import PinnedModel, model_name, open_model, open_pinned
 from fakescan.engine.start.start_up import StartUp, nobody_listens
 from fakescan.serve.config import ServeConfig
@@ -32,6 +34,7 @@ from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.outcome_header import notes_outcome
 from fakescan.serve.problem import Problem
 from fakescan.serve.verdict_words import VerdictWords
+from fakescan.terminal.json_logs.fields import context_fields
 from fakevlm.checkpoint.progress import Report
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import ErrorCode, ImageError
@@ -136,6 +139,8 @@ class _Decoded:
     """None where it waits for its turn in the engine."""
     stats: tuple[int, int] = (0, 0)
     """Steps of the engine, and the requests in them, when it was given to it."""
+    span: tracing.Span = None
+    """The span of its time in the engine."""
 
 
 Watch = Callable[[Result], None]
@@ -173,6 +178,7 @@ class Detector:
         start = StartUp(gpus=gpus, report=report, own_process=len(os.sched_getaffinity(0)) >= _CORES_FOR_TWO)
         with bounded_loading(config.engine.start_timeout_s):
             self._engine = open_engine(config.engine, self.checkpoint, options, "cuda" if gpus else "cpu", start)
+        record_engine(self._engine, SERVE)
         # Some more than run at once, so that the engine finds the next ones ready: but not so many that those of one
         # key, which came first, keep all others waiting.
         self._turns = FairTurns(self._engine.max_num_seqs + max(2, self._engine.max_num_seqs // 4))
@@ -213,8 +219,15 @@ class Detector:
     @notes_outcome
     async def judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None = None) -> JudgedImage:
         """Judges one image. Cancelling frees its place in the engine. A failure of the image is in the result."""
+        with tracing.span("image", index=upload.index) as span:
+            judged = await self._judge(upload, options, watch)
+            tracing.describe(span, outcome=judged.result.outcome, num_bytes=len(upload.data))
+            return judged
+
+    async def _judge(self, upload: Upload, options: JudgingOptions, watch: Watch | None) -> JudgedImage:
         listener = self._listener(asyncio.get_running_loop(), options, watch)
         asked = time.perf_counter()
+        decoded: _Decoded | None = None
         has_turn = False
 
         def begin() -> Callable[[DecodedImage | ImageError], _Decoded]:
@@ -223,12 +236,22 @@ class Detector:
             return functools.partial(self._decoded, upload, options, listener, has_turn)
 
         try:
-            decoded = await _unless_abandoned(await self._decoder.run(upload, begin))
+            waiting = tracing.begin("wait to decode")
+            try:
+                future = await self._decoder.run(upload, begin)
+            finally:
+                tracing.end(waiting)
+            decoding = tracing.begin("decode")
+            try:
+                decoded = await _unless_abandoned(future)
+            finally:
+                tracing.end(decoding)
             ended = time.perf_counter()
             if decoded.pixels is None:
                 return JudgedImage(decoded.facts, ended - asked)
             if not has_turn:
-                await self._turns.enter(upload.key, 1.0)
+                with tracing.span("queue"):
+                    await self._turns.enter(upload.key, 1.0)
                 has_turn = True
                 submit = functools.partial(self._submit, decoded, options, listener)
                 decoded = await _unless_abandoned(self._decoder.submit(submit))
@@ -239,6 +262,8 @@ class Detector:
         finally:
             if has_turn:
                 self._turns.leave()
+            if decoded is not None:
+                tracing.end(decoded.span)
         return JudgedImage(
             self._with_judgement(decoded.facts, judgement, options),
             ended - asked,
@@ -314,7 +339,9 @@ class Detector:
         assert decoded.pixels is not None
         on_judgement = None if listener is None else functools.partial(listener, decoded.facts)
         decoded.stats = self._engine.stats.steps, self._engine.stats.running
-        decoded.judging = self._engine.submit(decoded.pixels, options, on_judgement)
+        decoded.span = tracing.begin("judge")
+        with submitted_for(context_fields().get("request_id", ""), tracing.trace_headers(decoded.span)):
+            decoded.judging = self._engine.submit(decoded.pixels, options, on_judgement)
         return decoded
 
     def _batch_since(self, before: tuple[int, int]) -> float:

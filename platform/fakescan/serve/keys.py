@@ -119,6 +119,10 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def expiries(self) -> dict[str, datetime]:
+        """When keys end that are not disabled, by their names; without those that never do."""
+        return {key.name: key.expires_at for key in self._keys.values() if key.expires_at and not key.disabled}
+
     def find(self, presented: str) -> Key | None:
         """The key, or None if it is malformed, unknown, wrong, disabled or has expired. Never raises.
 

@@ -11,6 +11,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from fakescan.serve.internal_headers import OUTCOMES
 
+VERDICTS = frozenset({"real", "fake", "uncertain"})
+"""Outcomes that are no errors: those of `Verdict`, which loads more than a proxy needs."""
 _IMAGE = re.compile(r"([a-z_]{1,32}):([0-9a-f]{64}|-):(\d{1,12})")
 _TIMES = re.compile(r"(decode_s|judge_s|batch)=(\d{1,6}(?:\.\d{1,6})?)")
 

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,8 @@ from fakescan.serve.keys import read_keys
 from fakescan.serve.operation.start_progress import StartLines
 from fakescan.serve.operation.tls import check_certificate
 from fakescan.serve.serve_file import HttpOptions, Server, http_options, logging_config
+from fakescan.terminal.messages import say
+from fakescan.tracing import check as check_tracing
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError, one_line
@@ -102,6 +103,7 @@ def _check_config(config: ServeConfig) -> Checkpoint:
         if importlib.util.find_spec(package) is None:
             raise UserError(f"serve: {package} is not installed; install fakescan[serve]")
     check_installed(config.engine)
+    check_tracing(config.otlp_endpoint)
     if config.keys is not None and not read_keys(Path(config.keys)).keys:
         raise UserError(f"keys: {config.keys} has no keys; make one with fakescan keys add NAME --file {config.keys}")
     checkpoint = open_model(config.model, config.model_store, show_progress=True)
@@ -295,7 +297,7 @@ def _logs_folder(server: Server) -> str:
 
 
 def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line, "fakescan.serve")
 
 
 def _cause(message: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import APP_NAME
+from fakescan.serve.operation.serve_log import logs_json
 from fakescan.settings.strict_model import StrictModel
 from fakescan.settings.yaml_file import first_mistake, read_yaml
 from fakevlm.errors import UserError
@@ -33,7 +34,7 @@ PORT = 8000
 
 _NOT_HERE: Mapping[str, str] = {
     "grpc_options": "the gate guards HTTP alone, so there is no gRPC",
-    "tracing_config": "nothing here is traced; the log has every request, with its id and its times",
+    "tracing_config": "`otlp_endpoint` in args traces requests through gate, replica and engine",
     "target_capacity": "`replicas` in args says how many there are",
     "http_options.root_path": "the gate knows its paths from the root; have a reverse proxy strip the prefix",
     "http_options.request_timeout_s": "`limits.request_timeout_s` in args bounds requests",
@@ -249,6 +250,8 @@ def http_options(options: HttpOptions) -> dict[str, Any]:
 def logging_config(options: LoggingOptions) -> dict[str, Any]:
     """The same for Serve."""
     settings = options.model_dump(mode="json", exclude_none=True)
+    if logs_json():
+        settings.setdefault("encoding", "JSON")
     if not settings["additional_log_standard_attrs"]:
         del settings["additional_log_standard_attrs"]
     return settings

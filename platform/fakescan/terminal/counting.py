@@ -1,11 +1,11 @@
 """Counts something long on stderr."""
 
-import sys
 import time
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fakescan.terminal.console import console_on
+from fakescan.terminal.json_logs.output import stderr_for
 from fakescan.terminal.live_display import LINE_S
 
 
@@ -14,7 +14,7 @@ class Counting:
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total, self._count = what, total, 0
-        self._console = console_on(sys.stderr)
+        self._console = console_on(stderr_for("fakescan.progress"))
         self._said_at = 0.0
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=self._console, transient=True)

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fakescan.terminal.console import console_on, hide_display, show_display
+from fakescan.terminal.json_logs.output import json_output, stderr_for
 
 LINE_S = 5.0
 """Seconds between two lines when the output is not a terminal."""
@@ -155,7 +156,9 @@ class BarDisplay(LiveDisplay):
 
 
 def _own_stderr() -> TextIO | None:
-    """stderr by a descriptor of its own; None where it has none."""
+    """stderr by a descriptor of its own, or as lines of JSON; None where it has none."""
+    if json_output() is not None:
+        return stderr_for("fakescan.progress")
     with contextlib.suppress(OSError, ValueError, AttributeError, io.UnsupportedOperation):
         sys.stderr.flush()
         descriptor = os.dup(sys.stderr.fileno())

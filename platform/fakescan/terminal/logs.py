@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fakescan.terminal.messages import MessageHandler
+from fakescan.terminal.json_logs.line_formatter import LineFormatter
+from fakescan.terminal.json_logs.output import json_output
+from fakescan.terminal.messages import MessageHandler, say
 from fakevlm.errors import UserError
 
 _ONLY_IN_FILES = "only_in_files"
@@ -17,7 +19,11 @@ _files: dict[Path, logging.Handler] = {}
 
 
 class _LineInFile(logging.Formatter):
-    """A line with its time, without what other libraries log and nobody may read."""
+    """A line with its time, without what other libraries log and nobody may read.
+
+    Only a record begins at the start of a line: whatever its message holds, such as the name of an object with a line
+    break in it, and its traceback go on in lines that are indented.
+    """
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -25,7 +31,9 @@ class _LineInFile(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as it goes into the file."""
-        return self._redact(super().format(record))
+        from fakescan.terminal.console import printable  # its library takes its time
+
+        return printable(self._redact(super().format(record))).replace("\n", "\n    ")
 
 
 class _LogFile(logging.FileHandler):
@@ -39,7 +47,7 @@ class _LogFile(logging.FileHandler):
             return
         self.addFilter(lambda _: False)
         message = f"--log-file: {self.baseFilename} cannot be written ({error.strerror}): no more is logged there"
-        print(f"WARNING: {message}", file=sys.stderr)
+        say(f"WARNING: {message}")
 
     def close(self) -> None:
         """Close the file; what could not be written has been told."""
@@ -75,7 +83,8 @@ def show_logs() -> None:
 
 
 def log_to_file(file: Path, *, redact: Callable[[str], str]) -> None:
-    """Everything from INFO on is added to the end of a file too, in lines that pass through `redact`.
+    """Everything from INFO on is added to the end of a file too, in lines that pass through `redact`: of JSON, where
+    those on stderr are.
 
     Raises UserError where the file cannot be written.
     """
@@ -87,7 +96,7 @@ def log_to_file(file: Path, *, redact: Callable[[str], str]) -> None:
     except OSError as error:
         raise UserError(f"--log-file: cannot write {file}: {error.strerror}") from None
     handler.setLevel(logging.INFO)
-    handler.setFormatter(_LineInFile(redact))
+    handler.setFormatter(_LineInFile(redact) if json_output() is None else LineFormatter(redact))
     _files[path] = handler
     root = logging.getLogger()
     root.addHandler(handler)
@@ -104,9 +113,14 @@ class ToLogFiles(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Add the record to every file."""
-        for handler in list(_files.values()):
-            if record.levelno >= handler.level:
-                handler.handle(record)
+        hand_to_files(record)
+
+
+def hand_to_files(record: logging.LogRecord) -> None:
+    """Add a record to every file."""
+    for handler in list(_files.values()):
+        if record.levelno >= handler.level:
+            handler.handle(record)
 
 
 def log_only_to_files(level: int, message: str, *, name: str = "fakescan", error: BaseException | None = None) -> None:

@@ -4,11 +4,15 @@ import logging
 import sys
 import threading
 import time
+from typing import Any
+
+from fakescan.terminal.json_logs.output import json_output
 
 REPEAT_S = 600.0
 """Seconds within which the same warning is not said again."""
 
-_OURS = ("fakescan", "fakevlm", "__main__")
+_OURS = ("fakescan", "fakevlm", "__main__", "py")
+"""Packages whose warnings are for whoever runs a command; `py.warnings` are those that were asked for with -W."""
 _STYLES = {logging.WARNING: "warning", logging.ERROR: "error", logging.CRITICAL: "error"}
 
 
@@ -34,7 +38,12 @@ class MessageHandler(logging.Handler):
         """Show a record."""
         try:
             message = self.format(record)
-            if self._verbose or (self._is_for_people(record) and self._is_new(message)):
+            if not self._verbose and not (self._is_for_people(record) and self._is_new(message)):
+                return
+            output = json_output()
+            if output is not None:
+                output.record(record)
+            else:
                 from fakescan.terminal.console import print_hanging, stderr_console  # its library takes its time
 
                 style = _STYLES.get(record.levelno, "")
@@ -54,8 +63,23 @@ class MessageHandler(logging.Handler):
         return is_new
 
 
-def print_error(message: str) -> None:
-    """Say on stderr what is wrong: one line, wrapped on a terminal."""
+def print_error(message: str, **fields: Any) -> None:
+    """Say on stderr what is wrong: one line, wrapped on a terminal; `fields` are for a line of JSON."""
+    output = json_output()
+    if output is not None:
+        output.say("fakescan", logging.ERROR, message, **fields)
+        return
     from fakescan.terminal.console import console_on, print_hanging
 
     print_hanging(console_on(sys.stderr), "fakescan: error: ", message, style="error")
+
+
+def say(line: str, logger: str = "fakescan") -> None:
+    """Print a line on stderr that is neither a warning nor an error, unless it begins so."""
+    output = json_output()
+    if output is None:
+        print(line, file=sys.stderr, flush=True)
+        return
+    label, _, rest = line.partition(": ")
+    level = {"warning": logging.WARNING, "error": logging.ERROR}.get(label.lower())
+    output.say(logger, logging.INFO if level is None else level, line if level is None else rest)

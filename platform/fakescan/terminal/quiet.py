@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fakescan.terminal.json_logs.output import json_output
+
 
 @contextmanager
 def quiet(*, show: bool = False) -> Iterator[None]:
@@ -21,8 +23,10 @@ def quiet(*, show: bool = False) -> Iterator[None]:
     with open(os.devnull, "wb") as nothing:
         for stream in kept:
             os.dup2(kept.get(2, nothing.fileno()) if show else nothing.fileno(), stream)
+    output = json_output()
     try:
-        yield
+        with output.silence() if output is not None and not show else contextlib.nullcontext():
+            yield
     finally:
         _flush()  # what libraries printed and Python still holds does not belong to what comes next
         for stream, copy in kept.items():

@@ -15,7 +15,9 @@ from fakescan.cluster import connect, lasting_actor_options
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.errors import JobFailedError
 from fakescan.storage.lease import Lease, LeaseLostError
-from fakescan.storage.url import file_path, scheme_of
+from fakescan.storage.url import file_path, redact, scheme_of
+from fakescan.telemetry.train_metrics import TrainMetrics
+from fakescan.terminal.json_logs.fields import set_process_fields
 from fakescan.train.check import Preflight, check, checkpoint_bytes, memory_per_worker
 from fakescan.train.checkpoints import arrow_filesystem
 from fakescan.train.config import TrainConfig
@@ -57,6 +59,7 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
     config = absolute(config)
     preflight = check(config)
     folder = TrainFolder(config)
+    set_process_fields(run=redact(folder.url), run_id=None)
     with folder.lease() as lease:
         connect(ray_address, verbose=verbose)
         gpus = _gpus(config)
@@ -70,7 +73,8 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
             options = lasting_actor_options()
             metrics_actor = ray.remote(**options)(MetricsActor).remote(str(Path(local, "journal.jsonl")))
             job = Job(resolved, gpus > 0, metrics_actor, preflight.split, preflight.eval_split)
-            follower = _Follower(metrics_actor, folder, lease)
+            metrics = TrainMetrics(config.name, preflight.plan.steps, preflight.plan.steps_per_epoch)
+            follower = _Follower(metrics_actor, folder, lease, metrics)
             with TrainDisplay(preflight.plan.steps) as display, follower.following(display):
                 _fit(config, job, lease, gpus, verbose=verbose)
     return TrainOutcome(folder.url, f"{folder.url}/{FOLDER}", follower.log)
@@ -180,10 +184,11 @@ def _say_needs(config: TrainConfig, preflight: Preflight, *, bf16: bool, gpu: bo
 class _Follower:
     """Moves the workers' metrics to the display and into the run's folder, and stops the run if its lease is lost."""
 
-    def __init__(self, metrics_actor: Any, folder: TrainFolder, lease: Lease) -> None:
+    def __init__(self, metrics_actor: Any, folder: TrainFolder, lease: Lease, metrics: TrainMetrics) -> None:
         self._metrics_actor = metrics_actor
         self._folder = folder
         self._lease = lease
+        self._metrics = metrics
         self.log = folder.log()
         self._seen = 0
 
@@ -198,6 +203,7 @@ class _Follower:
         finally:
             ended.set()
             thread.join(60)
+            self._metrics.end()
 
     def _follow(self, display: TrainDisplay, ended: threading.Event) -> None:
         waited = 0.0
@@ -225,12 +231,23 @@ class _Follower:
         from ray.exceptions import RayError
 
         try:
-            fresh: list[StepMetrics] = ray.get(self._metrics_actor.take.remote(self._seen), timeout=30)
+            calls = [self._metrics_actor.take.remote(self._seen), self._metrics_actor.progress.remote()]
+            fresh, progress = ray.get(calls, timeout=30)
         except RayError:
             return False
+        self._metrics.workers(**progress.model_dump())
         self._seen += len(fresh)
         for entry in fresh:
             display.add(entry)
+            self._metrics.step(
+                entry.step,
+                entry.at,
+                loss=entry.loss,
+                learning_rate=entry.lr,
+                grad_norm=entry.grad_norm,
+                samples=entry.samples,
+                evaluation=entry.metrics,
+            )
         if fresh:
             self.log = continue_log(self.log, fresh)
         return bool(fresh)

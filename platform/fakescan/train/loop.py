@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fakescan.engine.model import open_model
+from fakescan.terminal.json_logs.fields import set_process_fields
 from fakescan.train.checkpoints import fetch, report
 from fakescan.train.config import TrainConfig
 from fakescan.train.evaluation import evaluate
@@ -69,6 +70,7 @@ def _train(job: Job) -> None:
     config = job.config
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
+    set_process_fields(rank=rank)
     device = get_device()
     bf16 = config.uses_bf16(gpu=job.gpu)
     seed_everything(config.seed + rank)
@@ -85,6 +87,8 @@ def _train(job: Job) -> None:
     del keep_alive
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
     first, log = _resume(stepper, rank)
+    if rank == 0:
+        job.metrics_actor.report_start.remote()
     for step, batches in enumerate(
         steps(samples, plan, first, rank=rank, workers=workers, micro_batch=config.micro_batch, threads=threads), first
     ):
@@ -112,12 +116,15 @@ def _train(job: Job) -> None:
             log.append(entry)
             job.metrics_actor.add.remote(entry)
         if last or done % config.checkpoint_every == 0:
+            began = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
                 stepper.save(Path(folder), {"step": done})
                 torch.save(random_states(), Path(folder) / _random_file(rank))
                 if rank == 0:
                     (Path(folder) / LOG).write_bytes(log_lines(log))
                 report(Path(folder), {"step": done, "loss": loss, **metrics})
+            if rank == 0:
+                job.metrics_actor.report_checkpoint.remote(time.monotonic() - began)
     if not _is_stopped(job, rank, device):
         knows = knows_generators(checkpoint, samples.dataset.records)
         export(stepper, config, replace(checkpoint, knows_generators=knows), rank)

@@ -1,6 +1,7 @@
 """The actor between the workers and the driver: step metrics and faults one way, the word to stop the other."""
 
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,18 @@ def read_log(lines: bytes) -> list[StepMetrics]:
     return [StepMetrics.model_validate_json(line) for line in lines.splitlines() if line]
 
 
+class Progress(StrictModel):
+    """What the workers have done beside their steps."""
+
+    starts: int = 0
+    """Starts of the workers."""
+    checkpoints: int = 0
+    checkpoint_at: float = 0.0
+    """Unix time of the latest one."""
+    checkpoint_s: float = 0.0
+    """Seconds that writing it took."""
+
+
 class MetricsActor:
     """Lives in an actor without CPUs on the driver's node, so that it outlives the workers.
 
@@ -52,6 +65,7 @@ class MetricsActor:
         self._log: list[StepMetrics] = []
         self._fault: str | None = None
         self._stopped = False
+        self._progress = Progress()
         self._journal = Path(journal)
         if self._journal.exists():
             self._replay(self._journal.read_bytes())
@@ -64,6 +78,19 @@ class MetricsActor:
     def take(self, seen: int) -> list[StepMetrics]:
         """The entries after the first `seen`."""
         return self._log[seen:]
+
+    def report_start(self) -> None:
+        """Called by the first worker as it begins or goes on."""
+        self._advance(self._progress.model_copy(update={"starts": self._progress.starts + 1}))
+
+    def report_checkpoint(self, seconds: float) -> None:
+        """Called by the first worker: a checkpoint was written, which took so long."""
+        done = {"checkpoints": self._progress.checkpoints + 1, "checkpoint_at": time.time(), "checkpoint_s": seconds}
+        self._advance(self._progress.model_copy(update=done))
+
+    def progress(self) -> Progress:
+        """Starts and checkpoints so far."""
+        return self._progress
 
     def report_fault(self, message: str) -> None:
         """Called by a worker: a mistake of the user, in one line, that no restart fixes."""
@@ -83,6 +110,10 @@ class MetricsActor:
         """Whether the workers are to end."""
         return self._stopped
 
+    def _advance(self, progress: Progress) -> None:
+        self._note({"progress": progress.model_dump()})
+        self._progress = progress
+
     def _note(self, what: dict[str, Any]) -> None:
         # On a full disk it is still known here.
         with suppress(OSError), self._journal.open("a", encoding="utf-8") as file:
@@ -96,6 +127,8 @@ class MetricsActor:
                 continue
             if "entry" in what:
                 self._log.append(StepMetrics.model_validate(what["entry"]))
+            if "progress" in what:
+                self._progress = Progress.model_validate(what["progress"])
             self._fault = self._fault or what.get("fault")
             self._stopped |= "stop" in what
         if journal and not journal.endswith(b"\n"):

@@ -19,7 +19,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 GROWN_WITHIN_S = 90.0
 IDLE_S = 5.0
-TOKEN = {"RAY_AUTH_MODE": "token"}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,7 @@ def test_a_range_of_gpu_engines_follows_an_autoscaler_from_none_to_four_and_back
         settings = {"engine": engine, "device": "cuda", "replicas": "1-4"}
         words = command(tmp_path, tiny_model, many, cluster.address, **settings)
         assert len(cluster.raylets()) == 1, "the head alone"
-        with running(*words, environment=TOKEN) as scan:
+        with running(*words, environment=cluster.environment) as scan:
             seen = follow(scan, cluster)
             assert scan.end() == 0, scan.err
         print(f"{autoscaler}: nodes and engines first seen: {seen}")
@@ -90,7 +89,7 @@ def test_nodes_are_lost_at_random_moments(many: Path, tiny_model: Path, tmp_path
     engine = {"kind": "fake", "max_num_seqs": 2, "step_s": 0.3}
     with local_cluster("--nodes", 2, "--cpus", 2, "--gpus", 1, "--head-cpus", 1, *losses) as cluster:
         words = command(tmp_path, tiny_model, many, cluster.address, engine=engine, device="cuda")
-        with running(*words, environment=TOKEN) as scan:
+        with running(*words, environment=cluster.environment) as scan:
             assert scan.end(300) == 0, scan.err
         lost = cluster.text.count("lost a node")
     print(f"nodes lost: {lost}")
@@ -105,8 +104,8 @@ def test_nodes_are_lost_at_random_moments(many: Path, tiny_model: Path, tmp_path
 def test_a_device_that_cannot_be_had_is_one_line(pictures: Path, tiny_model: Path, tmp_path: Path) -> None:
     with local_cluster("--group", "cpu:0-2:2:0", "--head-cpus", 2) as cluster:
         words = command(tmp_path, tiny_model, pictures, cluster.address, engine="fake", device="cuda")
-        ended = fakescan(*words, environment=TOKEN, status=2)
+        ended = fakescan(*words, environment=cluster.environment, status=2)
         assert re.search(r"^fakescan: error: device: cuda needs a GPU; there is none", ended.err, re.MULTILINE)
         words = command(tmp_path, tiny_model, pictures, cluster.address, engine="fake", device="cuda", replicas=2)
-        fakescan(*words, environment=TOKEN, status=2)
+        fakescan(*words, environment=cluster.environment, status=2)
         assert len(cluster.raylets()) == 1, "nothing was asked for"

@@ -116,7 +116,7 @@ def test_every_way_to_die_in_the_fetch_and_in_the_decoder_of_one_shard(tmp_path:
     expected = deadly.undisturbed("undisturbed")
     for seed, name in enumerate(fetching):
         (deadly.source / name).write_bytes(deadly_png("none", seed=50 + seed))
-    settings = {"shard_rows": 32, "decode_timeout_s": 1}
+    settings = {"shard_rows": 32, "decode_timeout_s": 1, "max_error_rate": 1}
     with running(*deadly.command("deadly", **settings), environment=deadly.environment) as scan:
         scan.wait_for_parts(deadly.run("deadly"), 1)
         scan.kill()

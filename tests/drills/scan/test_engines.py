@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 KILLS, HANGS, FAILS = (255, 0, 255), (0, 255, 255), (255, 255, 0)
 DRILLS = {"die_on_rgb": KILLS, "hang_on_rgb": HANGS, "fail_on_rgb": FAILS, "stall_s": 3.0}
 IMAGES = 2000
-JUDGE = "ray::MapWorker(MapBatches(Judge))"
+JUDGE = "ray::MapWorker(MapBatches(Judge"
+"""Whether it writes its parts itself or not."""
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.own_python import python_with, run
-from tests.serve_process import Served, serving
+from tests.serve_process import Served, never_slowing, serving
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def simulated() -> Served:
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Served:
     """A server whose engine takes no time, with a rate limit that is never reached."""
-    with serving("--no-auth", "--engine", "fake") as server:
+    config = never_slowing(tmp_path_factory.mktemp("simulated"))
+    with serving("--no-auth", "--engine", "fake", "--config", config) as server:
         yield server
 
 

@@ -76,3 +76,16 @@ def test_an_actor_that_is_killed_is_started_again_and_knows_it_all(ray_cluster: 
     # What was under way as it ended may come twice, and in another order: the log is by steps.
     assert continue_log([], ray.get(actor.take.remote(0))) == ENTRIES
     assert ray.get(actor.is_stopped.remote())
+
+
+@pytest.mark.unit
+def test_starts_and_checkpoints_survive_as_well(journal: str) -> None:
+    first = MetricsActor(journal)
+    first.report_start()
+    first.report_checkpoint(1.5)
+    second = MetricsActor(journal)
+    second.report_start()
+    second.report_checkpoint(2.5)
+    progress = MetricsActor(journal).progress()
+    assert (progress.starts, progress.checkpoints, progress.checkpoint_s) == (2, 2, 2.5)
+    assert progress.checkpoint_at > 0

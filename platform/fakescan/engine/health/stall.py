@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from fakescan.engine.contract import STALL
+
 MAX_TICK_S = 5.0
 """Most seconds between two looks."""
 
@@ -60,5 +62,5 @@ class StallWatch:
                 continue
             silent_s += passed
             if silent_s >= self._stall_s:
-                self._on_stall(f"no output for {self._stall_s:.0f} s with requests in the engine (stall_s)")
+                self._on_stall(f"{STALL} {self._stall_s:.0f} s with requests in the engine (stall_s)")
                 return

@@ -6,8 +6,10 @@ A node on which `MAX_STARTS` starts failed in a row gets no more engines; one on
 import math
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from fakescan.scan.engines.life import EngineLife, Place
 
@@ -22,6 +24,10 @@ SILENT_S = 30.0
 LOADING_SILENT_S = 120.0
 """The same of one that loads an engine, which may hold up everything else in it."""
 STOPPED = "its process ended while the engine was loading"
+
+Loss = Literal["start", "stalled", "died", "silent", "gone"]
+"""Why there is an engine less: it did not load, gave no output for `stall_s`, died, its process hung, or its process
+ended without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class _Process:
     """Whether it was told not to load here."""
     loading_since: float = 0.0
     calls: int = 0
+    is_counted: bool = False
+    """Whether its loss is in the book."""
 
     @property
     def patience_s(self) -> float:
@@ -91,8 +99,14 @@ class Situation:
     """For how long no working engine has had a shard."""
     lost_s: float | None = None
     """For how long an actor that had an engine has been without one that works or starts; None: there is no such."""
+    lost: int = 0
+    """Actors that had an engine and are without one that works or starts."""
     parked: int = 0
     """Actors that had an engine and may not load another where they are."""
+    restarts: int = 0
+    """Processes in the place of an earlier one of the same actor, so far."""
+    losses: Mapping[str, int] = field(default_factory=dict)
+    """Engines lost so far, by `Loss`."""
     shunned: Mapping[str, Shunned] = field(default_factory=dict)
     """By Ray's id of the node."""
     faults: Mapping[str, str] = field(default_factory=dict)
@@ -124,7 +138,8 @@ class EngineBook:
         """By actor and node, where the actor had an engine before."""
         self._shunned: dict[str, Shunned] = {}
         self._mistake: str | None = None
-        self._begun = self._loaded = 0
+        self._begun = self._loaded = self._restarts = 0
+        self._losses: Counter[str] = Counter()
 
     def begin_pass(self) -> set[str]:
         """The driver starts over with new actors: what the earlier ones still say is of no interest.
@@ -197,12 +212,20 @@ class EngineBook:
         if inside or calls != process.calls:
             process.active_at, process.calls = self._now(), calls
 
-    def bury(self, life: EngineLife) -> None:
-        """A silent process was ended."""
+    def report_lost(self, life: EngineLife, reason: Loss) -> None:
+        """An engine died, and its process is about to end."""
+        process = self._processes.get(life)
+        if process is not None:
+            self._count_loss(process, reason)
+
+    def bury(self, life: EngineLife, reason: Loss | None = "silent") -> None:
+        """A silent process was ended; without a reason it was gone already, which a pool that shrinks explains."""
         process = self._processes.pop(life, None)
         if process is not None and process.is_loading:
             self._count_fault(life, process, STOPPED)
         if process is not None and process.is_loaded:
+            if reason is not None:
+                self._count_loss(process, reason)
             self._lost.setdefault(life.actor, process.heard_at)
 
     def shun(self, shunned: Mapping[str, Shunned]) -> None:
@@ -236,6 +259,7 @@ class EngineBook:
             starting=len(starting),
             idle_s=now - max((process.active_at for process in working), default=now),
             lost_s=now - min(lost.values()) if lost else None,
+            lost=len(lost),
             parked=sum(process.is_parked and life.actor in lost for life, process in self._processes.items()),
             shunned=dict(self._shunned),
             faults={node: faults.reason for node, faults in self._faults.items() if faults.count},
@@ -245,6 +269,8 @@ class EngineBook:
                 if now - process.heard_at > process.patience_s
             ),
             mistake=self._mistake,
+            restarts=self._restarts,
+            losses=dict(self._losses),
         )
 
     def _hear(self, life: EngineLife, place: Place) -> _Process | None:
@@ -255,7 +281,8 @@ class EngineBook:
         if process is None:
             earlier = self._process_of.get(life.actor)
             if earlier is not None:
-                self.bury(earlier)
+                self._restarts += 1
+                self.bury(earlier, "gone")
             elif place.is_restarted:  # this book was started again as well, and must expect the worst
                 self._had_engine.add(life.actor)
                 self._lost[life.actor] = self._now()
@@ -267,6 +294,7 @@ class EngineBook:
 
     def _count_fault(self, life: EngineLife, process: _Process, reason: str) -> None:
         process.is_loading = False
+        self._count_loss(process, "start")
         node = process.place.node
         own = self._own_faults.get((life.actor, node))
         for faults in (self._faults.setdefault(node, _Faults()), own):
@@ -275,3 +303,8 @@ class EngineBook:
                 faults.count, faults.at, faults.reason = faults.count + 1, self._now(), reason
         if self._faults[node].count >= MAX_STARTS:
             self._shunned.setdefault(node, Shunned(process.place.name, reason))
+
+    def _count_loss(self, process: _Process, reason: Loss) -> None:
+        if not process.is_counted:
+            process.is_counted = True
+            self._losses[reason] += 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from fakescan.engine.health.processes import kill_tree
 from fakescan.errors import JobFailedError
-from fakescan.scan.engines.book import MAX_STARTS, Shunned, Situation
+from fakescan.scan.engines.book import MAX_STARTS, Loss, Shunned, Situation
 from fakescan.scan.engines.life import EngineLife, Place
 from fakescan.scan.engines.node_choice import NodeChoice
 from fakevlm.errors import UserError
@@ -170,9 +170,10 @@ class EngineWatch:
         logger.warning("the process of an engine on node %s is silent and is ended", place.name)
         there = NodeAffinitySchedulingStrategy(place.node, soft=False)
         kill: Any = ray.remote(num_cpus=0, max_retries=0)(kill_tree).options(scheduling_strategy=there)
+        reason: Loss | None = "gone"
         with suppress(RayError):  # the node is gone, and the process with it
-            ray.get(kill.remote(place.pid, place.started), timeout=_ANSWER_S)
-        self._ledger.bury.remote(life)
+            reason = "silent" if ray.get(kill.remote(place.pid, place.started), timeout=_ANSWER_S) else None
+        self._ledger.bury.remote(life, reason)
 
 
 class EnginesFailedError(JobFailedError):

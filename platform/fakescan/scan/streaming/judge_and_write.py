@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 from fakescan.scan.judge import Judge, JudgeSettings
+from fakescan.scan.metrics.stage_metrics import in_stage
 from fakescan.scan.stages import Write
 
 
@@ -17,7 +18,11 @@ class JudgeAndWrite:
     def __init__(self, settings: JudgeSettings, ledger: Any, write: Write) -> None:
         self._judge = Judge(settings, ledger)
         self._write = write
+        self._run_id = settings.run_id
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `decoded_schema` to the columns of `PartSummary`, one row."""
-        return self._write.part(self._judge(table))
+        with in_stage(self._run_id, "judge"):
+            judged = self._judge(table)
+        with in_stage(self._run_id, "write"):
+            return self._write.part(judged)

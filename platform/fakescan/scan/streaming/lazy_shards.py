@@ -6,6 +6,8 @@ blocks from one task, and a driver whose memory does not grow, are not to be had
 that is used of the rest is in this module.
 """
 
+import math
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,6 +21,8 @@ from ray.data._internal.execution.operators.input_data_buffer import InputDataBu
 from ray.data._internal.execution.operators.map_operator import MapOperator
 from ray.data._internal.output_buffer import OutputBlockSizeOption
 
+from fakescan.scan.metrics.stage_metrics import ShardLevels
+
 BLOCK_SHARDS = 65_536
 """Shard numbers in a block of the source, half a megabyte."""
 MAX_GROUP = 8
@@ -27,6 +31,8 @@ GROUPS_LEFT = 16
 """Groups that each CPU should still find, so that none is alone with a large one at the end."""
 QUEUED_GROUPS = 256
 """Groups that wait for the first stage."""
+_RECORD_S = 5.0
+"""Seconds between two records of how many shards are where."""
 
 
 def shard_blocks(shards: NDArray[np.int64]) -> list[pa.Table]:
@@ -34,20 +40,23 @@ def shard_blocks(shards: NDArray[np.int64]) -> list[pa.Table]:
     return [pa.table({"shard": shards[first : first + BLOCK_SHARDS]}) for first in range(0, len(shards), BLOCK_SHARDS)]
 
 
-def lazy_shards(alone: int, arguments: Callable[[], dict[str, Any]]) -> Any:
+def lazy_shards(alone: int, arguments: Callable[[], dict[str, Any]], levels: ShardLevels) -> Any:
     """For `DataContext.custom_execution_callback_classes`.
 
-    The first `alone` shards are groups of their own. `arguments`: Ray's for each task of the first stage.
+    The first `alone` shards are groups of their own. `arguments`: Ray's for each task of the first stage. `levels` is
+    told now and then how many shards are where.
     """
-    return partial(LazyShards, alone, arguments)
+    return partial(LazyShards, alone, arguments, levels)
 
 
 class LazyShards(ExecutionCallback):
     """Makes an execution take its source lazily, and forget what it has done."""
 
-    def __init__(self, alone: int, arguments: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, alone: int, arguments: Callable[[], dict[str, Any]], levels: ShardLevels) -> None:
         self._alone = alone
         self._arguments = arguments
+        self._levels = levels
+        self._recorded_at = -math.inf
 
     def before_execution_starts(self, executor: Any) -> None:
         """Put groups in place of the source's blocks, and let the first stage yield a block for each shard."""
@@ -70,6 +79,22 @@ class LazyShards(ExecutionCallback):
         for op in executor._topology:
             if isinstance(op, MapOperator):
                 op._output_blocks_stats.clear()
+        now = time.monotonic()
+        if now - self._recorded_at >= _RECORD_S:
+            self._recorded_at = now
+            self._record(executor._topology)
+
+    def _record(self, topology: Any) -> None:
+        source, feed, *_, last = (op for op in topology)
+        begun = feed.metrics.rows_inputs_of_submitted_tasks
+        decoded = feed.metrics.num_task_outputs_generated
+        sent = last.metrics.num_tasks_submitted
+        self._levels.record(
+            waiting=source._input_data.shards - begun,
+            feed=begun - decoded,
+            decoded=decoded - sent,
+            judge=sent - last.metrics.num_tasks_finished,
+        )
 
 
 class Groups:
@@ -82,7 +107,7 @@ class Groups:
         self._waiting = waiting
         self._cpus = cpus
         self._alone = alone
-        self._left = sum(block.num_rows() or 0 for block in blocks)
+        self._left = self.shards = sum(block.num_rows() or 0 for block in blocks)
         self._block = self._row = self._taken = 0
 
     def __len__(self) -> int:

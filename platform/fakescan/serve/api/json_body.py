@@ -1,6 +1,7 @@
 """Reads JSON bodies: bounded before they are parsed, and without a copy of the long strings in them."""
 
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from fakescan.serve.api.json_scan import scan_json
+from fakescan.serve.gate.bounds.json_bounds import check_json
 from fakescan.serve.problem import Problem
 from fakescan.settings.yaml_file import first_mistake
 
@@ -16,7 +17,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_DOCUMENT_BYTES = 4 * 2**20
 """Bytes of a body without its long strings: what is parsed, and copied."""
+LONG_BYTES = 4096
+"""Bytes from which a string counts as long."""
 _PIECE = 256 * 2**10
+_REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _MAX_MESSAGE = 500
 
 
@@ -90,7 +94,8 @@ def cut_long_strings(body: bytes) -> JsonBody:
     long_strings: dict[str, memoryview] = {}
     pieces: list[bytes | memoryview] = []
     end = 0
-    for start, stop in scan_json(body):
+    check_json(body)
+    for start, stop in long_strings_of(body):
         name = f"{nonce}.{len(long_strings)}"
         long_strings[name] = whole[start:stop]
         pieces += [whole[end:start], name.encode()]
@@ -101,11 +106,29 @@ def cut_long_strings(body: bytes) -> JsonBody:
     return JsonBody(b"".join(pieces), long_strings)
 
 
+def long_strings_of(body: bytes, long_bytes: int = LONG_BYTES) -> Iterator[tuple[int, int]]:
+    """Where the strings of at least `long_bytes` bytes are: from their first byte to the one after their last.
+
+    For a body that has been checked: it has a bounded number of strings, and each of them ends.
+    """
+    position = 0
+    while (opening := body.find(b'"', position)) >= 0:
+        closing = body.find(b'"', opening + 1)
+        if closing > 0 and body[closing - 1] == 0x5C:  # perhaps escaped
+            rest = _REST_OF_STRING.match(body, opening + 1)
+            closing = rest.end() - 1 if rest else -1
+        if closing < 0:
+            return  # a backslash outside a string; no JSON
+        if closing - opening - 1 >= long_bytes:
+            yield opening + 1, closing
+        position = closing + 1
+
+
 def read_json(body: bytes, model: type[Model]) -> Model:
     """A body of short strings as a model. Raises Problem."""
     if len(body) > MAX_DOCUMENT_BYTES:
         raise Problem("too_large", f"the body is larger than {MAX_DOCUMENT_BYTES} bytes")
-    scan_json(body)
+    check_json(body)
     return JsonBody(body, {}).read(model)
 
 

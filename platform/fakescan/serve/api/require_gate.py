@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fakescan import tracing
 from fakescan.serve.internal_headers import (
     CLIENT,
     CODE,
@@ -20,6 +21,7 @@ from fakescan.serve.outcome_header import noting_outcomes
 from fakescan.serve.problem import Problem
 from fakescan.serve.serve_file import GATE, GATE_VARIABLE
 from fakescan.serve.work import work_headers
+from fakescan.terminal.json_logs.fields import log_fields
 
 Admit = Callable[[str], Awaitable[bool]]
 """Whether a gate token, which the gate adds to the requests that it lets in, is the gate's."""
@@ -54,9 +56,13 @@ class RequireGate:
                 message = {**message, LAST_OUTCOMES: notes.text()}
             await send(message)
 
-        with noting_outcomes() as notes:
+        request_id = scope["fakescan.request_id"]
+        with noting_outcomes() as notes, log_fields(request_id=request_id):
             if await self._admit(headers.get(GATE_TOKEN, b"").decode("latin-1")):
-                await self._app(scope, receive, send_from_replica)
+                # Only the gate's word is taken for the trace that a request belongs to.
+                traced = tracing.server_span("replica", scope["headers"], request_id=request_id)
+                with traced as span, log_fields(trace_id=tracing.trace_id(span)):
+                    await self._app(scope, receive, send_from_replica)
                 return
         problem = Problem(
             "unavailable",

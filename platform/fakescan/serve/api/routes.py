@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 
+from fakescan import tracing
 from fakescan.serve.api.detect import Detection, detect, too_slow
 from fakescan.serve.api.json_body import read_json
 from fakescan.serve.api.openai.chat import ChatCompletion, ChatRequest, chat, read_chat
@@ -112,20 +113,22 @@ def _add_judging(app: FastAPI, detector: Detector) -> None:
     @app.post("/v1/detect", response_model=Detection, openapi_extra=detect_operation(limits))
     async def detect_images(request: Request) -> Response:
         """Judges the images of a form, or the one image that is the body."""
-        return await detect(
-            detector, await read_request(request, limits.max_images), _id(request), admission(detector, request.scope)
-        )
+        with tracing.span("parse"):
+            asked = await read_request(request, limits.max_images)
+        return await detect(detector, asked, _id(request), admission(detector, request.scope))
 
     @app.post("/v1/chat/completions", response_model=ChatCompletion, openapi_extra=json_operation(ChatRequest))
     async def create_chat_completion(request: Request) -> Response:
         """Asks about one image, in the format of OpenAI's chat completions."""
-        question = await parse(partial(read_chat, detector), await _json_bytes(request))
+        with tracing.span("parse"):
+            question = await parse(partial(read_chat, detector), await _json_bytes(request))
         return await chat(detector, question, request.scope)
 
     @app.post("/v1/responses", response_model=OpenAIResponse, openapi_extra=json_operation(ResponsesRequest))
     async def create_response(request: Request) -> Response:
         """Asks about one image, in the format of OpenAI's responses. None is kept."""
-        question = await parse(partial(read_responses, detector), await _json_bytes(request))
+        with tracing.span("parse"):
+            question = await parse(partial(read_responses, detector), await _json_bytes(request))
         return await respond(detector, question, request.scope)
 
 

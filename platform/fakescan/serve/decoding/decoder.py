@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TypeVar
 
@@ -88,7 +89,7 @@ class Lane:
 
     def submit(self, work: Callable[[], Outcome]) -> "Future[Outcome]":
         """Has a thread do something short, without a turn."""
-        return self._pool.submit(work)
+        return self._pool.submit(copy_context().run, work)  # log lines and spans are those of the request
 
     def close(self) -> None:
         """Waits for the work that has begun, and forgets the rest."""

@@ -88,6 +88,8 @@ class AccessLog:
         }
         if context.key_id:
             line["key_id"] = context.key_id
+        if context.trace_id:
+            line["trace_id"] = context.trace_id
         if context.code:
             line["code"] = context.code
         if outcomes is not None:

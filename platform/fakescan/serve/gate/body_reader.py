@@ -8,6 +8,7 @@ from starlette.types import Receive
 
 from fakescan.serve.config import Limits
 from fakescan.serve.gate.auth import too_large
+from fakescan.serve.gate.bounds.json_bounds import JsonBounds
 from fakescan.serve.gate.bounds.shares import Shares
 from fakescan.serve.gate.request_context import DisconnectedError, RequestContext
 from fakescan.serve.problem import Problem
@@ -15,6 +16,8 @@ from fakescan.serve.problem import Problem
 _KEY_PORTION, _ADDRESS_PORTION = 1.0, 3.0
 """A key alone may hold half of the memory and an address three quarters, see `Shares`: behind one address there may be
 several keys, one of them greedy."""
+_FULL_SHARE_S = 0.5
+"""Seconds after which a client is told that its share is full: it is the one that can wait."""
 
 
 class BodyReader:
@@ -30,15 +33,20 @@ class BodyReader:
         return self._addresses.total
 
     @asynccontextmanager
-    async def read(self, receive: Receive, limit: int, limits: Limits, context: RequestContext) -> AsyncIterator[bytes]:
+    async def read(
+        self, receive: Receive, limit: int, limits: Limits, context: RequestContext, bounds: JsonBounds | None = None
+    ) -> AsyncIterator[bytes]:
         """The body of a request, of `limit` bytes at most, whose bytes count as held until the block ends.
 
-        Raises Problem for a body that is too large, too slow or has no room, and DisconnectedError.
+        `bounds`: of what it may hold; None for a body that is no JSON. Raises Problem for a body that is too large, too
+        slow, holds too much or has no room, and DisconnectedError.
         """
         parts: list[bytes] = []
         size = 0
         key, address = context.key_id, context.address_group
         try:
+            # What has no room now will have none when it has come.
+            await self._check_room(key, address, context.declared or 0, limits.max_buffered_bytes)
             try:
                 async with asyncio.timeout(limits.upload_timeout_s):
                     more = True
@@ -47,9 +55,12 @@ class BodyReader:
                         if message["type"] == "http.disconnect":
                             raise DisconnectedError
                         part = message.get("body", b"")
+                        context.num_read += len(part)
                         if size + len(part) > limit:
                             raise too_large(limit)
-                        self._check_room(key, address, len(part), limits.max_buffered_bytes)
+                        if bounds is not None:
+                            _check(part, bounds, context)
+                        await self._check_room(key, address, len(part), limits.max_buffered_bytes)
                         parts.append(part)
                         size += len(part)
                         self._addresses.take(address, len(part))
@@ -59,7 +70,9 @@ class BodyReader:
                 raise Problem(
                     "upload_timeout", f"the body did not arrive within {limits.upload_timeout_s:g} s"
                 ) from None
-            context.num_bytes = size
+            context.num_bytes, context.has_body = size, True
+            if bounds is not None:
+                bounds.end()
             body = parts[0] if len(parts) == 1 else b"".join(parts)
             parts.clear()
             yield body
@@ -67,13 +80,25 @@ class BodyReader:
             self._addresses.give_back(address, size)
             self._keys.give_back(key, size)
 
-    def _check_room(self, key: str, address: str, amount: int, capacity: int) -> None:
+    async def _check_room(self, key: str, address: str, amount: int, capacity: int) -> None:
         if not amount:
             return
         if self.buffered + amount > capacity:
             raise Problem("overloaded", "the server's memory for bodies is full; try again later")
         # Without keys there are only addresses to tell clients apart by.
         if key and not self._keys.allows(key, amount, capacity):
-            raise Problem("overloaded", "the bodies of this key's requests fill its share of the server's memory")
-        if not self._addresses.allows(address, amount, capacity):
-            raise Problem("overloaded", "the bodies from this address fill its share of the server's memory")
+            whose = "of this key's requests"
+        elif not self._addresses.allows(address, amount, capacity):
+            whose = "from this address"
+        else:
+            return
+        await asyncio.sleep(_FULL_SHARE_S)
+        raise Problem("overloaded", f"the bodies {whose} fill its share of the server's memory; try again later")
+
+
+def _check(part: bytes, bounds: JsonBounds, context: RequestContext) -> None:
+    try:
+        bounds.feed(part)
+    except Problem:
+        context.is_closing = True  # nothing more of it is wanted, which may be much
+        raise

@@ -13,6 +13,7 @@ from fakescan.serve.gate.bounds.rate_limit import Rate, SharedLimiter, TokenLeas
 from fakescan.serve.gate.gate_state import GateState
 from fakescan.serve.keys import KeyFile, KeyRing, WatchedKeys
 from fakescan.serve.operation.replica_port import keep_replica_port_private
+from fakescan.serve.operation.serve_log import use_json_lines
 
 
 class ControlActor:
@@ -21,6 +22,7 @@ class ControlActor:
     def __init__(self, config: ServeConfig) -> None:
         """Reads the keys. Raises UserError where they cannot be read."""
         keep_replica_port_private()
+        use_json_lines()
         self._config = config
         self._keys = None if config.keys is None else WatchedKeys(Path(config.keys))
         self._limiter = SharedLimiter()
@@ -38,6 +40,7 @@ class ControlActor:
             replicas=self._config.replicas.high,
             proxies=self._proxies,
             access_log=self._config.access_log,
+            otlp_endpoint=self._config.otlp_endpoint,
             is_draining=self._is_draining,
         )
 

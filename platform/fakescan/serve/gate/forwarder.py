@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope
 
@@ -11,9 +10,11 @@ from fakescan.serve.gate.bounds.form import Form
 from fakescan.serve.gate.fast_path import FastPath, WholeRequest, is_whole, status_of, until_disconnected
 from fakescan.serve.gate.gate_state import GateState
 from fakescan.serve.gate.own.answers import FactResponse
+from fakescan.serve.gate.own.readiness import Readiness
 from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext
 from fakescan.serve.gate.resend import ResendingApp
 from fakescan.serve.problem import Problem
+from fakescan.tracing import with_trace
 
 logger = logging.getLogger("ray.serve.fakescan")
 
@@ -24,12 +25,12 @@ _GRACE_S = 2.0
 class Forwarder:
     """What is behind a gate: Serve's proxy, and the replicas."""
 
-    def __init__(self, app: ASGIApp, fast_path: FastPath | None, seen: Callable[[], None]) -> None:
-        """`seen` is called when a replica has responded."""
+    def __init__(self, app: ASGIApp, fast_path: FastPath | None, readiness: Readiness) -> None:
+        """`readiness` is told when a replica has responded."""
         self._app = app
         self._replicas = ResendingApp(app)
         self._fast_path = fast_path
-        self._seen = seen
+        self._readiness = readiness
 
     async def forward(
         self,
@@ -42,7 +43,7 @@ class Forwarder:
     ) -> None:
         """Has a replica respond. Raises Problem where none does in time, and DisconnectedError."""
         context = response.context
-        inner = {**scope, "headers": forwarded_headers(scope["headers"], state, context)}
+        inner = {**scope, "headers": with_trace(forwarded_headers(scope["headers"], state, context))}
         limit_s = state.limits.request_timeout_s + _GRACE_S
         if self._fast_path is not None and is_whole(scope, form):
             task = asyncio.ensure_future(self._forward_fast(self._fast_path, inner, receive, body, response))
@@ -65,11 +66,11 @@ class Forwarder:
                 task.cancel()
                 await asyncio.wait({task})
         if response.from_replica:
-            self._seen()
+            self._readiness.seen()
         if not response.complete:
             if context.disconnected:
                 raise DisconnectedError
-            await response.end_with(_problem_for(response.serve_status))
+            await response.end_with(self._problem_for(response.serve_status))
 
     @staticmethod
     async def _forward_fast(
@@ -92,6 +93,16 @@ class Forwarder:
             call.cancel()
         await response.relay({"type": "http.response.start", "status": whole.status, "headers": whole.headers})
         await response.relay({"type": "http.response.body", "body": whole.body})
+
+    def _problem_for(self, serve_status: int | None) -> Problem:
+        """What a response of Serve itself, or none, means for the client."""
+        if serve_status == 503:
+            return Problem("overloaded", "the queue is full; try again later")
+        if serve_status == 408:
+            return Problem("timeout", "no answer in time; the server is busy, try again later")
+        if serve_status == 404:
+            return self._readiness.no_replica("the application is not deployed yet")
+        return Problem("unavailable", "the replica was lost while it worked on the request; send it again")
 
     async def proxy_health(self, scope: Scope) -> int:
         """Status of the health check of Serve's proxy, which it answers without a replica; not 200 while it drains."""
@@ -147,17 +158,6 @@ def _replay(body: bytes, receive: Receive, context: RequestContext) -> Receive:
         return message
 
     return receive_again
-
-
-def _problem_for(serve_status: int | None) -> Problem:
-    """What a response of Serve itself, or none, means for the client."""
-    if serve_status == 503:
-        return Problem("overloaded", "the queue is full; try again later")
-    if serve_status == 408:
-        return Problem("timeout", "no answer in time; the server is busy, try again later")
-    if serve_status == 404:
-        return Problem("starting", "the application is not deployed yet")
-    return Problem("unavailable", "the replica was lost while it worked on the request; send it again")
 
 
 async def _no_body() -> Message:

@@ -24,6 +24,8 @@ class GateState:
     """Reverse proxies whose word is taken for who the client is."""
     access_log: AccessLog = field(default_factory=AccessLog)
     """Where requests are written."""
+    otlp_endpoint: str | None = None
+    """See `ServeConfig`."""
     is_draining: bool = False
     """Whether the server is about to stop."""
 

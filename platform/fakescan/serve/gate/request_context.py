@@ -15,6 +15,10 @@ from fakescan.serve.work import read_work
 
 _LINGER_S = 2.0
 """Seconds for which the rest of a refused body is read and thrown away."""
+_LINGER_PAUSE_S = 0.01
+"""Seconds between two pieces of it: reading what nobody wants comes after all else."""
+_LINGERING = 4
+"""Connections of which it is read at once."""
 _CLOSING = frozenset({"too_large", "upload_timeout"})
 """Refusals with which the connection ends."""
 
@@ -40,28 +44,56 @@ class RequestContext:
     """How the client calls itself."""
     route: str = "other"
     """Label of its path in the metrics."""
-    has_passed: bool = False
-    """Whether it went on to a replica."""
+    declared: int | None = 0
+    """Bytes of its body by its headers; None where they do not say."""
+    sender: tuple[str, str] | None = None
+    """Id of its key and group of its address: who is charged where it comes to nothing; None for nobody."""
+    has_body: bool = False
+    """Whether its body is complete."""
+    images: int = 0
+    """Images that were counted in it."""
+    passed_at: float | None = None
+    """When it went on to a replica, in seconds of `time.perf_counter`."""
     is_closing: bool = False
     """Whether the connection ends with the response."""
     status: int = 0
     """Status of the response; 0 as long as there is none."""
     num_bytes: int = 0
-    """Bytes of its body."""
+    """Bytes of its body, once that is complete."""
+    num_read: int = 0
+    """Bytes of its body that were read, complete or not, wanted or not."""
     code: str = ""
     """Code of the problem that it was refused with."""
     disconnected: bool = False
     """Whether the client has closed the connection."""
+    trace_id: str | None = None
+    """The trace that it belongs to; None without tracing."""
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether it went on to a replica."""
+        return self.passed_at is not None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more of its body is to come."""
+        return not self.has_body and (self.declared is None or self.declared > self.num_read)
 
 
 class DisconnectedError(Exception):
     """The client has closed the connection."""
 
 
+def lingering() -> asyncio.Semaphore:
+    """Places of the connections of one proxy whose refused bodies are read."""
+    return asyncio.Semaphore(_LINGERING)
+
+
 class GateResponse:
     """The response to the client: the replica's, or a problem in place of anything else."""
 
-    def __init__(self, send: Send, context: RequestContext) -> None:
+    def __init__(self, send: Send, context: RequestContext, lingering: asyncio.Semaphore | None = None) -> None:
+        """`lingering`: has a place for each connection whose refused body is read at once; None: none is."""
         self._send = send
         self.context = context
         self.started = asyncio.Event()
@@ -72,6 +104,7 @@ class GateResponse:
         """Pixels that each image costs to decode, once a replica has looked at them."""
         self.serve_status: int | None = None
         self._is_event_stream = False
+        self._lingering = lingering
 
     async def relay(self, message: Message) -> None:
         """The `send` that Serve's proxy gets."""
@@ -103,9 +136,10 @@ class GateResponse:
             return
         body = problem.body(self.context.request_id)
         headers = problem.headers()
-        if self.context.is_closing or problem.code in _CLOSING:
+        is_closing = self.context.is_closing or problem.code in _CLOSING
+        if is_closing:
             headers["connection"] = "close"
-        if receive is None or problem.code not in _CLOSING:
+        if not is_closing or not self.context.has_more or receive is None or self._lingering is None:
             await self._send_whole(problem.status, headers, body)
             return
         headers["content-length"] = str(len(body))
@@ -113,9 +147,10 @@ class GateResponse:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         # A connection that is closed while the client still sends is reset, and the client never reads why.
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
+            async with asyncio.timeout(_LINGER_S), self._lingering:
                 while (message := await receive())["type"] != "http.disconnect" and message.get("more_body"):
-                    pass
+                    self.context.num_read += len(message.get("body", b""))
+                    await asyncio.sleep(_LINGER_PAUSE_S)
         await self._send({"type": "http.response.body", "body": b""})
 
     async def end_with(self, problem: Problem) -> None:

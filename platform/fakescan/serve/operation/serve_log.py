@@ -2,7 +2,16 @@
 
 import logging
 import os
+from collections.abc import Sequence
+from importlib import import_module
 from logging.handlers import MemoryHandler
+from typing import Any
+
+from fakescan.storage.url import redact_urls
+from fakescan.terminal.json_logs.fields import set_process_fields
+from fakescan.terminal.json_logs.handlers import VLLM_CONFIG, log_lines_of_worker
+from fakescan.terminal.json_logs.line_formatter import LineFormatter
+from fakescan.terminal.json_logs.output import VARIABLE
 
 SERVE_LOGGER = "ray.serve"
 
@@ -14,6 +23,8 @@ def protect_serve_log() -> None:
     imported. Serve's handler has then lost its file: the replica logs nothing any more, and a controller that comes
     back asks it for the file's name, gets an error, and kills a healthy replica.
     """
+    if logs_json():
+        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", VLLM_CONFIG)  # for the engine's own process, too
     if "VLLM_LOGGING_CONFIG_PATH" not in os.environ:  # a file that vLLM takes only where it may set up logging
         os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
     for handler in logging.getLogger(SERVE_LOGGER).handlers:
@@ -34,3 +45,36 @@ class _ToServeLog(logging.Handler):
         for handler in logging.getLogger(SERVE_LOGGER).handlers:
             if record.levelno >= handler.level:
                 handler.handle(record)
+
+
+def logs_json() -> bool:
+    """Whether --log-format json was given, or its variable is set where this process runs."""
+    return os.environ.get(VARIABLE) == "json"
+
+
+def use_json_lines(**fields: Any) -> None:
+    """Has a process of Serve log as the command does, where that logs JSON: to stderr, and in Serve's own files.
+
+    `fields` are those of all its lines. Serve's files with the encoding JSON get our fields in place of Ray's; where it
+    configures them again, too.
+    """
+    if not logs_json():
+        return
+    set_process_fields(command="serve", **fields)
+    log_lines_of_worker(redact_urls)
+    for handler in logging.getLogger(SERVE_LOGGER).handlers:
+        target = handler.target if isinstance(handler, MemoryHandler) else handler
+        if target is not None and isinstance(target.formatter, import_module("ray._common.formatters").JSONFormatter):
+            target.setFormatter(_ServeLine())
+    utils: Any = import_module("ray.serve._private.logging_utils")
+    utils.JSONFormatter = _ServeLine
+
+
+class _ServeLine(LineFormatter):
+    """Stands in the place of Ray's formatter."""
+
+    def __init__(self) -> None:
+        super().__init__(redact_urls)
+
+    def set_additional_log_standard_attrs(self, attributes: Sequence[str]) -> None:
+        """Ray's hook for more fields; these lines have what there is."""

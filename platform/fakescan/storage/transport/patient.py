@@ -1,6 +1,7 @@
 """Reads objects with patience: as many at once as their store bears, in a bound of bytes, again where that helps."""
 
 import asyncio
+import math
 import os
 import time
 from typing import NamedTuple
@@ -14,10 +15,16 @@ from fakescan.storage.url import names_host, scheme_of
 from fakescan.storage.weather.faults import Fault, fault_of, is_wordless
 from fakescan.storage.weather.record import StoreRecord, WebRecord
 from fakescan.storage.weather.trouble import Trouble
+from fakescan.telemetry.metric import Gauge
 from fakevlm.errors import ImageError
 
 _PROBE_S = 10.0
 """Seconds in which a probe must be answered."""
+
+LIMIT = Gauge(
+    "fakescan_store_request_limit",
+    "Requests that this process may have in flight to stores that throttle or fail; 0 where nothing is limited.",
+)
 
 _records: dict[tuple[object, ...], StoreRecord[Request]] = {}
 _webs: dict[tuple[int, str], WebRecord[Request]] = {}
@@ -153,6 +160,12 @@ def _is_answer(error: Exception, fault: Fault, record: StoreRecord[Request]) -> 
     if fault is not Fault.OBJECT:
         return False
     return isinstance(error, ImageError | FileNotFoundError) or http_status(root_cause(error)) is not None
+
+
+def record_limits() -> None:
+    """Record how many requests the stores with a limit may get from this process at once."""
+    limits = [record.limiter.limit for record in list(_records.values()) if record.limiter.limit < math.inf]
+    LIMIT.set(sum(limits))
 
 
 def _bytes_in_flight() -> BytesInFlight:

@@ -10,9 +10,17 @@ from fakescan.storage.errors import classify, http_status, root_cause
 from fakescan.storage.weather.faults import Fault, fault_of, is_settled_certificate, retry_after
 from fakescan.storage.weather.record import Probe, StoreRecord
 from fakescan.storage.weather.waits import WAITS
+from fakescan.telemetry.metric import Counter
 from fakescan.terminal.duration import duration
 
 R = TypeVar("R")
+
+FAULTS = Counter(
+    "fakescan_store_faults",
+    "Requests that failed by no fault of their object, by kind: later (throttled or overloaded), "
+    "broken (the store failed, or the connection broke off), unreachable, credentials, denied.",
+    "kind",
+)
 
 _FIRST_PAUSE_S, _MAX_PAUSE_S = 0.3, 10.0
 _MIN_SECONDS = {Fault.LATER: 60.0}
@@ -64,6 +72,7 @@ class Trouble(Generic[R]):
         self._sent_at = sent_at
         if fault is Fault.OBJECT or (is_settled_certificate(error) and not self._is_of_a_patient_store):
             return False
+        FAULTS.add(1, kind=fault.name.lower())
         if not self._patience_s:
             return await self._goes_on_without_patience(fault)
         if fault is Fault.DENIED:
@@ -110,8 +119,8 @@ class Trouble(Generic[R]):
     async def _is_denied_to_all(self, error: Exception) -> bool:
         """Whether access is denied to what was read before as well; then it is waited for."""
         record = self._record
-        if not record.has_answered:
-            return False
+        if record.good is None:
+            return False  # nothing was read before, and nothing could be asked for as a probe
         was_troubled = record.troubled_at is not None or self._sent_at <= record.recovered_at
         if await record.is_answering(time.monotonic(), self._probe):
             self._counted += 1  # it may have been asked for when all was denied

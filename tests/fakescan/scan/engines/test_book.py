@@ -173,3 +173,25 @@ def test_a_mistake_is_for_the_driver(book: EngineBook) -> None:
     book.report_mistake("later")
     assert book.situation().mistake == "dtype: no"
     assert book.may_load(EngineLife("a", "1"), place("node")).wait_s > 0
+
+
+def test_losses_are_counted_once_and_by_reason(book: EngineBook, clock: Clock) -> None:
+    """For the metrics: what an engine says of its end, and what is found out about those that say nothing."""
+    fail(book, clock, EngineLife("a", "p"), "good")
+    load(book, EngineLife("b", "p"), "other")
+    book.report_lost(EngineLife("b", "p"), "stalled")
+    book.report_lost(EngineLife("b", "p"), "died")  # another shard of the same engine says it too
+    load(book, EngineLife("b", "q"), "other")
+    load(book, EngineLife("b", "r"), "other")  # q ended without a word
+    book.bury(EngineLife("b", "r"))
+    load(book, EngineLife("c", "p"), "other")
+    book.bury(EngineLife("c", "p"), None)  # the pool has let it go
+    situation = book.situation()
+    assert situation.losses == {"start": 1, "stalled": 1, "gone": 1, "silent": 1}
+    assert (situation.restarts, situation.lost, situation.working) == (2, 2, 0)
+
+
+def test_a_process_that_ends_while_it_loads_is_a_start_that_failed(book: EngineBook) -> None:
+    book.may_load(EngineLife("a", "p"), place("good"))
+    book.bury(EngineLife("a", "p"))
+    assert book.situation().losses == {"start": 1}

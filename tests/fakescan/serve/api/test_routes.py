@@ -200,16 +200,22 @@ def test_metrics_count_images_by_verdict(client: httpx.Client) -> None:
         text = client.get("/metrics").text
         return sum(float(row.rsplit(" ", 1)[1]) for row in text.splitlines() if row.startswith(line))
 
-    before = count('fakescan_images_total{outcome="real"}'), count('fakescan_images_total{outcome="not_an_image"}')
+    before = (
+        count('fakescan_serve_images_total{outcome="real"}'),
+        count('fakescan_serve_images_total{outcome="not_an_image"}'),
+    )
     real = next(path for path in PAIRS if "-real" in path.name)
     client.post("/v1/detect", files=[("file", real.read_bytes()), ("file", b"no image")]).raise_for_status()
     deadline = time.monotonic() + 10  # a request is counted after its answer has been sent
     fresh = (0.0, 0.0)
     while fresh != (1, 1) and time.monotonic() < deadline:
-        after = count('fakescan_images_total{outcome="real"}'), count('fakescan_images_total{outcome="not_an_image"}')
+        after = (
+            count('fakescan_serve_images_total{outcome="real"}'),
+            count('fakescan_serve_images_total{outcome="not_an_image"}'),
+        )
         fresh = (after[0] - before[0], after[1] - before[1])
     assert fresh == (1, 1)
-    assert count('fakescan_requests_total{route="/v1/detect",status="200"}') >= 1
+    assert count('fakescan_serve_requests_total{route="/v1/detect",status="200"}') >= 1
 
 
 def test_a_client_that_leaves_frees_its_place(served: Served, client: httpx.Client) -> None:
@@ -225,9 +231,9 @@ def test_a_client_that_leaves_frees_its_place(served: Served, client: httpx.Clie
     done = threading.Event()
     for _ in range(100):
         text = client.get("/metrics").text
-        if "fakescan_ongoing_requests 0.0" in text and "fakescan_buffered_bytes 0.0" in text:
+        if "fakescan_serve_ongoing_requests 0.0" in text and "fakescan_serve_buffered_bytes 0.0" in text:
             break
         done.wait(0.05)
-    assert "fakescan_ongoing_requests 0.0" in text
-    assert "fakescan_buffered_bytes 0.0" in text
+    assert "fakescan_serve_ongoing_requests 0.0" in text
+    assert "fakescan_serve_buffered_bytes 0.0" in text
     client.post("/v1/detect", files={"file": PAIRS[0].read_bytes()}).raise_for_status()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fakescan.serve.config import Limits
-from fakescan.serve.gate import access_log, request_context
+from fakescan.serve.gate import access_log, body_reader, request_context
 from fakescan.serve.keys import KeyEdit, KeyFile, KeyRing
 from tests.gated import Gated, Keys, StubControl
 
@@ -28,6 +28,8 @@ def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Gated]]:
     """Starts gates with these limits, or with these keys, and with the fast path to a replica or without."""
     monkeypatch.setattr(request_context, "_LINGER_S", 0.1)
+    monkeypatch.setattr(request_context, "_LINGER_PAUSE_S", 0.0)
+    monkeypatch.setattr(body_reader, "_FULL_SHARE_S", 0.02)
     running: list[Gated] = []
 
     def begin(ring: KeyRing | None = None, *, fast: bool = False, **limits: Any) -> Gated:

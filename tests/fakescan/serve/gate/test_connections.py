@@ -53,7 +53,7 @@ def test_idle_connections_of_an_address_make_room_for_new_ones(start: Start, fre
     until("those that asked have gone", lambda: len(fresh) <= 8)
     assert not is_open(idle[0]), "the oldest first"
     assert sum(map(is_open, idle)) == 7, "each has made room for the next"
-    assert gated.metric('fakescan_connections_cut_total{reason="evicted"}') >= 1
+    assert gated.metric('fakescan_serve_connections_cut_total{reason="evicted"}') >= 1
 
 
 def test_what_is_worked_on_is_never_cut_for_others(start: Start, fresh: Connections) -> None:
@@ -195,7 +195,7 @@ def test_many_requests_at_once_on_one_connection_are_cut_off(start: Start, keys:
     assert wire.rest() == b""
     held.release()
     gated.wait_until_idle(keys.both)
-    assert gated.metric('fakescan_requests_total{route="/"', keys.both) <= uvicorn_protocol.MAX_PIPELINED + 1
+    assert gated.metric('fakescan_serve_requests_total{route="/"', keys.both) <= uvicorn_protocol.MAX_PIPELINED + 1
 
 
 def test_some_requests_ahead_are_answered_in_turn(start: Start) -> None:

@@ -166,9 +166,9 @@ def test_every_image_of_a_request_counts(start: Start, keys: Keys) -> None:
     assert answer.status == 200
     assert "x-fakescan-outcomes" not in answer.headers
     assert gated.ask(key=keys.judge).code == "rate_limited"
-    assert gated.metric('fakescan_images_total{outcome="fake"}', keys.both) == 2
-    assert gated.metric('fakescan_images_total{outcome="truncated"}', keys.both) == 1
-    assert gated.metric('fakescan_key_images_total{key="judge"}', keys.both) == 3
+    assert gated.metric('fakescan_serve_images_total{outcome="fake"}', keys.both) == 2
+    assert gated.metric('fakescan_serve_images_total{outcome="truncated"}', keys.both) == 1
+    assert gated.metric('fakescan_serve_key_images_total{key="judge"}', keys.both) == 3
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -251,9 +251,9 @@ def test_what_is_told_at_the_end_of_a_stream_counts(start: Start, keys: Keys) ->
 
     gated.inner.act = streams
     assert gated.ask(key=keys.judge).body == b"event: a\n\nevent: done\n\n"
-    assert gated.metric('fakescan_images_total{outcome="fake"}', keys.both) == 1
-    assert gated.metric("fakescan_decode_seconds_sum", keys.both) == 0.25
-    assert gated.metric("fakescan_batch_images_sum", keys.both) == 7
+    assert gated.metric('fakescan_serve_images_total{outcome="fake"}', keys.both) == 1
+    assert gated.metric("fakescan_serve_decode_seconds_sum", keys.both) == 0.25
+    assert gated.metric("fakescan_serve_batch_images_sum", keys.both) == 7
     gated.inner.act = from_replica()
     assert gated.ask(key=keys.judge).code == "rate_limited", "three of three"
 
@@ -263,7 +263,7 @@ def test_a_replicas_refusal_is_counted_by_its_code(start: Start, keys: Keys) -> 
     gated.inner.act = from_replica(415, b"{}", ((b"x-fakescan-code", b"not_an_image"),))
     answer = gated.ask(key=keys.both)
     assert "x-fakescan-code" not in answer.headers
-    assert gated.metric('fakescan_refused_total{code="not_an_image"}', keys.both) == 1
+    assert gated.metric('fakescan_serve_refused_total{code="not_an_image"}', keys.both) == 1
 
 
 def test_what_a_replica_does_not_judge_costs_no_more_than_was_paid(start: Start, keys: Keys) -> None:
@@ -327,7 +327,7 @@ def test_more_requests_than_places_are_refused_at_once(start: Start) -> None:
     assert gated.ask().code == "overloaded"
     assert time.monotonic() - started < 1
     assert gated.ask("/healthz", method="GET").status == 200
-    assert gated.metric("fakescan_ongoing_requests") == 2
+    assert gated.metric("fakescan_serve_ongoing_requests") == 2
     held.release()
     assert [wire.answer().status for wire in wires] == [200, 200]
     assert gated.ask().status == 200
@@ -390,7 +390,7 @@ def test_the_bodies_of_a_key_leave_room_for_others(start: Start, keys: Keys) -> 
     for wire in greedy:
         wire.begin("/v1/detect", f"x-api-key: {keys.many}", "content-length: 100000")
         wire.send(bytes(60_000))
-    until("half of all is its own", lambda: gated.metric("fakescan_buffered_bytes", keys.both) == 180_000)
+    until("half of all is its own", lambda: gated.metric("fakescan_serve_buffered_bytes", keys.both) == 180_000)
     assert [wire.answer().code for wire in greedy if not wire.is_silent(0.2)] == ["overloaded"] * 3
     assert gated.ask(key=keys.both, content=bytes(90_000)).status == 200
     for wire in greedy:
@@ -442,8 +442,8 @@ def test_a_body_where_none_is_wanted_is_not_read(
         wire.begin(path, framing, *([f"x-api-key: {key}"] if key else []), method=method)
         wire.send(b"5\r\nhello\r\n" if "chunked" in framing else b"hello")
         assert wire.answer().status in (401, 404, 405, 413)
-        assert gated.metric("fakescan_buffered_bytes", keys.both) == 0
-    assert gated.metric("fakescan_body_bytes_total", keys.both) == 0
+        assert gated.metric("fakescan_serve_buffered_bytes", keys.both) == 0
+    assert gated.metric("fakescan_serve_body_bytes_total", keys.both) == 0
 
 
 @pytest.mark.parametrize("framing", ["content-length: 3000000", "transfer-encoding: chunked"])
@@ -459,6 +459,15 @@ def test_a_client_that_is_refused_at_once_reads_why_when_it_has_sent_all(
         wire.send(body if "length" in framing else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
         assert wire.answer().code == code
     gated.wait_until_idle(keys.both)
+
+
+def test_a_client_that_closes_its_connection_reads_why_it_was_refused(start: Start, keys: Keys) -> None:
+    gated = start(keys.ring)
+    wire = gated.wire()
+    wire.begin("/v1/detect", "x-api-key: nonsense", "connection: close", "content-length: 3000000")
+    wire.send(bytes(3_000_000))
+    assert wire.answer().code == "unauthorized"
+    assert wire.rest() == b""
 
 
 def test_the_rest_of_a_refused_body_has_its_time(start: Start, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,7 +603,7 @@ def test_a_body_of_exactly_the_limit_passes(start: Start) -> None:
     assert gated.ask(content=iter([body[:70_000], body[70_000:]])).status == 200
     assert gated.inner.bodies == [body, body]
     assert gated.ask(content=iter([body, b"x"])).code == "too_large"
-    assert gated.metric("fakescan_body_bytes_total") == 200_000
+    assert gated.metric("fakescan_serve_body_bytes_total") == 200_000
 
 
 @pytest.mark.parametrize("pace", ["stops", "trickles"])
@@ -625,7 +634,7 @@ def test_a_client_that_leaves_while_it_sends_leaves_nothing(start: Start) -> Non
     wire.close()
     gated.wait_until_idle()
     assert not gated.inner.paths
-    assert gated.metric('fakescan_refused_total{code="disconnected"}') == 1
+    assert gated.metric('fakescan_serve_refused_total{code="disconnected"}') == 1
 
 
 def test_a_connection_is_good_after_a_refusal(start: Start, keys: Keys) -> None:
@@ -706,7 +715,7 @@ def test_serves_own_answers_become_problems(start: Start, act: Act, code: str) -
     assert (answer.status, answer.code) == (503, code)
     assert b"Serve's own words" not in answer.body
     assert b"secret detail" not in answer.body
-    assert gated.metric(f'fakescan_refused_total{{code="{code}"}}') == 1
+    assert gated.metric(f'fakescan_serve_refused_total{{code="{code}"}}') == 1
     gated.wait_until_idle()
 
 
@@ -795,7 +804,7 @@ def test_a_client_that_leaves_frees_its_place(start: Start, begun: bool) -> None
     wire.close()
     until("it is given up", lambda: gated.inner.at_once == 0)
     gated.wait_until_idle()
-    assert gated.metric('fakescan_refused_total{code="disconnected"}') == 1
+    assert gated.metric('fakescan_serve_refused_total{code="disconnected"}') == 1
 
 
 # --- the fast path to a replica ---------------------------------------------------------------------------------------
@@ -849,7 +858,7 @@ def test_a_client_that_leaves_ends_the_call(start: Start) -> None:
     wire.close()
     until("it is cancelled", lambda: gated.inner.cancelled == 1)
     gated.wait_until_idle()
-    assert gated.metric('fakescan_refused_total{code="disconnected"}') == 1
+    assert gated.metric('fakescan_serve_refused_total{code="disconnected"}') == 1
 
 
 def test_a_call_has_its_time_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -964,7 +973,23 @@ def test_without_a_control_actor_a_replica_is_asked(start: Start) -> None:
     assert gated.ask().status == 200
     gated.control.answers = False
     gated.inner.act = serves_own(404)
-    assert gated.ask("/readyz", method="GET").code == "starting"
+    assert gated.ask("/readyz", method="GET").code == "unavailable"
+
+
+def test_a_server_that_has_been_ready_is_never_starting_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that stops may lose its control actor before the gate has heard of it: balancers must not wait for it."""
+    monkeypatch.setattr(readiness, "_RETRY_S", 0.0)
+    gated = start()
+    gated.inner.act = serves_own(404)
+    assert [gated.ask("/readyz", method="GET").code, gated.ask().code] == ["starting"] * 2
+    gated.inner.act = from_replica()
+    assert gated.ask("/readyz", method="GET").status == 200
+    gated.control.answers = False
+    for act in (serves_own(404), serves_own(503), nothing, breaks):
+        gated.inner.act = act
+        assert gated.ask("/readyz", method="GET").code == "unavailable"
+    gated.inner.act = serves_own(404)
+    assert gated.ask().code == "unavailable"
 
 
 def test_who_has_answered_lately_is_ready(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -975,7 +1000,7 @@ def test_who_has_answered_lately_is_ready(start: Start, monkeypatch: pytest.Monk
     assert gated.ask("/readyz", method="GET").status == 200
     assert gated.inner.paths == ["/v1/detect"]
     monkeypatch.setattr(readiness, "_SEEN_S", 0.0)
-    assert gated.ask("/readyz", method="GET").code == "starting"
+    assert gated.ask("/readyz", method="GET").code == "unavailable"
     assert gated.inner.paths == ["/v1/detect", "/readyz"]
 
 
@@ -990,15 +1015,15 @@ def test_metrics_count_by_route_status_and_code(start: Start, keys: Keys) -> Non
     assert answer.headers["content-type"].startswith("text/plain; version=")
     text = answer.body.decode()
     for row in (
-        'fakescan_requests_total{route="/v1/detect",status="200"} 1.0',
-        'fakescan_requests_total{route="/v1/detect",status="401"} 1.0',
-        'fakescan_requests_total{route="other",status="404"} 2.0',
-        'fakescan_requests_total{route="/page",status="200"} 1.0',
-        'fakescan_refused_total{code="not_found"} 2.0',
-        'fakescan_requests_total{route="/v1/scans",status="200"} 2.0',
-        'fakescan_refused_total{code="unauthorized"} 1.0',
-        'fakescan_request_seconds_count{route="/v1/detect"} 2.0',
-        "fakescan_ongoing_requests 0.0",
+        'fakescan_serve_requests_total{route="/v1/detect",status="200"} 1.0',
+        'fakescan_serve_requests_total{route="/v1/detect",status="401"} 1.0',
+        'fakescan_serve_requests_total{route="other",status="404"} 2.0',
+        'fakescan_serve_requests_total{route="/page",status="200"} 1.0',
+        'fakescan_serve_refused_total{code="not_found"} 2.0',
+        'fakescan_serve_requests_total{route="/v1/scans",status="200"} 2.0',
+        'fakescan_serve_refused_total{code="unauthorized"} 1.0',
+        'fakescan_serve_request_seconds_count{route="/v1/detect"} 2.0',
+        "fakescan_serve_ongoing_requests 0.0",
     ):
         assert row in text.splitlines(), text
     assert 'route="/a"' not in text, "what clients make up is no label"

@@ -141,7 +141,7 @@ def test_a_flood_of_refusals_leaves_a_short_log(tmp_path: Path) -> None:
         long = "\u2028" * 5_000
         log.request(context(code="unauthorized", status=401, user_agent=long, path="/" + long), 0.001, None)
         if number % 1_000 == 0:
-            log.request(context(key="shop", status=200, has_passed=True), 0.1, None)
+            log.request(context(key="shop", status=200, passed_at=0.0), 0.1, None)
     clock.now += 30
     log.request(context(code="rate_limited", status=429), 0.001, None)
     log.close()
@@ -158,7 +158,7 @@ def test_log_files_are_bounded(tmp_path: Path) -> None:
     log = AccessLog()
     log.configure(AccessLogSettings(folder=str(tmp_path), max_bytes=10_000, files=3))
     for _ in range(2_000):
-        log.request(context(status=200, has_passed=True), 0.001, None)
+        log.request(context(status=200, passed_at=0.0), 0.001, None)
     log.close()
     sizes = [file.stat().st_size for file in tmp_path.iterdir()]
     assert len(sizes) == 3

@@ -56,13 +56,13 @@ def test_images_are_counted_logged_and_charged(
     (line,) = log_lines(caplog)
     assert [image["sha256"] for image in line["images"]] == [hashlib.sha256(image).hexdigest() for image in images]
     assert line["images"][1]["outcome"] == "not_an_image"
-    assert gated.metric("fakescan_images_total", key) == 3
-    assert gated.metric("fakescan_judge_seconds_count", key) == 1
+    assert gated.metric("fakescan_serve_images_total", key) == 3
+    assert gated.metric("fakescan_serve_judge_seconds_count", key) == 1
     left = 0
     while gated.ask("/v1/detect", key=key, content=b"no image", headers={"content-type": "image/png"}).status == 415:
         left += 1
     assert left == 8 - 3
-    assert gated.metric('fakescan_refused_total{code="not_an_image"}', key) == left
+    assert gated.metric('fakescan_serve_refused_total{code="not_an_image"}', key) == left
 
 
 def test_what_a_replica_says_of_itself_comes_from_the_gate(served: tuple[Gated, str], detector: Detector) -> None:

@@ -50,6 +50,7 @@ from tests.conftest import Bucket
 from tests.drill_images import drill_images
 from tests.fakescan.run.conftest import identity
 from tests.jobs import conftest as head
+from tests.serve_process import free_port
 from tests.storage_server import SeaweedServer
 from tests.web_server import Answer, WebServer
 
@@ -481,7 +482,7 @@ def test_a_job_server_that_does_not_answer_is_unavailable_and_named(
         assert str(refused).startswith("scans.job_address: ")
         return str(refused)
 
-    assert "Failed to connect to Ray at address" in reason(JobServer(f"http://127.0.0.1:{head.free_port()}"))
+    assert "Failed to connect to Ray at address" in reason(JobServer(f"http://127.0.0.1:{free_port()}"))
     reason(JobServer(None))
     reason(JobServer(web.url))  # a web server that is no job server
     server = answers(web)
@@ -494,7 +495,7 @@ def test_a_job_server_that_does_not_answer_is_unavailable_and_named(
     web.answers["/api/jobs/"] = Answer(b"Unauthorized", 401)
     reason(server)
     monkeypatch.setenv("RAY_ADDRESS", web.url)
-    assert "RAY_ADDRESS" in reason(JobServer(f"http://127.0.0.1:{head.free_port()}"))
+    assert "RAY_ADDRESS" in reason(JobServer(f"http://127.0.0.1:{free_port()}"))
 
 
 @pytest.mark.unit
@@ -619,7 +620,7 @@ def test_a_folder_that_cannot_be_read_is_no_failure(tmp_path: Path, caplog: pyte
     other.mkdir()
     (other / "run.json").write_text("{}")
     assert reader.read(str(other), Budget()) == Progress()
-    closed = Store(endpoint_url=f"http://127.0.0.1:{head.free_port()}", region="us-east-1", anon=True)
+    closed = Store(endpoint_url=f"http://127.0.0.1:{free_port()}", region="us-east-1", anon=True)
     assert ProgressReader(closed).read("s3://bucket/run", Budget()) == Progress()
     assert len(caplog.records) == 3
 

@@ -144,8 +144,17 @@ def test_what_is_the_objects_fault_is_a_row_at_once(bucket: Bucket, faulty: Faul
         rows(f"{bucket.url}/none", f"{bucket.url}/07", f"{bucket.url}/08")
     )
     assert (missing.error_code, denied.error_code, sound.error_code) == ("not_found", "denied", None)
-    # Twice if it was asked for before anything was read, which is when access may still be denied to all.
-    assert faulty.paths[f"/{bucket.name}/07"] <= 2
+    assert faulty.paths[f"/{bucket.name}/07"] == 1
+
+
+def test_a_refusal_before_anything_was_read_is_a_row_at_once(bucket: Bucket, faulty: FaultyS3) -> None:
+    """That the store knows of another object that it is not there does not say that access was ever granted."""
+    faulty.fault = lambda method, path: (403, "AccessDenied") if path.startswith(f"/{bucket.name}/07") else None
+    reader = fetcher(bucket.store)
+    for name, code in (("none", "not_found"), ("07", "denied")):
+        (result,) = reader.fetch(rows(f"{bucket.url}/{name}"))
+        assert result.error_code == code
+    assert faulty.paths[f"/{bucket.name}/07"] == 1
 
 
 @pytest.mark.parametrize(

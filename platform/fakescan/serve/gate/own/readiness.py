@@ -30,6 +30,7 @@ class Readiness:
         self._seen_at = float("-inf")
         self._failed_at = float("-inf")
         self._probing: asyncio.Task[None] | None = None
+        self._has_been_ready = False
 
     def seen(self) -> None:
         """A replica has responded.
@@ -37,6 +38,16 @@ class Readiness:
         Under load a probe would only wait in the queue behind the requests that prove the same.
         """
         self._seen_at = time.monotonic()
+        self._has_been_ready = True
+
+    def no_replica(self, detail: str = "no replica is ready") -> Problem:
+        """The refusal where there is none. A server that has been ready is not `starting` any more.
+
+        A server that stops may have lost its control actor before this proxy has heard from it that it stops.
+        """
+        if self._has_been_ready:
+            return Problem("unavailable", "no replica is ready any more; send requests elsewhere, or again later")
+        return Problem("starting", detail)
 
     async def check(self, state: GateState, is_state_current: bool, proxy: Probe, replica: Probe) -> None:
         """Raises Problem unless a replica has responded lately, or does now, and neither server nor proxy is to stop.
@@ -52,11 +63,11 @@ class Readiness:
             return
         if self._probing is None:
             if now - self._failed_at < _RETRY_S:
-                raise Problem("starting", "no replica is ready")
+                raise self.no_replica()
             self._probing = asyncio.create_task(self._probe(replica))
         await asyncio.wait({self._probing})
         if time.monotonic() - self._seen_at > _PROBE_S:
-            raise Problem("starting", "no replica is ready")
+            raise self.no_replica()
 
     async def _probe(self, replica: Probe) -> None:
         self._seen_at = float("-inf")

@@ -1,0 +1,1 @@
+"""The scan's metrics, see `fakescan.telemetry.metric`."""

@@ -1,0 +1,1 @@
+"""What the platform tells those who watch it."""

@@ -1,0 +1,1 @@
+"""Logs for machines: every line on stderr is one JSON object, whoever has written it; see docs/logs.md."""
