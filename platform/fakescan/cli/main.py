@@ -15,6 +15,7 @@ from urllib.parse import quote_from_bytes
 
 import click
 
+from fakescan.cli.audit.duplicates import duplicates
 from fakescan.cli.audit.keep import diff, filter_
 from fakescan.cli.audit.prevalence import prevalence
 from fakescan.cli.audit.review import review
@@ -120,6 +121,7 @@ for command in (
     compact,
     data,
     diff,
+    duplicates,
     evaluate,
     filter_,
     index,
