@@ -134,8 +134,7 @@ def _read(folder: RunFolder, run: RunFile, shards: list[int], on_parts: OnParts)
         on_parts(1)
     if not rows:
         raise UserError(f"run: {redact(folder.url)} has no rows yet; scan first")
-    joined = (np.concatenate(columns) for columns in (rows, outcomes, hashes, blank))
-    return _Judged(*joined, errors)
+    return _Judged(*map(np.concatenate, (rows, outcomes, hashes, blank)), errors=errors)
 
 
 def _clusters(judged: _Judged, limit: int, on_table: Callable[[int], None]) -> NDArray[np.int64]:
