@@ -134,7 +134,9 @@ def _read(folder: RunFolder, run: RunFile, shards: list[int], on_parts: OnParts)
         on_parts(1)
     if not rows:
         raise UserError(f"run: {redact(folder.url)} has no rows yet; scan first")
-    return _Judged(*map(np.concatenate, (rows, outcomes, hashes, blank)), errors=errors)
+    return _Judged(
+        np.concatenate(rows), np.concatenate(outcomes), np.concatenate(hashes), np.concatenate(blank), errors
+    )
 
 
 def _clusters(judged: _Judged, limit: int, on_table: Callable[[int], None]) -> NDArray[np.int64]:
