@@ -15,6 +15,7 @@ from urllib.parse import quote_from_bytes
 
 import click
 
+from fakescan.cli.audit.report import report
 from fakescan.cli.check import check
 from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
@@ -121,6 +122,7 @@ for command in (
     keys,
     nightly,
     rejudge,
+    report,
     scan,
     serve,
     summary,

@@ -1,0 +1,1 @@
+"""Commands for what comes after a scan: review, prevalence, keep-lists, differences."""
