@@ -29,8 +29,11 @@ class Fit(NamedTuple):
     """How many of the samples."""
 
 
-def fit(is_fake: ArrayLike, logit: ArrayLike) -> Fit:
+def fit(is_fake: ArrayLike, logit: ArrayLike, weight: ArrayLike | None = None) -> Fit:
     """Fits temperature and bias by maximum likelihood to labels, bool[n] with True for fake, and logits, float[n].
+
+    `weight`, float[n] above 0: how many images each stands for, as one over its chance to be in a sample; 1 for all
+    where there is none. Then the score is a probability among all the images that were drawn from.
 
     Platt's targets (1999), just short of 0 and 1, keep both finite on data that a threshold divides. The share of fakes
     among these images becomes the score's prior. Raises UserError for fewer than 20 images of a class and where logits
@@ -45,10 +48,14 @@ def fit(is_fake: ArrayLike, logit: ArrayLike) -> Fit:
     for name, count in (("fake", fakes), ("real", reals)):
         if count < MIN_IMAGES:
             raise UserError(f"calibration: {count or 'no'} {name} images, it takes at least {MIN_IMAGES}; add some")
-    target = np.where(truth, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
+    stands_for = np.ones(len(x)) if weight is None else np.asarray(weight, np.float64)
+    if stands_for.shape != x.shape or not (stands_for > 0).all():
+        raise ValueError("weights must be one number above 0 for each image")
+    of_fakes, of_reals = float(stands_for[truth].sum()), float(stands_for[~truth].sum())
+    target = np.where(truth, (of_fakes + 1) / (of_fakes + 2), 1 / (of_reals + 2))
     # Newton's steps need an x of about 1.
     middle, spread = float(x.mean()), float(x.std())
-    slope, offset = _maximum_likelihood((x - middle) / spread, target) if spread else (0.0, 0.0)
+    slope, offset = _maximum_likelihood((x - middle) / spread, target, stands_for) if spread else (0.0, 0.0)
     if slope <= 0:
         raise UserError("calibration: logits of fake images are not above those of real ones; use another checkpoint")
     temperature = spread / slope
@@ -100,23 +107,26 @@ def worth(tpr: float, fpr: float, prevalence: float) -> float:
     return tpr * prevalence / flagged if flagged else float("nan")
 
 
-def _maximum_likelihood(x: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and offset of the logistic regression of `target`, 0 to 1, on x; Newton's method with halved steps.
+def _maximum_likelihood(
+    x: NDArray[np.float64], target: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Slope and offset of the weighted logistic regression of `target`, 0 to 1, on x; Newton's method, halved steps.
 
     As Lin, Lin and Weng (2007) do it. The loss is strictly convex: x is not constant, and no target is 0 or 1.
     """
     design = np.stack([x, np.ones_like(x)], axis=1)
+    weight = weight / weight.mean()
 
     def loss(at: NDArray[np.float64]) -> float:
         line = design @ at
-        return float((np.logaddexp(0.0, line) - target * line).mean())
+        return float((weight * (np.logaddexp(0.0, line) - target * line)).mean())
 
-    weights = np.array([0.0, math.log(target.sum() / (1 - target).sum())])
+    weights = np.array([0.0, math.log((weight * target).sum() / (weight * (1 - target)).sum())])
     for _ in range(100):
         # tanh does not overflow.
         probability = (1 + np.tanh(design @ weights / 2)) / 2
-        gradient = design.T @ (probability - target) / len(x)
-        curvature = (design.T * (probability * (1 - probability))) @ design / len(x)
+        gradient = design.T @ (weight * (probability - target)) / len(x)
+        curvature = (design.T * (weight * probability * (1 - probability))) @ design / len(x)
         # The ridge keeps it invertible where every probability is all but 0 or 1.
         step = np.linalg.solve(curvature + 1e-12 * np.eye(2), -gradient)
         promise = float(-gradient @ step)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fakescan.cli.audit.from_labels import from_labels
 from fakescan.cli.forge import forge
 from fakescan.cli.options.command import Group
 from fakescan.cli.options.option import option
@@ -30,6 +31,7 @@ def data() -> None:
 
 
 data.add_command(forge)
+data.add_command(from_labels)
 
 _DATA = click.argument("location", metavar="DATA", type=Text(path="file"))
 _FORMAT = option("--format", "record_format", default="fakeclue", metavar="fakeclue|loki|dd-vqa", help="Whose records.")

@@ -90,17 +90,54 @@ def evaluate(
     examples=[
         ("At most 1 % of the real images called fake", "fakescan calibrate --data val -o calibration --fpr 0.01"),
         ("For images that were sent around", "fakescan calibrate --data val -o calibration --robustness wide"),
+        ("From labels of a run's own images", "fakescan calibrate --run audit --labels labels.jsonl -o calibration"),
         ("Use it with another checkpoint", "fakescan scan photos -o audit --calibration calibration/calibration.json"),
     ],
 )
 @option("--robustness", **_ROBUSTNESS, help="Fit to distorted copies of the images too.")
+@option(
+    "--run",
+    metavar="RUN",
+    group=FlagGroup.DATA,
+    unset="none",
+    help="Instead of --data: a run whose sample was reviewed (docs/review.md).",
+)
+@option(
+    "--labels",
+    multiple=True,
+    metavar="FILE",
+    group=FlagGroup.DATA,
+    unset="RUN/labels",
+    help="With --run: file of labels (.jsonl), or folder with such files.",
+)
+@option(
+    "--design",
+    default="estimate",
+    metavar="estimate|threshold",
+    group=FlagGroup.DATA,
+    help="With --run: the sample that the labels are of.",
+)
 @ray_address()
 @click.pass_obj
-def calibrate(verbose: bool, /, ray_address: str | None, **flags: Any) -> None:
+def calibrate(
+    verbose: bool,
+    /,
+    ray_address: str | None,
+    run: str | None,
+    labels: tuple[str, ...],
+    design: str,
+    **flags: Any,
+) -> None:
     """Fit temperature, bias, threshold and the uncertain band to labelled images that the model was not trained on.
 
-    A checkpoint in a local folder gets the calibration; `scan --calibration` uses it with any other.
+    A checkpoint in a local folder gets the calibration; `scan --calibration` uses it with any other. With --run nothing
+    is judged: the logits are the run's, and each label counts as many times as the images that it stands for.
     """
+    if run is not None or labels:
+        from fakescan.cli.audit.calibrate_labels import calibrate_run
+
+        calibrate_run(run, labels, design, flags)
+        return
     from fakescan.cli.options.flags import settings_of
     from fakescan.evaluate.config import CalibrateConfig
 

@@ -15,7 +15,10 @@ from urllib.parse import quote_from_bytes
 
 import click
 
+from fakescan.cli.audit.keep import diff, filter_
+from fakescan.cli.audit.prevalence import prevalence
 from fakescan.cli.audit.report import report
+from fakescan.cli.audit.review import review
 from fakescan.cli.check import check
 from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
@@ -117,12 +120,16 @@ for command in (
     check,
     compact,
     data,
+    diff,
     evaluate,
+    filter_,
     index,
     keys,
     nightly,
+    prevalence,
     rejudge,
     report,
+    review,
     scan,
     serve,
     summary,

@@ -1,0 +1,124 @@
+"""Everything that can be said of the prevalence in a run: from labels, from error rates, or that nothing can."""
+
+from dataclasses import dataclass
+
+from fakescan.review.error_rates import rates_of_counts, rates_of_evaluation
+from fakescan.review.labels import Labels
+from fakescan.review.plan import COVERING
+from fakescan.review.prevalence import Prevalence, between, prevalence_of
+from fakescan.review.sample_file import read_sample
+from fakescan.run.counts import Counts
+from fakescan.run.facts.run_facts import count_run
+from fakescan.run.folder import RunFolder
+from fakescan.run.run_file import RunFile
+from fakescan.storage.url import redact
+from fakevlm.errors import UserError
+from fakevlm.metrics.prevalence import ErrorRates, Estimate, rogan_gladen
+from fakevlm.reading import Meaning
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What is known of a run's prevalence."""
+
+    run: RunFile
+    counts: Counts
+    """Rows of the parts that exist."""
+    reviewed: Prevalence | None
+    """From labels; None without labels."""
+    rates: ErrorRates | None
+    check: Estimate | None
+    """From the flagged share and the detector's error rates; None where these are not known."""
+
+    @property
+    def judged(self) -> int:
+        """Images with a verdict."""
+        return self.counts.rows - self.counts.failed
+
+    @property
+    def noun(self) -> str:
+        """What the images are that are counted."""
+        return "forged" if self.run.known_meaning is Meaning.FORGERIES else "fake"
+
+    @property
+    def statement(self) -> str:
+        """The result in one sentence."""
+        if self.reviewed is not None:
+            return _from_labels(self.reviewed)
+        if self.check is not None:
+            words = f"{between(self.check)} of {self.judged:,} images are {self.noun}, {_UNLIKE}"
+            return f"{words}{_zero(self.check.low <= 0)}"
+        return (
+            f"it is not known how many of {self.judged:,} images are fake: {self.counts.fake:,} are flagged, and "
+            "without labels or error rates that says nothing"
+        )
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the check's interval and that from the labels have something in common; None where one is missing."""
+        if self.reviewed is None or self.check is None:
+            return None
+        return self.check.low <= self.reviewed.share.high and self.reviewed.share.low <= self.check.high
+
+
+_UNLIKE = "if the detector errs here as it did on the images that its error rates are from (95 %)"
+
+
+def _from_labels(found: Prevalence) -> str:
+    number = int(found.reviewed.labelled.sum())
+    words = f"{between(found.share)} of {found.sample.plan.rows:,} images are fake (95 %, {number:,} reviewed"
+    if not found.is_above_zero:
+        return f"{words}, none of them fake){_zero(True)}"
+    return f"{words})"
+
+
+def _zero(is_zero: bool) -> str:
+    return "; it cannot be told from zero" if is_zero else ""
+
+
+def audit_result(
+    folder: RunFolder,
+    labels: Labels | None,
+    *,
+    design: str = "estimate",
+    evaluation: str | None = None,
+    sensitivity: str | None = None,
+    specificity: str | None = None,
+) -> AuditResult:
+    """What can be said. Raises UserError for labels without a sample, and for error rates of another detector."""
+    run = folder.open()
+    rates = _rates(folder, run, evaluation, sensitivity, specificity)
+    counts = count_run(folder, run)
+    judged = counts.rows - counts.failed
+    if not judged:
+        raise UserError(f"run: {redact(folder.url)} has no image with a verdict yet; scan first")
+    check = None if rates is None else rogan_gladen(counts.fake, judged, rates)
+    chosen = next((one for one in COVERING if one == design), None)
+    if chosen is None:
+        raise UserError(f"design: {design!r} is none of {', '.join(COVERING)}; the others tell no prevalence")
+    reviewed = None
+    if labels is not None:
+        sample = read_sample(folder, chosen)
+        if sample is None:
+            raise UserError(
+                f"labels: {redact(folder.url)} has no sample for {design}; draw one with `fakescan review sample` "
+                "(labels of images that are in it count)"
+            )
+        if sample.plan.run_id != run.run_id:
+            raise UserError(f"labels: review/{design}.parquet is of another run; draw a sample of this one")
+        reviewed = prevalence_of(sample, labels)
+    return AuditResult(run, counts, reviewed, rates, check)
+
+
+def _rates(
+    folder: RunFolder, run: RunFile, evaluation: str | None, sensitivity: str | None, specificity: str | None
+) -> ErrorRates | None:
+    if (sensitivity is None) != (specificity is None):
+        raise UserError("sensitivity: it takes both --sensitivity and --specificity")
+    if evaluation is not None and sensitivity is not None:
+        raise UserError("evaluation: name either --evaluation, or --sensitivity and --specificity")
+    if evaluation is not None:
+        return rates_of_evaluation(evaluation, folder.store, run)
+    if sensitivity is not None and specificity is not None:
+        return rates_of_counts(sensitivity, specificity)
+    return None

@@ -1,0 +1,80 @@
+"""The sample for finding things: the highest scores of many folders, no content twice."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fakescan.review.histogram import batches_of, readable_parts
+from fakescan.run.bulk.workers import HERE, Workers
+from fakescan.run.facts.run_facts import OnParts, nobody
+from fakescan.run.folder import RunFolder
+from fakescan.run.run_file import RunFile
+from fakescan.run.summary.folder_counts import folders_of
+
+_COLUMNS = ("row_id", "uri", "sha256", "verdict", "score", "logit")
+_PER_FOLDER = 4
+"""Images of a folder that are kept for each image wanted, divided by the folders there are: at least so many."""
+
+
+def discover(
+    folder: RunFolder,
+    run: RunFile,
+    shards: NDArray[np.int64],
+    n: int,
+    *,
+    workers: Workers = HERE,
+    on_parts: OnParts = nobody,
+) -> pa.Table:
+    """`n` rows: the highest score of each folder, then the second of each, and so on, highest score first.
+
+    Copies of a content count once. Memory: 4 n rows, and the rows of some parts.
+    """
+    found: pa.Table | None = None
+    work = _Highest(RunFolder(folder.url, folder.store.resolved(), folder.patience_s), run, n)
+    with closing(workers.each(work, batches_of(shards), parts=len(shards), url=folder.url)) as batches:
+        for batch, parts in batches:
+            found = batch if found is None else highest(pa.concat_tables([found, batch]), _PER_FOLDER * n)
+            on_parts(parts)
+    assert found is not None, "a run without parts was refused before"
+    return highest(found, n)
+
+
+def highest(rows: pa.Table, n: int) -> pa.Table:
+    """The `n` first rows by turn of their folder, then by logit; one of each content."""
+    order = np.lexsort((rows["row_id"].to_numpy(), -rows["logit"].to_numpy()))
+    rows = rows.take(pa.array(order))
+    # The first row of each content, which has its highest score.
+    keys = rows["sha256"].combine_chunks().dictionary_encode().indices.to_numpy()
+    _, firsts = np.unique(keys, return_index=True)
+    rows = rows.take(pa.array(np.sort(firsts)))
+    turns = np.fromiter(_turns(rows), np.int64, rows.num_rows)
+    return rows.take(pa.array(np.lexsort((np.arange(rows.num_rows), turns))[:n]))
+
+
+def _turns(rows: pa.Table) -> Iterator[int]:
+    """How many rows of the same folder come before each."""
+    seen: dict[str, int] = {}
+    for name in folders_of(rows["uri"].combine_chunks()).to_pylist():
+        seen[name] = seen.get(name, -1) + 1
+        yield seen[name]
+
+
+@dataclass(frozen=True)
+class _Highest:
+    """The rows of a batch of parts that may be among the first, and how many parts it was given."""
+
+    folder: RunFolder
+    run: RunFile
+    n: int
+
+    def __call__(self, shards: NDArray[np.int64]) -> tuple[pa.Table, int]:
+        tables = [
+            part.table.filter(pc.is_valid(part.table["verdict"]))
+            for part in readable_parts(self.folder, self.run, shards, _COLUMNS)
+        ]
+        return highest(pa.concat_tables(tables), _PER_FOLDER * self.n).combine_chunks(), len(shards)

@@ -1,0 +1,144 @@
+"""`fakescan review` and `fakescan prevalence` as people and programs meet them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fakescan.cli.main import main
+from fakescan.review.sample_file import read_sample
+from fakescan.run.folder import RunFolder
+from fakescan.storage.store import Store
+from tests.conftest import Bucket
+from tests.fakescan.review.conftest import KnownRun
+
+pytestmark = pytest.mark.unit
+
+
+def call(capfd: pytest.CaptureFixture[str], *arguments: object, status: int = 0) -> tuple[str, str]:
+    with pytest.raises(SystemExit) as exit:
+        main([str(argument) for argument in arguments])
+    out, err = capfd.readouterr()
+    assert (exit.value.code or 0) == status, err
+    assert "Traceback" not in err
+    return out, err
+
+
+def drawn(known: KnownRun) -> list[str]:
+    sample = read_sample(known.folder, "estimate")
+    assert sample is not None
+    keys: list[str] = sample.rows["sha256"].to_pylist()
+    return keys
+
+
+def test_from_a_sample_to_a_number(known: KnownRun, capfd: pytest.CaptureFixture[str]) -> None:
+    url = known.folder.url
+    out, _ = call(capfd, "review", "sample", url, "-n", 400)
+    assert "400 of 2,970 images drawn: for a prevalence" in out
+    assert f"sample: {url}/review/estimate.parquet" in out
+    keys = drawn(known)
+    known.write_labels("ann", keys, seconds=2.0)
+    known.write_labels("bob", keys[:50], seen_score=True)
+    out, _ = call(capfd, "review", "status", url)
+    assert "estimate: 400 of 400 images labelled" in out
+    assert "ann and bob agree on 50 of 50 images, kappa 1.00" in out
+    out, _ = call(capfd, "prevalence", url)
+    assert out.startswith("between ")
+    assert "of 2,970 images are fake (95 %, 400 reviewed)" in out
+    assert "50 images were labelled by somebody who had seen the score" in out
+    found = json.loads(call(capfd, "prevalence", url, "--json", "-q")[0])
+    judged = [fake for row, fake in enumerate(known.truth.values()) if row % 100 != 3]
+    assert found["prevalence"]["low"] <= sum(judged) / len(judged) <= found["prevalence"]["high"]
+    assert sum(band["rows"] for band in found["bands"]) == sum(band["rows"] for band in found["verdicts"]) == 2970
+    assert (found["images"], found["errors"], found["reviewed"], found["above_zero"]) == (2970, 30, 400, True)
+
+
+def test_no_fake_among_the_labels_cannot_be_told_from_zero(
+    known: KnownRun,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    call(capfd, "review", "sample", known.folder.url, "-n", 400)
+    known.write_labels("ann", [key for key in drawn(known) if not known.truth[key]][:300])
+    out, _ = call(capfd, "prevalence", known.folder.url)
+    assert out.startswith("at most ")
+    assert out.splitlines()[0].endswith("(95 %, 300 reviewed, none of them fake); it cannot be told from zero")
+
+
+def test_without_labels_error_rates_give_a_range_or_nothing_does(
+    untouched: KnownRun,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    out, _ = call(capfd, "prevalence", untouched.folder.url)
+    assert "it is not known how many of 2,970 images are fake" in out
+    rates = ("--sensitivity", "90/100", "--specificity", "700/1000")
+    out, _ = call(capfd, "prevalence", untouched.folder.url, *rates)
+    assert "it cannot be told from zero" in out
+    assert "if the detector errs here as it did" in out
+
+
+def test_a_run_in_a_bucket(untouched: KnownRun, s3_bucket: Bucket, capfd: pytest.CaptureFixture[str]) -> None:
+    url = s3_bucket.upload(Path(untouched.folder.path), "run")
+    options = {name: secret.get_secret_value() for name, secret in s3_bucket.store.options.items()}
+    flags = ["--output-endpoint", s3_bucket.store.endpoint_url]
+    flags += [flag for name, value in options.items() for flag in ("--output-option", f"{name}={value}")]
+    call(capfd, "review", "sample", url, "-n", 100, *flags)
+    out, _ = call(capfd, "prevalence", url, *flags)
+    assert "not known" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("review", "sample", "RUN", "-n", "0"), "n: 0 is not from 1 to 100,000"),
+        (("review", "sample", "RUN", "-n", "9", "--design", "best"), "design: 'best' is none of estimate, threshold"),
+        (("review", "sample", "RUN", "-n", "9", "--design", "qa"), "labels: the design qa repeats labelled images"),
+        (("review", "sample", "RUN", "-n", "9", "--design", "disagree"), "against: --design disagree takes"),
+        (("review", "sample", "/nowhere", "-n", "9"), "/nowhere"),
+        (("review", "status", "RUN"), "has no sample; draw one"),
+        (("prevalence", "RUN", "--labels", "/nowhere.jsonl"), "/nowhere.jsonl"),
+        (("prevalence", "RUN", "--sensitivity", "8/10"), "it takes both"),
+        (("prevalence", "RUN", "--sensitivity", "11/10", "--specificity", "9/10"), "--sensitivity: '11/10' is not"),
+        (("prevalence", "RUN", "--evaluation", "RUN"), "holds no metrics.json"),
+        (("prevalence", "RUN", "--design", "qa"), "the others tell no prevalence"),
+    ],
+)
+def test_bad_input_is_one_line(
+    untouched: KnownRun,
+    capfd: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    words: str,
+) -> None:
+    _, err = call(capfd, *(untouched.folder.url if word == "RUN" else word for word in arguments), status=2)
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_labels_of_other_images_are_too_few(known: KnownRun, capfd: pytest.CaptureFixture[str]) -> None:
+    path = known.write_labels("ann", list(known.truth))
+    _, err = call(capfd, "prevalence", known.folder.url, "--labels", path, status=2)
+    assert "has no sample for estimate" in err
+    call(capfd, "review", "sample", known.folder.url, "-n", 100)
+    known.write_labels("ann", drawn(known)[:10])
+    _, err = call(capfd, "prevalence", known.folder.url, status=2)
+    assert "10 of the 100 images of the sample are called real or fake; it takes at least 20" in err
+
+
+def test_error_rates_of_another_detector_are_refused(
+    known: KnownRun,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    counts = {f"{a}_{b}": 5 for a in ("fake", "real") for b in ("as_fake", "as_real", "uncertain")}
+    metrics = {"weights_sha256": "0" * 64, "temperature": 1.0, "bias": 0.0, "threshold": 0.5, "overall": counts}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    out, _ = call(capfd, "prevalence", known.folder.url, "--evaluation", tmp_path)
+    assert out.startswith("anything from 0 % to 100 % of")
+    (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "threshold": 0.7}))
+    _, err = call(capfd, "prevalence", known.folder.url, "--evaluation", tmp_path, status=2)
+    assert "threshold 0.7, and the run has 0.5" in err
+
+
+def test_a_dry_run_leaves_nothing(known: KnownRun, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = call(capfd, "review", "sample", known.folder.url, "-n", 50, "--dry-run", "--json")
+    assert json.loads(out)["dry_run"] is True
+    assert read_sample(RunFolder(known.folder.url, Store()), "estimate") is None
