@@ -172,7 +172,9 @@ def _rows(run: RunFile, first: int, uris: pa.Array, logit: NDArray[np.float32], 
         "error_message": pa.array(words, pa.string()),
         "model": pa.array([run.model] * size),
         "run_id": pa.array([run.run_id] * size),
-        "scanned_at": pa.array([datetime(2026, 11, 1 + first // SHARD_ROWS % 20, tzinfo=UTC)] * size, pa.timestamp("us", tz="UTC")),
+        "scanned_at": pa.array(
+            [datetime(2026, 11, 1 + first // SHARD_ROWS % 20, tzinfo=UTC)] * size, pa.timestamp("us", tz="UTC")
+        ),
         "etag": pa.nulls(size, pa.string()),
     }
     arrays = [columns.get(field.name, pa.nulls(size, field.type)) for field in RESULT_SCHEMA]

@@ -1,11 +1,30 @@
 """What people have found out about a run, for its report: prevalence, labels, samples to review."""
 
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fakescan.report.report_file import LabelFile, PrevalenceFacts, RowFacts, SampleFile
+from fakescan.report.report_file import (
+    Estimated,
+    LabelFile,
+    PrevalenceBand,
+    PrevalenceFacts,
+    RowFacts,
+    SampleFile,
+)
+from fakescan.review.audit_result import AuditResult, audit_result
+from fakescan.review.labels import Labels
+from fakescan.review.plan import COVERING
+from fakescan.review.prevalence import Band, between
+from fakescan.review.sample_file import Sample, read_sample, read_samples
 from fakescan.run.folder import RunFolder
-from fakescan.run.run_file import RunFile
-from fakevlm.reading import Meaning
+from fakevlm.errors import UserError
+from fakevlm.metrics.prevalence import Estimate
+
+LABELS = "labels.json"
+PositionsOf = Callable[[Iterable[int]], Mapping[int, int]]
+"""Finds the positions of rows by their ids."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +43,119 @@ class AuditFacts:
     """Finds out what is known of a run."""
 
     folder: RunFolder
-    run: RunFile
-    labels: tuple[str, ...] = ()
-    """Label files; none: those of the run."""
+    labels: Labels | None = None
+    """Those that people gave; None for none."""
+    evaluation: str | None = None
+    """An evaluation of the same detector, whose error rates tell a range."""
 
-    def told(self, rows: RowFacts) -> Told:
-        """What is known."""
-        return Told(_unknown(self.run, rows))
+    def told(self, rows: RowFacts, positions_of: PositionsOf) -> Told:
+        """What is known. Raises UserError for error rates of another detector."""
+        files: dict[str, bytes] = {}
+        samples = read_samples(self.folder)
+        listed = []
+        places = positions_of({row for sample in samples for row in sample.rows["row_id"].to_pylist()})
+        for sample in samples:
+            name = f"review/{sample.plan.design}.json"
+            files[name] = sample_json(sample, places)
+            listed.append(SampleFile(design=sample.plan.design, name=name, drawn=sample.rows.num_rows))
+        labels = None
+        if self.labels is not None:
+            files[LABELS] = _labels_json(self.labels)
+            labels = LabelFile(name=LABELS, count=len(self.labels.of_image), reviewers=len(self.labels.reviewers))
+        return Told(self._prevalence(rows), listed, labels, files)
+
+    def _prevalence(self, rows: RowFacts) -> PrevalenceFacts:
+        if not rows.totals.judged:
+            return PrevalenceFacts(statement="No image has a verdict.", basis="none")
+        notes: list[str] = []
+        found = None
+        if self.labels is not None:
+            found = self._by_labels(notes)
+        if found is None:
+            found = audit_result(self.folder, None, evaluation=self.evaluation)
+            if self.labels is None:
+                notes.append(
+                    "To know it, label some: fakescan review sample RUN -n 500, look at them in fakescan view."
+                )
+        return _facts(found, notes)
+
+    def _by_labels(self, notes: list[str]) -> AuditResult | None:
+        """The prevalence by labels; None, and why in `notes`, where they are not of a sample, or too few."""
+        drawn = [design for design in COVERING if read_sample(self.folder, design) is not None]
+        try:
+            return audit_result(
+                self.folder, self.labels, design=drawn[0] if drawn else COVERING[0], evaluation=self.evaluation
+            )
+        except UserError as error:
+            if str(error).startswith("labels:"):
+                notes.append(f"The labels tell no number yet. {error}")
+                return None
+            raise
 
 
-def _unknown(run: RunFile, rows: RowFacts) -> PrevalenceFacts:
-    noun = "forged" if run.known_meaning is Meaning.FORGERIES else "fake"
-    totals = rows.totals
-    if not totals.judged:
-        return PrevalenceFacts(statement="No image has a verdict.", basis="none")
+def sample_json(sample: Sample, positions: Mapping[int, int]) -> bytes:
+    """A sample for the page, in the order in which it is to be reviewed; without verdicts, which would be an anchor."""
+    columns = (sample.rows[name].to_pylist() for name in ("row_id", "sha256"))
+    items = [
+        {"row_id": row_id, "position": positions[row_id], "sha256": sha256}
+        for row_id, sha256 in zip(*columns, strict=True)
+        if row_id in positions
+    ]
+    return json.dumps({"design": sample.plan.design, "items": items}).encode()
+
+
+def _labels_json(labels: Labels) -> bytes:
+    return json.dumps(
+        {
+            key: {"label": image.label, "reviewers": len(image.by_reviewer), "disputed": image.is_disputed}
+            for key, image in labels.of_image.items()
+        }
+    ).encode()
+
+
+def _facts(found: AuditResult, notes: list[str]) -> PrevalenceFacts:
+    reviewed, statement = found.reviewed, f"{found.statement[0].upper()}{found.statement[1:]}."
+    if reviewed is None:
+        return PrevalenceFacts(
+            statement=statement,
+            basis="none" if found.check is None else "error_rates",
+            share=None if found.check is None else _estimated(found.check),
+            above_zero=None if found.check is None else found.check.low > 0,
+            notes=notes,
+        )
+    if found.check is not None:
+        notes.append(
+            f"Check by the flagged share and the detector's error rates: {between(found.check)}, which "
+            f"{'agrees' if found.agrees else 'does NOT agree: labels are wrong, or the rates are of other images'}."
+        )
+    if unsure := int(reviewed.reviewed.unsure.sum()):
+        notes.append(
+            f"{unsure:,} unsure, left out: as real they make it {between(reviewed.if_unsure_real)}, as fake "
+            f"{between(reviewed.if_unsure_fake)}."
+        )
+    if errors := reviewed.sample.plan.errors:
+        notes.append(f"{errors:,} images could not be judged and are in no number.")
     return PrevalenceFacts(
-        statement=(
-            f"It is not known how many of {totals.judged:,} images are {noun}: {totals.fake:,} are flagged, and without "
-            "labels or error rates that says nothing."
-        ),
-        basis="none",
-        notes=["Label a sample: fakescan review sample RUN -n 500, and then fakescan report RUN again."],
+        statement=statement,
+        basis="labels",
+        share=_estimated(reviewed.share),
+        above_zero=reviewed.is_above_zero,
+        reviewed=int(reviewed.reviewed.labelled.sum()),
+        bands=[_band(band) for band in (*reviewed.verdicts, *reviewed.bands)],
+        notes=notes,
     )
+
+
+def _band(band: Band) -> PrevalenceBand:
+    return PrevalenceBand(
+        name=band.name,
+        rows=band.rows,
+        drawn=band.drawn,
+        reviewed=band.reviewed,
+        fakes=band.fakes,
+        share=_estimated(band.share),
+    )
+
+
+def _estimated(found: Estimate) -> Estimated:
+    return Estimated(value=None if math.isnan(found.value) else found.value, low=found.low, high=found.high)

@@ -8,12 +8,13 @@ what they are made of, so that they are right whenever they are there.
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,16 @@ from fakescan.report.count_rows import RowCounts, counted
 from fakescan.report.limits import cautions, limits
 from fakescan.report.order import Order, thumbs_chosen
 from fakescan.report.page_files import write_page
-from fakescan.report.report_file import NAME, DataFile, DataFiles, FolderFile, ReportFile, RowFacts, RunFacts, ThumbFiles
+from fakescan.report.report_file import (
+    NAME,
+    DataFile,
+    DataFiles,
+    FolderFile,
+    ReportFile,
+    RowFacts,
+    RunFacts,
+    ThumbFiles,
+)
 from fakescan.report.rows_files import WriteRows, chosen_name, facets_name, join_facets, rows_name
 from fakescan.report.sorted_batch import BATCH_ROWS, BatchFile, SortParts, batch_name
 from fakescan.report.source_images import SourceImages
@@ -39,7 +49,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.storage.lease import Lease, LeasedJob
 from fakescan.storage.objects import list_names, put_atomic, read_bytes
-from fakescan.storage.store import Store
+from fakescan.storage.store import Store, is_local
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 from fakevlm.reading import Meaning, counted_as, score_meaning
@@ -91,7 +101,7 @@ def build_report(
     lease = Lease(target.fs, f"{target.path}/lease.json", _JOB)
     lease.acquire()
     try:
-        return _Build(folder, run, listing, target, settings, lease).report(audit or AuditFacts(folder, run))
+        return _Build(folder, run, listing, target, settings, lease).report(audit or AuditFacts(folder))
     finally:
         lease.release()
 
@@ -126,7 +136,7 @@ class _Build:
     def report(self, audit: AuditFacts) -> ReportFile:
         found = self._known_facts() or self._rows()
         thumbs = self._thumbs(found)
-        told = audit.told(found)
+        told = audit.told(found, partial(self._positions, found))
         report = ReportFile(
             created_at=datetime.now(UTC),
             fakescan_version=fakevlm.__version__,
@@ -297,6 +307,17 @@ class _Build:
         end = self.target.fs.cat_file(self._path(f"{self.data}/{name}"), start=size - 8, end=size)
         return int.from_bytes(end[:4], "little") + 8
 
+    def _positions(self, found: RowFacts, row_ids: Iterable[int]) -> dict[int, int]:
+        """The positions of rows, from the facets."""
+        wanted = np.array(sorted(row_ids), np.int64)
+        positions: dict[int, int] = {}
+        for file in found.facets.files if len(wanted) else ():
+            data = read_bytes(self.target.fs, self._path(f"{self.data}/{file.name}"))
+            there = pq.read_table(pa.BufferReader(data), columns=["row_id"])["row_id"].to_numpy()
+            places = np.flatnonzero(np.isin(there, wanted))
+            positions.update(zip(there[places].tolist(), (file.first + places).tolist(), strict=True))
+        return positions
+
     def _run_facts(self, found: RowFacts) -> RunFacts:
         run = self.run
         calibration, meaning = run.identity.ask.calibration, run.known_meaning
@@ -337,6 +358,9 @@ class _Build:
                 digest = path.rpartition("/")[2]
                 if _DIGEST.fullmatch(digest) and (name == "work" or digest != self.digest):
                     fs.rm(path, recursive=True)
+        if is_local(fs):
+            with suppress(OSError):  # a store has no empty folders; this one may hold something else
+                os.rmdir(self._path("work"))
 
     def _portable(self, folder: RunFolder) -> RunFolder:
         return RunFolder(folder.url, folder.store.resolved(), folder.patience_s)
@@ -364,5 +388,3 @@ def read_report(target: RunFolder) -> ReportFile | None:
         return ReportFile.model_validate_json(read_bytes(target.fs, f"{target.path}/{NAME}"))
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
-
-

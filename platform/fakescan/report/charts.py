@@ -40,9 +40,7 @@ def score_chart(scores: Scores, threshold: float, low: float | None, high: float
     at = x(threshold)
     parts.append(f'<line class="cut" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{_TOP + plot_height}"/>')
     anchor, shift = ("end", -5) if threshold > 0.7 else ("start", 5)
-    parts.append(
-        f'<text x="{at + shift:.1f}" y="{_TOP + 12}" text-anchor="{anchor}">threshold {threshold:g}</text>'
-    )
+    parts.append(f'<text x="{at + shift:.1f}" y="{_TOP + 12}" text-anchor="{anchor}">threshold {threshold:g}</text>')
     for tick in range(0, 11, 2):
         parts.append(f'<text x="{x(tick / 10):.1f}" y="{_HEIGHT - 24}" text-anchor="middle">{tick / 10:.1f}</text>')
     parts.append(f'<text x="{_LEFT + plot_width / 2:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">score</text>')

@@ -121,7 +121,8 @@ class RowCounts:
         for code in sorted({code for code, _ in self._messages}):
             number = CODES.index(code) + 1 if code in CODES else len(CODES) + 1
             found = sorted(
-                (one for (its, _), one in self._messages.items() if its == code), key=lambda one: (-one.rows, one.row_id)
+                (one for (its, _), one in self._messages.items() if its == code),
+                key=lambda one: (-one.rows, one.row_id),
             )
             told = [one for one in found if one.message is not None][:MAX_MESSAGES]
             rows = sum(one.rows for one in found)
@@ -165,8 +166,6 @@ class RowCounts:
 
     def _flag(self, name: str) -> int:
         return self._cells[f"flag/{[flag.name for flag in FLAGS].index(name)}"]
-
-
 
 
 def counted(files: Iterable[BatchFile], rows: int, conditions: int) -> RowCounts:

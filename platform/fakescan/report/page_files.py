@@ -70,7 +70,7 @@ def render(report: ReportFile, galleries: list[Gallery]) -> str:
     here = Path(__file__).parent
     style = (here / "report.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=_number, percent=_percent, line=_line, size=_size)
+    environment.filters.update(number=_number, percent=_percent, line=_line, size=_size, below=_below)
     run = report.run
     spoken = sorted((word for word in report.words if word.fake), key=lambda word: (-word.fake, word.bit))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -125,15 +125,13 @@ class _Thumbs:
         self._target, self._report = target, report
         self._left = _IMAGE_BYTES
         self._group: tuple[int, list[dict[str, Any]]] | None = None
-        self._files = [
-            self._open(f"{target.path}/{report.data}{file.name}") for file in report.thumbs.files
-        ]
+        self._files = [self._open(f"{target.path}/{report.data}{file.name}") for file in report.thumbs.files]
         verdicts = [file.read(columns=["verdict"])["verdict"].to_pylist() for file in self._files]
         self._verdicts = np.array([verdict for some in verdicts for verdict in some], object)
 
     def _open(self, path: str) -> pq.ParquetFile:
         source: Any = path if is_local(self._target.fs) else self._target.fs.open(path, "rb", block_size=2**20)
-        return pq.ParquetFile(open(path, "rb") if isinstance(source, str) else source)  # noqa: SIM115
+        return pq.ParquetFile(open(path, "rb") if isinstance(source, str) else source)
 
     def of(self, verdict: str) -> Any:
         """Places of the thumbnails with a verdict, the highest score first."""
@@ -190,6 +188,12 @@ def _percent(share: float | None) -> str:
 def _line(text: object) -> str:
     """Text with everything escaped that is not seen or turns the direction of what follows."""
     return "" if text is None else printable_line(str(text))
+
+
+def _below(path: str, base: str) -> str:
+    """An address without the folder that all have in common; `.` for that folder itself."""
+    inside = path.removeprefix(base)
+    return (inside.lstrip("/") or ".") if base and inside != path and (not inside or inside[0] == "/") else path
 
 
 def _size(count: int) -> str:

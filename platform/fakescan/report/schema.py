@@ -77,9 +77,7 @@ def write_rows(tables: Iterable[pa.Table], schema: pa.Schema, sink: pa.NativeFil
     _write(tables, schema, sink, metadata, group=ROWS_PER_GROUP, page=ROWS_PER_PAGE, dictionaries=repeated)
 
 
-def write_facets(
-    tables: Iterable[pa.Table], sink: pa.NativeFile, metadata: Mapping[str, str] | None = None
-) -> None:
+def write_facets(tables: Iterable[pa.Table], sink: pa.NativeFile, metadata: Mapping[str, str] | None = None) -> None:
     """Write tables of at most `FACET_ROWS_PER_GROUP` rows each, as row groups."""
     repeated = ["verdict", "error", "folder", "words", "flags"]
     _write(

@@ -108,9 +108,7 @@ def batch_name(number: int) -> str:
     return f"batch-{number:06d}.arrow"
 
 
-def _file_of(
-    rows: pa.Table | None, unreadable: list[UnreadablePart], schema: pa.Schema, kept: Sequence[str]
-) -> bytes:
+def _file_of(rows: pa.Table | None, unreadable: list[UnreadablePart], schema: pa.Schema, kept: Sequence[str]) -> bytes:
     table = schema.empty_table() if rows is None else _sorted(rows, schema, kept)
     counts = _counts(table, unreadable)
     sink = pa.BufferOutputStream()
@@ -179,7 +177,9 @@ def _counts(table: pa.Table, unreadable: list[UnreadablePart]) -> BatchCounts:
         cells[f"format/{item['values']}"] = item["counts"]
     fetched = table.filter(table["sha256"].is_valid())
     cells["num_bytes"] = pc.sum(fetched["num_bytes"], min_count=0).as_py()
-    times = [] if not table.num_rows else [time.isoformat() for time in pc.min_max(table["scanned_at"]).as_py().values()]
+    times = (
+        [] if not table.num_rows else [time.isoformat() for time in pc.min_max(table["scanned_at"]).as_py().values()]
+    )
     return BatchCounts(
         table.num_rows,
         cells,

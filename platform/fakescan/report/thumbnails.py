@@ -76,7 +76,9 @@ class ThumbnailMakers:
         limits = WorkLimits.of(TIMEOUT_S, None, max_pixels=max_pixels, max_bytes=max_bytes)
         count = processes or max(1, min(_DECODERS, len(os.sched_getaffinity(0))))
         self._idle: SimpleQueue[Child[bytes, Thumbnail | ImageError]] = SimpleQueue()
-        self._children = [Child(Timed(MakeThumbnail(max_pixels), limits.timeout_s), limits, show=False) for _ in range(count)]
+        self._children = [
+            Child(Timed(MakeThumbnail(max_pixels), limits.timeout_s), limits, show=False) for _ in range(count)
+        ]
         for child in self._children:
             self._idle.put(child)
 
@@ -129,9 +131,7 @@ class WriteThumbs:
         identity = self.images.run.identity
         made: list[Thumbnail | ImageError] = []
         with ExitStack() as stack:
-            makers = stack.enter_context(
-                ThumbnailMakers(max_pixels=identity.max_pixels, max_bytes=identity.max_bytes)
-            )
+            makers = stack.enter_context(ThumbnailMakers(max_pixels=identity.max_pixels, max_bytes=identity.max_bytes))
             pool = stack.enter_context(ThreadPoolExecutor(makers.count, thread_name_prefix="fakescan-thumbs"))
             trouble: ImageError | None = None
             for block in _blocks(chosen):

@@ -32,13 +32,19 @@ WORDS: Final = (
     Word("texture", "texture", r"\b(textures?|textured|grain|surfaces?|material\w*)\b"),
     Word("smooth", "smooth or waxy", r"\b(smooth\w*|waxy|plastic|airbrush\w*|glossy|polished)\b"),
     Word("blur", "blur and lost detail", r"\b(blur\w*|fuzz\w*|unclear|details?|sharpness|resolution)\b"),
-    Word("pattern", "repeated patterns", r"\b(repeat\w*|repetit\w*|clone\w*|copies|identical|lattice|patterns?|tiles?)\b"),
+    Word(
+        "pattern", "repeated patterns", r"\b(repeat\w*|repetit\w*|clone\w*|copies|identical|lattice|patterns?|tiles?)\b"
+    ),
     Word("colour", "colour", r"\b(colou?rs?|hues?|saturat\w*|tints?|tones?|banding|bands)\b"),
-    Word("distorted", "distortion", r"\b(distort\w*|warp\w*|deform\w*|misshap\w*|bent|melt\w*|twist\w*|unnatural\w*)\b"),
+    Word(
+        "distorted", "distortion", r"\b(distort\w*|warp\w*|deform\w*|misshap\w*|bent|melt\w*|twist\w*|unnatural\w*)\b"
+    ),
     Word("pasted", "pasted or inpainted", r"\b(past(e|ed)|splic\w*|inpaint\w*|blend\w*|foreign|mismatch\w*|filled)\b"),
     Word("background", "background", r"\b(backgrounds?|backdrops?|sky|scenery)\b"),
     Word("objects", "objects and structure", r"\b(objects?|structur\w*|buildings?|windows?|vehicles?|floating)\b"),
-    Word("frequency", "grids of pixels", r"\b(checkerboards?|chessboards?|upsampling|frequenc\w*|grids?|pixels?|noise)\b"),
+    Word(
+        "frequency", "grids of pixels", r"\b(checkerboards?|chessboards?|upsampling|frequenc\w*|grids?|pixels?|noise)\b"
+    ),
     Word("compression", "compression and editing", r"\b(compress\w*|jpeg|edit\w*|retouch\w*|filters?|sharpen\w*)\b"),
 )
 """A category's bit is its place: new ones are added at the end, 31 at most."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fakescan.cli.audit.places import labels_of, labels_option, run_folder
 from fakescan.cli.options.command import Command
 from fakescan.cli.options.option import option, ray_address
 from fakescan.cli.options.store_flags import with_store
@@ -56,7 +57,13 @@ class ReportReport(JsonReport):
 )
 @click.argument("run", type=Text(path="dir"))
 @option("-o", "--output", metavar="URL", unset="RUN/report", help="Folder or URL prefix of the report.")
-@option("--labels", multiple=True, metavar="FILE", unset="RUN/labels", help="File of labels (.jsonl), or folder of them.")
+@labels_option
+@option(
+    "--evaluation",
+    metavar="URL",
+    unset="none",
+    help="Evaluation of the same detector, whose error rates tell a range without labels.",
+)
 @option(
     "--thumbs",
     type=click.IntRange(min=0, max=_MAX_THUMBS),
@@ -72,6 +79,7 @@ def report(
     run: str,
     output: str | None,
     labels: tuple[str, ...],
+    evaluation: str | None,
     thumbs: int,
     ray_address: str | None,
     reporter: Reporter,
@@ -89,24 +97,21 @@ def report(
     from fakescan.run.bulk.workers import Workers
     from fakescan.run.folder import RunFolder
     from fakescan.sources.listing import local_uri
-    from fakescan.storage.preflight import check_readable, check_writable
+    from fakescan.storage.preflight import check_writable
     from fakescan.storage.url import file_path, redact, scheme_of
 
-    store = store_from_flags("output", flags)
+    folder = run_folder(run, flags)
+    folder.open()
     images = store_from_flags("input", flags)
-    if scheme_of(run) == "file":
-        run = local_uri(file_path(run))
-    check_readable(run, store)
-    folder = RunFolder(run, store)
-    opened = folder.open()
     place = output or f"{folder.url}/report"
     if scheme_of(place) == "file":
         place = local_uri(file_path(place))
     _refuse_the_run(folder.url, place)
-    check_writable(place, store)
-    target = RunFolder(place, store)
+    known = labels_of(folder, labels)
+    check_writable(place, folder.store)
+    target = RunFolder(place, folder.store)
     settings = ReportSettings(images, thumbs, Workers(ray_address), _silent if reporter.quiet else _progress)
-    made = build_report(folder, target, settings, AuditFacts(folder, opened, labels))
+    made = build_report(folder, target, settings, AuditFacts(folder, known, evaluation))
     page = f"{redact(target.url)}/{REPORT}"
     totals = made.totals
     with reporter.for_people():
