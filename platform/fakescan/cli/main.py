@@ -19,6 +19,7 @@ from fakescan.cli.audit.keep import diff, filter_
 from fakescan.cli.audit.prevalence import prevalence
 from fakescan.cli.audit.report import report
 from fakescan.cli.audit.review import review
+from fakescan.cli.audit.view import view
 from fakescan.cli.check import check
 from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
@@ -135,5 +136,6 @@ for command in (
     summary,
     train,
     verify,
+    view,
 ):
     cli.add_command(command)

@@ -113,14 +113,14 @@ def report(
     settings = ReportSettings(images, thumbs, Workers(ray_address), _silent if reporter.quiet else _progress)
     made = build_report(folder, target, settings, AuditFacts(folder, known, evaluation))
     page = f"{redact(target.url)}/{REPORT}"
-    totals = made.totals
+    totals, names = made.totals, made.run.names
     with reporter.for_people():
         for words in made.run.cautions:
             print(f"warning: {words}")
         print(made.prevalence.statement)
         print(
-            f"{totals.rows:,} rows: {made.run.names['real']} {totals.real:,}, {made.run.names['fake']} {totals.fake:,}, "
-            f"uncertain {totals.uncertain:,}, errors {totals.errors:,}"
+            f"{totals.rows:,} rows: {names['real']} {totals.real:,}, {names['fake']} {totals.fake:,}, "
+            f"{names['uncertain']} {totals.uncertain:,}, errors {totals.errors:,}"
         )
         if made.thumbs.missing:
             print(f"{made.thumbs.missing:,} of {made.thumbs.count:,} thumbnails could not be made; the report says why")
