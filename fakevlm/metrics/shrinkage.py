@@ -75,7 +75,7 @@ def shrunk_shares(hits: ArrayLike, trials: ArrayLike, prior: Prior) -> Shares:
 
 
 def rough_low(hits: ArrayLike, trials: ArrayLike, prior: Prior) -> NDArray[np.float64]:
-    """About the lower ends, float64[groups], from the posterior's moments: enough to choose groups worth a closer look."""
+    """About the lower ends, float64[groups], from the posterior's moments: enough to choose whom to look at."""
     a = np.asarray(hits, np.float64) + prior.hits
     b = np.asarray(trials, np.float64) - np.asarray(hits, np.float64) + prior.misses
     mean = a / (a + b)
@@ -113,9 +113,9 @@ def _log_beta(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.floa
 
 def _fraction(x: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """The continued fraction by Lentz' method; what has converged is not gone on with."""
-    result = np.empty(len(x))
-    places = np.arange(len(x))
-    c = np.ones(len(x))
+    result: NDArray[np.float64] = np.empty(len(x))
+    places: NDArray[np.int64] = np.arange(len(x))
+    c: NDArray[np.float64] = np.ones(len(x))
     d = 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
     value = d.copy()
     for m in range(1, _TERMS):
@@ -129,7 +129,8 @@ def _fraction(x: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.floa
         moving = np.abs(step - 1) > _CONVERGED
         if not moving.all():
             result[places] = value
-            x, a, b, c, d, value, places = (array[moving] for array in (x, a, b, c, d, value, places))
+            x, a, b, c, d, value = (array[moving] for array in (x, a, b, c, d, value))
+            places = places[moving]
             if not len(places):
                 break
     result[places] = value

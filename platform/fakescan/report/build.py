@@ -2,8 +2,8 @@
 
 build_report(RunFolder("s3://bucket/audit", Store()), ReportSettings())
 
-Each step leaves files that a call after an interruption finds: sorted batches and files of rows, whose folder is named by
-what they are made of, so that they are right whenever they are there.
+Each step leaves files that a call after an interruption finds: sorted batches and files of rows. Their folder is named
+by what they are made of, so that they are right whenever they are there.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 import fakevlm
-from fakescan.report import schema
+from fakescan.report import schema, sorted_batch
 from fakescan.report.audit_facts import AuditFacts
 from fakescan.report.count_rows import RowCounts, counted
 from fakescan.report.limits import cautions, limits
@@ -40,9 +40,9 @@ from fakescan.report.report_file import (
     ThumbFiles,
 )
 from fakescan.report.rows_files import WriteRows, chosen_name, facets_name, join_facets, rows_name
-from fakescan.report.sorted_batch import BATCH_ROWS, BatchFile, SortParts, batch_name
+from fakescan.report.sorted_batch import BatchFile, SortParts, batch_name
 from fakescan.report.source_images import SourceImages
-from fakescan.report.thumbnails import SIDE, WriteThumbs, thumbs_name, thumbs_work
+from fakescan.report.thumbnails import SIDE, WriteThumbs, end_makers, thumbs_name, thumbs_work
 from fakescan.run.bulk.listing import PartListing
 from fakescan.run.bulk.workers import HERE, Workers
 from fakescan.run.folder import RunFolder
@@ -218,7 +218,7 @@ class _Build:
     def _sort(self) -> int:
         """Writes the sorted batches that are not there yet; returns how many there are in all."""
         shards = self.listing.shards
-        per_batch = max(1, BATCH_ROWS // self.run.shard_rows)
+        per_batch = max(1, sorted_batch.BATCH_ROWS // self.run.shard_rows)
         firsts = range(0, len(shards), per_batch)
         there = self._names(self.work)
         todo = [
@@ -250,7 +250,7 @@ class _Build:
         there, pieces = self._names(self.data), self._names(self.work)
         todo = (
             window
-            for window in order.windows()
+            for window in order.windows(schema.ROWS_PER_FILE)
             if rows_name(window.number) not in there or facets_name(window.number) not in pieces
         )
         self._each("writing rows", work, todo, len(order))
@@ -264,9 +264,12 @@ class _Build:
         count = missing = 0
         total = min(self.settings.thumbs, found.totals.judged)
         with self.settings.progress("making thumbnails", total) as done:
-            for made, failed in self._work(work, thumbs_work(self.target, names)):
-                count, missing = count + made, missing + failed
-                done(made)
+            try:
+                for made, failed in self._work(work, thumbs_work(self.target, names)):
+                    count, missing = count + made, missing + failed
+                    done(made)
+            finally:
+                end_makers()
         there = self._names(self.data)
         files = self._files(there, thumbs_name, count, schema.THUMBS_PER_FILE, schema.THUMBS_PER_GROUP)
         return ThumbFiles(**files.model_dump(), size=SIDE, missing=missing)

@@ -1,4 +1,4 @@
-"""What a reader must know before believing a verdict, in sentences: the model's limits, and what its verdicts are worth."""
+"""What a reader must know before believing a verdict: what the model cannot do, and what its verdicts are worth."""
 
 from collections.abc import Iterator
 
@@ -43,12 +43,12 @@ def limits(run: RunFile) -> Iterator[str]:
     else:
         yield "A score is a probability only for images like those that the calibration was fitted to."
     yield (
-        f"The model sees {image.width} x {image.height} pixels from the middle of each image, made smaller: the edges of "
-        "wide and tall pictures are never looked at, and small traces may be lost."
+        f"The model sees {image.width} x {image.height} pixels from the middle of each image, made smaller: the edges "
+        "of wide and tall pictures are never looked at, and small traces may be lost."
     )
     if ask.explain != "none":
         yield (
-            "An explanation is what the model says it saw. It is often boilerplate, may describe what is not there, and "
-            "proves nothing by itself."
+            "An explanation is what the model says it saw. It is often boilerplate, may describe what is not there, "
+            "and proves nothing by itself."
         )
     yield "Images that could not be read or judged are counted as errors, apart, and are in no share."

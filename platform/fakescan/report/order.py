@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-
-from fakescan.report.schema import ROWS_PER_FILE
 
 STEPS = 100
 """Steps of the score at which it is known where they begin."""
@@ -69,20 +66,10 @@ class Order:
         """The first position with this key or a larger one."""
         return int(np.searchsorted(self._keys, np.float32(key), side="left"))
 
-    def windows(self, rows: int = ROWS_PER_FILE) -> Iterator[Window]:
+    def windows(self, rows: int) -> Iterator[Window]:
         """All positions, in pieces of so many."""
         for number, first in enumerate(range(0, len(self), rows)):
             yield self._window(number, first, self._order[first : first + rows])
-
-    def positions(self, batch: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Positions of rows of a batch."""
-        return self._inverse[self._starts[batch] + rows]
-
-    @cached_property
-    def _inverse(self) -> NDArray[np.int64]:
-        inverse = np.empty(len(self._order), np.int64)
-        inverse[self._order] = np.arange(len(self._order))
-        return inverse
 
     def _window(self, number: int, first: int, chosen: NDArray[np.int64]) -> Window:
         batches = np.searchsorted(self._starts, chosen, side="right") - 1
@@ -120,7 +107,8 @@ def thumbs_chosen(verdicts: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
 def _evenly(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     if count >= len(values):
         return values
-    return values[(np.arange(count) * len(values)) // max(1, count)]
+    chosen: NDArray[np.int64] = values[(np.arange(count) * len(values)) // max(1, count)]
+    return chosen
 
 
 def taken(pieces: Sequence[pa.Table], window: Window, first: int, last: int) -> pa.Table:

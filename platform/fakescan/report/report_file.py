@@ -1,4 +1,4 @@
-"""report.json: every number of a report, and where its pieces are. What the page reads first, and what is written last."""
+"""report.json: every number of a report, and where its pieces are. The page reads it first; it is written last."""
 
 from datetime import datetime
 from typing import Any, Literal

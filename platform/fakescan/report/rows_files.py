@@ -10,17 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fakescan.report import schema as layout
 from fakescan.report.folder_tree import FolderTree
 from fakescan.report.order import Window, taken
-from fakescan.report.schema import (
-    FACET_ROWS_PER_FILE,
-    FACETS_SCHEMA,
-    ROWS_PER_FILE,
-    ROWS_PER_GROUP,
-    rows_schema,
-    write_facets,
-    write_rows,
-)
+from fakescan.report.schema import FACETS_SCHEMA, rows_schema, write_facets, write_rows
 from fakescan.report.sorted_batch import CODES, BatchFile, batch_name
 from fakescan.run.folder import RunFolder
 from fakescan.run.summary.folder_counts import folders_of
@@ -91,8 +84,8 @@ class WriteRows:
         chosen: list[pa.Table],
         schema: pa.Schema,
     ) -> Iterator[pa.Table]:
-        for first in range(0, len(window.places), ROWS_PER_GROUP):
-            rows = taken(pieces, window, first, first + ROWS_PER_GROUP)
+        for first in range(0, len(window.places), layout.ROWS_PER_GROUP):
+            rows = taken(pieces, window, first, first + layout.ROWS_PER_GROUP)
             folders = self.tree.ids_of(folders_of(rows["uri"].combine_chunks()))
             positions = window.first + first + np.arange(rows.num_rows)
             columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
@@ -147,7 +140,7 @@ def _facets(rows: pa.Table, folders: pa.Array) -> pa.Table:
 
 def join_facets(target: RunFolder, work: str, data: str, digest: str, windows: int, there: Mapping[str, int]) -> None:
     """Write the facets of all windows, some in a file, from the pieces in the folder of work; not those in `there`."""
-    per_file = FACET_ROWS_PER_FILE // ROWS_PER_FILE
+    per_file = layout.FACET_ROWS_PER_FILE // layout.ROWS_PER_FILE
     for number, first in enumerate(range(0, windows, per_file)):
         if facets_name(number) in there:
             continue

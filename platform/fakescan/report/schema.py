@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 
 from fakescan.run.schema import RESULT_SCHEMA
 
-ROWS_PER_FILE: Final = 2**18
-ROWS_PER_GROUP: Final = 4096
-ROWS_PER_PAGE: Final = 1024
-FACET_ROWS_PER_GROUP: Final = ROWS_PER_FILE
-FACET_ROWS_PER_FILE: Final = 2**22
-THUMBS_PER_FILE: Final = 1024
-THUMBS_PER_GROUP: Final = 32
+ROWS_PER_FILE = 2**18
+ROWS_PER_GROUP = 4096
+ROWS_PER_PAGE = 1024
+FACET_ROWS_PER_GROUP = ROWS_PER_FILE
+FACET_ROWS_PER_FILE = 2**22
+THUMBS_PER_FILE = 1024
+THUMBS_PER_GROUP = 32
 
 KEPT: Final = "kept:"
 """Before the name of a column of the user's list: no such name can be that of another column."""

@@ -29,7 +29,7 @@ from fakescan.storage.objects import put_atomic
 from fakescan.storage.store import is_local
 from fakevlm.errors import ErrorCode
 
-BATCH_ROWS: Final = 2**16
+BATCH_ROWS = 2**16
 """Rows of a batch, about."""
 CODES: Final = tuple(str(code) for code in ErrorCode)
 """Error codes in the order of their numbers, which count from 1."""
@@ -133,7 +133,7 @@ def _sorted(rows: pa.Table, schema: pa.Schema, kept: Sequence[str]) -> pa.Table:
 
 
 def sort_keys(scores: pa.ChunkedArray, codes: pa.ChunkedArray) -> NDArray[np.float32]:
-    """What rows are sorted by, ascending, float32[rows]: -score, and for rows without one a number above all of them."""
+    """What rows are sorted by, ascending, float32[rows]: -score, and for rows without one a number above them all."""
     known = pc.fill_null(pc.index_in(codes, pa.array(CODES)), len(CODES)).to_numpy()
     values = pc.fill_null(scores, np.nan).to_numpy().astype(np.float32)
     absent = np.where(codes.is_valid().to_numpy(), known.astype(np.float32) + 1, UNSCORED)

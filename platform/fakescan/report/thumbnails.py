@@ -2,9 +2,9 @@
 
 import io
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -16,8 +16,9 @@ from PIL import Image
 
 from fakescan.isolation.child import TIMEOUT_S, Child, Death, WorkLimits, alone
 from fakescan.isolation.time_limit import Timed
+from fakescan.report import schema as layout
 from fakescan.report.rows_files import CHOSEN_SCHEMA, KEY
-from fakescan.report.schema import THUMBS_PER_FILE, THUMBS_SCHEMA, write_thumbs
+from fakescan.report.schema import THUMBS_SCHEMA, write_thumbs
 from fakescan.report.source_images import SourceImages, WantedImage
 from fakescan.run.folder import RunFolder
 from fakescan.sources.fetch import Fetched
@@ -130,9 +131,8 @@ class WriteThumbs:
             return there
         identity = self.images.run.identity
         made: list[Thumbnail | ImageError] = []
-        with ExitStack() as stack:
-            makers = stack.enter_context(ThumbnailMakers(max_pixels=identity.max_pixels, max_bytes=identity.max_bytes))
-            pool = stack.enter_context(ThreadPoolExecutor(makers.count, thread_name_prefix="fakescan-thumbs"))
+        makers = _makers(identity.max_pixels, identity.max_bytes)
+        with ThreadPoolExecutor(makers.count, thread_name_prefix="fakescan-thumbs") as pool:
             trouble: ImageError | None = None
             for block in _blocks(chosen):
                 if trouble is not None:  # nobody answers: to wait for each image would take hours
@@ -148,6 +148,26 @@ class WriteThumbs:
         return len(made), sum(isinstance(one, ImageError) for one in made)
 
 
+_lock = threading.Lock()
+_made: dict[tuple[int, int, int], ThumbnailMakers] = {}
+
+
+def _makers(max_pixels: int, max_bytes: int) -> ThumbnailMakers:
+    """This process's makers: a process for one image takes a second to start."""
+    key = os.getpid(), max_pixels, max_bytes
+    with _lock:
+        if key not in _made:
+            _made[key] = ThumbnailMakers(max_pixels=max_pixels, max_bytes=max_bytes)
+        return _made[key]
+
+
+def end_makers() -> None:
+    """End the processes that `WriteThumbs` has started from this one."""
+    with _lock:
+        while _made:
+            _made.popitem()[1].close()
+
+
 def thumbs_name(number: int) -> str:
     """File name of some thumbnails."""
     return f"thumbs-{number:05d}.parquet"
@@ -160,9 +180,9 @@ def thumbs_work(target: RunFolder, names: Sequence[str]) -> Iterator[tuple[int, 
     for name in names:
         with pa.ipc.open_file(pa.BufferReader(read_bytes(target.fs, name))) as file:
             waiting = pa.concat_tables([waiting, file.read_all()])
-        while waiting.num_rows >= THUMBS_PER_FILE:
-            yield number, waiting.slice(0, THUMBS_PER_FILE)
-            waiting, number = waiting.slice(THUMBS_PER_FILE), number + 1
+        while waiting.num_rows >= layout.THUMBS_PER_FILE:
+            yield number, waiting.slice(0, layout.THUMBS_PER_FILE)
+            waiting, number = waiting.slice(layout.THUMBS_PER_FILE), number + 1
     if waiting.num_rows:
         yield number, waiting
 

@@ -1,5 +1,6 @@
 """`fakescan view`: the page of a report, its full images and its labels, on this machine."""
 
+import os
 from typing import Any
 
 import click
@@ -51,20 +52,18 @@ def view(run: str, place: str | None, port: int, reviewer: str | None, **flags: 
         place = local_uri(file_path(place))
     target = RunFolder(place, folder.store)
     report = read_report(target)
+    again = f"fakescan report {redact(folder.url)} -o {redact(place)}"
     if report is None:
-        raise UserError(f"report: {redact(place)} holds no report; make it first: fakescan report {redact(folder.url)}")
+        raise UserError(f"report: {redact(place)} holds no report of this version; make it first: {again}")
     if report.run.run_id != opened.run_id:
-        raise UserError(
-            f"report: {redact(place)} is of another run; make it again: fakescan report {redact(folder.url)}"
-        )
+        raise UserError(f"report: {redact(place)} is of another run; make it again: {again}")
     with RowImages(folder, opened, images.resolved()) as shown:
         server = ViewServer(ReportFiles(target), shown, LabelLog(folder), reviewer=reviewer or _user())
         try:
             asyncio.run(serve(server, port, _say))
         except OSError as error:
-            raise UserError(
-                f"port: cannot listen on 127.0.0.1:{port} ({error.strerror}); name another --port"
-            ) from None
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise UserError(f"port: cannot listen on 127.0.0.1:{port} ({why}); name another --port") from None
         except KeyboardInterrupt:
             print()
 
