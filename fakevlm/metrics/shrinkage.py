@@ -119,6 +119,8 @@ def _fraction(x: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.floa
     d = 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
     value = d.copy()
     for m in range(1, _TERMS):
+        if not len(places):
+            break
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         d, c = 1 / _away_from_zero(1 + even * d), _away_from_zero(1 + even / c)
         value *= d * c
@@ -131,8 +133,6 @@ def _fraction(x: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.floa
             result[places] = value
             x, a, b, c, d, value = (array[moving] for array in (x, a, b, c, d, value))
             places = places[moving]
-            if not len(places):
-                break
     result[places] = value
     return result
 

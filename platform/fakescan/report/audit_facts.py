@@ -18,6 +18,7 @@ from fakescan.review.labels import Labels
 from fakescan.review.plan import COVERING
 from fakescan.review.prevalence import Band, between
 from fakescan.review.sample_file import Sample, read_sample, read_samples
+from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
 from fakevlm.errors import UserError
 from fakevlm.metrics.prevalence import Estimate
@@ -68,29 +69,28 @@ class AuditFacts:
         if not rows.totals.judged:
             return PrevalenceFacts(statement="No image has a verdict.", basis="none")
         notes: list[str] = []
-        found = None
-        if self.labels is not None:
-            found = self._by_labels(notes)
+        found = self._result(notes) if self.labels is not None or self.evaluation is not None else None
+        if self.labels is None:
+            notes.append("To know it, label some: fakescan review sample RUN -n 500, look at them in fakescan view.")
         if found is None:
-            found = audit_result(self.folder, None, evaluation=self.evaluation)
-            if self.labels is None:
-                notes.append(
-                    "To know it, label some: fakescan review sample RUN -n 500, look at them in fakescan view."
-                )
+            totals = rows.totals
+            counts = Counts(totals.rows, totals.real, totals.fake, totals.uncertain, {"errors": totals.errors})
+            found = AuditResult(self.folder.open(), counts, None, None, None)
         return _facts(found, notes)
 
-    def _by_labels(self, notes: list[str]) -> AuditResult | None:
-        """The prevalence by labels; None, and why in `notes`, where they are not of a sample, or too few."""
+    def _result(self, notes: list[str]) -> AuditResult | None:
+        """What labels and error rates tell; None, and why in `notes`, for labels that are too few or of no sample, and
+        for a run with a damaged part."""
         drawn = [design for design in COVERING if read_sample(self.folder, design) is not None]
-        try:
-            return audit_result(
-                self.folder, self.labels, design=drawn[0] if drawn else COVERING[0], evaluation=self.evaluation
-            )
-        except UserError as error:
-            if str(error).startswith("labels:"):
-                notes.append(f"The labels tell no number yet. {error}")
-                return None
-            raise
+        design = drawn[0] if drawn else COVERING[0]
+        for labels in (self.labels, None) if self.evaluation is not None else (self.labels,):
+            try:
+                return audit_result(self.folder, labels, design=design, evaluation=self.evaluation)
+            except UserError as error:
+                if not str(error).startswith(("labels:", "run:")):
+                    raise
+                notes.append(f"No number yet: {error}.")
+        return None
 
 
 def sample_json(sample: Sample, positions: Mapping[int, int]) -> bytes:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from fakescan.report import schema, sorted_batch
+from fakescan.report import schema, sorted_batch, thumbnails
 from fakescan.report.build import ReportSettings, build_report
 from fakescan.report.report_file import ReportFile
 from fakescan.run.folder import RunFolder
@@ -93,7 +93,7 @@ def make_report_run(root: Path, *, rows: int = ROWS, meaning: Meaning = Meaning.
     images = root / "images"
     folder = RunFolder(str(root / "run"), Store())
     names = [f"{images}/{'abc'[row % 3]}/{row % 11}/{row:04}.jpg" for row in range(rows)]
-    for number, name in enumerate(HOSTILE):
+    for number, name in enumerate(HOSTILE if rows > 100 else ()):
         names[60 + number * 3] = f"{images}/hostile <b>/{name}"
     info = write_manifest([pa.table({"uri": names})], folder.fs, f"{folder.path}/manifest", source=str(images))
     ident = identity(str(images))
@@ -142,6 +142,7 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def use_small_files(patch: pytest.MonkeyPatch) -> None:
     """The same, for as long as `patch` lasts."""
     patch.setattr(sorted_batch, "BATCH_ROWS", 128)
+    patch.setattr(thumbnails, "_DECODERS", 1)
     for name, value in {
         "ROWS_PER_FILE": 256, "ROWS_PER_GROUP": 64, "ROWS_PER_PAGE": 16, "FACET_ROWS_PER_GROUP": 256,
         "FACET_ROWS_PER_FILE": 512, "THUMBS_PER_FILE": 64, "THUMBS_PER_GROUP": 8,

@@ -149,7 +149,9 @@ def test_rows_and_facets_are_the_parts_in_the_order_of_the_score(made_report: Ma
     assert len(report.facets.files) == 2
     places = {kind: [f"{made_report.path}/{report.data}{file.name}" for file in files.files] for kind, files in
               (("rows", report.rows), ("facets", report.facets))}  # fmt: skip
-    rows = duckdb.sql(f"SELECT * REPLACE (lower(hex(sha256)) AS sha256) FROM read_parquet({places['rows']})").to_arrow_table()
+    rows = duckdb.sql(
+        f"SELECT * REPLACE (lower(hex(sha256)) AS sha256) FROM read_parquet({places['rows']})"
+    ).to_arrow_table()
     facets = duckdb.sql(f"SELECT * FROM read_parquet({places['facets']})").to_arrow_table()
     scored = query.all("SELECT row_id FROM parts WHERE score IS NOT NULL ORDER BY score DESC, row_id")
     row_ids = rows["row_id"].to_pylist()
