@@ -23,12 +23,11 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 import fakevlm
-from fakescan.report import schema, sorted_batch
 from fakescan.report.audit_facts import AuditFacts
-from fakescan.report.count_rows import RowCounts, counted
-from fakescan.report.limits import cautions, limits
-from fakescan.report.order import Order, thumbs_chosen
-from fakescan.report.page_files import write_page
+from fakescan.report.images.source_images import SourceImages
+from fakescan.report.images.thumbnails import SIDE, WriteThumbs, end_makers, thumbs_name, thumbs_work
+from fakescan.report.overview.limits import cautions, limits
+from fakescan.report.overview.page_files import write_page
 from fakescan.report.report_file import (
     NAME,
     DataFile,
@@ -39,10 +38,11 @@ from fakescan.report.report_file import (
     RunFacts,
     ThumbFiles,
 )
-from fakescan.report.rows_files import WriteRows, chosen_name, facets_name, join_facets, rows_name
-from fakescan.report.sorted_batch import BatchFile, SortParts, batch_name
-from fakescan.report.source_images import SourceImages
-from fakescan.report.thumbnails import SIDE, WriteThumbs, end_makers, thumbs_name, thumbs_work
+from fakescan.report.rows import schema, sorted_batch
+from fakescan.report.rows.count_rows import RowCounts, counted
+from fakescan.report.rows.order import Order, thumbs_chosen
+from fakescan.report.rows.rows_files import WriteRows, chosen_name, facets_name, join_facets, rows_name
+from fakescan.report.rows.sorted_batch import BatchFile, SortParts, batch_name
 from fakescan.run.bulk.listing import PartListing
 from fakescan.run.bulk.workers import HERE, Workers
 from fakescan.run.folder import RunFolder

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from fakescan.report import schema, sorted_batch, thumbnails
 from fakescan.report.build import ReportSettings, build_report
+from fakescan.report.images import thumbnails
 from fakescan.report.report_file import ReportFile
+from fakescan.report.rows import schema, sorted_batch
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_bytes
 from fakescan.run.run_file import new_run

@@ -13,9 +13,9 @@ import pytest
 from fakescan.report import build
 from fakescan.report.audit_facts import AuditFacts
 from fakescan.report.build import ReportSettings, build_report, read_report
-from fakescan.report.rows_files import WriteRows
-from fakescan.report.sorted_batch import SortParts
-from fakescan.report.thumbnails import WriteThumbs
+from fakescan.report.images.thumbnails import WriteThumbs
+from fakescan.report.rows.rows_files import WriteRows
+from fakescan.report.rows.sorted_batch import SortParts
 from fakescan.review.labels import Label, Labels
 from fakescan.review.sample import draw_sample
 from fakescan.run.folder import RunFolder

@@ -93,7 +93,7 @@ def report(
     from fakescan.cli.options.flags import store_from_flags
     from fakescan.report.audit_facts import AuditFacts
     from fakescan.report.build import ReportSettings, build_report
-    from fakescan.report.page_files import REPORT
+    from fakescan.report.overview.page_files import REPORT
     from fakescan.run.bulk.workers import Workers
     from fakescan.run.folder import RunFolder
     from fakescan.sources.listing import local_uri

@@ -35,9 +35,9 @@ def view(run: str, place: str | None, port: int, reviewer: str | None, **flags: 
 
     from fakescan.cli.options.flags import store_from_flags
     from fakescan.report.build import read_report
-    from fakescan.report.view.images import RowImages
     from fakescan.report.view.label_log import LabelLog
     from fakescan.report.view.report_files import ReportFiles
+    from fakescan.report.view.row_images import RowImages
     from fakescan.report.view.server import ViewServer, serve
     from fakescan.run.folder import RunFolder
     from fakescan.sources.listing import local_uri

@@ -17,9 +17,9 @@ from aiohttp import hdrs, web
 from pydantic import ValidationError
 
 from fakescan.report.report_file import NAME
-from fakescan.report.view.images import RowImages, ServedImage
 from fakescan.report.view.label_log import LabelLog
 from fakescan.report.view.report_files import ReportFiles, media_type, span
+from fakescan.report.view.row_images import RowImages, ServedImage
 from fakescan.review.labels import Label
 from fakescan.storage.errors import classify, store_errors
 from fakevlm.errors import ErrorCode, ImageError, UserError

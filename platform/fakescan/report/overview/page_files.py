@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from fakescan.report.charts import bar_chart, score_chart
+from fakescan.report.images.thumbnails import SIDE
+from fakescan.report.overview.charts import bar_chart, score_chart
 from fakescan.report.report_file import ReportFile
-from fakescan.report.thumbnails import SIDE
 from fakescan.run.folder import RunFolder
 from fakescan.storage.objects import list_names, put_atomic
 from fakescan.storage.store import is_local
 from fakescan.terminal.console import printable_line
 
 REPORT = "report.html"
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parents[1] / "page"
 """The page that drills down: these files are copied into every report."""
 SHOWN_FOLDERS = 25
 

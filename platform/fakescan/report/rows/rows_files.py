@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fakescan.report import schema as layout
-from fakescan.report.folder_tree import FolderTree
-from fakescan.report.order import Window, taken
-from fakescan.report.schema import FACETS_SCHEMA, rows_schema, write_facets, write_rows
-from fakescan.report.sorted_batch import CODES, BatchFile, batch_name
+from fakescan.report.rows import schema as layout
+from fakescan.report.rows.folder_tree import FolderTree
+from fakescan.report.rows.order import Window, taken
+from fakescan.report.rows.schema import FACETS_SCHEMA, rows_schema, write_facets, write_rows
+from fakescan.report.rows.sorted_batch import CODES, BatchFile, batch_name
 from fakescan.run.folder import RunFolder
 from fakescan.run.summary.folder_counts import folders_of
 from fakescan.storage.objects import put_atomic, read_bytes

@@ -16,10 +16,10 @@ from PIL import Image
 
 from fakescan.isolation.child import TIMEOUT_S, Child, Death, WorkLimits, alone
 from fakescan.isolation.time_limit import Timed
-from fakescan.report import schema as layout
-from fakescan.report.rows_files import CHOSEN_SCHEMA, KEY
-from fakescan.report.schema import THUMBS_SCHEMA, write_thumbs
-from fakescan.report.source_images import SourceImages, WantedImage
+from fakescan.report.images.source_images import SourceImages, WantedImage
+from fakescan.report.rows import schema as layout
+from fakescan.report.rows.rows_files import CHOSEN_SCHEMA, KEY
+from fakescan.report.rows.schema import THUMBS_SCHEMA, write_thumbs
 from fakescan.run.folder import RunFolder
 from fakescan.sources.fetch import Fetched
 from fakescan.storage.objects import put_atomic, read_bytes

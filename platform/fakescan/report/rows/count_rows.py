@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.report.flags import FLAGS
-from fakescan.report.folder_tree import FolderCount, FolderTree
-from fakescan.report.order import Order
 from fakescan.report.report_file import (
     Band,
     CopyFacts,
@@ -22,8 +19,11 @@ from fakescan.report.report_file import (
     Unreadable,
     WordCount,
 )
-from fakescan.report.sorted_batch import CODES, BatchCounts, BatchFile
-from fakescan.report.words import WORDS
+from fakescan.report.rows.flags import FLAGS
+from fakescan.report.rows.folder_tree import FolderCount, FolderTree
+from fakescan.report.rows.order import Order
+from fakescan.report.rows.sorted_batch import CODES, BatchCounts, BatchFile
+from fakescan.report.rows.words import WORDS
 from fakescan.run.summary.copies import ContentHashes, PackedHashes
 from fakescan.run.summary.outcomes import OUTCOMES, outcome_numbers
 from fakescan.run.summary.row_count import BANDS

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from fakescan.report.words import WORDS
+from fakescan.report.rows.words import WORDS
 from tests.fakescan.report.conftest import MadeReport
 
 pytestmark = pytest.mark.unit

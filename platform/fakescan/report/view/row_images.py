@@ -7,8 +7,8 @@ from typing import Any
 
 from fakescan.isolation.child import TIMEOUT_S, Child, Death, WorkLimits, alone
 from fakescan.isolation.time_limit import Timed
-from fakescan.report.source_images import SourceImages, WantedImage
-from fakescan.report.thumbnails import MakeThumbnail, Thumbnail, ThumbnailMakers
+from fakescan.report.images.source_images import SourceImages, WantedImage
+from fakescan.report.images.thumbnails import MakeThumbnail, Thumbnail, ThumbnailMakers
 from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.sources.fetch import Fetched

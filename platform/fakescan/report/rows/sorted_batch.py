@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
-from fakescan.report.flags import flags_of
-from fakescan.report.schema import KEPT, rows_schema
-from fakescan.report.words import words_in
+from fakescan.report.rows.flags import flags_of
+from fakescan.report.rows.schema import KEPT, rows_schema
+from fakescan.report.rows.words import words_in
 from fakescan.run.folder import RunFolder
 from fakescan.run.own_words import own_words_only
 from fakescan.run.part_tables import PartTable, UnreadablePart, part_tables
