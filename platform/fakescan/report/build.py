@@ -26,6 +26,7 @@ import fakevlm
 from fakescan.report.audit_facts import AuditFacts
 from fakescan.report.images.source_images import SourceImages
 from fakescan.report.images.thumbnails import SIDE, WriteThumbs, end_makers, thumbs_name, thumbs_work
+from fakescan.report.media_types import media_type
 from fakescan.report.overview.limits import cautions, limits
 from fakescan.report.overview.page_files import write_page
 from fakescan.report.report_file import (
@@ -372,7 +373,7 @@ class _Build:
         return f"{self.target.path}/{name}"
 
     def _put(self, name: str, data: bytes) -> None:
-        put_atomic(self.target.fs, self._path(name), data)
+        put_atomic(self.target.fs, self._path(name), data, media_type=media_type(name))
 
     def _names(self, name: str) -> dict[str, int]:
         return dict(list_names(self.target.fs, self._path(name)))

@@ -257,5 +257,7 @@ def test_on_a_bucket(made_run: MadeRun, s3_bucket: Bucket, tmp_path: Path, small
     assert not any("/work/" in name for name in names)
     assert sum("/rows-" in name for name in names) == 3
     assert report.totals.rows == 700
+    types = {name: target.fs.info(f"{target.path}/{name}")["ContentType"] for name in ("report.html", "report.json")}
+    assert types == {"report.html": "text/html; charset=utf-8", "report.json": "application/json"}
     build_report(folder, target, ReportSettings(thumbs=0))
     assert len({name.split("/data/")[1].split("/")[0] for name in target.fs.find(f"{target.path}/data")}) == 1

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from fakescan.report.images.thumbnails import SIDE
+from fakescan.report.media_types import media_type
 from fakescan.report.overview.charts import bar_chart, score_chart
 from fakescan.report.report_file import ReportFile
 from fakescan.run.folder import RunFolder
-from fakescan.storage.objects import list_names, put_atomic
+from fakescan.storage.objects import put_atomic
 from fakescan.storage.store import is_local
 from fakescan.terminal.console import printable_line
 
@@ -57,10 +58,12 @@ class Gallery:
 
 def write_page(target: RunFolder, report: ReportFile) -> None:
     """Write report.html, and copy the page."""
-    put_atomic(target.fs, f"{target.path}/{REPORT}", render(report, list(_galleries(target, report))).encode())
+    files = {REPORT: render(report, list(_galleries(target, report))).encode()}
     for path in sorted(PAGE.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
-            put_atomic(target.fs, f"{target.path}/{path.relative_to(PAGE).as_posix()}", path.read_bytes())
+            files[path.relative_to(PAGE).as_posix()] = path.read_bytes()
+    for name, data in files.items():
+        put_atomic(target.fs, f"{target.path}/{name}", data, media_type=media_type(name))
 
 
 def render(report: ReportFile, galleries: list[Gallery]) -> str:
@@ -203,8 +206,3 @@ def _size(count: int) -> str:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-
-
-def page_is_there(target: RunFolder) -> bool:
-    """Whether a report has the page that drills down."""
-    return any(name == "index.html" for name, _ in list_names(target.fs, target.path))

@@ -87,8 +87,8 @@ def write_facets(tables: Iterable[pa.Table], sink: pa.NativeFile, metadata: Mapp
 
 
 def write_thumbs(table: pa.Table, sink: pa.NativeFile, metadata: Mapping[str, str]) -> None:
-    """Write thumbnails, which are compressed already."""
-    _write([table], THUMBS_SCHEMA, sink, metadata, group=THUMBS_PER_GROUP, page=THUMBS_PER_GROUP, compression="none")
+    """Write thumbnails, which are compressed already; each is a page of its own, to be read alone."""
+    _write([table], THUMBS_SCHEMA, sink, metadata, group=THUMBS_PER_GROUP, page=1, compression="none")
 
 
 def _write(
@@ -113,6 +113,7 @@ def _write(
         write_statistics=[name for name in ("row_id", "score", "position") if name in schema.names],
         write_page_index=True,
         max_rows_per_page=page,
+        write_batch_size=min(page, 1024),
         write_page_checksum=True,
         store_schema=False,
     ) as writer:

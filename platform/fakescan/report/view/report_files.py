@@ -1,6 +1,5 @@
 """The files of a report, wherever it is, and pieces of them: what a page reads by requests for ranges."""
 
-import mimetypes
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,6 @@ from fakescan.storage.transport.base import entry_etag
 _NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HIDDEN = frozenset({"work", "lease.json"})
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".parquet": "application/vnd.apache.parquet",
-    ".txt": "text/plain; charset=utf-8",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +63,6 @@ def _local(root: Path, name: str) -> ReportFileEntry | None:
     except OSError:
         return None
     return ReportFileEntry(str(path), found.st_size, f'"{found.st_mtime_ns:x}-{found.st_size:x}"')
-
-
-def media_type(name: str) -> str:
-    """The Content-Type of a file of a report."""
-    suffix = Path(name).suffix
-    return _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
 
 
 def span(header: str | None, size: int) -> tuple[int, int] | None:

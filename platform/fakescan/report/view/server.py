@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 from aiohttp import hdrs, web
 from pydantic import ValidationError
 
+from fakescan.report.media_types import media_type
 from fakescan.report.report_file import NAME
 from fakescan.report.view.label_log import LabelLog
-from fakescan.report.view.report_files import ReportFiles, media_type, span
+from fakescan.report.view.report_files import ReportFiles, span
 from fakescan.report.view.row_images import RowImages, ServedImage
 from fakescan.review.labels import Label
 from fakescan.storage.errors import classify, store_errors
