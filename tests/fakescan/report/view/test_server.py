@@ -21,6 +21,8 @@ from tests.fakescan.report.conftest import MadeReport
 
 pytestmark = pytest.mark.unit
 
+CLIENT = httpx.Client(timeout=60)
+
 
 @dataclass(frozen=True)
 class Viewing:
@@ -31,7 +33,7 @@ class Viewing:
     report: MadeReport
 
     def get(self, path: str = "", **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=headers)
+        return CLIENT.get(self.url + path, headers=headers)
 
 
 def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
@@ -63,7 +65,7 @@ def test_only_with_the_token_and_by_its_own_name(viewing: Viewing) -> None:
     root, port = viewing.url[: viewing.url.index("/", 8)], viewing.url.split(":")[2].split("/")[0]
     assert viewing.get().status_code == 200
     for path in ("/", "/x/", "/report.json", f"/{'A' * 32}/report.json", f"{viewing.url[len(root) : -2]}/report.json"):
-        found = httpx.get(root + path)
+        found = CLIENT.get(root + path)
         assert (found.status_code, "rows" in found.text) == (404, False), path
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1.evil.example:{port}", f"[::]:{port}"):
         assert viewing.get("report.json", Host=host).status_code == 421, host
@@ -138,7 +140,7 @@ def test_pieces_of_files(viewing: Viewing) -> None:
     assert viewing.get(name, **{"If-None-Match": whole.headers["ETag"]}).status_code == 304
     stale = viewing.get(name, Range="bytes=0-3", **{"If-Range": '"other"'})
     assert (stale.status_code, stale.content) == (200, data)
-    head = httpx.head(viewing.url + name)
+    head = CLIENT.head(viewing.url + name)
     assert (head.status_code, head.headers["Content-Length"], head.content) == (200, str(len(data)), b"")
 
 
@@ -168,7 +170,7 @@ def test_full_images_are_the_judged_ones(viewing: Viewing) -> None:
 
 def post(viewing: Viewing, body: Any, **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return httpx.post(
+    return CLIENT.post(
         f"{viewing.url}api/labels", content=content, headers={"Content-Type": "application/json", **headers}
     )
 
@@ -185,12 +187,12 @@ def test_labels_are_written_and_taken_back(viewing: Viewing) -> None:
     assert found == {"ann": "real", "bob": "fake"}
     (file,) = Path(viewing.report.run.folder.path, "labels").glob("*.jsonl")
     assert [json.loads(line)["label"] for line in file.read_text().splitlines()] == ["fake", "real", "fake"]
-    assert httpx.delete(f"{viewing.url}api/labels/{sha256}?reviewer=ann").status_code == 200
+    assert CLIENT.delete(f"{viewing.url}api/labels/{sha256}?reviewer=ann").status_code == 200
     found = {one["reviewer"]: one["label"] for one in viewing.get("api/labels").json()["labels"][sha256]}
     assert found == {"ann": "fake", "bob": "fake"}
     for reviewer in ("ann", "bob"):
-        assert httpx.delete(f"{viewing.url}api/labels/{sha256}?reviewer={reviewer}").status_code == 200
-    assert httpx.delete(f"{viewing.url}api/labels/{sha256}?reviewer=bob").status_code == 404
+        assert CLIENT.delete(f"{viewing.url}api/labels/{sha256}?reviewer={reviewer}").status_code == 200
+    assert CLIENT.delete(f"{viewing.url}api/labels/{sha256}?reviewer=bob").status_code == 404
     assert not file.exists()
 
 
