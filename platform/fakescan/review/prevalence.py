@@ -143,7 +143,7 @@ def _share(
 
 
 def between(estimate: Estimate) -> str:
-    """`between 0.8 % and 1.3 %`, rounded outwards, so that the interval never gets narrower by being read."""
+    """`between 0.8 % and 1.3 %`, or a bound; rounded outwards, so that it never gets narrower by being read."""
     low, high = _percent(estimate.low, math.floor), _percent(estimate.high, math.ceil)
     if estimate.low <= 0 and estimate.high >= 1:
         return "anything from 0 % to 100 %"

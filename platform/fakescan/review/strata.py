@@ -12,8 +12,9 @@ from fakevlm.verdict import Calibration, score_of
 
 STRATA = 6
 """Strata of a sample for a prevalence, about: more of them gain little, and each needs its images."""
-MIN_DRAWN = 30
-"""Images of each stratum, where it has so many: a stratum is not believed to be clean unseen."""
+MIN_DRAWN = 50
+"""Images of each stratum, where it has so many and the sample is large enough: a stratum is not believed to be clean
+unseen, and the share of fakes in it is told by an interval that covers what it says."""
 _FLOOR = 0.001
 """Share of fakes that is expected everywhere at least, whatever the scores say."""
 _NEAR = 0.02
@@ -30,7 +31,7 @@ def estimate_strata(histogram: Histogram, n: int, calibration: Calibration) -> l
     """
     spread = histogram.counts * expected_spread(histogram, calibration)
     strata, weights = list[Stratum](), list[float]()
-    wanted = max(2, min(STRATA, n // (2 * MIN_DRAWN)))
+    wanted = max(2, min(STRATA, n // MIN_DRAWN))
     for number, verdict in enumerate(VERDICTS):
         pieces = max(1, round(wanted * spread[number].sum() / max(spread.sum(), 1e-300)))
         for first, last in _pieces(spread[number], histogram.counts[number], pieces):
