@@ -54,6 +54,11 @@ class AuditResult:
         )
 
     @property
+    def is_of_other_rows(self) -> bool:
+        """Whether the run has other images with a verdict now than it had when the sample was drawn."""
+        return self.reviewed is not None and self.reviewed.sample.plan.rows != self.judged
+
+    @property
     def agrees(self) -> bool | None:
         """Whether the check's interval and that from the labels have something in common; None where one is missing."""
         if self.reviewed is None or self.check is None:
@@ -72,7 +77,7 @@ def _from_labels(found: Prevalence) -> str:
     elif found.share.kind is Kind.AT_LEAST:
         reviewed += f", {number - fakes or 'none'} of them real"
     words = f"{between(found.share)} of {found.sample.plan.rows:,} images are fake ({reviewed})"
-    return f"{words}{_zero(not found.is_above_zero)}"
+    return f"{words}{_zero(not found.is_above_zero and found.share.high > 0)}"
 
 
 def _zero(is_zero: bool) -> str:

@@ -90,7 +90,7 @@ def allocate(sizes: list[int], weights: list[float], n: int, *, at_least: list[i
     `at_least`: how many were drawn before, of which none is given back.
     """
     room = np.array(sizes, np.int64)
-    least = min(MIN_DRAWN, n // (2 * max(1, len(sizes))))
+    least = max(1, min(MIN_DRAWN, n // (2 * max(1, len(sizes)))))  # an image without a chance is in no number
     drawn = np.minimum(room, np.maximum(least, at_least if at_least is not None else 0))
     left = min(n, int(room.sum())) - int(drawn.sum())
     if left <= 0:
@@ -140,9 +140,9 @@ def _stratum(verdict: str, counts: NDArray[np.int64], first: int, last: int, cal
 
 
 def _score_words(low: float, high: float) -> str:
-    """Two scores in as few digits as tell them apart from each other, and from 0 and 1 where they are not that."""
+    """Two scores in as few digits as tell them apart; one where six digits do not."""
     for digits in range(2, 7):
         texts = f"{low:.{digits}f}", f"{high:.{digits}f}"
         if texts[0] != texts[1]:
-            break
-    return f"{texts[0]}-{texts[1]}"
+            return f"{texts[0]}-{texts[1]}"
+    return f"{low:.2f}"

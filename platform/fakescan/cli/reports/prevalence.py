@@ -55,6 +55,8 @@ class PrevalenceReport(JsonReport):
     """Images that one reviewer calls real and another one fake."""
     seen_score: int
     """Images whose reviewer had seen the score."""
+    in_order: bool
+    """Whether the labelled images are the first ones of the sample; else the range holds when all have a label."""
     outside: int
     """Images with a label that are not in the sample, and not counted."""
     if_unsure_real: dict[str, float | str | None] | None
@@ -99,6 +101,7 @@ def prevalence_report(folder: "RunFolder", found: "AuditResult") -> PrevalenceRe
         unsure=0 if told is None else int(told.reviewed.unsure.sum()),
         disputed=0 if told is None else told.reviewed.disputed,
         seen_score=0 if told is None else told.reviewed.seen_score,
+        in_order=told is None or told.reviewed.in_order,
         outside=0 if told is None else told.reviewed.outside,
         if_unsure_real=None if told is None else estimate(told.if_unsure_real),
         if_unsure_fake=None if told is None else estimate(told.if_unsure_fake),
@@ -129,6 +132,11 @@ def print_prevalence(found: "AuditResult") -> None:
     print(found.statement)
     if found.reviewed is not None:
         _print_reviewed(found.reviewed)
+    if found.is_of_other_rows:
+        print(
+            f"the run has changed since the sample was drawn: {found.judged:,} images have a verdict now; draw again "
+            "with `fakescan review sample` (labels stay)"
+        )
     if found.check is not None and found.reviewed is not None:
         words = "which agrees" if found.agrees else (
             "which does NOT agree: the images that the error rates are from are unlike these, or labels are wrong"
@@ -163,6 +171,11 @@ def _print_reviewed(found: "Prevalence") -> None:
             f"as fake {between(found.if_unsure_fake)}"
         )
     left = plan.drawn - int(reviewed.labelled.sum() + reviewed.unsure.sum())
+    if left and not reviewed.in_order:
+        print(
+            "the labelled images are not the first ones of the sample: where they come from another sample or run, "
+            "or somebody chose them, the range holds only when all have a label"
+        )
     notes = {
         "images of the sample have no label yet": left,
         "images are disputed between reviewers": reviewed.disputed,
