@@ -64,8 +64,9 @@ class StratifiedSample:
         samples, chance = self._samples(divided)
         found = _likelihood_ratio(self.rows, self.reviewed * weight, samples * weight, fakes)
         slack = 1e-6 * (1 + seen.ratio[0])
-        further = chance[found.ratio > seen.ratio[0] + slack].sum()
-        equal = chance[np.abs(found.ratio - seen.ratio[0]) <= slack].sum()
+        is_further = found.ratio > seen.ratio[0] + slack
+        is_nearer = found.ratio < seen.ratio[0] - slack
+        further, equal = chance[is_further].sum(), chance[~is_further & ~is_nearer].sum()
         few = chance[found.root <= seen.root[0] + slack].sum()
         many = chance[found.root >= seen.root[0] - slack].sum()
         return TestResult(float(further + equal / 2), float(few), float(many))
