@@ -133,8 +133,16 @@ def _facts(found: AuditResult, notes: list[str]) -> PrevalenceFacts:
             f"{unsure:,} unsure, left out: as real they make it {between(reviewed.if_unsure_real)}, as fake "
             f"{between(reviewed.if_unsure_fake)}."
         )
-    if errors := reviewed.sample.plan.errors:
-        notes.append(f"{errors:,} images could not be judged and are in no number.")
+    if found.is_of_other_rows:
+        notes.append("The run has other images with a verdict now than when the sample was drawn: draw it again.")
+    if not reviewed.reviewed.in_order:
+        notes.append("The labels are not of the first images of the sample: were they chosen, no interval holds.")
+    counts = {
+        "could not be judged and are in no number": reviewed.sample.plan.errors,
+        "were called real by one reviewer and fake by another": reviewed.reviewed.disputed,
+        "were labelled by somebody who had seen the score": reviewed.reviewed.seen_score,
+    }
+    notes += [f"{count:,} images {words}." for words, count in counts.items() if count]
     return PrevalenceFacts(
         statement=statement,
         basis="labels",
