@@ -17,6 +17,7 @@ from fakescan.report.images.thumbnails import WriteThumbs
 from fakescan.report.rows.rows_files import WriteRows
 from fakescan.report.rows.sorted_batch import SortParts
 from fakescan.review.labels import Label, Labels
+from fakescan.review.prevalence import prevalence_of
 from fakescan.review.sample import draw_sample
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_bytes, part_name
@@ -231,9 +232,9 @@ def test_a_sample_and_its_labels_tell_the_prevalence(tmp_path: Path) -> None:
     told = build_report(made.folder, target, ReportSettings(thumbs=0), AuditFacts(made.folder, labels))
     assert told.data == unknown.data
     assert told.prevalence.basis == "labels"
-    share = told.prevalence.share
+    share, expected = told.prevalence.share, prevalence_of(sample, labels).share
     assert share is not None
-    assert share.low < 140 / 700 < share.high
+    assert (share.value, share.low, share.high) == (expected.value, expected.low, expected.high)
     assert "of 670 images are fake (95 %" in told.prevalence.statement
     listed = json.loads(Path(target.path, told.samples[0].name).read_text())
     assert [item["row_id"] for item in listed["items"]] == [row["row_id"] for row in rows]
