@@ -41,6 +41,7 @@ from fakescan.report.report_file import (
 )
 from fakescan.report.rows import schema, sorted_batch
 from fakescan.report.rows.count_rows import RowCounts, counted
+from fakescan.report.rows.folder_tree import FolderTree
 from fakescan.report.rows.order import Order, thumbs_chosen
 from fakescan.report.rows.rows_files import WriteRows, chosen_name, facets_name, join_facets, rows_name
 from fakescan.report.rows.sorted_batch import BatchFile, SortParts, batch_name
@@ -177,11 +178,13 @@ class _Build:
         batches = self._sort()
         counts = self._count(batches)
         order, tree = counts.order(), counts.tree()
-        self._write_rows(order, tree)
+        per_file = counts.rows_per_file
+        windows = -(-len(order) // per_file)
+        self._write_rows(order, tree, per_file)
         sink = pa.BufferOutputStream()
         pq.write_table(tree.table, sink, compression="snappy", row_group_size=2**20, store_schema=False)
         self._put(f"{self.data}/{FOLDERS}", sink.getvalue().to_pybytes())
-        join_facets(self.target, self.work, self.data, self.digest, self._windows(order), self._names(self.data))
+        join_facets(self.target, self.work, self.data, self.digest, windows, per_file, self._names(self.data))
         sizes = self._names(self.data)
         totals = counts.totals()
         found = RowFacts(
@@ -192,9 +195,13 @@ class _Build:
             unreadable=counts.unreadable,
             totals=totals,
             scores=counts.scores(order),
-            rows=self._files(sizes, rows_name, totals.rows, schema.ROWS_PER_FILE, schema.ROWS_PER_GROUP),
+            rows=self._files(sizes, rows_name, totals.rows, per_file, schema.ROWS_PER_GROUP),
             facets=self._files(
-                sizes, facets_name, totals.rows, schema.FACET_ROWS_PER_FILE, schema.FACET_ROWS_PER_GROUP
+                sizes,
+                facets_name,
+                totals.rows,
+                schema.FACET_ROWS_PER_FILE,
+                min(schema.FACET_ROWS_PER_GROUP, per_file),
             ),
             folders=FolderFile(
                 name=FOLDERS,
@@ -238,7 +245,7 @@ class _Build:
         )
         return counted(files, self.run.rows, len(self.run.identity.conditions))
 
-    def _write_rows(self, order: Order, tree: Any) -> None:
+    def _write_rows(self, order: Order, tree: FolderTree, per_file: int) -> None:
         work = WriteRows(
             self._portable(self.target),
             self.work,
@@ -251,7 +258,7 @@ class _Build:
         there, pieces = self._names(self.data), self._names(self.work)
         todo = (
             window
-            for window in order.windows(schema.ROWS_PER_FILE)
+            for window in order.windows(per_file)
             if rows_name(window.number) not in there or facets_name(window.number) not in pieces
         )
         self._each("writing rows", work, todo, len(order))
@@ -286,9 +293,6 @@ class _Build:
             for result in results:
                 self.lease.check()
                 yield result
-
-    def _windows(self, order: Order) -> int:
-        return -(-len(order) // schema.ROWS_PER_FILE)
 
     def _files(
         self, sizes: dict[str, int], name_of: Callable[[int], str], count: int, per_file: int, per_group: int

@@ -14,6 +14,7 @@ from fakescan.report import build
 from fakescan.report.audit_facts import AuditFacts
 from fakescan.report.build import ReportSettings, build_report, read_report
 from fakescan.report.images.thumbnails import WriteThumbs
+from fakescan.report.rows import count_rows, schema
 from fakescan.report.rows.rows_files import WriteRows
 from fakescan.report.rows.sorted_batch import SortParts
 from fakescan.review.labels import Label, Labels
@@ -262,3 +263,20 @@ def test_on_a_bucket(made_run: MadeRun, s3_bucket: Bucket, tmp_path: Path, small
     assert types == {"report.html": "text/html; charset=utf-8", "report.json": "application/json"}
     build_report(folder, target, ReportSettings(thumbs=0))
     assert len({name.split("/data/")[1].split("/")[0] for name in target.fs.find(f"{target.path}/data")}) == 1
+
+
+def test_long_rows_get_smaller_files(made_run: MadeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = build_report(made_run.folder, target_at(tmp_path / "a"), ReportSettings(thumbs=0))
+    assert len(whole.rows.files) == 1
+    monkeypatch.setattr(schema, "ROWS_PER_FILE", 1024)
+    monkeypatch.setattr(schema, "ROWS_PER_GROUP", 64)
+    monkeypatch.setattr(count_rows, "MAX_FILE_BYTES", 100_000)
+    report = build_report(made_run.folder, target_at(tmp_path / "b"), ReportSettings(thumbs=0))
+    assert len(report.rows.files) > 2
+    assert sum(file.rows for file in report.rows.files) == 700
+    files = [f"{target_at(tmp_path / name).path}/{report.data}rows-*.parquet" for name in "ab"]
+    assert (
+        duckdb.sql(f"SELECT row_id FROM '{files[0]}'").fetchall()
+        == duckdb.sql(f"SELECT row_id FROM '{files[1]}'").fetchall()
+    )
+    assert report.facets.files[0].rows == 700

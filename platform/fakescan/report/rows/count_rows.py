@@ -19,6 +19,7 @@ from fakescan.report.report_file import (
     Unreadable,
     WordCount,
 )
+from fakescan.report.rows import schema as layout
 from fakescan.report.rows.flags import FLAGS
 from fakescan.report.rows.folder_tree import FolderCount, FolderTree
 from fakescan.report.rows.order import Order
@@ -28,6 +29,8 @@ from fakescan.run.summary.copies import ContentHashes, PackedHashes
 from fakescan.run.summary.outcomes import OUTCOMES, outcome_numbers
 from fakescan.run.summary.row_count import BANDS
 
+MAX_FILE_BYTES = 2**28
+"""Of the rows of one file in memory."""
 MAX_MESSAGES = 20
 """Messages of one error code that a report tells apart."""
 _MAX_KEPT = 10_000
@@ -158,6 +161,15 @@ class RowCounts:
     def num_bytes(self) -> int:
         """Bytes of all images that were fetched."""
         return self._cells["num_bytes"]
+
+    @property
+    def rows_per_file(self) -> int:
+        """Rows of a file: fewer than usual where they are so long that whoever writes a file would hold too much."""
+        rows = layout.ROWS_PER_FILE
+        each = self._cells["table_bytes"] / max(1, self.totals().rows)
+        while rows > layout.ROWS_PER_GROUP and rows * each > MAX_FILE_BYTES:
+            rows //= 2
+        return rows
 
     def copies(self) -> CopyFacts:
         """Images that are there more than once."""

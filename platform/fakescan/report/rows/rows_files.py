@@ -138,9 +138,11 @@ def _facets(rows: pa.Table, folders: pa.Array) -> pa.Table:
     return pa.table([columns[field.name].cast(field.type) for field in FACETS_SCHEMA], schema=FACETS_SCHEMA)
 
 
-def join_facets(target: RunFolder, work: str, data: str, digest: str, windows: int, there: Mapping[str, int]) -> None:
+def join_facets(
+    target: RunFolder, work: str, data: str, digest: str, windows: int, rows_per_window: int, there: Mapping[str, int]
+) -> None:
     """Write the facets of all windows, some in a file, from the pieces in the folder of work; not those in `there`."""
-    per_file = layout.FACET_ROWS_PER_FILE // layout.ROWS_PER_FILE
+    per_file = layout.FACET_ROWS_PER_FILE // rows_per_window
     for number, first in enumerate(range(0, windows, per_file)):
         if facets_name(number) in there:
             continue

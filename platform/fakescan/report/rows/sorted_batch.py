@@ -29,7 +29,7 @@ from fakescan.storage.objects import put_atomic
 from fakescan.storage.store import is_local
 from fakevlm.errors import ErrorCode
 
-BATCH_ROWS = 2**16
+BATCH_ROWS = 2**15
 """Rows of a batch, about."""
 CODES: Final = tuple(str(code) for code in ErrorCode)
 """Error codes in the order of their numbers, which count from 1."""
@@ -49,7 +49,8 @@ class BatchCounts:
 
     rows: int
     cells: Counter[str]
-    """Rows by `verdict/fake`, `band/3/fake`, `word/2/fake`, `flag/0`, `format/JPEG`; and `num_bytes`."""
+    """Rows by `verdict/fake`, `band/3/fake`, `word/2/fake`, `flag/0` and `format/JPEG`; the bytes of their images,
+    `num_bytes`, and of the rows in memory, `table_bytes`."""
     folders: list[list[Any]]
     """Name, and rows by outcome."""
     errors: list[list[Any]]
@@ -176,6 +177,7 @@ def _counts(table: pa.Table, unreadable: list[UnreadablePart]) -> BatchCounts:
     for item in table["format"].drop_null().value_counts().to_pylist():
         cells[f"format/{item['values']}"] = item["counts"]
     fetched = table.filter(table["sha256"].is_valid())
+    cells["table_bytes"] = table.nbytes
     cells["num_bytes"] = pc.sum(fetched["num_bytes"], min_count=0).as_py()
     times = (
         [] if not table.num_rows else [time.isoformat() for time in pc.min_max(table["scanned_at"]).as_py().values()]
