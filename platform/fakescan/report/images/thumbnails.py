@@ -31,6 +31,7 @@ SIDE = 192
 """Pixels of the longer side."""
 QUALITY = 75
 _BLOCK_IMAGES = 64
+"""Images that are fetched together; and without one that could be had, the store is asked for no more."""
 _BLOCK_BYTES = 64 * 2**20
 """Of files that are in memory together."""
 _DECODERS = 4
@@ -133,15 +134,15 @@ class WriteThumbs:
         made: list[Thumbnail | ImageError] = []
         makers = _makers(identity.max_pixels, identity.max_bytes)
         with ThreadPoolExecutor(makers.count, thread_name_prefix="fakescan-thumbs") as pool:
-            trouble: ImageError | None = None
+            failed: list[ImageError] = []
             for block in _blocks(chosen):
-                if trouble is not None:  # nobody answers: to wait for each image would take hours
-                    made += [trouble] * block.num_rows
+                if len(failed) >= _BLOCK_IMAGES:  # nobody answers: to wait for each image would take hours
+                    made += failed[-1:] * block.num_rows
                     continue
                 results = list(pool.map(makers.make, self.images.fetch(_wanted(block))))
                 made += results
                 faults = [one for one in results if isinstance(one, ImageError) and one.code in _STORE_FAULTS]
-                trouble = faults[0] if len(faults) == len(results) else None
+                failed = [*failed, *faults] if len(faults) == len(results) else []
         sink = pa.BufferOutputStream()
         write_thumbs(_table(chosen, made), sink, {KEY: self.digest})
         put_atomic(self.target.fs, path, sink.getvalue().to_pybytes())
