@@ -46,7 +46,9 @@ def calibrate_with_labels(
     truth = np.array([label == "fake" for label in rows["label"].to_pylist()], bool)
     logit = rows["logit"].to_numpy().astype(np.float64)
     weight = _stands_for(sample, rows["stratum"].to_numpy())
-    fitted = fit(truth, logit, weight)
+    # A model that rules out one of the words is sure whatever the temperature: it says nothing of that.
+    is_finite = np.isfinite(logit)
+    fitted = fit(truth[is_finite], logit[is_finite], weight[is_finite])
     scaling = Calibration(temperature=fitted.temperature, bias=fitted.bias)
     score = calibrated(logit, scaling)
     threshold = _threshold(score[~truth], weight[~truth], fpr)
@@ -80,7 +82,10 @@ def _stands_for(sample: Sample, strata: NDArray[np.int32]) -> NDArray[np.float64
     if lacking := [
         stratum.name for stratum, count in zip(sample.plan.strata, labelled, strict=True) if stratum.rows and not count
     ]:
-        raise UserError(f"labels: no image of {lacking[0]} has one; go on with the review, of which these are a part")
+        raise UserError(
+            f"labels: no image of {lacking[0]} has one that says real or fake; go on with the review, of which these "
+            "are a part"
+        )
     return sizes[strata] / labelled[strata]
 
 

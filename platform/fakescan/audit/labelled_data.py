@@ -82,7 +82,7 @@ def write_labelled_data(
                 result.records[label] += 1
     result.elsewhere = len(wanted) - len(seen)
     if not seen:
-        raise UserError("labels: none of the labelled images is in this run")
+        raise UserError("labels: no image of this run has a label that says real or fake")
     if not records:
         uri, reason = next(iter(result.failed.items()))
         raise UserError(f"input: no labelled image could be fetched again, such as {redact(uri)}: {reason}")

@@ -18,7 +18,9 @@ import click
 from fakescan.cli.audit.duplicates import duplicates
 from fakescan.cli.audit.keep import diff, filter_
 from fakescan.cli.audit.prevalence import prevalence
+from fakescan.cli.audit.report import report
 from fakescan.cli.audit.review import review
+from fakescan.cli.audit.view import view
 from fakescan.cli.check import check
 from fakescan.cli.data import data
 from fakescan.cli.evaluate import calibrate, evaluate
@@ -129,11 +131,13 @@ for command in (
     nightly,
     prevalence,
     rejudge,
+    report,
     review,
     scan,
     serve,
     summary,
     train,
     verify,
+    view,
 ):
     cli.add_command(command)

@@ -13,7 +13,7 @@ from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
-from fakevlm.metrics.prevalence import ErrorRates, Estimate, rogan_gladen
+from fakevlm.metrics.prevalence import ErrorRates, Estimate, Kind, rogan_gladen
 from fakevlm.reading import Meaning
 
 
@@ -54,6 +54,11 @@ class AuditResult:
         )
 
     @property
+    def is_of_other_rows(self) -> bool:
+        """Whether the run has other images with a verdict now than it had when the sample was drawn."""
+        return self.reviewed is not None and self.reviewed.sample.plan.rows != self.judged
+
+    @property
     def agrees(self) -> bool | None:
         """Whether the check's interval and that from the labels have something in common; None where one is missing."""
         if self.reviewed is None or self.check is None:
@@ -65,11 +70,14 @@ _UNLIKE = "if the detector errs here as it did on the images that its error rate
 
 
 def _from_labels(found: Prevalence) -> str:
-    number = int(found.reviewed.labelled.sum())
-    words = f"{between(found.share)} of {found.sample.plan.rows:,} images are fake (95 %, {number:,} reviewed"
-    if not found.is_above_zero:
-        return f"{words}, none of them fake){_zero(True)}"
-    return f"{words})"
+    number, fakes = int(found.reviewed.labelled.sum()), int(found.reviewed.fake.sum())
+    reviewed = f"95 %, {number:,} reviewed"
+    if found.share.kind is Kind.AT_MOST:
+        reviewed += f", {fakes or 'none'} of them fake"
+    elif found.share.kind is Kind.AT_LEAST:
+        reviewed += f", {number - fakes or 'none'} of them real"
+    words = f"{between(found.share)} of {found.sample.plan.rows:,} images are fake ({reviewed})"
+    return f"{words}{_zero(not found.is_above_zero and found.share.high > 0)}"
 
 
 def _zero(is_zero: bool) -> str:

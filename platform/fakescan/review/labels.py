@@ -31,7 +31,7 @@ class Label(StrictModel):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Of the image's bytes."""
     label: LabelWord
-    reviewer: Annotated[str, Field(min_length=1, max_length=200)]
+    reviewer: Annotated[str, Field(max_length=200, pattern=r"\S")]
     row_id: Annotated[int | None, Field(ge=0)] = None
     """The image's row in the run that was reviewed; labels are joined by `sha256`."""
     seconds: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None

@@ -132,6 +132,8 @@ class _Start:
         strata = _PLANNERS[design](histogram, n, calibration)
         if before is not None:  # its borders stay, or its images would have other chances
             strata = self._grown(before.plan.strata, strata, histogram, n)
+        if n < len(strata):
+            raise UserError(f"n: {n} is fewer than the {len(strata)} bands of the sample, and each needs an image")
         rows = draw(self.folder, self.run, shards, strata, seed=self.seed, workers=self.workers, on_parts=self.on_parts)
         plan = self._plan(design, histogram, _as_drawn(strata, rows))
         chances = np.array([stratum.probability for stratum in plan.strata])[rows["stratum"].to_numpy()]

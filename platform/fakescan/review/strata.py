@@ -12,8 +12,9 @@ from fakevlm.verdict import Calibration, score_of
 
 STRATA = 6
 """Strata of a sample for a prevalence, about: more of them gain little, and each needs its images."""
-MIN_DRAWN = 30
-"""Images of each stratum, where it has so many: a stratum is not believed to be clean unseen."""
+MIN_DRAWN = 50
+"""Images of each stratum, where it has so many and the sample is large enough: a stratum is not believed to be clean
+unseen, and the share of fakes in it is told by an interval that covers what it says."""
 _FLOOR = 0.001
 """Share of fakes that is expected everywhere at least, whatever the scores say."""
 _NEAR = 0.02
@@ -30,7 +31,7 @@ def estimate_strata(histogram: Histogram, n: int, calibration: Calibration) -> l
     """
     spread = histogram.counts * expected_spread(histogram, calibration)
     strata, weights = list[Stratum](), list[float]()
-    wanted = max(2, min(STRATA, n // (2 * MIN_DRAWN)))
+    wanted = max(2, min(STRATA, n // MIN_DRAWN))
     for number, verdict in enumerate(VERDICTS):
         pieces = max(1, round(wanted * spread[number].sum() / max(spread.sum(), 1e-300)))
         for first, last in _pieces(spread[number], histogram.counts[number], pieces):
@@ -89,7 +90,7 @@ def allocate(sizes: list[int], weights: list[float], n: int, *, at_least: list[i
     `at_least`: how many were drawn before, of which none is given back.
     """
     room = np.array(sizes, np.int64)
-    least = min(MIN_DRAWN, n // (2 * max(1, len(sizes))))
+    least = max(1, min(MIN_DRAWN, n // (2 * max(1, len(sizes)))))  # an image without a chance is in no number
     drawn = np.minimum(room, np.maximum(least, at_least if at_least is not None else 0))
     left = min(n, int(room.sum())) - int(drawn.sum())
     if left <= 0:
@@ -139,9 +140,9 @@ def _stratum(verdict: str, counts: NDArray[np.int64], first: int, last: int, cal
 
 
 def _score_words(low: float, high: float) -> str:
-    """Two scores in as few digits as tell them apart from each other, and from 0 and 1 where they are not that."""
+    """Two scores in as few digits as tell them apart; one where six digits do not."""
     for digits in range(2, 7):
         texts = f"{low:.{digits}f}", f"{high:.{digits}f}"
         if texts[0] != texts[1]:
-            break
-    return f"{texts[0]}-{texts[1]}"
+            return f"{texts[0]}-{texts[1]}"
+    return f"{low:.2f}"

@@ -11,7 +11,7 @@ from fakescan.errors import JobFailedError
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name
 from fakescan.run.run_file import RunFile
-from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.run.schema import result_schema
 from fakescan.storage.errors import classify, is_transient, store_errors
 from fakescan.storage.url import redact, redact_text
 from fakevlm.errors import UserError, one_line
@@ -42,14 +42,21 @@ class UnreadablePart:
 
 
 def part_tables(
-    folder: RunFolder, run: RunFile, shards: Iterable[int], columns: Sequence[str] | None = None
+    folder: RunFolder,
+    run: RunFile,
+    shards: Iterable[int],
+    columns: Sequence[str] | None = None,
+    kept: Sequence[str] = (),
 ) -> Iterator[PartTable | UnreadablePart]:
-    """The parts of shards, in their order. Raises JobFailedError where the store fails and not a part."""
+    """The parts of shards, in their order. Raises JobFailedError where the store fails and not a part.
+
+    `kept`: columns of the user's list that the tables have as well.
+    """
     pending: deque[Future[PartTable | UnreadablePart]] = deque()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="fakescan-parts")
     try:
         for shard in shards:
-            pending.append(pool.submit(_read, folder, run, shard, columns))
+            pending.append(pool.submit(_read, folder, run, shard, columns, kept))
             if len(pending) == _AHEAD:
                 yield pending.popleft().result()
         while pending:
@@ -58,7 +65,9 @@ def part_tables(
         pool.shutdown(cancel_futures=True)
 
 
-def _read(folder: RunFolder, run: RunFile, shard: int, columns: Sequence[str] | None) -> PartTable | UnreadablePart:
+def _read(
+    folder: RunFolder, run: RunFile, shard: int, columns: Sequence[str] | None, kept: Sequence[str]
+) -> PartTable | UnreadablePart:
     name, rows = f"parts/{part_name(shard)}", run.sharding.size(shard)
     try:
         table = folder.read_part(shard, columns)
@@ -66,7 +75,7 @@ def _read(folder: RunFolder, run: RunFile, shard: int, columns: Sequence[str] | 
             return UnreadablePart(name, "is missing", rows)
         if table.num_rows != rows:
             return UnreadablePart(name, f"holds {table.num_rows} rows, not {rows}", rows)
-        return PartTable(shard, _conformed(table, columns))
+        return PartTable(shard, _conformed(table, columns, kept))
     except UserError as error:
         return UnreadablePart(name, one_line(error), rows)
     except (pa.ArrowException, *store_errors()) as error:
@@ -75,8 +84,8 @@ def _read(folder: RunFolder, run: RunFile, shard: int, columns: Sequence[str] | 
         return UnreadablePart(name, f"cannot be read: {redact_text(str(error))}", rows)
 
 
-def _conformed(table: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    fields = [field for field in RESULT_SCHEMA if columns is None or field.name in columns]
+def _conformed(table: pa.Table, columns: Sequence[str] | None, kept: Sequence[str]) -> pa.Table:
+    fields = [field for field in result_schema(kept=kept) if columns is None or field.name in (*columns, *kept)]
     there = set(table.column_names)
     arrays = [
         table[field.name].cast(field.type) if field.name in there else pa.nulls(table.num_rows, field.type)

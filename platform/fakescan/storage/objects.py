@@ -68,12 +68,19 @@ def read_bytes(fs: AbstractFileSystem, path: str, *, patience_s: float | None = 
 
 
 def put_atomic(
-    fs: AbstractFileSystem, path: str, data: bytes, *, exclusive: bool = False, patience_s: float | None = None
+    fs: AbstractFileSystem,
+    path: str,
+    data: bytes,
+    *,
+    exclusive: bool = False,
+    patience_s: float | None = None,
+    media_type: str | None = None,
 ) -> None:
     """Write an object so that readers see all of it or nothing: one PUT; on a local disk temporary file, fsync, rename.
 
     With `exclusive` it raises `FileExistsError` when the object is already there, and exactly one of several writers
-    succeeds (If-None-Match; a hard link on a local disk).
+    succeeds (If-None-Match; a hard link on a local disk). `media_type`: what a store that is a web server as well says
+    it is.
     """
     if is_local(fs):
         put_local(Path(path), data, exclusive=exclusive)
@@ -83,6 +90,8 @@ def put_atomic(
     options: dict[str, Any] = {"mode": "create"} if exclusive else {}
     if is_s3(fs):
         options["chunksize"] = _SINGLE_PUT_BYTES
+    if media_type is not None:
+        options |= _media_type_options(fs, media_type)
     tries = 0
 
     def put() -> None:
@@ -97,6 +106,18 @@ def put_atomic(
                 raise FileExistsError(f"{redact(path)} exists") from None
 
     patiently(put, f"writing {redact(path)}", patience_s=patience_s)
+
+
+def _media_type_options(fs: AbstractFileSystem, media_type: str) -> dict[str, Any]:
+    """How the client of a store is told a Content-Type."""
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    if is_s3(fs):
+        return {"ContentType": media_type}
+    if "gs" in protocols:
+        return {"content_type": media_type}
+    if "az" in protocols:
+        return {"content_settings": {"content_type": media_type}}
+    return {}
 
 
 def list_names(fs: AbstractFileSystem, folder: str, *, patience_s: float | None = None) -> list[tuple[str, int]]:

@@ -41,6 +41,7 @@ def test_every_field(tmp_path: Path) -> None:
         (line(label=0), "'label'"),
         (line(sha256="A" * 64), "'sha256'"),
         (line(reviewer=""), "'reviewer'"),
+        (line(reviewer=" "), "'reviewer'"),
         (line(seconds=-1), "'seconds'"),
         (line(row_id="4"), "'row_id'"),
         (line(at="2026-11-26T10:00:00"), "without a time zone"),

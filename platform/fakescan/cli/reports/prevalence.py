@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class PrevalenceReport(JsonReport):
-    """What `prevalence --json` prints. Estimates are objects with `value`, `low` and `high`, shares from 0 to 1."""
+    """What `prevalence --json` prints.
+
+    Estimates are objects with `value`, `low` and `high`, shares from 0 to 1, and `kind`: interval, at_most, at_least.
+    """
 
     run: str
     """The run's folder or URL prefix."""
@@ -36,7 +39,7 @@ class PrevalenceReport(JsonReport):
     """Images that were not scanned yet."""
     flagged: int
     """Images with the verdict fake."""
-    prevalence: dict[str, float | None] | None
+    prevalence: dict[str, float | str | None] | None
     """Share of fakes, from the labels; null without labels."""
     above_zero: bool | None
     """Whether it can be told from zero; null where nothing is known."""
@@ -52,17 +55,19 @@ class PrevalenceReport(JsonReport):
     """Images that one reviewer calls real and another one fake."""
     seen_score: int
     """Images whose reviewer had seen the score."""
+    in_order: bool
+    """Whether the labelled images are the first ones of the sample; else the range holds when all have a label."""
     outside: int
     """Images with a label that are not in the sample, and not counted."""
-    if_unsure_real: dict[str, float | None] | None
+    if_unsure_real: dict[str, float | str | None] | None
     """The prevalence with all unsure images counted as real."""
-    if_unsure_fake: dict[str, float | None] | None
+    if_unsure_fake: dict[str, float | str | None] | None
     """The same with all of them counted as fake."""
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     """By verdict: name, rows, drawn, reviewed, fakes, and their share with its interval."""
     bands: list[dict[str, Any]] = field(default_factory=list)
     """The same by band of the score."""
-    check: dict[str, float | None] | None = None
+    check: dict[str, float | str | None] | None = None
     """Share of fakes by Rogan and Gladen, from the flagged share and the error rates; null where these are unknown."""
     check_agrees: bool | None = None
     """Whether both intervals have something in common."""
@@ -96,6 +101,7 @@ def prevalence_report(folder: "RunFolder", found: "AuditResult") -> PrevalenceRe
         unsure=0 if told is None else int(told.reviewed.unsure.sum()),
         disputed=0 if told is None else told.reviewed.disputed,
         seen_score=0 if told is None else told.reviewed.seen_score,
+        in_order=told is None or told.reviewed.in_order,
         outside=0 if told is None else told.reviewed.outside,
         if_unsure_real=None if told is None else estimate(told.if_unsure_real),
         if_unsure_fake=None if told is None else estimate(told.if_unsure_fake),
@@ -107,9 +113,10 @@ def prevalence_report(folder: "RunFolder", found: "AuditResult") -> PrevalenceRe
     )
 
 
-def estimate(found: "Estimate") -> dict[str, float | None]:
+def estimate(found: "Estimate") -> dict[str, float | str | None]:
     """An estimate for JSON, which has no NaN."""
-    return {name: None if math.isnan(value) else value for name, value in found._asdict().items()}
+    value = None if math.isnan(found.value) else found.value
+    return {"value": value, "low": found.low, "high": found.high, "kind": found.kind.value}
 
 
 def _band(band: "Band") -> dict[str, Any]:
@@ -125,6 +132,11 @@ def print_prevalence(found: "AuditResult") -> None:
     print(found.statement)
     if found.reviewed is not None:
         _print_reviewed(found.reviewed)
+    if found.is_of_other_rows:
+        print(
+            f"the run has changed since the sample was drawn: {found.judged:,} images have a verdict now; draw again "
+            "with `fakescan review sample` (labels stay)"
+        )
     if found.check is not None and found.reviewed is not None:
         words = "which agrees" if found.agrees else (
             "which does NOT agree: the images that the error rates are from are unlike these, or labels are wrong"
@@ -142,9 +154,10 @@ def print_prevalence(found: "AuditResult") -> None:
 def _print_reviewed(found: "Prevalence") -> None:
     from fakescan.review.prevalence import between
     from fakescan.terminal.tables import number_table, wide_console
+    from fakevlm.metrics.prevalence import Kind
 
     plan, reviewed = found.sample.plan, found.reviewed
-    if not math.isnan(found.share.value):
+    if not math.isnan(found.share.value) and found.share.kind is Kind.INTERVAL:
         print(f"best estimate {found.share.value:.2%}, {found.share.value * plan.rows:,.0f} images")
     console = wide_console()
     for title, bands in (("by verdict", found.verdicts), ("by verdict and score", found.bands)):
@@ -158,6 +171,11 @@ def _print_reviewed(found: "Prevalence") -> None:
             f"as fake {between(found.if_unsure_fake)}"
         )
     left = plan.drawn - int(reviewed.labelled.sum() + reviewed.unsure.sum())
+    if left and not reviewed.in_order:
+        print(
+            "the labelled images are not the first ones of the sample: where they come from another sample or run, "
+            "or somebody chose them, the range holds only when all have a label"
+        )
     notes = {
         "images of the sample have no label yet": left,
         "images are disputed between reviewers": reviewed.disputed,

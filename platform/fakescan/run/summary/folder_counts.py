@@ -38,7 +38,7 @@ class FolderCounts:
     def add(self, uris: pa.ChunkedArray, outcomes: NDArray[np.int64]) -> None:
         """Count rows with these addresses and outcomes in."""
         encoded = folders_of(uris.combine_chunks()).dictionary_encode()
-        names = [_path(name) for name in encoded.dictionary.to_pylist()]
+        names = [folder_path(name) for name in encoded.dictionary.to_pylist()]
         size = len(OUTCOMES)
         cells = np.bincount(encoded.indices.to_numpy() * size + outcomes, minlength=len(names) * size)
         for path, counts in zip(names, cells.reshape(-1, size), strict=True):
@@ -114,7 +114,8 @@ def _name(path: Path) -> str:
     return "/".join(path) or "/" if path else "."
 
 
-def _path(folder: str) -> Path:
+def folder_path(folder: str) -> Path:
+    """A folder's address, as `folders_of` has it, in its levels."""
     if folder.lower().startswith("file://"):  # the form of local names that are not UTF-8
         return tuple(_readable(name) for name in folder[len("file://") :].split("/"))
     match = _HEAD.match(folder)

@@ -10,7 +10,7 @@ from fakescan.review.sample_file import read_sample
 from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from tests.conftest import Bucket
-from tests.fakescan.review.conftest import KnownRun
+from tests.fakescan.review.conftest import KnownRun, known_run
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +64,67 @@ def test_no_fake_among_the_labels_cannot_be_told_from_zero(
     assert out.splitlines()[0].endswith("(95 %, 300 reviewed, none of them fake); it cannot be told from zero")
 
 
+def test_labels_that_somebody_chose_are_told(known: KnownRun, capfd: pytest.CaptureFixture[str]) -> None:
+    """Half of the sample in its order is as good as random; the other half, the highest scores or labels of another
+    sample, is not."""
+    call(capfd, "review", "sample", known.folder.url, "-n", 200)
+    keys = drawn(known)
+    known.write_labels("ann", keys[:100])
+    warning = "the labelled images are not the first ones of the sample"
+    assert warning not in call(capfd, "prevalence", known.folder.url)[0]
+    known.write_labels("ann", keys[100:])
+    assert warning in call(capfd, "prevalence", known.folder.url)[0]
+
+
+def test_a_few_fakes_make_a_bound_and_no_interval(known: KnownRun, capfd: pytest.CaptureFixture[str]) -> None:
+    call(capfd, "review", "sample", known.folder.url, "-n", 400)
+    keys = drawn(known)
+    fakes = [key for key in keys if known.truth[key]]
+    known.write_labels("ann", [key for key in keys if not known.truth[key]] + fakes[:3])
+    out, _ = call(capfd, "prevalence", known.folder.url)
+    assert out.splitlines()[0].startswith("at most ")
+    assert out.splitlines()[0].endswith(" reviewed, 3 of them fake)")
+    found = json.loads(call(capfd, "prevalence", known.folder.url, "--json", "-q")[0])
+    assert (found["prevalence"]["kind"], found["prevalence"]["low"], found["above_zero"]) == ("at_most", 0, True)
+
+
+def test_a_run_that_was_reviewed_entirely(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    small = known_run(RunFolder(str(tmp_path / "small"), Store()), rows=100, fakes=0.2)
+    call(capfd, "review", "sample", small.folder.url, "-n", 500)
+    small.write_labels("ann", drawn(small))
+    fakes = sum(fake for row, fake in enumerate(small.truth.values()) if row != 3)
+    out, _ = call(capfd, "prevalence", small.folder.url)
+    assert out.startswith(f"{fakes / 0.99:.0f} % of 99 images are fake (95 %, 99 reviewed)")
+
+
+def test_a_run_that_changed_after_the_sample(known: KnownRun, capfd: pytest.CaptureFixture[str]) -> None:
+    call(capfd, "review", "sample", known.folder.url, "-n", 200)
+    known.write_labels("ann", drawn(known))
+    next(iter(sorted(Path(known.folder.path, "parts").iterdir()))).unlink()
+    out, _ = call(capfd, "prevalence", known.folder.url)
+    assert "the run has changed since the sample was drawn: 2,717 images have a verdict now; draw again" in out
+
+
+def test_reviewers_who_never_agree(known: KnownRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    call(capfd, "review", "sample", known.folder.url, "-n", 60)
+    keys = drawn(known)
+    known.write_labels("ann", keys)
+    bob = KnownRun(known.folder, {key: not fake for key, fake in known.truth.items()})
+    bob.write_labels("bob", keys)
+    out, _ = call(capfd, "review", "status", known.folder.url)
+    assert "60 images are disputed" in out
+    _, err = call(capfd, "prevalence", known.folder.url, status=2)
+    assert "0 of the 60 images of the sample are called real or fake, 60 are unsure" in err
+    labels = f"{known.folder.url}/labels"
+    _, err = call(capfd, "calibrate", "--run", known.folder.url, "--labels", labels, "-o", tmp_path / "cal", status=2)
+    assert "has one that says real or fake" in err
+    _, err = call(capfd, "data", "from-labels", known.folder.url, "-o", tmp_path / "data", status=2)
+    assert "no image of this run has a label that says real or fake" in err
+
+
 def test_without_labels_error_rates_give_a_range_or_nothing_does(
     untouched: KnownRun,
     capfd: pytest.CaptureFixture[str],
@@ -84,12 +145,26 @@ def test_a_run_in_a_bucket(untouched: KnownRun, s3_bucket: Bucket, capfd: pytest
     call(capfd, "review", "sample", url, "-n", 100, *flags)
     out, _ = call(capfd, "prevalence", url, *flags)
     assert "not known" in out
+    folder = RunFolder(url, s3_bucket.store)
+    sample = read_sample(folder, "estimate")
+    assert sample is not None
+    lines = [
+        json.dumps({"sha256": key, "label": "fake" if untouched.truth[key] else "real", "reviewer": "ann"}) + "\n"
+        for key in sample.rows["sha256"].to_pylist()
+    ]
+    folder.fs.pipe_file(f"{folder.path}/labels/ann.jsonl", "".join(lines).encode())
+    assert "100 of 100 images labelled" in call(capfd, "review", "status", url, *flags)[0]
+    out, _ = call(capfd, "prevalence", url, *flags)
+    assert "100 reviewed" in out
+    call(capfd, "filter", url, "--drop", "fake", "-o", f"{url}-keep.csv", *flags)
+    assert folder.fs.cat_file(f"{folder.path}-keep.csv").startswith(b'"uri",')
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("review", "sample", "RUN", "-n", "0"), "n: 0 is not from 1 to 100,000"),
+        (("review", "sample", "RUN", "-n", "1"), "n: 1 is fewer than the 2 bands of the sample"),
         (("review", "sample", "RUN", "-n", "9", "--design", "best"), "design: 'best' is none of estimate, threshold"),
         (("review", "sample", "RUN", "-n", "9", "--design", "qa"), "labels: the design qa repeats labelled images"),
         (("review", "sample", "RUN", "-n", "9", "--design", "disagree"), "against: --design disagree takes"),
@@ -120,7 +195,7 @@ def test_labels_of_other_images_are_too_few(known: KnownRun, capfd: pytest.Captu
     call(capfd, "review", "sample", known.folder.url, "-n", 100)
     known.write_labels("ann", drawn(known)[:10])
     _, err = call(capfd, "prevalence", known.folder.url, status=2)
-    assert "10 of the 100 images of the sample are called real or fake; it takes at least 20" in err
+    assert "10 of the 100 images of the sample are called real or fake, 0 are unsure; it takes at least 20" in err
 
 
 def test_error_rates_of_another_detector_are_refused(

@@ -1,0 +1,1 @@
+"""The images of rows, fetched again from where the scan had them."""

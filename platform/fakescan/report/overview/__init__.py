@@ -1,0 +1,1 @@
+"""The overview: one file that needs nothing else."""

@@ -1,0 +1,289 @@
+"""report.json: every number of a report, and where its pieces are. The page reads it first; it is written last."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from fakescan.settings.strict_model import StrictModel
+from fakevlm.reading import Meaning
+
+NAME = "report.json"
+
+
+class DataFile(StrictModel):
+    """A Parquet file."""
+
+    name: str
+    first: int
+    """Place of its first row among those of all files of its kind."""
+    rows: int
+    bytes: int
+    footer_bytes: int
+    """From its end, all that describes it: what a reader fetches first."""
+
+
+class DataFiles(StrictModel):
+    """Parquet files whose rows follow each other."""
+
+    count: int
+    """Rows in all."""
+    row_group_rows: int
+    files: list[DataFile]
+
+
+class ThumbFiles(DataFiles):
+    """The files of thumbnails."""
+
+    size: int
+    """Pixels of the longer side."""
+    missing: int
+    """Thumbnails that could not be made: the image is gone, changed or damaged."""
+
+
+class FolderFile(StrictModel):
+    """The folders."""
+
+    name: str
+    bytes: int
+    footer_bytes: int
+    count: int
+    """Folders that are listed."""
+    merged: int
+    """Folders that are not, and whose rows are those of the folders that they are in."""
+    base: str
+    """The folder that all images are below; empty where they have none in common."""
+    base_rate: float
+    """The share of fakes that small folders' shares are drawn towards."""
+    worst: list[dict[str, Any]]
+    """Some folders, as the file has them, the largest lower end of the share first."""
+
+
+class Unreadable(StrictModel):
+    """A part whose rows are in no number."""
+
+    name: str
+    reason: str
+    rows: int
+
+
+class RunFacts(StrictModel):
+    """What the report is of."""
+
+    url: str
+    run_id: str
+    model: str
+    source: str
+    created_at: datetime
+    scanned_from: datetime | None
+    scanned_to: datetime | None
+    meaning: Meaning | None
+    """What the verdicts are worth."""
+    warning: str | None
+    cautions: list[str]
+    """Sentences that must be beside the verdicts."""
+    is_finished: bool
+    rows: int
+    """Rows of the run."""
+    done: int
+    """Rows whose part exists."""
+    unreadable: list[Unreadable]
+    is_calibrated: bool
+    score_meaning: str
+    threshold: float
+    uncertain_low: float | None
+    uncertain_high: float | None
+    names: dict[str, str]
+    """What real, fake, uncertain and error are called where people read them."""
+    limits: list[str]
+    """What the model cannot do, in sentences."""
+    notes: list[str]
+    left_out: dict[str, int]
+    seen: int | None
+    keep_columns: list[str]
+
+
+class Outcomes(StrictModel):
+    """Rows by verdict; errors are none."""
+
+    rows: int
+    real: int
+    fake: int
+    uncertain: int
+
+
+class Totals(Outcomes):
+    """All rows."""
+
+    errors: int
+    judged: int
+    """Rows with a verdict."""
+    overruled: int
+    """Verdicts that are not the model's own word."""
+    noted: int
+    """Judged in spite of a damaged file."""
+
+
+class Band(Outcomes):
+    """Rows by score: from `low` to just below `high`, the last band with 1."""
+
+    low: float
+    high: float
+
+
+class Scores(StrictModel):
+    """Rows by score."""
+
+    scored: int
+    """Rows that have one: the first positions."""
+    at_least: list[int]
+    """For 0, 0.01, … 1 the rows with at least this score: the positions below that."""
+    bands: list[Band]
+
+
+class ErrorMessage(StrictModel):
+    """Rows with one message."""
+
+    message: str | None
+    rows: int
+    row_id: int
+    """Of the first one."""
+    uri: str
+
+
+class ErrorGroup(StrictModel):
+    """Rows with one error code."""
+
+    number: int
+    """As the facets have it."""
+    code: str
+    rows: int
+    position: int
+    """Of the first one: they follow each other."""
+    messages: list[ErrorMessage]
+    """Most rows first."""
+    other_messages: int
+    """Rows with another message."""
+
+
+class WordCount(Outcomes):
+    """Rows whose explanation speaks of something."""
+
+    bit: int
+    name: str
+    label: str
+
+
+class FlagCount(StrictModel):
+    """Rows with a flag."""
+
+    bit: int
+    name: str
+    label: str
+    rows: int
+
+
+class CopyFacts(StrictModel):
+    """Images with the same bytes."""
+
+    contents: int
+    """Different contents that are there more than once."""
+    rows: int
+    differing: int
+    """Of these contents, those with more than one verdict."""
+
+
+class Estimated(StrictModel):
+    """A share and its 95 % interval; `value` is null where only the interval is known."""
+
+    value: float | None
+    low: float
+    high: float
+
+
+class PrevalenceBand(StrictModel):
+    """What labels say of some images."""
+
+    name: str
+    rows: int
+    drawn: int
+    reviewed: int
+    fakes: int
+    share: Estimated
+
+
+class PrevalenceFacts(StrictModel):
+    """How many of the images are fake, as far as that is known."""
+
+    statement: str
+    basis: Literal["labels", "error_rates", "none"]
+    share: Estimated | None = None
+    above_zero: bool | None = None
+    reviewed: int = 0
+    bands: list[PrevalenceBand] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+
+class SampleFile(StrictModel):
+    """A sample for review."""
+
+    design: str
+    name: str
+    drawn: int
+
+
+class LabelFile(StrictModel):
+    """Labels that people gave."""
+
+    name: str
+    count: int
+    reviewers: int
+
+
+class RowFacts(StrictModel):
+    """What follows from the run's parts alone; counts.json beside the rows."""
+
+    digest: str
+    scanned_from: datetime | None
+    scanned_to: datetime | None
+    done: int
+    unreadable: list[Unreadable]
+    totals: Totals
+    scores: Scores
+    rows: DataFiles
+    facets: DataFiles
+    folders: FolderFile
+    errors: list[ErrorGroup]
+    words: list[WordCount]
+    flags: list[FlagCount]
+    formats: dict[str, int]
+    num_bytes: int
+    copies: CopyFacts
+
+
+class ReportFile(StrictModel):
+    """The contents of report.json."""
+
+    format: Literal["fakescan-report-1"] = "fakescan-report-1"
+    created_at: datetime
+    fakescan_version: str
+    view: dict[str, Any] | None = None
+    """Set by `fakescan view`."""
+    run: RunFacts
+    totals: Totals
+    prevalence: PrevalenceFacts
+    scores: Scores
+    data: str
+    """Folder of the files below, with a slash."""
+    rows: DataFiles
+    facets: DataFiles
+    thumbs: ThumbFiles
+    folders: FolderFile
+    errors: list[ErrorGroup]
+    words: list[WordCount]
+    flags: list[FlagCount]
+    formats: dict[str, int]
+    num_bytes: int
+    copies: CopyFacts
+    samples: list[SampleFile] = Field(default_factory=list)
+    labels: LabelFile | None = None

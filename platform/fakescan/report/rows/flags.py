@@ -1,0 +1,45 @@
+"""What else there is to say of a row in one bit each, for filters."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fakescan.run.own_words import overruled
+from fakevlm.reading import DISTRUST
+
+
+class Flag(NamedTuple):
+    """One bit."""
+
+    name: str
+    label: str
+    """For people."""
+
+
+FLAGS: Final = (
+    Flag("explained", "has an explanation"),
+    Flag("remarked", "has a remark"),
+    Flag("overruled", "verdict is not the model's own word"),
+    Flag("noted", "judged in spite of a damaged file"),
+    Flag("distrusted", "model would have said something else"),
+)
+"""A flag's bit is its place: new ones are added at the end."""
+
+
+def flags_of(rows: pa.Table) -> NDArray[np.int32]:
+    """The flags of each row, int32[rows]."""
+    judged = rows["verdict"].is_valid()
+    masks = (
+        rows["explanation"].is_valid(),
+        rows["remark"].is_valid(),
+        overruled(rows),
+        pc.and_(judged, rows["error_message"].is_valid()),
+        pc.fill_null(pc.greater_equal(rows["off_script"], DISTRUST), False),
+    )
+    found = np.zeros(rows.num_rows, np.int32)
+    for bit, mask in enumerate(masks):
+        found |= mask.to_numpy().astype(np.int32) << np.int32(bit)
+    return found
