@@ -1,0 +1,77 @@
+// The drill-down of a report: loads report.json, and shows the view that the address names.
+
+import { hashOf, listenForAddress, onState, state } from "./address.js";
+import { byId, showProblem } from "./dom.js";
+import { listenForKeys } from "./keys.js";
+import { loadReport, report } from "./model/report.js";
+import { blurred, listenForBlur } from "./settings.js";
+import { drawErrors } from "./views/errors.js";
+import { drawFolders } from "./views/folders.js";
+import { drawGallery, listenForGallery } from "./views/gallery.js";
+import { drawImage, listenForImage } from "./views/image.js";
+import { listenForKeepList } from "./views/keep_list.js";
+import { drawOverview } from "./views/overview.js";
+import { drawReview } from "./views/review.js";
+
+const DRAW = { overview: drawOverview, images: drawGallery, folders: drawFolders, errors: drawErrors, review: drawReview };
+const TITLES = { overview: "Overview", images: "Images", folders: "Folders", errors: "Errors", review: "Review" };
+
+async function draw(now, before) {
+  const { view } = now;
+  document.body.dataset.view = view;
+  for (const name of Object.keys(DRAW)) byId(`view-${name}`).hidden = name !== view;
+  for (const link of byId("views").children) {
+    const here = link.hash === `#${view}`;
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${TITLES[view]} · fakescan`;
+  if (before && before.view !== view) byId("main").scrollTop = 0;
+  try {
+    await DRAW[view](now, before);
+    await drawImage(now);
+    showProblem("");
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function fail(error) {
+  console.info(error);
+  const gone = error.status === 404 ? " The report may have been made anew since this page was loaded." : "";
+  showProblem(`${error.message}.${gone}`);
+}
+
+async function start() {
+  byId("reload").addEventListener("click", () => location.reload());
+  try {
+    await loadReport();
+  } catch (error) {
+    byId("starting").hidden = true;
+    fail(error.status === 404 ? new Error("There is no report.json beside this page: is `fakescan report` still at work") : error);
+    return;
+  }
+  byId("starting").hidden = true;
+  byId("views").hidden = false;
+  byId("blur").hidden = false;
+  const { errors } = report.data.totals;
+  byId("views").querySelector('[href="#errors"]').hidden = errors === 0;
+  byId("views").querySelector('[href="#review"]').hidden = !report.data.view && !report.data.samples.length;
+  listenForBlur();
+  listenForGallery();
+  listenForImage();
+  listenForKeepList();
+  listenForKeys();
+  listenForAddress();
+  onState(draw);
+  if (!location.hash) history.replaceState(null, "", hashOf(state()));
+  blurred();
+  await draw(state());
+}
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // The address is the state of the page.
+  byId("main").focus();
+});
+
+start();
