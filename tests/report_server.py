@@ -1,5 +1,5 @@
-"""A server of a report's folder for tests of its page: range requests as any web server has, and, where a test wants it,
-the interface of `fakescan view`, scripted.
+"""A server of a report's folder for tests of its page: range requests as any web server has, and the interface of
+`fakescan view`, scripted.
 
 Run it to look at the page: `python -m tests.report_server FOLDER`.
 """
@@ -21,6 +21,8 @@ from starlette.routing import Route
 from tests.report_folder import picture
 from tests.serve_process import free_port
 
+READY = "#views:not([hidden])"
+"""What is seen once the page has its report."""
 Json = dict[str, Any]
 
 
@@ -92,7 +94,9 @@ class ReportServer:
             time.sleep(0.01)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._server.should_exit = True
         self._thread.join(10)
 

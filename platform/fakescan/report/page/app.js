@@ -29,6 +29,7 @@ async function draw(now, before) {
   if (before && before.view !== view) byId("main").scrollTop = 0;
   try {
     await DRAW[view](now, before);
+    if (now !== state()) return; // The reader has gone on meanwhile.
     await drawImage(now);
     showProblem("");
   } catch (error) {

@@ -2,7 +2,8 @@
 
 import { report } from "./report.js";
 
-export const labels = { byImage: new Map() }; // sha256 to a map of reviewer to { label, at }
+/** `byImage`: sha256 to a map of reviewer to { label, at }; `agreed`: what a report without `view` says, by sha256. */
+export const labels = { byImage: null, agreed: null };
 
 const api = () => report.data.view?.api;
 
@@ -21,9 +22,20 @@ export async function loadLabels() {
   labels.byImage = new Map(Object.entries(found.labels).map(([sha256, given]) => [sha256, new Map(given.map((one) => [one.reviewer, one]))]));
 }
 
+/** What reviewers said, wherever this report has it; none is no fault of the image that is looked at. */
+export async function knowLabels() {
+  try {
+    if (canLabel()) return labels.byImage || (await loadLabels());
+    const { labels: file } = report.data;
+    if (file && !labels.agreed) labels.agreed = await (await fetch(file.name)).json();
+  } catch (error) {
+    console.info(error);
+  }
+}
+
 export const loadSample = (design) => call(`sample/${encodeURIComponent(design)}`);
 
-export const labelOf = (sha256, reviewer) => labels.byImage.get(sha256)?.get(reviewer);
+export const labelOf = (sha256, reviewer) => labels.byImage?.get(sha256)?.get(reviewer);
 
 export async function giveLabel(label) {
   const { label: written } = await call("labels", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(label) });

@@ -14,7 +14,7 @@ const WORDS_PX = 66; // Below the picture.
 const MIN_CARD = 176;
 const NARROW = 480;
 const MOST_PX = 8_000_000; // Browsers end an element at some 17 or 33 million.
-const SETTLE_MS = 90; // While someone drags the bar, nothing is read.
+const SETTLE_MS = 60; // While someone drags the bar, nothing is read.
 
 let selection = null;
 let shownKey = "";
@@ -23,7 +23,7 @@ let offset = 0; // What the bar leaves out: the true place is scrollTop + offset
 let lastTop = 0;
 let current = 0; // The image that the keys are at.
 const cards = new Map(); // index in the selection to its <li>
-let timer = 0;
+let timer;
 let drawing = 0;
 
 /** What is shown now: images in an order. */
@@ -105,19 +105,26 @@ function scrollToTrue(top) {
 
 /** A small step moves as far as it says; a jump of the bar goes to that share of all images. */
 function scrolled() {
-  const scroller = byId("scroller");
-  const { scrollTop, clientHeight } = scroller;
+  const { scrollTop, clientHeight } = byId("scroller");
   const barMost = shownHeight() - clientHeight;
   const most = trueHeight() - clientHeight;
+  const jumped = Math.abs(scrollTop - lastTop) > clientHeight * 2;
+  lastTop = scrollTop;
   if (most > barMost) {
-    const jumped = Math.abs(scrollTop - lastTop) > clientHeight * 2;
-    const atEnd = scrollTop <= 0 || scrollTop >= barMost - 1;
-    if (jumped || atEnd) offset = Math.round((scrollTop / barMost) * most - scrollTop);
-    else offset = Math.round(Math.min(Math.max(offset, -scrollTop), most - scrollTop));
-    lastTop = scrollTop;
-    if (jumped || atEnd) place();
+    const wanted = jumped ? (scrollTop / barMost) * most : Math.min(Math.max(0, scrollTop + offset), most);
+    // Where the bar has come to its end before the images have, it goes back a little.
+    const isEarly = !jumped && ((scrollTop <= 0 && wanted > 1) || (scrollTop >= barMost - 1 && wanted < most - 1));
+    if (isEarly) scrollToTrue(wanted);
+    else moveTo(Math.round(wanted - scrollTop));
   }
+  if (jumped) timer = clearTimeout(timer);
   fill();
+}
+
+function moveTo(wanted) {
+  if (wanted === offset) return;
+  offset = wanted;
+  place();
 }
 
 function place() {
@@ -158,8 +165,7 @@ function fill() {
     cards.get(index).firstChild.tabIndex = index === current ? 0 : -1;
     unknown ||= !cards.get(index).dataset.done;
   }
-  clearTimeout(timer);
-  if (unknown) timer = setTimeout(() => read(from, to), cards.size && knownCard(selection.at(from)) ? 0 : SETTLE_MS);
+  if (unknown) timer ??= setTimeout(read, knownCard(selection.at(from)) ? 0 : SETTLE_MS);
 }
 
 function addCard(index) {
@@ -174,8 +180,10 @@ function addCard(index) {
   return card;
 }
 
-async function read(from, to) {
+async function read() {
+  timer = undefined;
   const mine = selection;
+  const [from, to] = window_();
   const wanted = [];
   for (let index = from; index < to; index++) if (cards.has(index) && !cards.get(index).dataset.done) wanted.push([index, mine.at(index)]);
   try {

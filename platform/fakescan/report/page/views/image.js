@@ -3,7 +3,7 @@
 import { go, imagesHash, state } from "../address.js";
 import { bytes, byId, copyButton, counted, element, number, plain, plainLines, setText, showProblem } from "../dom.js";
 import { positionOf } from "../model/facets.js";
-import { canLabel, labels, loadLabels } from "../model/labels.js";
+import { knowLabels, labels } from "../model/labels.js";
 import { report } from "../model/report.js";
 import { nameOf, wholeRow } from "../model/rows.js";
 import { badge, cautions, meter, scoreWords } from "./answer.js";
@@ -37,7 +37,7 @@ export async function drawImage(now) {
     }
     found = await wholeRow(position);
   }
-  if (canLabel() && !labels.byImage.size) await loadLabels().catch(() => {});
+  await knowLabels();
   selection = now.view === "images" ? await chosenImages(now) : null;
   if (mine !== opened) return;
   [row, index] = [found, selection ? selection.indexOf(position) : -1];
@@ -77,9 +77,11 @@ function facts() {
 
 /** What reviewers said. */
 function given() {
-  const found = [...(labels.byImage.get(row.sha256)?.values() ?? [])];
-  if (!found.length) return null;
+  const found = [...(labels.byImage?.get(row.sha256)?.values() ?? [])];
+  const agreed = labels.agreed?.[row.sha256];
+  if (!found.length && !agreed) return null;
   const list = element("ul", { className: "plain" });
+  if (agreed) list.append(element("li", { textContent: `${agreed.label}${agreed.disputed ? ", but reviewers disagree" : ""}` }));
   for (const { label, reviewer, note } of found) list.append(element("li", { textContent: `${plain(reviewer)}: ${label}${note ? ` (${plain(note)})` : ""}` }));
   return element("div", {}, element("h3", { textContent: "Reviewed" }), list);
 }
