@@ -5,7 +5,6 @@ export const SORTS = ["high", "low", "size", "run"];
 const EMPTY = { verdict: [], score: [0, 100], folder: null, error: null, words: [], flags: [], sort: "high" };
 
 const listeners = [];
-let current = parse(location.hash);
 
 export const state = () => current;
 
@@ -13,6 +12,8 @@ export const state = () => current;
 export const onState = (listener) => listeners.push(listener);
 
 const list = (text) => (text ? text.split(",").filter(Boolean) : []);
+
+let current = parse(location.hash);
 
 function parse(hash) {
   const [view, query = ""] = hash.replace(/^#/, "").split(/\?(.*)/s);

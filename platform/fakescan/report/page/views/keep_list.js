@@ -1,6 +1,6 @@
 // From what is shown to a list: the command that writes it, the same as SQL, or a CSV of it here.
 
-import { isFiltered, state } from "../address.js";
+import { isFiltered, onState, state } from "../address.js";
 import { announce, byId, button, copyButton, counted, element, number, plain, saveFile, setText } from "../dom.js";
 import { csvOf } from "../model/csv.js";
 import { folderByPath } from "../model/folders.js";
@@ -174,4 +174,5 @@ export function listenForKeepList() {
   byId("open-keep").addEventListener("click", openKeepList);
   byId("close-keep").addEventListener("click", () => byId("keep").close());
   byId("keep").addEventListener("close", () => (stop = true));
+  onState(() => byId("keep").close()); // It is of what was shown before.
 }
