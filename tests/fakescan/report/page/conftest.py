@@ -4,19 +4,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.page_browser import chromium, opened_page
 from tests.report_folder import HOSTILE, ReportFolder
 from tests.report_server import READY, ReportServer
 
 ROWS = 3000
+PATIENCE_MS = 20_000
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A headless Chromium, for a module."""
     with chromium() as browser:
+        expect.set_options(timeout=PATIENCE_MS)
         yield browser
 
 
@@ -47,5 +49,5 @@ def server(report_folder: Path) -> Iterator[ReportServer]:
 @pytest.fixture
 def page(browser: Browser, server: ReportServer) -> Iterator[Page]:
     """The page, loaded."""
-    with opened_page(browser, server.url, ready=READY, reduced_motion="reduce") as page:
+    with opened_page(browser, server.url, ready=READY, patience_ms=PATIENCE_MS, reduced_motion="reduce") as page:
         yield page

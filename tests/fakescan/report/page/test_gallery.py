@@ -241,6 +241,7 @@ def test_a_server_without_ranges_is_read_whole(browser: Any, report_folder: Path
         opened_page(browser, f"{server.url}#images?words=hands", ready=".card[data-done]") as page,
     ):
         expect(page.locator(".card img").first).to_be_visible()
+        expect(page.locator("#wall-notice")).to_contain_text("no range requests")
 
 
 def test_a_report_that_was_made_anew_says_so(page: Page, server: ReportServer) -> None:

@@ -6,6 +6,9 @@ const GAP_BYTES = 48 * 1024; // Less than what another request would cost.
 const MOST_BYTES = 4 * 2 ** 20; // In one request, so that several run at once.
 const CACHE_BYTES = 48 * 2 ** 20; // Of all files together.
 
+/** What was learnt of the server: without ranges it sends whole files. */
+export const server = { sendsWholeFiles: false };
+
 /** A file that could not be fetched; `status` is 0 where no answer came. */
 export class FetchError extends Error {
   constructor(url, status) {
@@ -91,7 +94,8 @@ class RangeFile {
     if (!answer?.ok) throw new FetchError(this.url, answer?.status ?? 0);
     const data = await answer.arrayBuffer();
     if (answer.status === 200 && data.byteLength !== end - start) {
-      this.whole = data; // This server knows no ranges.
+      this.whole = data;
+      server.sendsWholeFiles = true;
       return data.slice(start, end);
     }
     if (data.byteLength !== end - start) throw new FetchError(this.url, answer.status);

@@ -3,6 +3,7 @@
 import { filterKey, go, hashOf, onState, state } from "../address.js";
 import { announce, byId, counted, element, number, plain, setText, showProblem } from "../dom.js";
 import { select } from "../model/facets.js";
+import { server } from "../model/parquet.js";
 import { report } from "../model/report.js";
 import { cardRows, knownCard, nameOf } from "../model/rows.js";
 import { badge, scoreWords } from "./answer.js";
@@ -190,6 +191,7 @@ async function read() {
     const rows = await cardRows(wanted.map(([, position]) => position));
     if (mine !== selection) return;
     for (const [index, position] of wanted) drawCard(cards.get(index), rows.get(position), index);
+    setText(byId("wall-notice"), server.sendsWholeFiles ? "This server answers no range requests: whole files are fetched, which takes longer." : "");
   } catch (error) {
     showProblem(`${error.message}.`);
   }
