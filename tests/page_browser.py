@@ -62,7 +62,9 @@ def opened_page(
 
 def is_error(message: ConsoleMessage) -> bool:
     """Whether a message of the console tells of a fault. Chromium reports each refused request too, which is none."""
-    return message.type in ("error", "warning") and not re.search(r"/v1/(detect|models)\b", message.location["url"])
+    return message.type in ("error", "warning") and not re.search(
+        r"/(v1/(detect|models)|api)\b", message.location["url"]
+    )
 
 
 def choose(page: Page, *files: Path) -> None:

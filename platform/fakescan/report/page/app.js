@@ -53,8 +53,7 @@ async function start() {
     return;
   }
   byId("starting").hidden = true;
-  byId("views").hidden = false;
-  byId("blur").hidden = false;
+  for (const name of ["views", "blur", "open-keys"]) byId(name).hidden = false;
   const { errors } = report.data.totals;
   byId("views").querySelector('[href="#errors"]').hidden = errors === 0;
   byId("views").querySelector('[href="#review"]').hidden = !report.data.view && !report.data.samples.length;

@@ -4,11 +4,10 @@ import csv
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.page_browser import opened_page
 from tests.report_folder import DATA, HOSTILE
@@ -184,7 +183,7 @@ def test_hostile_names_and_explanations_stay_text(page: Page) -> None:
     assert page.locator("a[href^='javascript:']").count() == 0
 
 
-def export(page: Page, query: str) -> Any:
+def export(page: Page, query: str) -> Locator:
     page.evaluate("(hash) => (location.hash = hash)", f"#images?{query}")
     page.locator(".card[data-done]").first.wait_for()
     page.get_by_role("button", name="Export…").click()
@@ -235,7 +234,7 @@ def test_a_csv_of_what_is_shown(page: Page, rows: duckdb.DuckDBPyConnection, tmp
     assert HOSTILE in found[0]["uri"]
 
 
-def test_a_server_without_ranges_is_read_whole(browser: Any, report_folder: Path) -> None:
+def test_a_server_without_ranges_is_read_whole(browser: Browser, report_folder: Path) -> None:
     with (
         ReportServer(report_folder, ranges=False) as server,
         opened_page(browser, f"{server.url}#images?words=hands", ready=".card[data-done]") as page,
@@ -244,15 +243,15 @@ def test_a_server_without_ranges_is_read_whole(browser: Any, report_folder: Path
         expect(page.locator("#wall-notice")).to_contain_text("no range requests")
 
 
-def test_a_report_that_was_made_anew_says_so(page: Page, server: ReportServer) -> None:
+def test_a_report_that_was_made_anew_says_so(browser: Browser, server: ReportServer) -> None:
+    page = browser.new_page()
     page.route(f"**/{DATA}rows-*", lambda route: route.fulfill(status=404))
-    page.on("console", lambda message: None)
-    page.evaluate("location.hash = '#images?image=5.5'")
+    page.goto(f"{server.url}#images?image=5.5")
     expect(page.get_by_role("alert")).to_contain_text("made anew")
-    page.unroute(f"**/{DATA}rows-*")
+    page.close()
 
 
-def test_from_a_file_it_names_the_command(browser: Any, report_folder: Path) -> None:
+def test_from_a_file_it_names_the_command(browser: Browser, report_folder: Path) -> None:
     page = browser.new_page()
     page.goto((report_folder / "index.html").as_uri())
     expect(page.get_by_text("This page needs a server")).to_be_visible()

@@ -62,7 +62,6 @@ def test_labels_have_the_form_that_everything_else_reads(page: Page, server: Rep
 def test_a_label_that_is_not_written_is_said(page: Page, server: ReportServer) -> None:
     begin(page, "ann")
     page.route("**/api/labels", lambda route: route.fulfill(status=400, json={"error": {"message": "no room on disk"}}))
-    page.on("console", lambda message: None)
     page.keyboard.press("f")
     expect(page.get_by_role("alert")).to_contain_text("not written: no room on disk")
     expect(page.locator(".progress")).to_contain_text("0 of 4")

@@ -28,5 +28,5 @@ export async function folderByPath(path) {
   return known?.last != null ? known : (await allFolders()).find((folder) => folder.path === path);
 }
 
-/** Worst first: by the lower bound of the share, so that three of three do not lead. */
-export const worstFirst = (folders) => folders.toSorted((a, b) => (b.low ?? -1) - (a.low ?? -1) || b.fake - a.fake || a.id - b.id);
+/** Worst first: by the lower bound of the share, so that three of three do not lead. The base is all of them. */
+export const worstFirst = (folders) => folders.filter(({ id }) => id > 0 || folders.length === 1).toSorted((a, b) => (b.low ?? -1) - (a.low ?? -1) || b.fake - a.fake || a.id - b.id);

@@ -23,6 +23,23 @@ export function thumb(ordinal) {
   return found;
 }
 
+/** The same for an image that the report has no thumbnail of: `fakescan view` makes one. */
+export function thumbOnDemand(rowId) {
+  const name = `row ${rowId}`;
+  if (!kept.has(name)) kept.set(name, made(rowId));
+  kept.get(name).catch(() => kept.delete(name));
+  forgetOldest();
+  return kept.get(name);
+}
+
+async function made(rowId) {
+  const answer = await fetch(`${report.data.view.api}thumb/${rowId}`).catch(() => null);
+  if (answer?.ok) return { url: URL.createObjectURL(await answer.blob()) };
+  if (!answer) throw new Error("fakescan view does not answer: is it still running?");
+  const problem = await answer.json().catch(() => null);
+  return { words: problem?.error?.message ?? `HTTP ${answer.status}` };
+}
+
 async function forgetOldest() {
   for (const [ordinal, found] of kept) {
     if (kept.size <= KEPT_THUMBS) break;

@@ -105,7 +105,7 @@ async function draw({ focus } = {}) {
     body.push(others);
   }
   body.push(element("h3", { textContent: "Command" }));
-  if (command && !beyond.length) body.push(...block(command, "Copy command"), element("p", { className: "fine", textContent: "Also writes .parquet, .csv and .txt, and names of img2dataset and WebDataset (--ids)." }));
+  if (command && !beyond.length) body.push(...block(command, "Copy command"), element("p", { className: "fine", textContent: "The ending chooses Parquet, CSV or text; the command can also write the names that img2dataset and WebDataset use." }));
   else if (command) body.push(element("p", { textContent: `fakescan filter chooses by verdict and score, and cannot choose by ${beyond.join(" and ")}. This query does, in the folder of the report:` }), ...block(sql, "Copy query"));
   else body.push(element("p", { textContent: "fakescan filter chooses by verdict and score. For images without a verdict, this query does it, in the folder of the report:" }), ...block(sql, "Copy query"));
   if (command && !beyond.length) body.push(element("details", {}, element("summary", { textContent: "As a query for DuckDB" }), ...block(sql, "Copy query")));

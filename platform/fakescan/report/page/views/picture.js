@@ -1,7 +1,7 @@
 // A thumbnail in its place, blurred until asked, or why there is none.
 
 import { element, icon, plain } from "../dom.js";
-import { thumb } from "../model/thumbs.js";
+import { thumb, thumbOnDemand } from "../model/thumbs.js";
 import { report } from "../model/report.js";
 
 /** Fill `frame` with the thumbnail of a row; returns once it is there, or what stands in its place is. */
@@ -18,7 +18,7 @@ export async function showThumb(frame, row) {
 async function addressOf({ thumb: ordinal, row_id: rowId, error_code: code }) {
   if (ordinal != null) return thumb(ordinal);
   if (code) return { words: code };
-  if (report.data.view) return { url: `${report.data.view.api}thumb/${rowId}` };
+  if (report.data.view) return thumbOnDemand(rowId);
   return { words: "No thumbnail" };
 }
 

@@ -145,7 +145,7 @@ async function whole(item, stage, words) {
     stage.replaceChildren(image);
     begun = performance.now();
   } catch (error) {
-    if (sample?.items[at] === item) setText(words, `Only the thumbnail: ${plain(error.message)}`);
+    if (sample?.items[at] === item) setText(words, `The full image could not be fetched: ${plain(error.message)}.`);
   }
 }
 
