@@ -124,9 +124,8 @@ async function show(index) {
   const focused = byId("review").contains(document.activeElement);
   byId("review").replaceChildren(progress(), element("div", { className: "desk" }, stage, element("div", { className: "answers" }, choices, others, element("div", { id: "verdict-first" }), last)), words);
   if (focused) choices.firstChild.focus({ preventScroll: true });
-  await showThumb(stage, row);
   begun = performance.now();
-  await whole(item, stage, words);
+  showPicture(item, stage, words); // Whoever has seen enough need not wait for it.
 }
 
 function progress() {
@@ -135,7 +134,10 @@ function progress() {
   return element("div", { className: "progress" }, bar, element("p", { className: "fine", textContent: `${number(given)} of ${number(sample.items.length)} by ${plain(reviewer)} · sample ${sample.design}` }));
 }
 
-async function whole(item, stage, words) {
+async function showPicture(item, stage, words) {
+  await showThumb(stage, row);
+  if (sample?.items[at] !== item) return;
+  begun = performance.now();
   try {
     const url = await fullImage(item.row_id);
     if (sample?.items[at] !== item) return URL.revokeObjectURL(url);
