@@ -4,6 +4,7 @@
 Run it to look at the page: `python -m tests.report_server FOLDER`.
 """
 
+import mimetypes
 import sys
 import threading
 import time
@@ -32,6 +33,8 @@ class ReportServer:
     def __init__(self, folder: Path, *, ranges: bool = True, port: int | None = None) -> None:
         self.folder = folder
         self.ranges = ranges
+        self.changed: set[int] = set()
+        """Rows whose images are not those of the scan any more."""
         self.labels: list[Json] = []
         self.asked: list[tuple[str, str, int]] = []
         """Path, range and bytes of each answer."""
@@ -59,7 +62,7 @@ class ReportServer:
         asked = request.headers.get("range", "")
         if not self.ranges:
             self.asked.append((path.name, asked, path.stat().st_size))
-            return Response(path.read_bytes())
+            return Response(path.read_bytes(), media_type=mimetypes.guess_type(path.name)[0])
         first, _, last = asked.removeprefix("bytes=").partition("-")
         self.asked.append((path.name, asked, int(last) - int(first) + 1 if asked else path.stat().st_size))
         return FileResponse(path)
@@ -83,7 +86,7 @@ class ReportServer:
         return Response((self.folder / "review" / "estimate.json").read_bytes(), media_type="application/json")
 
     async def _image(self, request: Request) -> Response:
-        if request.path_params["row_id"] % 5 == 4:
+        if request.path_params["row_id"] in self.changed:
             error = {"code": "changed", "message": "the object has changed since the scan"}
             return JSONResponse({"error": error}, 409)
         return Response(picture(request.path_params["row_id"], 960), media_type="image/jpeg")

@@ -1,7 +1,7 @@
 // The drill-down of a report: loads report.json, and shows the view that the address names.
 
 import { hashOf, listenForAddress, onState, state } from "./address.js";
-import { byId, showProblem } from "./dom.js";
+import { byId, showError, showProblem } from "./dom.js";
 import { listenForKeys } from "./keys.js";
 import { loadReport, report } from "./model/report.js";
 import { blurred, listenForBlur } from "./settings.js";
@@ -33,14 +33,8 @@ async function draw(now, before) {
     await drawImage(now);
     showProblem("");
   } catch (error) {
-    fail(error);
+    showError(error);
   }
-}
-
-function fail(error) {
-  console.info(error);
-  const gone = error.status === 404 ? " The report may have been made anew since this page was loaded." : "";
-  showProblem(`${error.message}.${gone}`);
 }
 
 async function start() {
@@ -49,7 +43,8 @@ async function start() {
     await loadReport();
   } catch (error) {
     byId("starting").hidden = true;
-    fail(error.status === 404 ? new Error("There is no report.json beside this page: is `fakescan report` still at work") : error);
+    if (error.status === 404) showProblem("There is no report.json beside this page: `fakescan report` writes it last, and may still be at work.");
+    else showError(error);
     return;
   }
   byId("starting").hidden = true;

@@ -108,6 +108,12 @@ export function announce(words) {
   byId("status").textContent = words;
 }
 
+/** Say what went wrong. */
+export function showError(error) {
+  const anew = error.status === 404 ? " The report may have been made anew since this page was loaded." : "";
+  showProblem(`${error.message}.${anew}`);
+}
+
 /** A problem that the reader can do something about; an empty one takes it away. */
 export function showProblem(words) {
   setText(byId("problem-words"), words);

@@ -11,7 +11,7 @@ from tests.report_folder import HOSTILE, ReportFolder
 from tests.report_server import READY, ReportServer
 
 ROWS = 3000
-PATIENCE_MS = 20_000
+PATIENCE_MS = 15_000
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ ROWS = 3000
 def rows(report_folder: Path) -> duckdb.DuckDBPyConnection:
     """The report's rows, asked by another reader than the page's."""
     connection = duckdb.connect()
-    connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet('{report_folder / DATA}rows-*.parquet')")
+    connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet('{report_folder / DATA}/rows-*.parquet')")
     return connection
 
 
@@ -147,7 +147,9 @@ def test_every_state_has_an_address_and_back_goes_through_them(page: Page, serve
     expect(page.locator("#image")).to_be_hidden()
 
 
-def test_one_image_with_everything_known_about_it(page: Page, rows: duckdb.DuckDBPyConnection) -> None:
+def test_one_image_with_everything_known_about_it(
+    page: Page, server: ReportServer, rows: duckdb.DuckDBPyConnection
+) -> None:
     page.evaluate("location.hash = '#images?verdict=fake'")
     page.locator(".card a[href]").first.click()
     facts = page.locator("#image-facts")
@@ -162,6 +164,10 @@ def test_one_image_with_everything_known_about_it(page: Page, rows: duckdb.DuckD
     page.get_by_role("button", name="Full image").click()
     expect(page.locator("#stage-picture img.whole")).to_be_visible()
     expect(page.locator("#stage-words")).to_have_text("960 × 720 pixels")
+    server.changed.add(row["row_id"])
+    page.reload()
+    page.get_by_role("button", name="Full image").click()
+    expect(page.locator("#stage-words")).to_have_text("the object has changed since the scan")
 
 
 def test_hostile_names_and_explanations_stay_text(page: Page) -> None:

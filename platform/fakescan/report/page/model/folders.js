@@ -30,3 +30,10 @@ export async function folderByPath(path) {
 
 /** Worst first: by the lower bound of the share, so that three of three do not lead. The base is all of them. */
 export const worstFirst = (folders) => folders.filter(({ id }) => id > 0 || folders.length === 1).toSorted((a, b) => (b.low ?? -1) - (a.low ?? -1) || b.fake - a.fake || a.id - b.id);
+
+/** A path below the scan's base, which is the same for all; the base itself in full. */
+export function shortPath(path) {
+  const base = (report.data.folders.base ?? "").replace(/\/+$/, "");
+  const trimmed = path.replace(/\/+$/, "");
+  return (base && trimmed.startsWith(`${base}/`) ? trimmed.slice(base.length + 1) : trimmed) || base || "/";
+}

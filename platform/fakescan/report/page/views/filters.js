@@ -2,6 +2,7 @@
 
 import { go, isFiltered, noFilter, state } from "../address.js";
 import { button, byId, element, number, plain } from "../dom.js";
+import { shortPath } from "../model/folders.js";
 import { outcomes, report, rowsOf, verdictName } from "../model/report.js";
 import { badge } from "./answer.js";
 import { histogram } from "./charts.js";
@@ -21,7 +22,7 @@ export function drawFilters(now) {
   drawScore(now.score);
   const errors = byId("filter-error");
   if (errors) errors.value = now.error ?? "";
-  byId("filter-folder").textContent = now.folder == null ? "All folders" : plain(now.folder) || "/";
+  byId("filter-folder").textContent = now.folder == null ? "All folders" : plain(shortPath(now.folder));
   byId("clear-folder").hidden = now.folder == null;
   byId("clear-filters").hidden = !isFiltered(now);
   byId("chips").replaceChildren(...chips(now));
@@ -121,7 +122,7 @@ function chips(now) {
   const add = (words, changes) => found.push(button(words, () => go({ ...changes, image: null }), { className: "chip" }));
   for (const name of now.verdict) add(verdictName(name), { verdict: now.verdict.filter((one) => one !== name) });
   if (now.score[0] > 0 || now.score[1] < 100) add(`Score ${now.score[0] / 100}–${now.score[1] / 100}`, { score: [0, 100] });
-  if (now.folder != null) add(plain(now.folder) || "/", { folder: null });
+  if (now.folder != null) add(plain(shortPath(now.folder)), { folder: null });
   if (now.error) add(plain(now.error), { error: null });
   for (const kind of ["words", "flags"]) {
     for (const name of now[kind]) {

@@ -2,7 +2,7 @@
 
 import { go, imagesHash, state } from "../address.js";
 import { button, byId, element, number, percent, plain, saveFile } from "../dom.js";
-import { allFolders, worstFirst } from "../model/folders.js";
+import { allFolders, shortPath, worstFirst } from "../model/folders.js";
 import { report } from "../model/report.js";
 import { shareBar } from "./charts.js";
 import { csvOf } from "../model/csv.js";
@@ -67,7 +67,7 @@ export function folderTable(folders, { tree = false, toggle: onToggle = null } =
 }
 
 function folderRow(folder, most, tree, onToggle) {
-  const words = plain(folder.path) || plain(report.data.folders.base) || "/";
+  const words = plain(shortPath(folder.path));
   const link = element("a", { href: imagesHash({ folder: folder.path, verdict: folder.fake ? ["fake"] : [] }) }, element("bdi", { textContent: tree && folder.depth ? plain(folder.name) : words }));
   const name = element("th", { scope: "row" });
   if (tree) {

@@ -1,8 +1,9 @@
 // The wall of images: as many cards as the screen shows, over any number of images.
 
 import { filterKey, go, hashOf, onState, state } from "../address.js";
-import { announce, byId, counted, element, number, plain, setText, showProblem } from "../dom.js";
+import { announce, byId, counted, element, number, plain, setText, showError } from "../dom.js";
 import { select } from "../model/facets.js";
+import { shortPath } from "../model/folders.js";
 import { server } from "../model/parquet.js";
 import { report } from "../model/report.js";
 import { cardRows, knownCard, nameOf } from "../model/rows.js";
@@ -193,7 +194,7 @@ async function read() {
     for (const [index, position] of wanted) drawCard(cards.get(index), rows.get(position), index);
     setText(byId("wall-notice"), server.sendsWholeFiles ? "This server answers no range requests: whole files are fetched, which takes longer." : "");
   } catch (error) {
-    showProblem(`${error.message}.`);
+    showError(error);
   }
 }
 
@@ -207,16 +208,9 @@ function drawCard(card, row, index) {
   link.setAttribute("aria-label", `${plain(name)}: ${badge(row.verdict).textContent}${score ? `, score ${score}` : row.error_code ? `, ${row.error_code}` : ""}`);
   link.title = plain(row.uri);
   const what = element("span", { className: "what" }, badge(row.verdict), element("span", { className: "score", textContent: score || plain(row.error_code) }));
-  about.replaceChildren(what, element("bdi", { className: "name", textContent: plain(name) }), element("bdi", { className: "folder", textContent: plain(shortFolder(folder)) }));
+  about.replaceChildren(what, element("bdi", { className: "name", textContent: plain(name) }), element("bdi", { className: "folder", textContent: plain(shortPath(folder)) }));
   showThumb(frame, row);
   if (index === current && document.activeElement === byId("cards")) link.focus({ preventScroll: true });
-}
-
-/** A folder below the scan's base: the base is the same for all. */
-export function shortFolder(folder) {
-  const base = (report.data.folders.base ?? "").replace(/\/+$/, "");
-  const below = folder.startsWith(`${base}/`) ? folder.slice(base.length + 1) : folder;
-  return below.replace(/\/$/, "") || "/";
 }
 
 // ---- Keys -----------------------------------------------------------------------------------------------------------

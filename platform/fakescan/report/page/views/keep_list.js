@@ -3,7 +3,7 @@
 import { isFiltered, onState, state } from "../address.js";
 import { announce, byId, button, copyButton, counted, element, number, plain, saveFile, setText } from "../dom.js";
 import { csvOf } from "../model/csv.js";
-import { folderByPath } from "../model/folders.js";
+import { folderByPath, shortPath } from "../model/folders.js";
 import { report, verdictName } from "../model/report.js";
 import { hex, plainValue, readForCsv } from "../model/rows.js";
 import { shellWord } from "../model/shell.js";
@@ -121,7 +121,7 @@ function describe(filter) {
   const parts = [];
   if (filter.verdict.length) parts.push(filter.verdict.map((name) => verdictName(name, { capital: false })).join(" or "));
   if (filter.score[0] > 0 || filter.score[1] < 100) parts.push(`score ${filter.score[0] / 100} to ${filter.score[1] < 100 ? "under " : ""}${filter.score[1] / 100}`);
-  if (filter.folder != null) parts.push(`in ${plain(filter.folder) || "the base"}`);
+  if (filter.folder != null) parts.push(`in ${plain(shortPath(filter.folder))}`);
   if (filter.error) parts.push(plain(filter.error));
   for (const kind of ["words", "flags"]) parts.push(...filter[kind].map((name) => plain(report.data[kind].find((one) => one.name === name)?.label ?? name)));
   return parts.join(", ");
