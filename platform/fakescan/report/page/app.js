@@ -18,6 +18,7 @@ const TITLES = { overview: "Overview", images: "Images", folders: "Folders", err
 
 async function draw(now, before) {
   const { view } = now;
+  showProblem("");
   document.body.dataset.view = view;
   for (const name of Object.keys(DRAW)) byId(`view-${name}`).hidden = name !== view;
   for (const link of byId("views").children) {
@@ -31,7 +32,6 @@ async function draw(now, before) {
     await DRAW[view](now, before);
     if (now !== state()) return; // The reader has gone on meanwhile.
     await drawImage(now);
-    showProblem("");
   } catch (error) {
     showError(error);
   }

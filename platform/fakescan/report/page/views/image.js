@@ -32,8 +32,8 @@ export async function drawImage(now) {
   if (found?.row_id !== rowId) {
     position = await positionOf(rowId); // The link is of another report.
     if (position < 0) {
-      showProblem(`There is no row ${rowId} in this report.`);
-      return go({ image: null }, { replace: true });
+      go({ image: null }, { replace: true });
+      return showProblem(`There is no row ${rowId} in this report.`);
     }
     found = await wholeRow(position);
   }
