@@ -45,9 +45,11 @@ function scoreOf(text) {
 /** The address of a state, for links. */
 export function hashOf(wanted) {
   const query = [];
-  const add = (name, value) => query.push(`${name}=${encodeURIComponent(value).replaceAll("%2C", ",").replaceAll("%2F", "/")}`);
+  const add = (name, value) =>
+    query.push(`${name}=${encodeURIComponent(value).replaceAll("%2C", ",").replaceAll("%2F", "/")}`);
   if (wanted.verdict?.length) add("verdict", wanted.verdict.join(","));
-  if (wanted.score && !(wanted.score[0] === 0 && wanted.score[1] === 100)) add("score", wanted.score.map((end) => end / 100).join("-"));
+  if (wanted.score && !(wanted.score[0] === 0 && wanted.score[1] === 100))
+    add("score", wanted.score.map((end) => end / 100).join("-"));
   if (wanted.folder != null) add("folder", wanted.folder);
   if (wanted.error) add("error", wanted.error);
   if (wanted.words?.length) add("words", wanted.words.join(","));
@@ -80,7 +82,8 @@ export const isFiltered = ({ verdict, score, folder, error, words, flags }) =>
   Boolean(verdict.length || score[0] > 0 || score[1] < 100 || folder != null || error || words.length || flags.length);
 
 /** What the choice of images depends on, as one text. */
-export const filterKey = ({ verdict, score, folder, error, words, flags, sort }) => JSON.stringify([verdict, score, folder, error, words, flags, sort]);
+export const filterKey = ({ verdict, score, folder, error, words, flags, sort }) =>
+  JSON.stringify([verdict, score, folder, error, words, flags, sort]);
 
 function tell(before) {
   for (const listener of listeners) listener(current, before);

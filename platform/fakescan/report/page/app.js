@@ -13,7 +13,13 @@ import { listenForKeepList } from "./views/keep_list.js";
 import { drawOverview } from "./views/overview.js";
 import { drawReview } from "./views/review.js";
 
-const DRAW = { overview: drawOverview, images: drawGallery, folders: drawFolders, errors: drawErrors, review: drawReview };
+const DRAW = {
+  overview: drawOverview,
+  images: drawGallery,
+  folders: drawFolders,
+  errors: drawErrors,
+  review: drawReview,
+};
 const TITLES = { overview: "Overview", images: "Images", folders: "Folders", errors: "Errors", review: "Review" };
 
 async function draw(now, before) {
@@ -43,7 +49,10 @@ async function start() {
     await loadReport();
   } catch (error) {
     byId("starting").hidden = true;
-    if (error.status === 404) showProblem("There is no report.json beside this page: `fakescan report` writes it last, and may still be at work.");
+    if (error.status === 404)
+      showProblem(
+        "There is no report.json beside this page: `fakescan report` writes it last, and may still be at work.",
+      );
     else showError(error);
     return;
   }

@@ -49,13 +49,19 @@ export function bytes(count) {
 }
 
 // Characters that would reorder, break or hide what stands around them: in a name they are shown by their numbers.
-const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+const UNSEEN =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 
 /** Someone else's text, as one line in which nothing is hidden. */
-export const plain = (text) => String(text ?? "").replace(UNSEEN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+export const plain = (text) =>
+  String(text ?? "").replace(UNSEEN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 /** Someone else's text of several lines. */
-export const plainLines = (text) => String(text ?? "").split(/\r?\n/).map((line) => plain(line.replaceAll("\t", " "))).join("\n");
+export const plainLines = (text) =>
+  String(text ?? "")
+    .split(/\r?\n/)
+    .map((line) => plain(line.replaceAll("\t", " ")))
+    .join("\n");
 
 export function button(words, act, properties = {}) {
   const made = element("button", { type: "button", textContent: words, ...properties });

@@ -19,15 +19,15 @@ function press(event) {
 
 function act(key) {
   const open = document.querySelector("dialog[open]");
-  if (key === "b") return toggleBlur(), true;
+  if (key === "b") return (toggleBlur(), true);
   if (open?.id === "image") {
     const by = { j: 1, ArrowRight: 1, k: -1, ArrowLeft: -1 }[key];
     return by ? (step(by), true) : false;
   }
   if (open) return false;
-  if (key === "?") return byId("keys").showModal(), true;
+  if (key === "?") return (byId("keys").showModal(), true);
   if (state().view === "review" && pressInReview(key)) return true;
-  if (key === "e" && state().view === "images") return openKeepList(), true;
+  if (key === "e" && state().view === "images") return (openKeepList(), true);
   const link = VIEWS[Number(key) - 1] && byId("views").querySelector(`[href="#${VIEWS[Number(key) - 1]}"]`);
   if (!link || link.hidden) return false;
   go({ view: VIEWS[Number(key) - 1], image: null });

@@ -4,7 +4,15 @@
 import { report } from "./report.js";
 import { folderByPath } from "./folders.js";
 
-const ARRAYS = { verdict: Uint8Array, error: Uint8Array, folder: Int32Array, words: Int32Array, flags: Int32Array, row_id: Float64Array, kilobytes: Int32Array };
+const ARRAYS = {
+  verdict: Uint8Array,
+  error: Uint8Array,
+  folder: Int32Array,
+  words: Int32Array,
+  flags: Int32Array,
+  row_id: Float64Array,
+  kilobytes: Int32Array,
+};
 const VERDICTS = { real: 0, fake: 1, uncertain: 2, error: 3 };
 const AT_ONCE = 4;
 const MOST_KILOBYTES = 2 ** 22; // 4 GiB: larger files are all the same to the sort.
@@ -27,7 +35,8 @@ async function load(name) {
   const next = async () => {
     for (let group = groups.shift(); group; group = groups.shift()) {
       const { [name]: found } = await report.facets.read([name], ...group);
-      if (typeof found[0] === "bigint") for (let place = 0; place < found.length; place++) whole[group[0] + place] = Number(found[place]);
+      if (typeof found[0] === "bigint")
+        for (let place = 0; place < found.length; place++) whole[group[0] + place] = Number(found[place]);
       else whole.set(found, group[0]);
     }
   };
@@ -51,7 +60,12 @@ const range = (start, end, reversed) =>
     (position) => (position < start || position >= end ? -1 : reversed ? end - 1 - position : position - start),
   );
 
-const listed = (positions) => new Selection(positions.length, (index) => positions[index], (position) => positions.indexOf(position));
+const listed = (positions) =>
+  new Selection(
+    positions.length,
+    (index) => positions[index],
+    (position) => positions.indexOf(position),
+  );
 
 /** Positions between which all images of a filter lie, by the order of the table alone. */
 function bounds({ score: [low, high], error, verdict }) {
@@ -67,7 +81,8 @@ function bounds({ score: [low, high], error, verdict }) {
   return [start, end];
 }
 
-const maskOf = (chosen, known) => chosen.reduce((mask, name) => mask | (1 << (known.find((one) => one.name === name)?.bit ?? 31)), 0);
+const maskOf = (chosen, known) =>
+  chosen.reduce((mask, name) => mask | (1 << (known.find((one) => one.name === name)?.bit ?? 31)), 0);
 
 /** The images that a state of the page chooses, in its order. */
 export async function select(state) {
@@ -125,7 +140,10 @@ async function sorted(positions, sort) {
   // One number holds what is sorted by and the position, so that the sort needs no function: 53 bits are enough for both.
   const values = await facet(sort === "size" ? "kilobytes" : "row_id");
   const step = report.data.rows.count;
-  const rank = sort === "size" ? (position) => MOST_KILOBYTES - Math.min(values[position], MOST_KILOBYTES) : (position) => values[position];
+  const rank =
+    sort === "size"
+      ? (position) => MOST_KILOBYTES - Math.min(values[position], MOST_KILOBYTES)
+      : (position) => values[position];
   const keys = Float64Array.from(positions, (position) => rank(position) * step + position);
   keys.sort();
   return Uint32Array.from(keys, (key) => key % step);

@@ -3,7 +3,26 @@
 import { report } from "./report.js";
 import { ParquetTable } from "./parquet.js";
 
-const NAMES = ["id", "parent", "last", "depth", "name", "path", "rows", "real", "fake", "uncertain", "errors", "own_rows", "merged", "share", "shrunken", "shrunk", "low", "high"];
+const NAMES = [
+  "id",
+  "parent",
+  "last",
+  "depth",
+  "name",
+  "path",
+  "rows",
+  "real",
+  "fake",
+  "uncertain",
+  "errors",
+  "own_rows",
+  "merged",
+  "share",
+  "shrunken",
+  "shrunk",
+  "low",
+  "high",
+];
 let loading = null;
 
 /** All folders in the order of the tree, the base first. */
@@ -15,11 +34,19 @@ export function allFolders() {
 
 async function load() {
   const { folders, data } = report.data;
-  const entry = { name: folders.name, first: 0, rows: folders.count, bytes: folders.bytes, footer_bytes: folders.footer_bytes };
+  const entry = {
+    name: folders.name,
+    first: 0,
+    rows: folders.count,
+    bytes: folders.bytes,
+    footer_bytes: folders.footer_bytes,
+  };
   const table = new ParquetTable(data, { files: [entry], count: folders.count, row_group_rows: folders.count });
   const columns = await table.read(NAMES, 0, folders.count);
   const names = Object.keys(columns);
-  return Array.from({ length: folders.count }, (_, id) => Object.fromEntries(names.map((name) => [name, columns[name][id]])));
+  return Array.from({ length: folders.count }, (_, id) =>
+    Object.fromEntries(names.map((name) => [name, columns[name][id]])),
+  );
 }
 
 /** A folder by its path; those of the first view need no file. */
@@ -29,7 +56,10 @@ export async function folderByPath(path) {
 }
 
 /** Worst first: by the lower bound of the share, so that three of three do not lead. The base is all of them. */
-export const worstFirst = (folders) => folders.filter(({ id }) => id > 0 || folders.length === 1).toSorted((a, b) => (b.low ?? -1) - (a.low ?? -1) || b.fake - a.fake || a.id - b.id);
+export const worstFirst = (folders) =>
+  folders
+    .filter(({ id }) => id > 0 || folders.length === 1)
+    .toSorted((a, b) => (b.low ?? -1) - (a.low ?? -1) || b.fake - a.fake || a.id - b.id);
 
 /** A path below the scan's base, which is the same for all; the base itself in full. */
 export function shortPath(path) {

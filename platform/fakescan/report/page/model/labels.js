@@ -19,7 +19,9 @@ async function call(path, options) {
 
 export async function loadLabels() {
   const found = await call("labels");
-  labels.byImage = new Map(Object.entries(found.labels).map(([sha256, given]) => [sha256, new Map(given.map((one) => [one.reviewer, one]))]));
+  labels.byImage = new Map(
+    Object.entries(found.labels).map(([sha256, given]) => [sha256, new Map(given.map((one) => [one.reviewer, one]))]),
+  );
 }
 
 /** What reviewers said, wherever this report has it; none is no fault of the image that is looked at. */
@@ -38,7 +40,11 @@ export const loadSample = (design) => call(`sample/${encodeURIComponent(design)}
 export const labelOf = (sha256, reviewer) => labels.byImage?.get(sha256)?.get(reviewer);
 
 export async function giveLabel(label) {
-  const { label: written } = await call("labels", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(label) });
+  const { label: written } = await call("labels", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(label),
+  });
   if (!labels.byImage.has(label.sha256)) labels.byImage.set(label.sha256, new Map());
   labels.byImage.get(label.sha256).set(label.reviewer, written ?? label);
 }
@@ -53,10 +59,20 @@ export function agreement(images) {
   const chosen = images.map((sha256) => labels.byImage.get(sha256)).filter((given) => given?.size > 1);
   const names = [...new Set(chosen.flatMap((given) => [...given.keys()]))].sort();
   const pairs = names.flatMap((first, place) => names.slice(place + 1).map((second) => [first, second]));
-  return pairs.map(([first, second]) => {
-    const both = chosen.filter((given) => given.has(first) && given.has(second)).map((given) => [given.get(first).label, given.get(second).label]);
-    return { first, second, images: both.length, agreed: both.filter(([one, other]) => one === other).length, kappa: kappa(both) };
-  }).filter((pair) => pair.images);
+  return pairs
+    .map(([first, second]) => {
+      const both = chosen
+        .filter((given) => given.has(first) && given.has(second))
+        .map((given) => [given.get(first).label, given.get(second).label]);
+      return {
+        first,
+        second,
+        images: both.length,
+        agreed: both.filter(([one, other]) => one === other).length,
+        kappa: kappa(both),
+      };
+    })
+    .filter((pair) => pair.images);
 }
 
 /** Cohen's kappa (1960), as `fakescan review status` computes it; NaN where both give all one label. */

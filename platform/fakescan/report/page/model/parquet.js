@@ -126,9 +126,16 @@ class ParquetFile {
   async read(names, start, end) {
     const metadata = await this.metadata();
     const has = new Set(metadata.schema.map(({ name }) => name));
-    const columns = names ? names.filter((name) => has.has(name)) : metadata.schema.slice(1).map(({ name }) => name).filter((name) => name !== "bytes" && name !== "path");
+    const columns = names
+      ? names.filter((name) => has.has(name))
+      : metadata.schema
+          .slice(1)
+          .map(({ name }) => name)
+          .filter((name) => name !== "bytes" && name !== "path");
     const scan = await parquetScan({ file: this.bytes, metadata, columns, rowStart: start, rowEnd: end, utf8: false });
-    const read = columns.map((column) => Promise.all(scan.ranges.map((range) => scan.readColumn({ column, ...range }))));
+    const read = columns.map((column) =>
+      Promise.all(scan.ranges.map((range) => scan.readColumn({ column, ...range }))),
+    );
     const arrays = await Promise.all(read);
     return Object.fromEntries(columns.map((column, place) => [column, arrays[place]]));
   }
@@ -151,7 +158,12 @@ export class ParquetTable {
     const file = this.#fileOf(start);
     if (!file) throw new RangeError(`no row ${start}`);
     const found = await file.read(names, start - file.first, end - file.first);
-    return Object.fromEntries(Object.entries(found).map(([name, arrays]) => [name, arrays.length === 1 ? arrays[0] : arrays.flatMap((one) => Array.from(one))]));
+    return Object.fromEntries(
+      Object.entries(found).map(([name, arrays]) => [
+        name,
+        arrays.length === 1 ? arrays[0] : arrays.flatMap((one) => Array.from(one)),
+      ]),
+    );
   }
 
   /** The row groups that the rows from `start` to `end` lie in: [start, end] of each. */

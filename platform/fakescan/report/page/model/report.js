@@ -9,7 +9,8 @@ export async function loadReport() {
   const answer = await fetch("report.json", { cache: "no-cache" }).catch(() => null);
   if (!answer?.ok) throw new FetchError("report.json", answer?.status ?? 0);
   const data = await answer.json();
-  if (data.format !== "fakescan-report-1") throw new Error(`this page reads fakescan-report-1, and report.json is ${data.format}`);
+  if (data.format !== "fakescan-report-1")
+    throw new Error(`this page reads fakescan-report-1, and report.json is ${data.format}`);
   report.data = data;
   for (const name of ["rows", "facets", "thumbs"]) report[name] = new ParquetTable(data.data, data[name]);
 }

@@ -39,7 +39,8 @@ export async function wholeRow(position) {
 
 /** Columns of many rows for a table: calls `take(columns, places)` for each row group that holds some of `positions`. */
 export async function readForCsv(positions, take) {
-  for (const [start, end] of report.rows.clusters(positions, GAP_ROWS)) await take(await report.rows.read(CSV_COLUMNS, start, end), start);
+  for (const [start, end] of report.rows.clusters(positions, GAP_ROWS))
+    await take(await report.rows.read(CSV_COLUMNS, start, end), start);
 }
 
 function rowAt(columns, place, position) {

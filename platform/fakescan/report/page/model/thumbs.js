@@ -11,9 +11,12 @@ let wanted = [];
 /** { url } of a thumbnail, or { words } that say why there is none. */
 export function thumb(ordinal) {
   if (!kept.has(ordinal)) {
-    kept.set(ordinal, new Promise((resolve, reject) => {
-      if (wanted.push({ ordinal, resolve, reject }) === 1) setTimeout(readWanted);
-    }));
+    kept.set(
+      ordinal,
+      new Promise((resolve, reject) => {
+        if (wanted.push({ ordinal, resolve, reject }) === 1) setTimeout(readWanted);
+      }),
+    );
     kept.get(ordinal).catch(() => kept.delete(ordinal));
     forgetOldest();
   }
@@ -44,14 +47,20 @@ async function forgetOldest() {
   for (const [ordinal, found] of kept) {
     if (kept.size <= KEPT_THUMBS) break;
     kept.delete(ordinal);
-    found.then(({ url }) => url && URL.revokeObjectURL(url), () => {});
+    found.then(
+      ({ url }) => url && URL.revokeObjectURL(url),
+      () => {},
+    );
   }
 }
 
 function readWanted() {
   const asked = wanted.sort((a, b) => a.ordinal - b.ordinal);
   wanted = [];
-  for (const [start, end] of report.thumbs.clusters(asked.map(({ ordinal }) => ordinal), GAP_THUMBS)) {
+  for (const [start, end] of report.thumbs.clusters(
+    asked.map(({ ordinal }) => ordinal),
+    GAP_THUMBS,
+  )) {
     const here = asked.filter(({ ordinal }) => ordinal >= start && ordinal < end);
     read(start, end).then(
       (found) => here.forEach(({ ordinal, resolve }) => resolve(found(ordinal - start))),
@@ -61,7 +70,11 @@ function readWanted() {
 }
 
 async function read(start, end) {
-  const { image, error_code: codes, error_message: messages } = await report.thumbs.read(["image", "error_code", "error_message"], start, end);
+  const {
+    image,
+    error_code: codes,
+    error_message: messages,
+  } = await report.thumbs.read(["image", "error_code", "error_message"], start, end);
   return (place) => {
     const data = image[place]?.bytes;
     if (data) return { url: URL.createObjectURL(new Blob([data], { type: "image/jpeg" })) };

@@ -4,7 +4,13 @@ import { element, icon } from "../dom.js";
 import { outcomeOf, report, verdictName } from "../model/report.js";
 
 /** Icon and name of a verdict. */
-export const badge = (verdict) => element("span", { className: "badge", dataset: { outcome: outcomeOf(verdict) } }, icon(outcomeOf(verdict)), element("span", { textContent: verdictName(verdict) }));
+export const badge = (verdict) =>
+  element(
+    "span",
+    { className: "badge", dataset: { outcome: outcomeOf(verdict) } },
+    icon(outcomeOf(verdict)),
+    element("span", { textContent: verdictName(verdict) }),
+  );
 
 /** A score that is neither rounded to 1 nor to 0, nor over the threshold. */
 export function scoreWords(score) {
@@ -31,13 +37,29 @@ export function meter(score, verdict) {
   const mark = element("span", { className: "mark" });
   mark.style.left = `${score * 100}%`;
   track.append(tick, mark);
-  const made = element("div", { className: "meter", role: "meter", dataset: { outcome: outcomeOf(verdict) }, aria: { label: "Score", valuemin: 0, valuemax: 1, valuenow: score } }, track);
+  const made = element(
+    "div",
+    {
+      className: "meter",
+      role: "meter",
+      dataset: { outcome: outcomeOf(verdict) },
+      aria: { label: "Score", valuemin: 0, valuemax: 1, valuenow: score },
+    },
+    track,
+  );
   made.style.setProperty("--threshold", threshold);
-  const ends = element("span", { className: "ends" }, element("span", { textContent: `0` }), element("span", { textContent: `threshold ${threshold}` }), element("span", { textContent: "fake · 1" }));
+  const ends = element(
+    "span",
+    { className: "ends" },
+    element("span", { textContent: `0` }),
+    element("span", { textContent: `threshold ${threshold}` }),
+    element("span", { textContent: "fake · 1" }),
+  );
   ends.children[1].style.left = `${threshold * 100}%`;
   made.append(ends);
   return made;
 }
 
 /** Sentences that must stand beside verdicts. */
-export const cautions = () => (report.data.run.cautions ?? []).map((words) => element("p", { className: "caution", textContent: words }));
+export const cautions = () =>
+  (report.data.run.cautions ?? []).map((words) => element("p", { className: "caution", textContent: words }));

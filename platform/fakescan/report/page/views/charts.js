@@ -10,14 +10,29 @@ const [WIDTH, HEIGHT] = [200, 46];
 export function histogram({ bars = 50, links = false } = {}) {
   const { at_least: atLeast } = report.data.scores;
   const step = 100 / bars;
-  const counts = Array.from({ length: bars }, (_, bar) => atLeast[bar * step] - (bar === bars - 1 ? 0 : atLeast[(bar + 1) * step]));
+  const counts = Array.from(
+    { length: bars },
+    (_, bar) => atLeast[bar * step] - (bar === bars - 1 ? 0 : atLeast[(bar + 1) * step]),
+  );
   const most = Math.sqrt(Math.max(1, ...counts));
-  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", class: "histogram", "aria-hidden": "true" });
+  const picture = svg("svg", {
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+    preserveAspectRatio: "none",
+    class: "histogram",
+    "aria-hidden": "true",
+  });
   counts.forEach((count, bar) => {
     const height = count ? Math.max(1, (Math.sqrt(count) / most) * HEIGHT) : 0;
     const low = bar * step;
     const side = low / 100 >= report.data.run.threshold ? "fake" : "other";
-    const made = svg("rect", { class: `bar ${side}`, x: (bar * WIDTH) / bars + 0.3, width: WIDTH / bars - 0.6, y: HEIGHT - height, height, "data-low": low });
+    const made = svg("rect", {
+      class: `bar ${side}`,
+      x: (bar * WIDTH) / bars + 0.3,
+      width: WIDTH / bars - 0.6,
+      y: HEIGHT - height,
+      height,
+      "data-low": low,
+    });
     made.append(svg("title", {}, `${number(count)} from ${low / 100} to ${(low + step) / 100}`));
     picture.append(made);
   });
@@ -29,14 +44,20 @@ function bands() {
   const list = element("ol", { className: "bands", aria: { label: "Images by score" } });
   report.data.scores.bands.forEach(({ low, high, rows }) => {
     const [from, to] = [Math.round(low * 100), Math.round(high * 100)];
-    const link = element("a", { href: imagesHash({ score: [from, to] }) }, element("span", { className: "band-name", textContent: `${low}–${high}` }), element("span", { textContent: short(rows) }));
+    const link = element(
+      "a",
+      { href: imagesHash({ score: [from, to] }) },
+      element("span", { className: "band-name", textContent: `${low}–${high}` }),
+      element("span", { textContent: short(rows) }),
+    );
     link.setAttribute("aria-label", `${number(rows)} images with a score from ${low} to ${high}`);
     list.append(element("li", {}, link));
   });
   return list;
 }
 
-export const short = (count) => new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(count);
+export const short = (count) =>
+  new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(count);
 
 /** A share with its interval, on a line from 0 to `most`. */
 export function shareBar({ low, high, shrunk, shrunken = shrunk }, most) {

@@ -30,28 +30,49 @@ export function drawFilters(now) {
 
 const group = (title, ...children) => element("fieldset", {}, element("legend", { textContent: title }), ...children);
 
-const checks = (name, entries) => entries.map(({ value, label, rows }) => {
-  const box = element("input", { type: "checkbox", name, value });
-  box.addEventListener("change", () => {
-    const chosen = [...byId("filters").querySelectorAll(`[name=${name}]:checked`)].map((one) => one.value);
-    go({ [name]: chosen, image: null });
+const checks = (name, entries) =>
+  entries.map(({ value, label, rows }) => {
+    const box = element("input", { type: "checkbox", name, value });
+    box.addEventListener("change", () => {
+      const chosen = [...byId("filters").querySelectorAll(`[name=${name}]:checked`)].map((one) => one.value);
+      go({ [name]: chosen, image: null });
+    });
+    return element(
+      "label",
+      { className: "check" },
+      box,
+      label,
+      element("span", { className: "count", textContent: number(rows) }),
+    );
   });
-  return element("label", { className: "check" }, box, label, element("span", { className: "count", textContent: number(rows) }));
-});
 
 const named = ({ name, label, rows }) => ({ value: name, label: element("span", { textContent: plain(label) }), rows });
 
 function make() {
   const { words, flags, errors } = report.data;
   const close = button("Show the images", closeFilters, { className: "primary narrow-only" });
-  const clear = button("Clear all", () => go({ ...noFilter(), sort: state().sort, image: null }), { id: "clear-filters", className: "quiet" });
+  const clear = button("Clear all", () => go({ ...noFilter(), sort: state().sort, image: null }), {
+    id: "clear-filters",
+    className: "quiet",
+  });
   const parts = [
     element("div", { className: "filters-head" }, element("h2", { textContent: "Filters" }), clear),
-    group("Verdict", ...checks("verdict", outcomes().filter(rowsOf).map((name) => ({ value: name, label: badge(name === "error" ? null : name), rows: rowsOf(name) })))),
+    group(
+      "Verdict",
+      ...checks(
+        "verdict",
+        outcomes()
+          .filter(rowsOf)
+          .map((name) => ({ value: name, label: badge(name === "error" ? null : name), rows: rowsOf(name) })),
+      ),
+    ),
     scoreGroup(),
     folderGroup(),
   ];
-  const known = words.filter(({ rows }) => rows).toSorted((a, b) => b.rows - a.rows).slice(0, MOST_WORDS);
+  const known = words
+    .filter(({ rows }) => rows)
+    .toSorted((a, b) => b.rows - a.rows)
+    .slice(0, MOST_WORDS);
   if (known.length) parts.push(group("The explanation speaks of", ...checks("words", known.map(named))));
   const others = flags.filter(({ rows }) => rows);
   if (others.length) parts.push(group("Also", ...checks("flags", others.map(named))));
@@ -87,12 +108,19 @@ function scoreGroup() {
   }
   const picture = element("div", { className: "score-chart", id: "score-chart" });
   picture.append(histogram({ bars: 50 }));
-  return group("Score", picture, element("div", { className: "two-ends" }, low, high), element("p", { className: "fine", id: "score-words" }));
+  return group(
+    "Score",
+    picture,
+    element("div", { className: "two-ends" }, low, high),
+    element("p", { className: "fine", id: "score-words" }),
+  );
 }
 
 function drawScore([low, high]) {
   const all = low === 0 && high === 100;
-  byId("score-words").textContent = all ? "0 to 1, and images without a score" : `${low / 100} to ${high === 100 ? "1" : `under ${high / 100}`}`;
+  byId("score-words").textContent = all
+    ? "0 to 1, and images without a score"
+    : `${low / 100} to ${high === 100 ? "1" : `under ${high / 100}`}`;
   byId("score-low").setAttribute("aria-valuetext", String(low / 100));
   byId("score-high").setAttribute("aria-valuetext", String(high / 100));
   for (const bar of byId("score-chart").querySelectorAll(".bar")) {
@@ -106,12 +134,26 @@ function folderGroup() {
   clear.setAttribute("aria-label", "All folders");
   const choose = button("Choose…", () => go({ view: "folders", image: null }), { className: "small" });
   choose.setAttribute("aria-label", "Choose a folder");
-  return group("Folder", element("div", { className: "folder-filter" }, element("bdi", { id: "filter-folder", className: "folder-words" }), clear, choose));
+  return group(
+    "Folder",
+    element(
+      "div",
+      { className: "folder-filter" },
+      element("bdi", { id: "filter-folder", className: "folder-words" }),
+      clear,
+      choose,
+    ),
+  );
 }
 
 function errorGroup(errors) {
-  const select = element("select", { id: "filter-error", aria: { label: "Error" } }, element("option", { value: "", textContent: "Any, or none" }));
-  for (const { code, rows } of errors) select.append(element("option", { value: code, textContent: `${code} (${number(rows)})` }));
+  const select = element(
+    "select",
+    { id: "filter-error", aria: { label: "Error" } },
+    element("option", { value: "", textContent: "Any, or none" }),
+  );
+  for (const { code, rows } of errors)
+    select.append(element("option", { value: code, textContent: `${code} (${number(rows)})` }));
   select.addEventListener("change", () => go({ error: select.value || null, image: null }));
   return group("Error", select);
 }
@@ -119,9 +161,11 @@ function errorGroup(errors) {
 /** The filters in use, each with a way to take it away. */
 function chips(now) {
   const found = [];
-  const add = (words, changes) => found.push(button(words, () => go({ ...changes, image: null }), { className: "chip" }));
+  const add = (words, changes) =>
+    found.push(button(words, () => go({ ...changes, image: null }), { className: "chip" }));
   for (const name of now.verdict) add(verdictName(name), { verdict: now.verdict.filter((one) => one !== name) });
-  if (now.score[0] > 0 || now.score[1] < 100) add(`Score ${now.score[0] / 100}–${now.score[1] / 100}`, { score: [0, 100] });
+  if (now.score[0] > 0 || now.score[1] < 100)
+    add(`Score ${now.score[0] / 100}–${now.score[1] / 100}`, { score: [0, 100] });
   if (now.folder != null) add(plain(shortPath(now.folder)), { folder: null });
   if (now.error) add(plain(now.error), { error: null });
   for (const kind of ["words", "flags"]) {

@@ -50,7 +50,8 @@ export async function drawGallery(now) {
   if (state().view !== "images" || !chosen) return;
   byId("scroller").removeAttribute("aria-busy");
   const all = report.data.rows.count;
-  byId("found").textContent = chosen.length === all ? counted(all, "image") : `${number(chosen.length)} of ${counted(all, "image")}`;
+  byId("found").textContent =
+    chosen.length === all ? counted(all, "image") : `${number(chosen.length)} of ${counted(all, "image")}`;
   setText(byId("none"), chosen.length ? "" : "No image is in all of these filters.");
   byId("scroller").hidden = !chosen.length;
   if (chosen !== before) {
@@ -80,7 +81,8 @@ function layOut() {
   const across = Math.max(1, Math.floor((room + GAP) / (least + GAP)));
   const width = (room - (across - 1) * GAP) / across;
   const height = Math.round(width * 0.78) + WORDS_PX + GAP;
-  const top = sizes.across === across && sizes.height === height ? null : Math.floor(trueTop() / sizes.height) * sizes.across;
+  const top =
+    sizes.across === across && sizes.height === height ? null : Math.floor(trueTop() / sizes.height) * sizes.across;
   sizes = { across, width, height, rows: Math.ceil(selection.length / across) };
   byId("spacer").style.height = `${shownHeight()}px`;
   if (top != null) {
@@ -172,7 +174,14 @@ function fill() {
 
 function addCard(index) {
   const card = element("li", { className: "card", aria: { setsize: selection.length, posinset: index + 1 } });
-  card.append(element("a", { className: "open", tabIndex: -1 }, element("span", { className: "frame" }), element("span", { className: "about" })));
+  card.append(
+    element(
+      "a",
+      { className: "open", tabIndex: -1 },
+      element("span", { className: "frame" }),
+      element("span", { className: "about" }),
+    ),
+  );
   card.firstChild.setAttribute("aria-label", `Image ${number(index + 1)}`);
   card.index = index;
   moveCard(card, index);
@@ -187,12 +196,18 @@ async function read() {
   const mine = selection;
   const [from, to] = window_();
   const wanted = [];
-  for (let index = from; index < to; index++) if (cards.has(index) && !cards.get(index).dataset.done) wanted.push([index, mine.at(index)]);
+  for (let index = from; index < to; index++)
+    if (cards.has(index) && !cards.get(index).dataset.done) wanted.push([index, mine.at(index)]);
   try {
     const rows = await cardRows(wanted.map(([, position]) => position));
     if (mine !== selection) return;
     for (const [index, position] of wanted) drawCard(cards.get(index), rows.get(position), index);
-    setText(byId("wall-notice"), server.sendsWholeFiles ? "This server answers no range requests: whole files are fetched, which takes longer." : "");
+    setText(
+      byId("wall-notice"),
+      server.sendsWholeFiles
+        ? "This server answers no range requests: whole files are fetched, which takes longer."
+        : "",
+    );
   } catch (error) {
     showError(error);
   }
@@ -205,10 +220,22 @@ function drawCard(card, row, index) {
   const [link, frame, about] = [card.firstChild, card.querySelector(".frame"), card.querySelector(".about")];
   link.href = hashOf({ ...state(), image: { position: row.position, rowId: row.row_id } });
   const score = row.score == null ? "" : scoreWords(row.score);
-  link.setAttribute("aria-label", `${plain(name)}: ${badge(row.verdict).textContent}${score ? `, score ${score}` : row.error_code ? `, ${row.error_code}` : ""}`);
+  link.setAttribute(
+    "aria-label",
+    `${plain(name)}: ${badge(row.verdict).textContent}${score ? `, score ${score}` : row.error_code ? `, ${row.error_code}` : ""}`,
+  );
   link.title = plain(row.uri);
-  const what = element("span", { className: "what" }, badge(row.verdict), element("span", { className: "score", textContent: score || plain(row.error_code) }));
-  about.replaceChildren(what, element("bdi", { className: "name", textContent: plain(name) }), element("bdi", { className: "folder", textContent: plain(shortPath(folder)) }));
+  const what = element(
+    "span",
+    { className: "what" },
+    badge(row.verdict),
+    element("span", { className: "score", textContent: score || plain(row.error_code) }),
+  );
+  about.replaceChildren(
+    what,
+    element("bdi", { className: "name", textContent: plain(name) }),
+    element("bdi", { className: "folder", textContent: plain(shortPath(folder)) }),
+  );
   showThumb(frame, row);
   if (index === current && document.activeElement === byId("cards")) link.focus({ preventScroll: true });
 }
@@ -218,7 +245,16 @@ function drawCard(card, row, index) {
 function press(event) {
   if (!event.target.closest(".card") || event.ctrlKey || event.metaKey || event.altKey) return;
   const page = Math.max(1, Math.floor(byId("scroller").clientHeight / sizes.height)) * sizes.across;
-  const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: sizes.across, ArrowUp: -sizes.across, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
+  const by = {
+    ArrowRight: 1,
+    ArrowLeft: -1,
+    ArrowDown: sizes.across,
+    ArrowUp: -sizes.across,
+    PageDown: page,
+    PageUp: -page,
+    Home: -Infinity,
+    End: Infinity,
+  }[event.key];
   if (!by) return;
   event.preventDefault();
   focusImage(Math.min(selection.length - 1, Math.max(0, event.target.closest(".card").index + by)));
@@ -252,7 +288,8 @@ export function listenForGallery() {
     for (const card of cards.values()) {
       const position = selection?.at(card.index);
       const row = knownCard(position);
-      if (row && card.dataset.done) card.firstChild.href = hashOf({ ...state(), image: { position, rowId: row.row_id } });
+      if (row && card.dataset.done)
+        card.firstChild.href = hashOf({ ...state(), image: { position, rowId: row.row_id } });
     }
   });
 }

@@ -48,7 +48,8 @@ export async function drawImage(now) {
 function draw() {
   const { name } = nameOf(row.uri);
   byId("image-name").textContent = plain(name);
-  byId("image-place").textContent = index >= 0 ? `${number(index + 1)} of ${counted(selection.length, "image")}` : `Row ${number(row.row_id)}`;
+  byId("image-place").textContent =
+    index >= 0 ? `${number(index + 1)} of ${counted(selection.length, "image")}` : `Row ${number(row.row_id)}`;
   byId("previous").disabled = index <= 0;
   byId("next").disabled = index < 0 || index >= selection.length - 1;
   byId("stage-picture").dataset.revealed = "false";
@@ -63,13 +64,34 @@ function draw() {
 
 function facts() {
   return [
-    element("p", { className: "verdict", dataset: badge(row.verdict).dataset }, badge(row.verdict), element("span", { className: "score", textContent: row.score == null ? "" : `Score ${scoreWords(row.score)}` })),
+    element(
+      "p",
+      { className: "verdict", dataset: badge(row.verdict).dataset },
+      badge(row.verdict),
+      element("span", { className: "score", textContent: row.score == null ? "" : `Score ${scoreWords(row.score)}` }),
+    ),
     row.score == null ? null : meter(row.score, row.verdict),
-    row.error_code ? element("div", { className: "failed" }, element("p", { className: "mono", textContent: plain(row.error_code) }), element("p", { textContent: plainLines(row.error_message) })) : null,
+    row.error_code
+      ? element(
+          "div",
+          { className: "failed" },
+          element("p", { className: "mono", textContent: plain(row.error_code) }),
+          element("p", { textContent: plainLines(row.error_message) }),
+        )
+      : null,
     row.remark ? element("p", { className: "caution", textContent: plainLines(row.remark) }) : null,
     ...(row.verdict ? cautions() : []),
-    row.explanation ? element("div", {}, element("h3", { textContent: "What the model says it saw" }), element("p", { className: "explanation", textContent: plainLines(row.explanation) })) : null,
-    row.verdict && !row.explanation ? element("p", { className: "fine", textContent: "No explanation was asked for." }) : null,
+    row.explanation
+      ? element(
+          "div",
+          {},
+          element("h3", { textContent: "What the model says it saw" }),
+          element("p", { className: "explanation", textContent: plainLines(row.explanation) }),
+        )
+      : null,
+    row.verdict && !row.explanation
+      ? element("p", { className: "fine", textContent: "No explanation was asked for." })
+      : null,
     given(),
     details(),
   ].filter(Boolean);
@@ -81,20 +103,55 @@ function given() {
   const agreed = labels.agreed?.[row.sha256];
   if (!found.length && !agreed) return null;
   const list = element("ul", { className: "plain" });
-  if (agreed) list.append(element("li", { textContent: `${agreed.label}${agreed.disputed ? ", but reviewers disagree" : ""}` }));
-  for (const { label, reviewer, note } of found) list.append(element("li", { textContent: `${plain(reviewer)}: ${label}${note ? ` (${plain(note)})` : ""}` }));
+  if (agreed)
+    list.append(element("li", { textContent: `${agreed.label}${agreed.disputed ? ", but reviewers disagree" : ""}` }));
+  for (const { label, reviewer, note } of found)
+    list.append(element("li", { textContent: `${plain(reviewer)}: ${label}${note ? ` (${plain(note)})` : ""}` }));
   return element("div", {}, element("h3", { textContent: "Reviewed" }), list);
 }
 
 const ROWS = [
-  ["uri", "Address"], ["width", "Size"], ["format", "Format"], ["num_bytes", "File"], ["logit", "Logit"], ["off_script", "Off script"],
-  ["row_id", "Row"], ["sha256", "SHA-256"], ["etag", "ETag"], ["version", "Version"], ["last_modified", "Modified"], ["scanned_at", "Scanned"],
+  ["uri", "Address"],
+  ["width", "Size"],
+  ["format", "Format"],
+  ["num_bytes", "File"],
+  ["logit", "Logit"],
+  ["off_script", "Off script"],
+  ["row_id", "Row"],
+  ["sha256", "SHA-256"],
+  ["etag", "ETag"],
+  ["version", "Version"],
+  ["last_modified", "Modified"],
+  ["scanned_at", "Scanned"],
 ];
-const OWN = new Set([...ROWS.map(([name]) => name), "position", "height", "verdict", "score", "explanation", "remark", "error_code", "error_message", "folder", "words", "flags", "thumb"]);
+const OWN = new Set([
+  ...ROWS.map(([name]) => name),
+  "position",
+  "height",
+  "verdict",
+  "score",
+  "explanation",
+  "remark",
+  "error_code",
+  "error_message",
+  "folder",
+  "words",
+  "flags",
+  "thumb",
+]);
 
 function details() {
   const list = element("dl");
-  const add = (label, words, copied) => list.append(element("dt", { textContent: label }), element("dd", {}, element("bdi", { textContent: words }), copied ? copyButton("Copy", copied, `Copy ${label}`) : null));
+  const add = (label, words, copied) =>
+    list.append(
+      element("dt", { textContent: label }),
+      element(
+        "dd",
+        {},
+        element("bdi", { textContent: words }),
+        copied ? copyButton("Copy", copied, `Copy ${label}`) : null,
+      ),
+    );
   for (const [name, label] of ROWS) {
     const value = row[name];
     if (value == null) continue;
@@ -102,18 +159,40 @@ function details() {
     else if (name === "num_bytes") add(label, bytes(value));
     else if (name === "logit") add(label, value.toFixed(3));
     else if (name === "off_script") add(label, value.toPrecision(2));
-    else add(label, plain(value instanceof Date ? value.toISOString() : value), ["uri", "sha256"].includes(name) ? String(value) : null);
+    else
+      add(
+        label,
+        plain(value instanceof Date ? value.toISOString() : value),
+        ["uri", "sha256"].includes(name) ? String(value) : null,
+      );
   }
-  const named = (mask, known) => known.filter(({ bit }) => (mask >> bit) & 1).map(({ label }) => plain(label)).join(", ");
+  const named = (mask, known) =>
+    known
+      .filter(({ bit }) => (mask >> bit) & 1)
+      .map(({ label }) => plain(label))
+      .join(", ");
   if (row.words) add("Speaks of", named(row.words, report.data.words));
   if (row.flags) add("Also", named(row.flags, report.data.flags));
   // Whatever else the rows hold: the user's own columns, and columns of later versions.
   for (const [name, value] of Object.entries(row)) {
-    if (!OWN.has(name) && value != null) add(plain(name.replace(/^kept:/, "")), plain(value instanceof Date ? value.toISOString() : typeof value === "object" ? JSON.stringify(value) : value));
+    if (!OWN.has(name) && value != null)
+      add(
+        plain(name.replace(/^kept:/, "")),
+        plain(value instanceof Date ? value.toISOString() : typeof value === "object" ? JSON.stringify(value) : value),
+      );
   }
   const folder = nameOf(row.uri).folder;
-  const more = element("p", { className: "row" }, copyButton("Copy link", () => location.href), copyButton("Copy SQL", `SELECT * FROM read_parquet('${report.data.data}rows-*.parquet') WHERE row_id = ${row.row_id};`));
-  if (folder && row.error_code) more.append(element("a", { href: imagesHash({ error: row.error_code }), textContent: "All with this error" }));
+  const more = element(
+    "p",
+    { className: "row" },
+    copyButton("Copy link", () => location.href),
+    copyButton(
+      "Copy SQL",
+      `SELECT * FROM read_parquet('${report.data.data}rows-*.parquet') WHERE row_id = ${row.row_id};`,
+    ),
+  );
+  if (folder && row.error_code)
+    more.append(element("a", { href: imagesHash({ error: row.error_code }), textContent: "All with this error" }));
   return element("div", {}, element("h3", { textContent: "Details" }), list, more);
 }
 

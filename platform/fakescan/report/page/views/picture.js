@@ -23,5 +23,10 @@ async function addressOf({ thumb: ordinal, row_id: rowId, error_code: code }) {
 }
 
 function nothing(words, state = "none") {
-  return element("span", { className: "no-picture", dataset: { state } }, icon("picture"), element("span", { textContent: plain(words) }));
+  return element(
+    "span",
+    { className: "no-picture", dataset: { state } },
+    icon("picture"),
+    element("span", { textContent: plain(words) }),
+  );
 }

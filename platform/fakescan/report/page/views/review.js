@@ -11,8 +11,18 @@ import { badge, meter, scoreWords } from "./answer.js";
 import { fullImage } from "./image.js";
 import { showThumb } from "./picture.js";
 
-const WORDS = [["fake", "Fake", "F"], ["real", "Real", "R"], ["unsure", "Unsure", "U"]];
-const DESIGNS = { estimate: "how many are fake, with an interval", threshold: "where the threshold should be", disagree: "what two scans do not agree on", discover: "kinds of fakes, as different as can be", qa: "whether reviewers agree, by looking twice" };
+const WORDS = [
+  ["fake", "Fake", "F"],
+  ["real", "Real", "R"],
+  ["unsure", "Unsure", "U"],
+];
+const DESIGNS = {
+  estimate: "how many are fake, with an interval",
+  threshold: "where the threshold should be",
+  disagree: "what two scans do not agree on",
+  discover: "kinds of fakes, as different as can be",
+  qa: "whether reviewers agree, by looking twice",
+};
 
 let sample = null; // { design, items }
 let reviewer = "";
@@ -40,33 +50,75 @@ export async function drawReview(now) {
 function closed() {
   const run = report.data.run.url;
   return [
-    element("p", { textContent: "To review images and keep what you say of them, open the report with this command, which fetches the full images with your credentials and writes labels beside the run:" }),
+    element("p", {
+      textContent:
+        "To review images and keep what you say of them, open the report with this command, which fetches the full images with your credentials and writes labels beside the run:",
+    }),
     element("pre", { textContent: `fakescan view ${shellWord(run)}` }),
-    report.data.samples.length ? element("p", { className: "fine", textContent: `Drawn for review: ${report.data.samples.map(({ design, drawn }) => `${design} (${number(drawn)})`).join(", ")}.` }) : null,
+    report.data.samples.length
+      ? element("p", {
+          className: "fine",
+          textContent: `Drawn for review: ${report.data.samples.map(({ design, drawn }) => `${design} (${number(drawn)})`).join(", ")}.`,
+        })
+      : null,
   ].filter(Boolean);
 }
 
 async function start() {
   const { samples, run } = report.data;
   if (!samples.length) {
-    return byId("review").replaceChildren(element("p", { textContent: "No sample was drawn yet. This draws 500 images, and says how sure the share will be; load this page again afterwards:" }), element("pre", { textContent: `fakescan review sample ${shellWord(run.url)} -n 500` }));
+    return byId("review").replaceChildren(
+      element("p", {
+        textContent:
+          "No sample was drawn yet. This draws 500 images, and says how sure the share will be; load this page again afterwards:",
+      }),
+      element("pre", { textContent: `fakescan review sample ${shellWord(run.url)} -n 500` }),
+    );
   }
   await loadLabels();
-  const name = element("input", { id: "reviewer", type: "text", maxLength: 200, value: reviewer, autocomplete: "name" });
+  const name = element("input", {
+    id: "reviewer",
+    type: "text",
+    maxLength: 200,
+    value: reviewer,
+    autocomplete: "name",
+  });
   name.addEventListener("input", () => ((reviewer = name.value.trim()), keep("fakescan-reviewer", reviewer)));
   const list = element("ul", { className: "samples" });
   for (const one of samples) {
-    const begin = button("Review", () => {
-      if (reviewer) return go({ design: one.design });
-      name.setAttribute("aria-invalid", "true");
-      name.focus();
-      announce("Say who you are first.");
-    }, { className: "primary small" });
+    const begin = button(
+      "Review",
+      () => {
+        if (reviewer) return go({ design: one.design });
+        name.setAttribute("aria-invalid", "true");
+        name.focus();
+        announce("Say who you are first.");
+      },
+      { className: "primary small" },
+    );
     begin.setAttribute("aria-label", `Review the sample ${one.design}`);
-    list.append(element("li", {}, element("div", {}, element("strong", { textContent: one.design }), element("p", { className: "fine", textContent: `${counted(one.drawn, "image")}: ${DESIGNS[one.design] ?? ""}` })), begin));
+    list.append(
+      element(
+        "li",
+        {},
+        element(
+          "div",
+          {},
+          element("strong", { textContent: one.design }),
+          element("p", {
+            className: "fine",
+            textContent: `${counted(one.drawn, "image")}: ${DESIGNS[one.design] ?? ""}`,
+          }),
+        ),
+        begin,
+      ),
+    );
   }
   byId("review").replaceChildren(
-    element("p", { textContent: "You see one image at a time and say what it is. What the model said comes after your answer, since it would lead you. Images are shown as soon as you begin." }),
+    element("p", {
+      textContent:
+        "You see one image at a time and say what it is. What the model said comes after your answer, since it would lead you. Images are shown as soon as you begin.",
+    }),
     element("label", { className: "field", htmlFor: "reviewer" }, "Who are you?", name),
     list,
     element("div", { id: "agreement" }, ...(await agreementOfAll())),
@@ -75,23 +127,39 @@ async function start() {
 
 async function agreementOfAll() {
   const images = new Set();
-  for (const { design } of report.data.samples) for (const { sha256 } of (await loadSample(design)).items) images.add(sha256);
+  for (const { design } of report.data.samples)
+    for (const { sha256 } of (await loadSample(design)).items) images.add(sha256);
   return agreementWords([...images]);
 }
 
 function agreementWords(images) {
   const pairs = agreement(images);
-  if (!pairs.length) return [element("p", { className: "fine", textContent: "As soon as two people have reviewed the same images, the page says how far they agree." })];
+  if (!pairs.length)
+    return [
+      element("p", {
+        className: "fine",
+        textContent: "As soon as two people have reviewed the same images, the page says how far they agree.",
+      }),
+    ];
   const list = element("ul", { className: "plain" });
   for (const { first, second, images: count, agreed, kappa } of pairs) {
-    const beyond = Number.isNaN(kappa) ? "kappa is not defined, as all labels are the same" : `kappa ${kappa.toFixed(2)}, ${strength(kappa)}`;
-    list.append(element("li", { textContent: `${plain(first)} and ${plain(second)}: the same on ${number(agreed)} of ${counted(count, "image")} (${percent(agreed / count)}); ${beyond}` }));
+    const beyond = Number.isNaN(kappa)
+      ? "kappa is not defined, as all labels are the same"
+      : `kappa ${kappa.toFixed(2)}, ${strength(kappa)}`;
+    list.append(
+      element("li", {
+        textContent: `${plain(first)} and ${plain(second)}: the same on ${number(agreed)} of ${counted(count, "image")} (${percent(agreed / count)}); ${beyond}`,
+      }),
+    );
   }
   return [element("h2", { textContent: "Agreement" }), list];
 }
 
 /** The words of Landis and Koch (1977). */
-const strength = (kappa) => ["poor", "slight", "fair", "moderate", "substantial", "almost perfect"][[0, 0.2, 0.4, 0.6, 0.8].filter((limit) => kappa > limit).length];
+const strength = (kappa) =>
+  ["poor", "slight", "fair", "moderate", "substantial", "almost perfect"][
+    [0, 0.2, 0.4, 0.6, 0.8].filter((limit) => kappa > limit).length
+  ];
 
 // ---- One image ------------------------------------------------------------------------------------------------------
 
@@ -109,9 +177,14 @@ async function show(index) {
   if (at < 0) return finished();
   const item = sample.items[at];
   row = await wholeRow(item.position);
-  if (row.row_id !== item.row_id) return showProblem("The sample is of another report: make the report anew with `fakescan report`.");
+  if (row.row_id !== item.row_id)
+    return showProblem("The sample is of another report: make the report anew with `fakescan report`.");
   seen = false;
-  const stage = element("div", { className: "stage-picture review-picture", id: "review-picture", dataset: { revealed: "true" } });
+  const stage = element("div", {
+    className: "stage-picture review-picture",
+    id: "review-picture",
+    dataset: { revealed: "true" },
+  });
   const words = element("p", { className: "fine", id: "review-words", role: "status" });
   const choices = element("div", { className: "choices", role: "group", aria: { label: "What is it?" } });
   for (const [label, name, key] of WORDS) {
@@ -119,10 +192,26 @@ async function show(index) {
     made.append(element("kbd", { textContent: key, aria: { hidden: true } }));
     choices.append(made);
   }
-  const others = element("div", { className: "row" }, button("Skip", skip, { className: "quiet" }), button("Undo", undo, { className: "quiet", id: "undo", disabled: !done.length }), button("See the verdict first", reveal, { className: "quiet", id: "see-verdict" }), button("End", () => go({ design: null }), { className: "quiet" }));
+  const others = element(
+    "div",
+    { className: "row" },
+    button("Skip", skip, { className: "quiet" }),
+    button("Undo", undo, { className: "quiet", id: "undo", disabled: !done.length }),
+    button("See the verdict first", reveal, { className: "quiet", id: "see-verdict" }),
+    button("End", () => go({ design: null }), { className: "quiet" }),
+  );
   const last = byId("last-answer") ?? element("div", { id: "last-answer", className: "last" });
   const focused = byId("review").contains(document.activeElement);
-  byId("review").replaceChildren(progress(), element("div", { className: "desk" }, stage, element("div", { className: "answers" }, choices, others, element("div", { id: "verdict-first" }), last)), words);
+  byId("review").replaceChildren(
+    progress(),
+    element(
+      "div",
+      { className: "desk" },
+      stage,
+      element("div", { className: "answers" }, choices, others, element("div", { id: "verdict-first" }), last),
+    ),
+    words,
+  );
   if (focused) choices.firstChild.focus({ preventScroll: true });
   begun = performance.now();
   showPicture(item, stage, words); // Whoever has seen enough need not wait for it.
@@ -131,7 +220,15 @@ async function show(index) {
 function progress() {
   const given = sample.items.filter((item) => !isOpen(item)).length;
   const bar = element("progress", { max: sample.items.length, value: given, aria: { label: "Reviewed" } });
-  return element("div", { className: "progress" }, bar, element("p", { className: "fine", textContent: `${number(given)} of ${number(sample.items.length)} by ${plain(reviewer)} · sample ${sample.design}` }));
+  return element(
+    "div",
+    { className: "progress" },
+    bar,
+    element("p", {
+      className: "fine",
+      textContent: `${number(given)} of ${number(sample.items.length)} by ${plain(reviewer)} · sample ${sample.design}`,
+    }),
+  );
 }
 
 async function showPicture(item, stage, words) {
@@ -151,7 +248,16 @@ async function showPicture(item, stage, words) {
   }
 }
 
-const answer = () => [element("p", { className: "verdict", dataset: badge(row.verdict).dataset }, badge(row.verdict), element("span", { className: "score", textContent: row.score == null ? "" : `Score ${scoreWords(row.score)}` })), row.score == null ? null : meter(row.score, row.verdict)].filter(Boolean);
+const answer = () =>
+  [
+    element(
+      "p",
+      { className: "verdict", dataset: badge(row.verdict).dataset },
+      badge(row.verdict),
+      element("span", { className: "score", textContent: row.score == null ? "" : `Score ${scoreWords(row.score)}` }),
+    ),
+    row.score == null ? null : meter(row.score, row.verdict),
+  ].filter(Boolean);
 
 function reveal() {
   seen = true;
@@ -164,7 +270,15 @@ async function decide(label) {
   busy = true;
   const item = sample.items[at];
   try {
-    await giveLabel({ sha256: item.sha256, row_id: item.row_id, label, reviewer, seconds: Math.round((performance.now() - begun) / 100) / 10, seen_score: seen, note: null });
+    await giveLabel({
+      sha256: item.sha256,
+      row_id: item.row_id,
+      label,
+      reviewer,
+      seconds: Math.round((performance.now() - begun) / 100) / 10,
+      seen_score: seen,
+      note: null,
+    });
     showProblem("");
     done.push(at);
     const said = element("p", { className: "fine", textContent: `You said ${label}. The model:` });
@@ -206,17 +320,37 @@ function finished() {
   const run = report.data.run.url;
   byId("review").replaceChildren(
     progress(),
-    element("p", { className: "statement", textContent: `All ${counted(sample.items.length, "image")} of this sample are reviewed.` }),
-    element("p", {}, "What they say of the whole: ", element("code", { textContent: `fakescan prevalence ${shellWord(run)}` })),
+    element("p", {
+      className: "statement",
+      textContent: `All ${counted(sample.items.length, "image")} of this sample are reviewed.`,
+    }),
+    element(
+      "p",
+      {},
+      "What they say of the whole: ",
+      element("code", { textContent: `fakescan prevalence ${shellWord(run)}` }),
+    ),
     element("div", {}, ...agreementWords(sample.items.map(({ sha256 }) => sha256))),
-    element("div", { className: "row" }, button("Undo the last", undo, { disabled: !done.length }), button("Other samples", () => go({ design: null }))),
+    element(
+      "div",
+      { className: "row" },
+      button("Undo the last", undo, { disabled: !done.length }),
+      button("Other samples", () => go({ design: null })),
+    ),
   );
 }
 
 /** Whether a key was one of the review's. */
 export function pressInReview(key) {
   if (!sample || !state().design) return false;
-  const act = { f: () => decide("fake"), r: () => decide("real"), u: () => decide("unsure"), s: skip, z: undo, v: reveal }[key];
+  const act = {
+    f: () => decide("fake"),
+    r: () => decide("real"),
+    u: () => decide("unsure"),
+    s: skip,
+    z: undo,
+    v: reveal,
+  }[key];
   act?.();
   return Boolean(act);
 }
