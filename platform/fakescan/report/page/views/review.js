@@ -1,12 +1,13 @@
 // Review: one image at a time, the verdict hidden first, since whoever has seen it is led by it.
 
 import { go, state } from "../address.js";
-import { announce, button, byId, counted, element, number, percent, plain, setText, showProblem } from "../dom.js";
-import { agreement, canLabel, giveLabel, labelOf, loadLabels, loadSample, takeBack } from "../model/labels.js";
+import { announce, button, byId, counted, element, number, plain, setText, showProblem } from "../dom.js";
+import { canLabel, giveLabel, labelOf, loadLabels, loadSample, takeBack } from "../model/labels.js";
 import { report } from "../model/report.js";
 import { wholeRow } from "../model/rows.js";
 import { shellWord } from "../model/shell.js";
 import { keep, kept } from "../settings.js";
+import { agreementOfAll, agreementWords } from "./agreement.js";
 import { badge, meter, scoreWords } from "./answer.js";
 import { fullImage } from "./image.js";
 import { showThumb } from "./picture.js";
@@ -124,42 +125,6 @@ async function start() {
     element("div", { id: "agreement" }, ...(await agreementOfAll())),
   );
 }
-
-async function agreementOfAll() {
-  const images = new Set();
-  for (const { design } of report.data.samples)
-    for (const { sha256 } of (await loadSample(design)).items) images.add(sha256);
-  return agreementWords([...images]);
-}
-
-function agreementWords(images) {
-  const pairs = agreement(images);
-  if (!pairs.length)
-    return [
-      element("p", {
-        className: "fine",
-        textContent: "As soon as two people have reviewed the same images, the page says how far they agree.",
-      }),
-    ];
-  const list = element("ul", { className: "plain" });
-  for (const { first, second, images: count, agreed, kappa } of pairs) {
-    const beyond = Number.isNaN(kappa)
-      ? "kappa is not defined, as all labels are the same"
-      : `kappa ${kappa.toFixed(2)}, ${strength(kappa)}`;
-    list.append(
-      element("li", {
-        textContent: `${plain(first)} and ${plain(second)}: the same on ${number(agreed)} of ${counted(count, "image")} (${percent(agreed / count)}); ${beyond}`,
-      }),
-    );
-  }
-  return [element("h2", { textContent: "Agreement" }), list];
-}
-
-/** The words of Landis and Koch (1977). */
-const strength = (kappa) =>
-  ["poor", "slight", "fair", "moderate", "substantial", "almost perfect"][
-    [0, 0.2, 0.4, 0.6, 0.8].filter((limit) => kappa > limit).length
-  ];
 
 // ---- One image ------------------------------------------------------------------------------------------------------
 
