@@ -39,7 +39,9 @@ FILTERS = [
 FILTER = """
 async (hash) => {
     const start = performance.now();
+    const begun = new Promise((resolve) => addEventListener("popstate", () => setTimeout(resolve), { once: true }));
     location.hash = hash;
+    await begun;
     const after = (found) => new Promise((resolve) => {
         const look = () => (found() ? resolve(performance.now() - start) : requestAnimationFrame(look));
         requestAnimationFrame(look);
