@@ -5,20 +5,16 @@ import { byId, showError, showProblem } from "./dom.js";
 import { listenForKeys } from "./keys.js";
 import { loadReport, report } from "./model/report.js";
 import { blurred, listenForBlur } from "./settings.js";
-import { drawErrors } from "./views/errors.js";
-import { drawFolders } from "./views/folders.js";
 import { drawGallery, listenForGallery } from "./views/gallery.js";
 import { drawImage, listenForImage } from "./views/image.js";
-import { listenForKeepList } from "./views/keep_list.js";
-import { drawOverview } from "./views/overview.js";
-import { drawReview } from "./views/review.js";
 
+// Views that are read are loaded when they are first opened: a first view is few requests.
 const DRAW = {
-  overview: drawOverview,
+  overview: async (...now) => (await import("./views/overview.js")).drawOverview(...now),
   images: drawGallery,
-  folders: drawFolders,
-  errors: drawErrors,
-  review: drawReview,
+  folders: async (...now) => (await import("./views/folders.js")).drawFolders(...now),
+  errors: async (...now) => (await import("./views/errors.js")).drawErrors(...now),
+  review: async (...now) => (await import("./views/review.js")).drawReview(...now),
 };
 const TITLES = { overview: "Overview", images: "Images", folders: "Folders", errors: "Errors", review: "Review" };
 
@@ -64,7 +60,7 @@ async function start() {
   listenForBlur();
   listenForGallery();
   listenForImage();
-  listenForKeepList();
+  byId("open-keep").addEventListener("click", async () => (await import("./views/keep_list.js")).openKeepList());
   listenForKeys();
   listenForAddress();
   onState(draw);

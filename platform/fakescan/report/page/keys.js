@@ -4,11 +4,13 @@ import { go, state } from "./address.js";
 import { byId } from "./dom.js";
 import { hasShortcuts, toggleBlur } from "./settings.js";
 import { step } from "./views/image.js";
-import { openKeepList } from "./views/keep_list.js";
-import { pressInReview } from "./views/review.js";
 
 const VIEWS = ["overview", "images", "folders", "errors", "review"];
 const FIELD = "textarea, select, input:not([type=radio], [type=checkbox])";
+
+const REVIEW_KEYS = "fruszv";
+
+const pressInReview = async (key) => (await import("./views/review.js")).pressInReview(key);
 
 function press(event) {
   if (!hasShortcuts() || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
@@ -26,8 +28,8 @@ function act(key) {
   }
   if (open) return false;
   if (key === "?") return (byId("keys").showModal(), true);
-  if (state().view === "review" && pressInReview(key)) return true;
-  if (key === "e" && state().view === "images") return (openKeepList(), true);
+  if (state().view === "review" && REVIEW_KEYS.includes(key)) return (pressInReview(key), true);
+  if (key === "e" && state().view === "images") return (byId("open-keep").click(), true);
   const link = VIEWS[Number(key) - 1] && byId("views").querySelector(`[href="#${VIEWS[Number(key) - 1]}"]`);
   if (!link || link.hidden) return false;
   go({ view: VIEWS[Number(key) - 1], image: null });

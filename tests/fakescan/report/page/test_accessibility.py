@@ -29,7 +29,7 @@ def test_axe_finds_nothing(page: Page, size: str, scheme: Literal["light", "dark
         ("review?design=estimate", ".choices"),
     ]:
         page.evaluate("(hash) => (location.hash = hash)", f"#{view}")
-        page.locator(f"main section:not([hidden]) {ready}").first.wait_for()
+        page.locator(f"main > section:not([hidden]) {ready}").first.wait_for()
         assert axe_faults(page) == [], view
         assert no_sideways_scroll(page), view
     page.evaluate("location.hash = '#folders'")

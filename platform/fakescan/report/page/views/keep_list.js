@@ -13,6 +13,7 @@ const JUDGED = ["real", "fake", "uncertain"];
 const MOST_CSV_ROWS = 500_000;
 const choice = { which: "rest", uncertain: false, errors: false };
 let stop = false;
+let listening = false;
 
 /** The largest number of single precision below a hundredth, in the fewest digits that mean it: scores are stored so. */
 export function below(hundredths) {
@@ -76,6 +77,8 @@ export async function sqlOf(filter, { which, uncertain, errors }) {
 
 export async function openKeepList() {
   const dialog = byId("keep");
+  if (!listening) listen();
+  listening = true;
   if (!dialog.open) dialog.showModal();
   await draw();
 }
@@ -243,8 +246,7 @@ async function csv(selection, most, onDone) {
   return stop ? null : new Blob(parts, { type: "text/csv" });
 }
 
-export function listenForKeepList() {
-  byId("open-keep").addEventListener("click", openKeepList);
+function listen() {
   byId("close-keep").addEventListener("click", () => byId("keep").close());
   byId("keep").addEventListener("close", () => (stop = true));
   onState(() => byId("keep").close()); // It is of what was shown before.

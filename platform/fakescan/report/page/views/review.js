@@ -305,9 +305,9 @@ function finished() {
   );
 }
 
-/** Whether a key was one of the review's. */
+/** A key of the review was pressed. */
 export function pressInReview(key) {
-  if (!sample || !state().design) return false;
+  if (!sample || !state().design) return;
   const act = {
     f: () => decide("fake"),
     r: () => decide("real"),
@@ -317,5 +317,4 @@ export function pressInReview(key) {
     v: reveal,
   }[key];
   act?.();
-  return Boolean(act);
 }
