@@ -47,7 +47,7 @@ async (hash) => {
         requestAnimationFrame(look);
     });
     const counted = await after(() => !document.querySelector("#scroller").hasAttribute("aria-busy"));
-    const drawn = await after(() => document.querySelector(".card[data-done]"));
+    const drawn = await after(() => document.querySelector(".card[data-done], #none:not([hidden])"));
     return [counted, drawn];
 }
 """

@@ -29,6 +29,11 @@ export function facet(name) {
   return columns.get(name);
 }
 
+/** Fetch columns that are likely to be needed next: the reader is about to filter. */
+export function prefetch(...names) {
+  for (const name of names) facet(name).catch(() => {}); // Whoever needs it will say so.
+}
+
 async function load(name) {
   const whole = new ARRAYS[name](report.facets.count);
   const groups = [...report.facets.groups()];

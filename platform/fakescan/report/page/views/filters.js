@@ -2,6 +2,7 @@
 
 import { go, isFiltered, noFilter, state } from "../address.js";
 import { button, byId, element, number, plain } from "../dom.js";
+import { prefetch } from "../model/facets.js";
 import { shortPath } from "../model/folders.js";
 import { outcomes, report, rowsOf, verdictName } from "../model/report.js";
 import { badge } from "./answer.js";
@@ -79,6 +80,8 @@ function make() {
   if (errors.length) parts.push(errorGroup(errors));
   byId("filters").replaceChildren(...parts, close);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  const soon = () => prefetch("verdict", ...(known.length ? ["words"] : []), ...(others.length ? ["flags"] : []));
+  for (const event of ["pointerenter", "focusin"]) byId("filters").addEventListener(event, soon, { once: true });
   byId("open-filters").addEventListener("click", () => {
     byId("filters").dataset.open = "true";
     byId("open-filters").setAttribute("aria-expanded", "true");

@@ -2,6 +2,7 @@
 
 import { go, imagesHash, state } from "../address.js";
 import { button, byId, element, number, percent, plain, saveFile } from "../dom.js";
+import { prefetch } from "../model/facets.js";
 import { allFolders, shortPath, worstFirst } from "../model/folders.js";
 import { report } from "../model/report.js";
 import { shareBar } from "./charts.js";
@@ -19,6 +20,7 @@ export async function drawFolders(now) {
   if (byId("folder-search") !== document.activeElement) byId("folder-search").value = now.search;
   if (lastSearch !== now.search) shown = PAGE_ROWS;
   lastSearch = now.search;
+  prefetch("folder", "verdict"); // For whoever goes on to a folder's images.
   const all = await allFolders();
   const wanted = now.search.toLowerCase();
   byId("as-tree").setAttribute("aria-pressed", String(isTree && !wanted));
