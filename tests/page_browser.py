@@ -3,12 +3,15 @@
 import base64
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
 
 DETECT = re.compile(r"/v1/detect\b")
 ABOUT = "**/v1/about"
@@ -22,8 +25,21 @@ TRANSFER = """
 
 
 @contextmanager
-def opened_page(browser: Browser, url: str, *, patience_ms: float = PATIENCE_MS, **context: Any) -> Iterator[Page]:
-    """The page, loaded. Afterwards: no error in its console, and no request to any other origin."""
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.fail("The tests of the page need Chromium: install the package `chromium`, so that it is on PATH.")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+
+
+@contextmanager
+def opened_page(
+    browser: Browser, url: str, *, ready: str = "text=/^Model /", patience_ms: float = PATIENCE_MS, **context: Any
+) -> Iterator[Page]:
+    """The page, once `ready` is seen. Afterwards: no error in its console, and no request to any other origin."""
     shown = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
     shown.set_default_timeout(patience_ms)
     page = shown.new_page()
@@ -35,18 +51,20 @@ def opened_page(browser: Browser, url: str, *, patience_ms: float = PATIENCE_MS,
     # Without a listener from the start, a chooser that the keyboard opens may be missed.
     page.on("filechooser", lambda chooser: None)
     page.goto(url)
-    page.get_by_text(re.compile("^Model ")).wait_for()
+    page.locator(ready).first.wait_for()
     yield page
     shown.close()
     assert errors == [], errors
-    home = url.rstrip("/") + "/"
+    home = url.partition("#")[0].rstrip("/") + "/"
     local = ("data:", home)
     assert [address for address in addresses if not address.removeprefix("blob:").startswith(local)] == []
 
 
 def is_error(message: ConsoleMessage) -> bool:
     """Whether a message of the console tells of a fault. Chromium reports each refused request too, which is none."""
-    return message.type in ("error", "warning") and not re.search(r"/v1/(detect|models)\b", message.location["url"])
+    return message.type in ("error", "warning") and not re.search(
+        r"/(v1/(detect|models)|api)\b", message.location["url"]
+    )
 
 
 def choose(page: Page, *files: Path) -> None:
@@ -117,3 +135,12 @@ def paste_text(page: Page, text: str) -> None:
 def no_sideways_scroll(page: Page) -> bool:
     """Whether the page is no wider than the screen."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+def axe_faults(page: Page) -> list[str]:
+    """What axe-core finds now, each with the element."""
+    page.evaluate("Promise.allSettled(document.getAnimations().map((animation) => animation.finished))")
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{fault['id']}: {node['html'][:150]} {node['failureSummary']}" for fault in found for node in fault["nodes"]
+    ]

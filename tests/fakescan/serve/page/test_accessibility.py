@@ -3,10 +3,9 @@
 from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.page_browser import about_with, choose, expect_word
+from tests.page_browser import about_with, axe_faults, choose, expect_word
 from tests.page_server import PageServer, Scripted
 from tests.serve_process import PAIRS
 
@@ -18,21 +17,12 @@ SIZES: dict[str, ViewportSize] = {
 }
 
 
-def faults(page: Page) -> list[str]:
-    """What axe-core finds now, each with the element."""
-    page.evaluate("Promise.allSettled(document.getAnimations().map((animation) => animation.finished))")
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    return [
-        f"{fault['id']}: {node['html'][:150]} {node['failureSummary']}" for fault in found for node in fault["nodes"]
-    ]
-
-
 # Contrast depends on the scheme, and what is shown on the size: two of the four pairs have both of each.
 @pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
 def test_axe_finds_nothing(page: Page, server: PageServer, size: str, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size(SIZES[size])
-    assert faults(page) == [], "first sight"
+    assert axe_faults(page) == [], "first sight"
     scores = (0.97, 0.55, 0.45, 0.03, 0.2)
     server.script = {
         path.name: Scripted(score, "This is an image.") for path, score in zip(PAIRS, scores, strict=False)
@@ -42,23 +32,23 @@ def test_axe_finds_nothing(page: Page, server: PageServer, size: str, scheme: Li
     page.locator("#band").evaluate("(e) => { e.value = 0.1; e.dispatchEvent(new Event('input', { bubbles: true })); }")
     expect_word(page, PAIRS[1].name, "Uncertain")
     page.locator(".card summary").first.click()
-    assert faults(page) == [], "cards"
+    assert axe_faults(page) == [], "cards"
     page.get_by_role("button", name="Full view").first.click()
     page.locator("#decision label").first.click()
     page.get_by_label("Note").fill("a note")
-    assert faults(page) == [], "full view"
+    assert axe_faults(page) == [], "full view"
     page.keyboard.press("Escape")
     page.get_by_role("button", name="List").click()
-    assert faults(page) == [], "list"
+    assert axe_faults(page) == [], "list"
     page.get_by_role("button", name="Export…").click()
-    assert faults(page) == [], "export"
+    assert axe_faults(page) == [], "export"
     page.keyboard.press("Escape")
     page.keyboard.press("?")
-    assert faults(page) == [], "shortcuts"
+    assert axe_faults(page) == [], "shortcuts"
     page.keyboard.press("Escape")
     server.meaning = "forgeries"
     about_with(page, auth=True)
-    assert faults(page) == [], "the built-in model, and a key that is missing"
+    assert axe_faults(page) == [], "the built-in model, and a key that is missing"
 
 
 def test_the_keyboard_reaches_everything_in_order(page: Page, server: PageServer) -> None:

@@ -1,0 +1,69 @@
+// The tree of folders: at most some 20,000, read whole when first needed.
+
+import { report } from "./report.js";
+import { ParquetTable } from "./parquet.js";
+
+const NAMES = [
+  "id",
+  "parent",
+  "last",
+  "depth",
+  "name",
+  "path",
+  "rows",
+  "real",
+  "fake",
+  "uncertain",
+  "errors",
+  "own_rows",
+  "merged",
+  "share",
+  "shrunken",
+  "shrunk",
+  "low",
+  "high",
+];
+let loading = null;
+
+/** All folders in the order of the tree, the base first. */
+export function allFolders() {
+  loading ??= load();
+  loading.catch(() => (loading = null));
+  return loading;
+}
+
+async function load() {
+  const { folders, data } = report.data;
+  const entry = {
+    name: folders.name,
+    first: 0,
+    rows: folders.count,
+    bytes: folders.bytes,
+    footer_bytes: folders.footer_bytes,
+  };
+  const table = new ParquetTable(data, { files: [entry], count: folders.count, row_group_rows: folders.count });
+  const columns = await table.read(NAMES, 0, folders.count);
+  const names = Object.keys(columns);
+  return Array.from({ length: folders.count }, (_, id) =>
+    Object.fromEntries(names.map((name) => [name, columns[name][id]])),
+  );
+}
+
+/** A folder by its path; those of the first view need no file. */
+export async function folderByPath(path) {
+  const known = report.data.folders.worst.find((folder) => folder.path === path);
+  return known?.last != null ? known : (await allFolders()).find((folder) => folder.path === path);
+}
+
+/** Worst first: by the lower bound of the share, so that three of three do not lead. The base is all of them. */
+export const worstFirst = (folders) =>
+  folders
+    .filter(({ id }) => id > 0 || folders.length === 1)
+    .toSorted((a, b) => (b.low ?? -1) - (a.low ?? -1) || b.fake - a.fake || a.id - b.id);
+
+/** A path below the scan's base, which is the same for all; the base itself in full. */
+export function shortPath(path) {
+  const base = (report.data.folders.base ?? "").replace(/\/+$/, "");
+  const trimmed = path.replace(/\/+$/, "");
+  return (base && trimmed.startsWith(`${base}/`) ? trimmed.slice(base.length + 1) : trimmed) || base || "/";
+}

@@ -1,0 +1,149 @@
+// How bad, where, and what to do now, each with a way into the images.
+
+import { hashOf, imagesHash } from "../address.js";
+import { button, byId, copyButton, counted, element, icon, number, percent, plain } from "../dom.js";
+import { outcomeOf, outcomes, report, rowsOf, verdictName } from "../model/report.js";
+import { shellWord } from "../model/shell.js";
+import { histogram } from "./charts.js";
+import { folderTable } from "./folders.js";
+import { openKeepList } from "./keep_list.js";
+
+const WORST = 10;
+
+export function drawOverview() {
+  const { run, prevalence, totals, folders, errors } = report.data;
+  byId("overview-title").textContent =
+    `${counted(totals.rows, "image")}, ${number(totals.fake)} called ${verdictName("fake", { capital: false })}`;
+  if (byId("overview").childElementCount) return;
+  byId("overview").append(
+    lead(run, prevalence),
+    tiles(),
+    section(
+      "Scores",
+      element("p", {
+        className: "fine",
+        textContent: `${run.score_meaning ?? ""} Heights are square roots, so that few are seen beside many.`,
+      }),
+      histogram({ bars: 50, links: true }),
+    ),
+    section(
+      "Worst folders",
+      element("p", {
+        className: "fine",
+        textContent: "By the lower end of the interval of their share: three of three images do not lead.",
+      }),
+      folderTable(folders.worst.slice(0, WORST)),
+      element("p", {}, element("a", { href: hashOf({ view: "folders" }), textContent: "All folders" })),
+    ),
+    whatNow(run),
+    ...(errors.length ? [section("Images without a verdict", errorList(errors))] : []),
+    limits(run),
+  );
+}
+
+const section = (title, ...children) =>
+  element("section", { className: "block" }, element("h2", { textContent: title }), ...children);
+
+function lead(run, { statement, notes = [] }) {
+  const made = element("div", { className: "lead" }, element("p", { className: "statement", textContent: statement }));
+  for (const words of notes) made.append(element("p", { className: "fine", textContent: words }));
+  const facts = [
+    `Run ${plain(run.run_id)}`,
+    `model ${plain(run.model)}`,
+    run.is_finished ? null : `${number(run.rows - run.done)} images not scanned yet`,
+  ];
+  made.append(element("p", { className: "fine", textContent: facts.filter(Boolean).join(" · ") }));
+  if (run.warning) made.append(element("p", { className: "caution", textContent: run.warning }));
+  for (const words of run.cautions ?? []) made.append(element("p", { className: "caution", textContent: words }));
+  return made;
+}
+
+function tiles() {
+  const { rows } = report.data.totals;
+  const list = element("ul", { className: "tiles" });
+  for (const name of outcomes()) {
+    const count = rowsOf(name);
+    const verdict = name === "error" ? null : name;
+    if (!count && name !== "fake") continue;
+    const words = element(
+      "span",
+      {},
+      element("strong", { textContent: number(count) }),
+      element("span", { textContent: name === "error" ? "without a verdict" : verdictName(name, { capital: false }) }),
+    );
+    const link = element(
+      "a",
+      { href: imagesHash({ verdict: [name] }), className: "tile", dataset: { outcome: outcomeOf(verdict) } },
+      icon(outcomeOf(verdict)),
+      words,
+      element("span", { className: "share", textContent: percent(count / rows) }),
+    );
+    list.append(element("li", {}, link));
+  }
+  return list;
+}
+
+function whatNow(run) {
+  const command = `fakescan filter ${shellWord(run.url)} --drop fake -o keep.parquet`;
+  return section(
+    "What to do now",
+    element(
+      "ol",
+      { className: "steps" },
+      element(
+        "li",
+        {},
+        "Look at ",
+        element("a", { href: imagesHash({ verdict: ["fake"] }), textContent: "what was flagged" }),
+        ", worst first, and at ",
+        element("a", { href: hashOf({ view: "folders" }), textContent: "the folders" }),
+        " it comes from.",
+      ),
+      element(
+        "li",
+        {},
+        "Have a sample reviewed, so that the share gets an interval: ",
+        code(`fakescan review sample ${shellWord(run.url)} -n 500`),
+      ),
+      element("li", {}, "Write the list of what to keep: ", code(command)),
+    ),
+    button("Export a keep-list…", () => openKeepList(), { className: "primary" }),
+  );
+}
+
+const code = (text) =>
+  element(
+    "span",
+    { className: "command" },
+    element("code", { textContent: text }),
+    copyButton("Copy", text, `Copy: ${text}`),
+  );
+
+function errorList(errors) {
+  const list = element("ul", { className: "plain" });
+  for (const { code: name, rows } of errors)
+    list.append(
+      element(
+        "li",
+        {},
+        element("a", { href: imagesHash({ error: name }), textContent: plain(name) }),
+        ` ${number(rows)}`,
+      ),
+    );
+  return list;
+}
+
+function limits(run) {
+  const list = element("ul", { className: "limits" });
+  for (const words of [...(run.limits ?? []), ...(run.notes ?? [])]) list.append(element("li", { textContent: words }));
+  return section(
+    "What a verdict is not",
+    list,
+    element(
+      "p",
+      {},
+      element("a", { href: "report.html", textContent: "The overview as one file" }),
+      " to send on: it opens without a server.",
+    ),
+  );
+}
