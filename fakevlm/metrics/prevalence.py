@@ -17,7 +17,7 @@ from fakevlm.metrics.stratified import CONFIDENCE, StratifiedSample
 
 DRAWS = 20_000
 """Draws of a detector's error rates: the ends of an interval move by about 1 % of its width from seed to seed."""
-MIN_FOUND = 5
+MIN_FOUND = 6
 """Fakes, and real images, that a sample must have found for an interval. Counts are whole numbers: with fewer, no
 interval covers the truth in 95 % of all samples, only in 90 % or in 99 %. Then it is a bound on one side.
 """
@@ -28,9 +28,9 @@ class Kind(StrEnum):
 
     INTERVAL = "interval"
     AT_MOST = "at_most"
-    """The upper end holds with 95 % confidence alone, and the lower one is no claim."""
+    """The upper end holds with 95 % confidence (and a little more) alone, and the lower one is no claim."""
     AT_LEAST = "at_least"
-    """The lower end holds with 95 % confidence alone."""
+    """The lower end alone does."""
 
 
 class Estimate(NamedTuple):
