@@ -147,7 +147,7 @@ def simulated_cell(
     for one, holds in zip(hits[:COMPUTED], held, strict=False):
         found = fakes_in_strata(strata.rows, strata.drawn, one)
         widths.append((found.high - found.low) / strata.rows.sum())
-        wrong += (found.low <= strata.fakes.sum() <= found.high) != holds
+        wrong += int((found.low <= strata.fakes.sum() <= found.high) != holds)
     return Cell(
         kind, float(held.mean()), float((~held & above).mean()), float(printed.mean()), float(np.mean(widths)), wrong
     )
