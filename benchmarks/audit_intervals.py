@@ -229,7 +229,9 @@ def main() -> None:
     report = Report("audit_intervals", vars(settings))
     for prevalence in PREVALENCES if settings.prevalence is None else (settings.prevalence,):
         for name, distance in DETECTORS.items():
-            rng = np.random.default_rng([settings.seed, int(10_000 * prevalence), int(10 * distance)])
+            seed = [settings.seed, round(10_000 * prevalence), round(10 * distance)]
+            print(f"{prevalence:.1%} {name}: numpy's generator with the seed {seed}")
+            rng = np.random.default_rng(seed)
             for cell in audit(population(prevalence, distance, rng), settings, rng):
                 add(report, f"{prevalence:.1%} {name}", cell)
     sys.exit(report.finish())
