@@ -62,11 +62,13 @@ class StratifiedSample:
 
     def test(self, fakes: int) -> TestResult:
         """Test a number of fakes in the population, from `least` to `most`."""
-        weight = (self.rows - 1) / (self.rows - self.reviewed)
-        seen = _likelihood_ratio(self.rows, self.reviewed * weight, (self.hits * weight)[None], fakes)
+        # Images that were drawn without replacement tell as much as so many more drawn with it.
+        weight: NDArray[np.float64] = (self.rows - 1).astype(np.float64) / (self.rows - self.reviewed)
+        reviewed = self.reviewed.astype(np.float64) * weight
+        seen = _likelihood_ratio(self.rows, reviewed, self.hits.astype(np.float64)[None] * weight, fakes)
         divided = _divided(seen.shares[0] * self.rows, self.rows, fakes)
         samples, chance = self._samples(divided)
-        found = _likelihood_ratio(self.rows, self.reviewed * weight, samples * weight, fakes)
+        found = _likelihood_ratio(self.rows, reviewed, samples.astype(np.float64) * weight, fakes)
         slack = 1e-6 * (1 + seen.ratio[0])
         is_further = found.ratio > seen.ratio[0] + slack
         is_nearer = found.ratio < seen.ratio[0] - slack
