@@ -75,12 +75,21 @@ def fakes_in_strata(rows: ArrayLike, reviewed: ArrayLike, hits: ArrayLike, *, se
     if not open_.any():
         return Estimate(value, known, known + unknown)
     sample, kind = StratifiedSample(sizes[open_], seen[open_], fakes[open_], seed=seed), kind_of(seen, fakes)
-    if kind is Kind.AT_MOST:
-        return Estimate(value, 0, _above(sample.upper_bound() + known + unknown, value), kind)
-    if kind is Kind.AT_LEAST:
-        return Estimate(value, _below(sample.lower_bound() + known, value), int(sizes.sum()), kind)
-    low, high = sample.interval()
-    return Estimate(value, _below(low + known, value), _above(high + known + unknown, value))
+    # Strata that were seen entirely have no uncertainty: it is the others that need hits for an interval.
+    inner = kind_of(seen[open_], fakes[open_])
+    if inner is Kind.INTERVAL:
+        low, high = sample.interval()
+    elif inner is Kind.AT_MOST:
+        low, high = sample.least, sample.upper_bound()
+    else:
+        low, high = sample.lower_bound(), sample.most
+    low, high = low + known, high + known + unknown
+    return Estimate(
+        value,
+        0 if kind is Kind.AT_MOST else _below(low, value),
+        int(sizes.sum()) if kind is Kind.AT_LEAST else _above(high, value),
+        kind,
+    )
 
 
 def kind_of(reviewed: ArrayLike, hits: ArrayLike) -> Kind:

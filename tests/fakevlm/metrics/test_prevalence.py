@@ -50,6 +50,12 @@ def test_a_large_stratum_without_a_hit_widens_the_whole() -> None:
     assert found.high > 6833 + 0.7 * 950_000 * 3 / 300
 
 
+def test_fakes_in_a_part_that_was_seen_entirely_are_certain() -> None:
+    """And those elsewhere, of which no image was fake, are bounded as if they stood alone."""
+    found, alone = fakes_in_strata([100_000, 80], [100, 80], [0, 30]), fakes_in_strata([100_000], [100], [0])
+    assert found == (30, 30, 30 + alone.high, Kind.INTERVAL)
+
+
 @pytest.mark.parametrize(("hits", "kind"), [(0, "at_most"), (5, "at_most"), (6, "interval"), (95, "at_least")])
 def test_few_of_either_kind_make_a_bound(hits: int, kind: str) -> None:
     found = fakes_in_strata([9000, 1000], [60, 40], [min(hits, 60), max(0, hits - 60)])
