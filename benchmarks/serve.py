@@ -8,7 +8,7 @@ of its own, whose CPU time is reported apart although its use of the cores is fe
 request, raw.
 
 closed    a number of requests in flight: throughput, latency, CPU time of the server's whole tree of processes, beside
-          the bare engine's with as many images in flight
+          the bare engine's with as many images in flight, alone and on a machine whose other core is busy
 vllm      vLLM's own server on the same images, asked for one token of each and for a whole answer
 overload  ten times as many requests a second as the server can answer, whether it answers or not
 kill      `kill -9` of the replica under load
@@ -111,20 +111,18 @@ def parse() -> argparse.Namespace:
 
 
 def engine(bench: Bench) -> None:
-    """The bare engine."""
-    plan = EnginePlan(
-        str(bench.images.folder),
-        len(bench.images.files),
-        bench.settings.explain,
-        list(CONCURRENCY),
-        bench.settings.seconds,
-    )
-    command = [sys.executable, "-m", "benchmarks.serve_engine", json.dumps(asdict(plan))]
-    with tempfile.TemporaryDirectory(prefix="fakescan-bench-") as folder:
-        finished = Arms("", {}, "", Path(folder), "").run(command)
-    for found in finished.json():
-        name = f"engine {found.pop('explain')} {found.pop('concurrency')}"
-        bench.report.add(name, **found, others_cores=finished.others_cores)
+    """The bare engine, alone and beside a process that decodes."""
+    settings = bench.settings
+    images = str(bench.images.folder), len(bench.images.files)
+    alone = EnginePlan(*images, settings.explain, list(CONCURRENCY), settings.seconds)
+    beside = EnginePlan(*images, ["fakes"], list(HELD_AT), settings.seconds, beside=True)
+    for name, plan in (("engine", alone), *([("beside", beside)] if "fakes" in settings.explain else [])):
+        command = [sys.executable, "-m", "benchmarks.serve_engine", json.dumps(asdict(plan))]
+        with tempfile.TemporaryDirectory(prefix="fakescan-bench-") as folder:
+            finished = Arms("", {}, "", Path(folder), "").run(command)
+        for found in finished.json():
+            row = f"{name} {found.pop('explain')} {found.pop('concurrency')}"
+            bench.report.add(row, **found, others_cores=finished.others_cores)
 
 
 def closed(bench: Bench) -> None:
@@ -174,10 +172,22 @@ def conclude_closed(bench: Bench) -> None:
             )
     sides = [f"{side} {name}" for name, _ in names for side in ("served", "engine")]
     report.table(sides, ("requests_s", "p50_ms", "p99_ms", "cpu_ms", "decode_ms", "load_cores"))
-    parts = ("proxy_ms", "replica_ms", "driver_ms", "controller_ms", "control_ms", "raylet_ms", "gcs_ms", "rest_ms")
+    parts = (
+        "proxy_ms",
+        "replica_ms",
+        "engine_ms",
+        "decode_ms",
+        "driver_ms",
+        "controller_ms",
+        "control_ms",
+        "raylet_ms",
+        "gcs_ms",
+        "rest_ms",
+    )
     report.table([f"served {name}" for name, _ in names], parts)
     report.table([f"beyond {name}" for name, _ in names], ("cpu_ms", "less_idle_ms", "less_decode_ms", "of_engine"))
     if "fakes" in explains:
+        report.table([f"beside fakes {concurrency}" for concurrency in HELD_AT], ("requests_s", "cpu_ms", "decode_ms"))
         for concurrency in HELD_AT:
             report.require(
                 f"CPU-ms per request beyond the engine, {concurrency} in flight, idle and decoding included",

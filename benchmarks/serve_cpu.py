@@ -3,7 +3,9 @@
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
@@ -20,6 +22,10 @@ PARTS = {
 }
 """What a process' command line holds, and its part."""
 DRIVER, REST = "driver", "rest"
+THREADS = {"vllm-step": "engine", "decode": "decode"}
+"""Names of a replica's threads, or what they begin with, that are parts of their own."""
+DECODES_LARGE = "fakescan.isolation"
+"""What the command line of a replica's processes for large images holds."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class ServerClock:
     """Reads the CPU time of a server that this process has started."""
 
     pid: int
-    _seen: dict[tuple[int, float], tuple[str, float]] = field(default_factory=dict)
+    _seen: dict[tuple[int, float], dict[str, float]] = field(default_factory=dict)
     _own: CpuClock = field(default_factory=lambda: CpuClock(os.getpid()))
 
     def read(self) -> Reading:
@@ -64,10 +70,13 @@ class ServerClock:
             with contextlib.suppress(psutil.NoSuchProcess):
                 times, title = process.cpu_times(), " ".join(process.cmdline())
                 part = DRIVER if process.pid == self.pid else _part(title)
-                self._seen[process.pid, process.create_time()] = part, times.user + times.system
-        parts = dict.fromkeys([DRIVER, *PARTS.values(), REST], 0.0)
-        for part, seconds in self._seen.values():
-            parts[part] += seconds
+                split = dict(_thread_times(process)) if part == PARTS[REPLICA] else {}
+                split[part] = times.user + times.system - sum(split.values())
+                self._seen[process.pid, process.create_time()] = split
+        parts = dict.fromkeys([DRIVER, *PARTS.values(), *THREADS.values(), REST], 0.0)
+        for split in self._seen.values():
+            for part, seconds in split.items():
+                parts[part] += seconds
         return Reading(time.monotonic(), parts, machine_seconds() - self._own.seconds())
 
     def since(self, before: Reading) -> Used:
@@ -78,5 +87,19 @@ class ServerClock:
         return Used(seconds, parts, max(0.0, now.others - before.others) / seconds)
 
 
+def _thread_times(process: psutil.Process) -> Iterator[tuple[str, float]]:
+    """CPU seconds of the threads of a replica that are parts of their own, by part."""
+    found = dict.fromkeys(THREADS.values(), 0.0)
+    for thread in process.threads():
+        with contextlib.suppress(OSError):
+            name = Path(f"/proc/{process.pid}/task/{thread.id}/comm").read_text()
+            for beginning, part in THREADS.items():
+                if name.startswith(beginning):
+                    found[part] += thread.user_time + thread.system_time
+    yield from found.items()
+
+
 def _part(title: str) -> str:
+    if DECODES_LARGE in title:
+        return THREADS["decode"]
     return next((part for words, part in PARTS.items() if words in title), REST)

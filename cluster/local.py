@@ -22,7 +22,6 @@ import random
 import shlex
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -33,6 +32,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cluster.autoscaling import OBJECT_STORE, Autoscaler, Group
+from cluster.ports import free_port, is_free
 from fakevlm.errors import UserError
 
 FOLDER_PREFIX = "fakescan-"
@@ -119,7 +119,7 @@ def _run(settings: argparse.Namespace, folder: Path, ended: threading.Event) -> 
     prepare_environment()
     # Two ports of the head's own metrics are the same in every Ray unless they are named: beside another Ray of the
     # machine a scrape would be of that one.
-    os.environ |= {name: str(_free_port()) for name in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")}
+    os.environ |= {name: str(free_port()) for name in ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")}
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     token = os.environ.get("RAY_AUTH_TOKEN")
     try:
@@ -158,7 +158,7 @@ def _start_head(settings: argparse.Namespace, folder: Path) -> Any:
     from ray._private.utils import get_dashboard_dependency_error
     from ray.cluster_utils import Cluster
 
-    port = settings.port or _free_port()
+    port = settings.port or free_port()
     head: dict[str, Any] = {"num_cpus": settings.head_cpus, "gcs_server_port": port, "include_dashboard": False}
     if settings.dashboard:
         missing = get_dashboard_dependency_error()
@@ -243,25 +243,9 @@ def _short_tmpdir() -> str:
     return folder if len(os.fsencode(folder)) + len(f"/{FOLDER_PREFIX}12345678") <= _MAX_TMPDIR else "/tmp"
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _dashboard_port() -> int:
     """The usual port, or another one where something else has that."""
-    return _DASHBOARD_PORT if _is_free(_DASHBOARD_PORT) else _free_port()
+    return _DASHBOARD_PORT if is_free(_DASHBOARD_PORT) else free_port()
 
 
 def _end_descendants() -> None:
@@ -326,7 +310,7 @@ def _arguments() -> argparse.Namespace:
     if settings.state and not settings.state.absolute().parent.is_dir():
         parser.error(f"--state: {settings.state.absolute().parent} is not a folder")
     for name, port in (("--port", settings.port), ("--dashboard-port", settings.dashboard_port)):
-        if port is not None and not _is_free(port):
+        if port is not None and not is_free(port):
             parser.error(f"{name}: {port} is in use; choose another, or leave it out for a free one")
     return settings
 

@@ -5,14 +5,16 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
 
+from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
+from tests.local_cluster import LocalCluster, local_cluster
 from tests.serve_process import Served, never_slowing, serving
 from tests.storage_server import SeaweedServer
 from tests.web_server import WebServer
@@ -29,18 +31,23 @@ settings.load_profile("no deadline")
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where two processes share the tests, one does all that have engines and clusters, which they share as well.
+    """What shares an engine, a cluster or a server is done by one process, and so are the tests of a module.
 
-    The other does those of a module together, for the same reason, and then the trainings, on a cluster of its own.
+    pytest-xdist hands out the groups with most tests first, so that small modules are left to even the end out.
     """
     for item in items:
         module = item.nodeid.partition("::")[0]
-        if item.get_closest_marker("unit"):
-            group = module
-        elif module.startswith("tests/fakescan/train/"):
+        fixtures = getattr(item, "fixturenames", ())
+        if module.startswith("tests/fakescan/train/"):
             group = "trainings"
+        elif "ray_cluster" in fixtures:
+            group = "engines and the cluster"
+        elif item.get_closest_marker("unit"):
+            group = module
+        elif item.get_closest_marker("cluster"):
+            group = "servers and other clusters"
         else:
-            group = "engines and clusters"
+            group = "engines and the cluster"
         item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -155,6 +162,21 @@ def ray_cluster() -> Iterator[str]:
     ray.shutdown()
 
 
+STORE_SECRETS = {"SCANS_TEST_KEY": SeaweedServer.access_key, "SCANS_TEST_SECRET": SeaweedServer.secret_key}
+"""Variables of the head's jobs, with the keys to the session's S3 server."""
+
+
+@pytest.fixture(scope="session")
+def job_head() -> Iterator[LocalCluster]:
+    """A head with two CPUs and the API for jobs, as `make cluster` starts one."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in STORE_SECRETS.items():
+                patch.setenv(name, value)
+            cluster = stack.enter_context(local_cluster("--head-cpus", 2, "--dashboard"))
+        yield cluster
+
+
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 30 small sound images of all formats; for reading only."""
@@ -164,6 +186,24 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for image in itertools.islice((image for image in drill_images(40) if image.code is None), 30):
         (folder / image.name).write_bytes(image.data)
     return folder
+
+
+class ScannedPairs(NamedTuple):
+    """What `fakescan scan samples/pairs` left and said."""
+
+    run: RunFolder
+    out: str
+
+
+@pytest.fixture(scope="session")
+def scanned_pairs(tmp_path_factory: pytest.TempPathFactory) -> ScannedPairs:
+    """A scan of the sample pairs with all defaults, as `make demo` runs it: its own Ray, vLLM, the model that ships."""
+    from tests.scan_process import fakescan
+    from tests.serve_process import PAIRS
+
+    output = tmp_path_factory.mktemp("scanned-pairs") / "run"
+    process = fakescan("scan", PAIRS[0].parent, "--output", output)
+    return ScannedPairs(RunFolder(str(output), Store()), process.out)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-import fakescan.serve
+from fakescan.serve.gate.own.answers import page_files
 from fakescan.serve.problem import Problem
 from tests.serve_process import PAIRS, free_port
 
@@ -37,8 +36,6 @@ UNFOUND = (
     "images."
 )
 RATES = (0.5, 0.1, 0.01, 0.001)
-PAGE = Path(fakescan.serve.__file__).parent / "page"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 Json = dict[str, Any]
 
 
@@ -189,8 +186,10 @@ class PageServer:
         return JSONResponse({"object": "list", "data": []})
 
     async def _file(self, request: Request) -> Response:
-        name = request.path_params.get("name", "index.html")
-        return Response((PAGE / name).read_bytes(), media_type=TYPES[Path(name).suffix], headers=HEADERS)
+        file = page_files().get(request.url.path)  # anew, so that a change is seen
+        if file is None:
+            return _problem(Problem("not_found", f"there is no {request.url.path}"))
+        return Response(file.body, headers={name.decode(): value.decode() for name, value in file.headers})
 
     def __enter__(self) -> Self:
         app = Starlette(routes=[
@@ -215,17 +214,6 @@ class PageServer:
         self._server.should_exit = True
         self._server.force_exit = True
         self._thread.join(10)
-
-
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-cache",
-}
-"""As the real server sends; a test compares."""
 
 
 def _default(name: str) -> Scripted:

@@ -3,7 +3,6 @@
 import ipaddress
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import psutil
 
+from cluster.ports import free_port
 from tests.scan_process import ScanProcess, running
 
 PAIRS = sorted((Path(__file__).parent.parent / "samples" / "pairs").iterdir())
@@ -59,14 +59,6 @@ def open_to_others(pid: int) -> set[str]:
             if connection.status == psutil.CONN_LISTEN and not address.is_loopback:
                 found.add(f"{process.name()} at {address}:{connection.laddr.port}")
     return found
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def never_slowing(folder: Path, **limits: Any) -> Path:

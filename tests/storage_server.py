@@ -4,13 +4,13 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
 
+from cluster.ports import free_port, is_free
 from fakescan.storage.store import Store
 
 GRPC_OFFSET = 10_000
@@ -138,21 +138,8 @@ def free_ports(count: int) -> list[int]:
     """`count` loopback ports whose gRPC neighbours are free as well."""
     ports: list[int] = []
     while len(ports) < count:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
         # The kernel hands out 32768..60999; halving keeps port + GRPC_OFFSET a valid number and off that range's start.
-        port = 11_000 + port % 9_000
-        if port not in ports and _is_free(port) and _is_free(port + GRPC_OFFSET):
+        port = 11_000 + free_port() % 9_000
+        if port not in ports and is_free(port) and is_free(port + GRPC_OFFSET):
             ports.append(port)
     return ports
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

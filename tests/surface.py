@@ -184,8 +184,9 @@ def _http() -> dict[str, Any]:
     from fakescan.serve.api.routes import make_app
     from fakescan.serve.config import ServeConfig
     from fakescan.serve.detector import Detector
-    from fakescan.serve.gate.auth import PUBLIC
+    from fakescan.serve.gate.auth import PUBLIC, ROUTES
     from fakescan.serve.gate.metrics import GateMetrics, Levels
+    from fakescan.serve.gate.own.answers import page_files
     from fakescan.serve.problem import STATUS
 
     async def admit(mark: str) -> bool:
@@ -202,6 +203,7 @@ def _http() -> dict[str, Any]:
     bodies = ("Detection", "ProblemBody", "ScanList", "ScanState")
     return {
         "routes": sorted(routes),
+        "answered by the gate": sorted({path for path, route in ROUTES.items() if route.is_own} | set(page_files())),
         "without a key": sorted(PUBLIC),
         "problems": dict(sorted(STATUS.items())),
         "metrics": sorted({line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE")}),

@@ -73,9 +73,10 @@ def _axes(figure: Any, place: dict[str, int], height: int) -> Any:
     return figure.add_axes((left, bottom, width, max(place["h"] - title - ticks, 0.5) / height))
 
 
-def _answers(prometheus: str, target: dict[str, str], start: float, end: float) -> Series:
+def _answers(prometheus: str, target: dict[str, Any], start: float, end: float) -> Series:
     """The series that a query gives, with their legends. Raises ValueError when it is refused."""
     step = max((end - start) / _POINTS, 5)
+    start = end if target.get("instant") else start
     query = target["expr"].replace("$__rate_interval", "1m").replace("$cluster", ".*").replace("$run", ".*")
     arguments = urllib.parse.urlencode({"query": query, "start": start, "end": end, "step": step})
     try:
@@ -122,7 +123,8 @@ def _draw_lines(axes: Any, panel: dict[str, Any], series: Series, start: float, 
     else:
         for legend, points in series:
             axes.plot([at for at, _ in points], [value for _, value in points], label=legend, linewidth=1.2)
-    axes.set_ylim(bottom=0, top=panel["fieldConfig"]["defaults"].get("max"))
+    highest = panel["fieldConfig"]["defaults"].get("max") or axes.dataLim.y1
+    axes.set_ylim(0, 1.2 * highest or 1)  # room for the legend, and for lines that run along the top
     if any(legend for legend, _ in series):
         axes.legend(fontsize=6.5, ncols=3, loc="upper left", framealpha=0.5)
 

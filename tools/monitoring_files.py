@@ -809,6 +809,8 @@ def _panel(panel: Panel) -> stat.Panel | timeseries.Panel:
     built = built.title(panel.title).description(panel.tells).unit(panel.unit).datasource(_source())
     for number, (expression, legend) in enumerate(panel.queries):
         query = prometheus.Dataquery().expr(expression).legend_format(legend).ref_id(chr(ord("A") + number))
+        # A number is that of now: the last one of the time shown would leave a server that is gone its replicas.
+        query = query.instant() if panel.is_number else query.range()
         built = built.with_target(query)
     return built
 

@@ -1,4 +1,4 @@
-"""The job API of a cluster on this machine, shared by the tests of this folder."""
+"""The job API of the session's head, and images for its jobs."""
 
 import os
 import time
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.local_cluster import local_cluster
+from tests.local_cluster import LocalCluster
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,17 +76,16 @@ def _take_token() -> None:
     ensure_token_if_auth_enabled()
 
 
-@pytest.fixture(scope="package")
-def jobs() -> Iterator[Jobs]:
-    """The job API of a head with two CPUs, as `make cluster` starts one."""
+@pytest.fixture(scope="module")
+def jobs(job_head: LocalCluster) -> Iterator[Jobs]:
+    """The job API of the session's head."""
     before = dict(os.environ)
     try:
-        with local_cluster("--head-cpus", 2, "--dashboard") as cluster:
-            os.environ |= cluster.environment
-            _take_token()
-            from ray.job_submission import JobSubmissionClient
+        os.environ |= job_head.environment
+        _take_token()
+        from ray.job_submission import JobSubmissionClient
 
-            yield Jobs(JobSubmissionClient(cluster.dashboard), cluster.dashboard)
+        yield Jobs(JobSubmissionClient(job_head.dashboard), job_head.dashboard)
     finally:
         os.environ.clear()
         os.environ.update(before)

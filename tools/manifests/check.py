@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 
-from tools.manifests import command_lines, core_objects, kuberay_rules, kueue_rules, pod_rules
+from tools.manifests import command_lines, core_objects, kuberay_rules, kueue_rules, pod_rules, server_rules
 from tools.manifests.crd_schema import CustomResources
 from tools.manifests.found import Document, Fault, name_of
 
@@ -37,7 +37,7 @@ def faults(
         if not isinstance((document["metadata"] if place else document).get(name), str):
             return [Fault.at([*place, name], "missing, or no text")]
     if _is_kueues(document):
-        return kueue_rules.faults(document)
+        return kueue_rules.faults(document) or server_rules.named(document)
     found = definitions.faults(document)
     if found is None:
         found = core_objects.faults(document)
@@ -47,7 +47,8 @@ def faults(
         return [Fault("apiVersion", f"{document.get('apiVersion')} {document.get('kind')} is not known here")]
     if found:
         return found
-    found = [*kuberay_rules.faults(document, gates), *kueue_rules.faults(document), *pod_rules.faults(document)]
+    rules = (server_rules, kueue_rules, pod_rules)
+    found = [*kuberay_rules.faults(document, gates), *(fault for each in rules for fault in each.faults(document))]
     return found or command_lines.faults(document, documents)
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from tools.manifests.found import Fault, below
-from tools.manifests.names import is_label_key, is_label_value
+from tools.manifests.names import DNS_1123, is_label_key, is_label_value
 
 _RESOURCES = ("num-cpus", "num-gpus", "memory", "resources")
+_NUMBERS = ("num-cpus", "num-gpus", "memory", "object-store-memory")
 _AUTOSCALER_V2 = "RAY_enable_autoscaler_v2"
 _GATED = {
     "networkPolicy": "RayClusterNetworkPolicy",
@@ -22,7 +23,8 @@ def faults(spec: Mapping[str, Any], annotations: Mapping[str, str], gates: Set[s
     head = spec.get("headGroupSpec") or {}
     groups = spec.get("workerGroupSpecs") or []
     named = [("headGroupSpec", head), *((f"workerGroupSpecs.{number}", group) for number, group in enumerate(groups))]
-    found: list[Fault] = []
+    names = [str(group.get("groupName")) for group in groups]
+    found = [Fault("workerGroupSpecs", f"{name} is there twice") for name in sorted({*names}) if names.count(name) > 1]
     for place, group in named:
         found += below(_group(group), place)
         if place != "headGroupSpec":
@@ -59,6 +61,9 @@ def _group(group: Mapping[str, Any]) -> Iterator[Fault]:
     twice = [name for name in _RESOURCES if params.get(name)]
     if twice and group.get("resources"):
         yield Fault("resources", f"and rayStartParams.{twice[0]} say the same; remove one")
+    for name in _NUMBERS:
+        if not str(params.get(name, "0")).isdecimal():  # `ray start` takes no 8Gi
+            yield Fault(f"rayStartParams.{name}", f"must be a whole number (got {params[name]!r})")
     if "labels" in params:
         yield Fault("rayStartParams.labels", "not supported; use labels of the group")
     for key, value in (group.get("labels") or {}).items():
@@ -69,7 +74,9 @@ def _group(group: Mapping[str, Any]) -> Iterator[Fault]:
 def _worker_group(group: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Fault]:
     low, high = group.get("minReplicas"), group.get("maxReplicas")
     scales = bool(spec.get("enableInTreeAutoscaling"))
-    for name, value in (("minReplicas", low), ("maxReplicas", high)):
+    if not DNS_1123.fullmatch(group.get("groupName", "")):
+        yield Fault("groupName", f"must be lower case, digits and `-` (got {group.get('groupName')!r})")
+    for name, value in (("minReplicas", low), ("maxReplicas", high), ("replicas", group.get("replicas", 0))):
         if value is None and (not scales or name == "maxReplicas"):
             # With the autoscaler KubeRay would take 2,147,483,647 for the most.
             yield Fault(name, "missing; give both minReplicas and maxReplicas")

@@ -17,7 +17,7 @@ def faults(document: Document) -> list[Fault] | None:
     except validate.ValidationError as error:
         place = [name for name in error.path if name != "$"]
         return [Fault.at(place, " ".join(str(error.message).split())[:200])]
-    except (validate.InvalidSchemaError, validate.SchemaNotFoundError):
+    except (validate.InvalidSchemaError, validate.SchemaNotFoundError, validate.utils.VersionNotSupportedError):
         return None
     return []
 

@@ -6,14 +6,13 @@ As a server does, it first fills in the defaults, then checks, then evaluates th
 
 import functools
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tools.manifests.build import Loader
-from tools.manifests.found import Document, Fault
+from tools.manifests.found import Document, Fault, in_words
 
 Schema = dict[str, Any]
 
@@ -35,7 +34,7 @@ class CustomResources:
         if schema is None:
             return None
         whole = filled(document, schema)
-        found = [_in_words(error) for error in _validator(self.folder, document["kind"], document["apiVersion"])(whole)]
+        found = [in_words(error) for error in _validator(self.folder, document["kind"], document["apiVersion"])(whole)]
         return found or list(_rules(whole, schema, ()))
 
     def _schema(self, kind: str, version: str) -> Schema | None:
@@ -79,7 +78,8 @@ def _validator(folder: Path, kind: str, version: str) -> Any:
 
 def _metadata() -> Schema:
     text = {"type": "object", "additionalProperties": {"type": "string"}}
-    properties = {name: {} for name in _OBJECT_META} | {"labels": text, "annotations": text, "name": {"type": "string"}}
+    properties: Schema = {name: {} for name in _OBJECT_META} | {"labels": text, "annotations": text}
+    properties |= {"name": {"type": "string"}, "namespace": {"type": "string"}}
     return {"type": "object", "properties": properties, "additionalProperties": False, "required": ["name"]}
 
 
@@ -119,28 +119,6 @@ def filled(value: Any, schema: Schema) -> Any:
     if isinstance(value, list):
         return [filled(inner, schema.get("items", {})) for inner in value]
     return value
-
-
-def _in_words(error: Any) -> Fault:
-    """A violation of the schema in our words."""
-    place, value = list(error.absolute_path), error.instance
-    if error.validator == "additionalProperties":
-        known = sorted(error.schema.get("properties", {}))
-        unknown = sorted(set(value) - set(known), key=str)
-        meant = get_close_matches(str(unknown[0]), known, n=1)
-        return Fault.at([*place, unknown[0]], f"unknown field{f' (did you mean {meant[0]}?)' if meant else ''}")
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in value)
-        return Fault.at([*place, missing], "missing")
-    if error.validator == "type":
-        wanted = error.validator_value
-        names = " or ".join(wanted) if isinstance(wanted, list) else wanted
-        return Fault.at(place, f"must be of type {names} (got {value!r:.80})")
-    if error.validator == "enum":
-        return Fault.at(place, f"must be one of {', '.join(map(str, error.validator_value))} (got {value!r:.80})")
-    if error.validator == "pattern":
-        return Fault.at(place, f"has the wrong form (got {value!r:.80})")
-    return Fault.at(place, str(error.message)[:200])
 
 
 def _rules(value: Any, schema: Schema, place: tuple[str | int, ...]) -> Iterator[Fault]:

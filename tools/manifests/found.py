@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 Document = dict[str, Any]
@@ -36,3 +37,25 @@ def below(faults: Iterable[Fault], *prefix: str | int) -> list[Fault]:
 def name_of(document: Document) -> str:
     """`Kind name`, as people call it."""
     return f"{document.get('kind', '?')} {(document.get('metadata') or {}).get('name', '?')}"
+
+
+def in_words(error: Any) -> Fault:
+    """A violation of a JSON schema, as jsonschema reports it, in our words."""
+    place, value = list(error.absolute_path), error.instance
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(value) - set(known), key=str)
+        meant = get_close_matches(str(unknown[0]), known, n=1)
+        return Fault.at([*place, unknown[0]], f"unknown field{f' (did you mean {meant[0]}?)' if meant else ''}")
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in value)
+        return Fault.at([*place, missing], "missing")
+    if error.validator == "type":
+        wanted = error.validator_value
+        names = " or ".join(wanted) if isinstance(wanted, list) else wanted
+        return Fault.at(place, f"must be of type {names} (got {value!r:.80})")
+    if error.validator == "enum":
+        return Fault.at(place, f"must be one of {', '.join(map(str, error.validator_value))} (got {value!r:.80})")
+    if error.validator == "pattern":
+        return Fault.at(place, f"has the wrong form (got {value!r:.80})")
+    return Fault.at(place, str(error.message)[:200])

@@ -21,6 +21,7 @@ MAX_NAME = {"RayCluster": 53, "RayJob": 47, "RayService": 47, "RayCronJob": 36}
 ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 """Policies of deletion rules in the order in which they may come true."""
 
+_MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
 _TIMEOUT = "ray.io/initializing-timeout"
 _DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|\d+")
 _NEVER = (None, "", "Never")
@@ -56,6 +57,10 @@ def _job(spec: Mapping[str, Any], annotations: Mapping[str, str], gates: Set[str
     cluster, selector = spec.get("rayClusterSpec"), spec.get("clusterSelector") or {}
     mode = spec.get("submissionMode") or "K8sJobMode"
     backoff_limit = spec.get("backoffLimit") or 0
+    if mode not in _MODES:
+        yield Fault("submissionMode", f"must be one of {', '.join(_MODES)} (got {mode!r})")
+    if ((spec.get("submitterConfig") or {}).get("backoffLimit") or 0) < 0:
+        yield Fault("submitterConfig.backoffLimit", "must be 0 or more")
     if spec.get("suspend") and not spec.get("shutdownAfterJobFinishes"):
         yield Fault("suspend", "only a job with shutdownAfterJobFinishes: true can be suspended")
     if spec.get("suspend") and selector:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tools.manifests.found import Document, Fault
+from tools.manifests.names import DNS_SUBDOMAIN
 from tools.manifests.quantities import number
 
 QUEUE = "kueue.x-k8s.io/queue-name"
@@ -15,6 +16,7 @@ _MAX_GROUPS = 6
 """Worker groups beside a head and a submitter: Kueue counts eight sets of pods at most."""
 
 _TEXT = {"type": "string", "minLength": 1}
+_NAME = {"type": "string", "pattern": rf"^{DNS_SUBDOMAIN.pattern}\Z"}
 _OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": False}
 _SPECS: dict[str, dict[str, Any]] = {
     "ResourceFlavor": _OBJECT
@@ -25,7 +27,7 @@ _SPECS: dict[str, dict[str, Any]] = {
             "tolerations": {"type": "array"},
         }
     },
-    "LocalQueue": _OBJECT | {"properties": {"clusterQueue": _TEXT}, "required": ["clusterQueue"]},
+    "LocalQueue": _OBJECT | {"properties": {"clusterQueue": _NAME}, "required": ["clusterQueue"]},
     "ClusterQueue": _OBJECT
     | {
         "properties": {
@@ -48,7 +50,7 @@ _SPECS: dict[str, dict[str, Any]] = {
                             | {
                                 "required": ["name", "resources"],
                                 "properties": {
-                                    "name": _TEXT,
+                                    "name": _NAME,
                                     "resources": {"type": "array", "minItems": 1, "items": {"type": "object"}},
                                 },
                             },
@@ -101,11 +103,18 @@ def _own(document: Document) -> Iterator[Fault]:
         yield Fault("", f"{version} {kind} is not known here")
         return
     spec = document.get("spec") or {}
+    if unknown := sorted(document.keys() - {"apiVersion", "kind", "metadata", "spec"}):
+        yield Fault(unknown[0], "unknown field")
+    if kind == "LocalQueue" and not document["metadata"].get("namespace"):
+        yield Fault("metadata.namespace", "missing: a LocalQueue belongs to the namespace of its jobs")
     for error in Draft202012Validator(_SPECS[kind]).iter_errors(spec):
         yield Fault.at(["spec", *error.absolute_path], error.message[:200])
         return
     for place, group in enumerate(spec.get("resourceGroups", ())):
         covered = group["coveredResources"]
+        flavors = [flavor["name"] for flavor in group["flavors"]]
+        if len({*flavors}) < len(flavors):
+            yield Fault(f"spec.resourceGroups.{place}.flavors", "one of them is there twice")
         for flavor in group["flavors"]:
             names = [resource.get("name") for resource in flavor["resources"]]
             if names != covered:

@@ -38,6 +38,8 @@ def _needed(document: Document) -> set[tuple[str, str]]:
     for _, pod in pods(document):
         if account := pod.get("serviceAccountName"):
             found.add(("ServiceAccount", account))
+        for secret in pod.get("imagePullSecrets") or ():
+            found.add(("Secret", secret.get("name", "")))
         for volume in pod.get("volumes") or ():
             for kind, field, name in (("ConfigMap", "configMap", "name"), ("Secret", "secret", "secretName")):
                 if field in volume and not volume[field].get("optional"):
@@ -67,6 +69,8 @@ def _resources(place: str, resources: Mapping[str, Any]) -> Iterator[Fault]:
         values = [number(amounts[name]) for amounts in (requests, limits) if name in amounts]
         if None in values:
             yield Fault(f"{place}.resources", f"{name} is no quantity, such as 500m or 48Gi")
+        elif min(values) < 0:  # type: ignore[type-var]
+            yield Fault(f"{place}.resources", f"{name} must be 0 or more")
         elif len(values) == 2 and values[0] > values[1]:  # type: ignore[operator]
             yield Fault(
                 f"{place}.resources", f"requests more {name} ({requests[name]}) than its limit ({limits[name]})"

@@ -15,6 +15,7 @@ from urllib.parse import quote_from_bytes
 
 import click
 
+from fakescan.cli.audit.duplicates import duplicates
 from fakescan.cli.audit.keep import diff, filter_
 from fakescan.cli.audit.prevalence import prevalence
 from fakescan.cli.audit.review import review
@@ -24,7 +25,7 @@ from fakescan.cli.evaluate import calibrate, evaluate
 from fakescan.cli.exit_status import ending_of, fail
 from fakescan.cli.keys import keys
 from fakescan.cli.nightly import nightly
-from fakescan.cli.options.command import Group
+from fakescan.cli.options.command import HELP, Group
 from fakescan.cli.options.log_options import check_variable, wants_json
 from fakescan.cli.options.option import Option
 from fakescan.cli.rejudge import rejudge
@@ -108,7 +109,7 @@ def _interrupt(signum: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": HELP, "max_content_width": 110})
 @click.version_option(__version__, prog_name="fakescan", cls=Option, group=FlagGroup.GENERAL)
 def cli() -> None:
     """Find out which images are synthetic, and why: FakeVLM over object storage, on Ray."""
@@ -120,6 +121,7 @@ for command in (
     compact,
     data,
     diff,
+    duplicates,
     evaluate,
     filter_,
     index,

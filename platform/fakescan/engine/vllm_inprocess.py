@@ -24,6 +24,7 @@ from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.start.arguments import engine_args
 from fakescan.engine.start.start_up import PLAIN_START, StartUp
 from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
+from fakescan.telemetry.thread_name import show_thread_as
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -177,6 +178,7 @@ class InProcessEngine:
     def _run(self) -> None:
         import torch
 
+        show_thread_as(self._thread.name)
         torch._C.set_num_threads(self._threads)  # OpenMP keeps the number for each thread that asks for work
         reason = "the engine was closed"
         try:

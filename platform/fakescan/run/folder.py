@@ -26,8 +26,9 @@ from fakescan.run.parts import PartFacts, Sharding, part_facts, part_name
 from fakescan.run.run_file import RunFile
 from fakescan.run.sealed_parquet import read_sealed
 from fakescan.sources.manifest import ManifestReader
+from fakescan.storage.local_files import remove_abandoned
 from fakescan.storage.objects import PATIENCE_S, list_names, put_atomic, read_bytes
-from fakescan.storage.store import Store
+from fakescan.storage.store import Store, is_local
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
@@ -101,6 +102,13 @@ class RunFolder:
         """Remove run.json, so that the next start begins anew; for a run that has no part yet."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(f"{self.path}/run.json")
+
+    def remove_abandoned(self) -> int:
+        """Remove what writers that were killed have left unfinished; returns how many files.
+
+        Only folders have such files: an object store takes an object whole or not at all.
+        """
+        return remove_abandoned(self.path) if is_local(self.fs) else 0
 
     def manifest(self, run: RunFile) -> ManifestReader:
         """A reader of the run's manifest."""

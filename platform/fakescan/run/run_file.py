@@ -33,7 +33,7 @@ class JudgedBy(StrictModel):
 class RunFile(StrictModel):
     """The contents of run.json."""
 
-    schema_version: Literal["1", "2", "3"] = SCHEMA_VERSION
+    schema_version: Literal["1", "2", "3", "4"] = SCHEMA_VERSION
     run_id: str
     created_at: datetime
     fakescan_version: str

@@ -8,7 +8,7 @@ import pyarrow as pa
 from fakescan.sources.kept_columns import check_names
 from fakevlm.errors import UserError
 
-SCHEMA_VERSION: Final = "3"
+SCHEMA_VERSION: Final = "4"
 
 _OF_VERSION_1 = [
     pa.field("row_id", pa.int64(), nullable=False),
@@ -36,10 +36,12 @@ _OF_VERSION_2 = [
     pa.field("last_modified", pa.timestamp("us", tz="UTC")),
 ]
 _OF_VERSION_3 = [pa.field("remark", pa.string())]
+_OF_VERSION_4 = [pa.field("phash", pa.string())]
 _VERSIONS = {
     "1": _OF_VERSION_1,
     "2": [*_OF_VERSION_1, *_OF_VERSION_2],
     "3": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3],
+    "4": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3, *_OF_VERSION_4],
 }
 
 

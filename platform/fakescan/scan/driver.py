@@ -99,6 +99,7 @@ def _scan(
         if outcome.account:
             logger.warning("%s", "\n".join(outcome.account))
         progress.stage("finding out what is done", is_brief=True)
+        folder.remove_abandoned()
         plan = make_plan(folder, run, retry_errors=config.retry_errors, part=config.slice, workers=Workers(ray_address))
         outcome.rows, outcome.already_complete = plan.rows, not len(plan.todo)
         outcome.completed_at = plan.last_scanned_at
@@ -116,6 +117,7 @@ def _scan(
                 Execution(pipeline, outcome, lease, progress, notes, started, guard).run(plan.todo, known)
         progress.stage("checking that every part exists", is_brief=True)
         _account(folder, run, plan, outcome, config.slice)
+        folder.remove_abandoned()  # of writers of this scan that were killed
         _add_examples(folder, plan.earlier_errors, outcome)
     finally:
         lease.release()
@@ -220,6 +222,7 @@ def build_pipeline(
         gpus_per_replica=placement.gpus,
         shard_rows=run.shard_rows,
         cpus_per_replica=placement.cpus,
+        kinds=placement.kinds,
     )
 
 

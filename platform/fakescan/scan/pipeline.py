@@ -2,16 +2,15 @@
 
 import math
 import os
-import time
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fakescan.cluster_nodes import Node
 from fakescan.scan.engines.node_choice import NodeChoice
 from fakescan.scan.engines.passes import in_passes
 from fakescan.scan.engines.watch import EngineWatch, Needs
@@ -23,44 +22,6 @@ from fakescan.scan.streaming.feed import Feed
 from fakescan.scan.streaming.judge_and_write import JudgeAndWrite
 from fakescan.scan.tables import PartSummary
 from fakescan.settings.replicas import Replicas
-
-SMALL_CPUS = 4.0
-"""CPUs up to which a cluster is small."""
-_SMALL_SHARE = 0.625
-_LOOK_S = 10.0
-"""Seconds between two looks at how many CPUs the cluster has."""
-
-
-def cpus_of_feed(cpus: float) -> float:
-    """CPUs that Ray sets aside for one process of the feed: one, and on a small cluster so much that two fit on two.
-
-    On two cores there are then two beside an engine, and one beside four that sleep.
-    """
-    return _SMALL_SHARE if cpus <= SMALL_CPUS else 1.0
-
-
-class FeedArguments:
-    """Ray's arguments for one task of the feed, which follow the cluster as it grows and shrinks.
-
-    There is no bound on the tasks: Ray Data starts as many as there are CPUs now.
-    """
-
-    def __init__(self) -> None:
-        self._cpus = 0.0
-        self._looked_at = -math.inf
-
-    def __call__(self) -> dict[str, Any]:
-        """Called for each task."""
-        import ray
-        from ray.exceptions import RayError
-
-        now = time.monotonic()
-        if now - self._looked_at > _LOOK_S:
-            self._looked_at = now
-            # A head that does not answer now is no reason to end the scan: Ray waits for it itself.
-            with suppress(RayError, OSError, RuntimeError):
-                self._cpus = ray.cluster_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
-        return {"num_cpus": cpus_of_feed(self._cpus)}
 
 
 @dataclass(frozen=True)
@@ -78,6 +39,8 @@ class Pipeline:
     """CPUs that Ray sets aside for an engine. Default: those that it names."""
     first_replicas: int | None = None
     """Engines to start with, if not the fewest; see `fakescan.scan.engines.placement`."""
+    kinds: tuple[Node, ...] = ()
+    """Nodes that an autoscaler may add."""
 
     def dataset(self, shards: NDArray[np.int64], ledger: Any, nodes: NodeChoice | None = None) -> Any:
         """The lazy Ray dataset from shard numbers to summaries; a shard is one block all the way."""
@@ -85,14 +48,16 @@ class Pipeline:
         from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
         from ray.util.annotations import RayDeprecationWarning
 
+        from fakescan.scan.streaming.feed_room import SMALL_SHARE, Engines, FeedRoom
         from fakescan.scan.streaming.lazy_shards import lazy_shards, shard_blocks
 
         context = DataContext.get_current().copy()
         _configure(context)
+        room = FeedRoom(Engines(self.replicas.high, self.gpus_per_replica, self._cpus()))
         context.custom_execution_callback_classes = [
-            lazy_shards(self.replicas.low, FeedArguments(), ShardLevels(self.judge.run_id))
+            lazy_shards(self.replicas.low, room, self.kinds, ShardLevels(self.judge.run_id))
         ]
-        # Ray Data asks for one more node of every kind while GPUs are busy: not beyond what the engines can use.
+        # Not beyond what the engines can use.
         limit = self.replicas.high * self.gpus_per_replica
         context.execution_options.resource_limits = ExecutionResources.for_limits(gpu=limit or None)
         in_flight = self.shards_in_flight()
@@ -118,7 +83,7 @@ class Pipeline:
                 ray.data.from_blocks(shard_blocks(shards))
                 # Its share of CPUs differs from the engines' on purpose: Ray Data fuses neighbours with the same
                 # resources, and decoding must not run inside the judge.
-                .map_batches(Feed(fetch, self.decode), num_cpus=_SMALL_SHARE, **whole_block)
+                .map_batches(Feed(fetch, self.decode), num_cpus=SMALL_SHARE, **whole_block)
                 # The same as map_batches, which refuses GPUs without a batch size: and with one it joins small shards.
                 .map_batches_internal(
                     JudgeAndWrite,

@@ -1,6 +1,5 @@
 """Shows the progress of a running scan."""
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from fakescan.run.counts import Counts, outcome_words
 from fakescan.scan.engines.stages import UNKNOWN_STAGE, Stage
+from fakescan.scan.ledger_follower import asking
 from fakescan.scan.tables import PartSummary
 from fakescan.terminal.duration import duration
 from fakescan.terminal.pace import Pace
@@ -63,31 +63,23 @@ class ScanDisplay(StageDisplay):
     @contextmanager
     def following(self, ledger: Any) -> Iterator[None]:
         """Shows meanwhile how far the engines are, as the scan's ledger knows it, until one is loaded."""
-        ended = threading.Event()
-        thread = threading.Thread(target=self._follow, args=(ledger, ended), name="engines", daemon=True)
-        if self.is_shown:
-            thread.start()
-        try:
+        if not self.is_shown:
             yield
-        finally:
-            ended.set()
-            if self.is_shown:
-                thread.join()  # a call that came after Ray is shut down would start another one
+            return
+        with asking(
+            lambda: [ledger.engines.remote(), ledger.stage.remote()],
+            self._look,
+            name="engines",
+            every_s=_LOOK_S,
+            answer_s=_ANSWER_S,
+        ):
+            yield
 
-    def _follow(self, ledger: Any, ended: threading.Event) -> None:
-        import ray
-        from ray.exceptions import GetTimeoutError, RayError
-
-        loaded = 0
-        while not loaded and not ended.wait(_LOOK_S):
-            try:
-                (loading, loaded), stage = ray.get([ledger.engines.remote(), ledger.stage.remote()], timeout=_ANSWER_S)
-            except GetTimeoutError:
-                continue
-            except RayError:
-                return
-            self.engine_stage(stage)
-            self.engines(loading, loaded)
+    def _look(self, engines: tuple[int, int], stage: Stage) -> bool:
+        loading, loaded = engines
+        self.engine_stage(stage)
+        self.engines(loading, loaded)
+        return not loaded
 
     def engine_stage(self, stage: Stage) -> None:
         """The engines that have not started yet are doing this; shown from the next call of `engines` on."""

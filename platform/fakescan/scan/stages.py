@@ -33,6 +33,7 @@ from fakescan.storage.url import redact
 from fakescan.terminal.json_logs.fields import log_fields
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.metrics.distortion import distort
+from fakevlm.phash import phash
 from fakevlm.preprocess import DecodedImage, ImageSpec, try_decode
 
 RowImage = tuple[int, bytes]
@@ -163,6 +164,7 @@ class Decode:
         height, width = self.spec.height, self.spec.width
         pixels = np.zeros((table.num_rows, height, width, 3), dtype=np.uint8)
         facts: list[tuple[int | None, int | None, str | None]] = []
+        hashes: list[str | None] = [None] * table.num_rows
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
         with self._decoder() as decoded:
@@ -178,11 +180,12 @@ class Decode:
                     continue
                 pixels[index] = image.pixels
                 facts[index] = (image.width, image.height, image.format)
+                hashes[index] = phash(image.pixels)
                 messages[index] = image.note or None
         schema = decoded_schema(height, width)
         widths, heights, formats = zip(*facts, strict=True) if facts else ((), (), ())
         columns: dict[str, Any] = {name: table[name] for name in table.column_names if name in schema.names}
-        columns |= {"width": widths, "height": heights, "format": formats}
+        columns |= {"width": widths, "height": heights, "format": formats, "phash": hashes}
         columns |= {"error_code": codes, "error_message": messages}
         columns["pixels"] = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels) if facts else []
         columns["decode_cpu_s"] = np.full(len(facts), time.process_time() - started)

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 
 from fakescan.errors import JobFailedError
 from fakescan.run.counts import Counts
+from fakescan.scan.ledger_follower import asking
 from fakescan.storage.weather.waits import RENEW_S, WAITS, Wait
 from fakevlm.errors import ErrorCode
 
@@ -121,35 +121,24 @@ def shown_waits(display: WaitDisplay, ledger: Any = None) -> Iterator[None]:
     if not display.is_shown:
         yield
         return
-    ended = threading.Event()
-    thread = threading.Thread(target=_follow, args=(display, ledger, ended), name="store-waits", daemon=True)
-    if ledger is None:
-        WAITS.tell(lambda waits: display.waiting(_texts(waits)))
-    else:
-        thread.start()
     try:
-        yield
-    finally:
-        ended.set()
         if ledger is None:
-            WAITS.tell(None)
+            WAITS.tell(lambda waits: display.waiting(_texts(waits)))
+            try:
+                yield
+            finally:
+                WAITS.tell(None)
         else:
-            thread.join()  # a call that came after Ray is shut down would start another one
+            with asking(
+                lambda: [ledger.store_waits.remote()],
+                lambda waits: display.waiting(_texts(longest([*waits, *WAITS.current()]))),
+                name="store-waits",
+                every_s=_LOOK_S,
+                answer_s=_ANSWER_S,
+            ):
+                yield
+    finally:
         display.waiting([])
-
-
-def _follow(display: WaitDisplay, ledger: Any, ended: threading.Event) -> None:
-    import ray
-    from ray.exceptions import GetTimeoutError, RayError
-
-    while not ended.wait(_LOOK_S):
-        try:
-            waits = ray.get(ledger.store_waits.remote(), timeout=_ANSWER_S)
-        except GetTimeoutError:
-            waits = []
-        except RayError:
-            return
-        display.waiting(_texts(longest([*waits, *WAITS.current()])))
 
 
 def _texts(waits: list[Wait]) -> list[str]:

@@ -44,6 +44,7 @@ _JUDGEABLE = [
     pa.field("width", pa.int32()),
     pa.field("height", pa.int32()),
     pa.field("format", pa.string()),
+    pa.field("phash", pa.string()),
     pa.field("error_code", pa.string()),
     pa.field("error_message", pa.string()),
     pa.field("fetch_cpu_s", pa.float64()),

@@ -285,8 +285,15 @@ def _say(server: Server, checkpoint: Checkpoint, *, local: bool) -> None:
     if warning:
         _note(f"warning: {warning}")
     if config.no_auth:
-        reach = "this machine" if server.host in _LOOPBACK else "the network"
-        _note(f"warning: no key is needed; everybody on {reach} may use it")
+        _warn_of_open_access(server)
+
+
+def _warn_of_open_access(server: Server) -> None:
+    reach = "this machine" if server.host in _LOOPBACK else "the network"
+    _note(f"warning: no key is needed; everybody on {reach} may use it")
+    if not server.config.trusted_proxies:
+        # Nothing else tells clients apart: what one of them owes, all would have to pay.
+        _note("warning: name a reverse proxy in trusted_proxies: else all its clients share the limits of one")
 
 
 def _logs_folder(server: Server) -> str:

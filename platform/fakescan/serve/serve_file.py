@@ -27,6 +27,11 @@ PROXY_ENVIRONMENT = {
     # a quarter of the request's CPU time.
     "RAY_max_direct_call_object_size": str(8 * 2**20),
     "RAY_task_rpc_inlined_bytes_limit": str(64 * 2**20),
+    # In the proxy's own event loop, instead of one beside it with which every request changes threads four times: a
+    # tenth of what gate, proxy and replica take for a request.
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    # Ten looks of the controller a second would be a third of what an idle server takes.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
 }
 """Environment of Serve's controller and proxies."""
 HOST = "127.0.0.1"

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
@@ -230,7 +231,21 @@ def _pulse(holder: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _this_process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_time(os.getpid())}
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "machine": _pid_space(), "pid": pid, "started": _start_time(pid)}
+
+
+def _pid_space() -> str | None:
+    """Where numbers of processes mean the same as here: this boot of this machine, and this container of it.
+
+    Names of hosts do not say it: copies of a virtual machine have the same one, and so have containers that use the
+    network of their host. None if there is no /proc.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
 
 
 def _name(holder: dict[str, Any]) -> str:
@@ -249,8 +264,9 @@ def _start_time(pid: int) -> str | None:
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that has ended."""
-    if holder.get("host") != socket.gethostname() or not holder.get("started"):
+    """Whether the holder was a process of this machine, or of this container, that has ended."""
+    here = _pid_space()
+    if here is None or holder.get("machine") != here or not holder.get("started"):
         return False
     pid = holder.get("pid")
     return isinstance(pid, int) and _start_time(pid) != str(holder["started"])

@@ -1,10 +1,8 @@
 """Objects in any store: written whole or not at all, listed afresh, with patience for a store that is away."""
 
 import contextlib
-import errno
 import os
 import random
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, TypeVar
 from fsspec import AbstractFileSystem
 
 from fakescan.storage.errors import classify
+from fakescan.storage.local_files import put_local
 from fakescan.storage.s3.listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3, without_retries
 from fakescan.storage.url import redact, split_bucket
@@ -27,7 +26,6 @@ PATIENCE_S = 1800.0
 """How long `put_atomic`, `list_names` and `read_bytes` outlast a store that is away, in seconds."""
 
 _SINGLE_PUT_BYTES = 5 * 2**30
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
 
 
 def patiently(action: Callable[[], T], what: str, *, patience_s: float | None = None, is_ours: bool = False) -> T:
@@ -78,7 +76,7 @@ def put_atomic(
     succeeds (If-None-Match; a hard link on a local disk).
     """
     if is_local(fs):
-        _put_local(Path(path), data, exclusive=exclusive)
+        put_local(Path(path), data, exclusive=exclusive)
         return
     # The object may be ours although the store's answer got lost, so an exclusive write retries only here.
     writer = without_retries(fs) if exclusive else fs
@@ -142,35 +140,3 @@ def _list_s3(fs: AbstractFileSystem, folder: str) -> list[tuple[str, int]]:
         if following is None:
             return sorted(entry for entry in names if entry[0])
         token = following
-
-
-def _put_local(path: Path, data: bytes, *, exclusive: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if exclusive:
-            _link(temporary, path, data)
-        else:
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the name survives a power cut, not only the contents
-    finally:
-        os.close(folder)
-
-
-def _link(temporary: Path, path: Path, data: bytes) -> None:
-    """Give a finished file its name unless the name is taken, which a rename does not ask."""
-    try:
-        os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        with path.open("xb") as file:  # a file system without hard links
-            file.write(data)

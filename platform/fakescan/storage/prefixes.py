@@ -11,6 +11,8 @@ from fakescan.storage.url import file_path, scheme_of
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_AZURE_HOST = ipaddress.IPv4Address("168.63.129.16")
+"""Of every Azure network: what runs the virtual machine. Of the internet by its number only."""
 
 
 class Boundary(NamedTuple):
@@ -81,6 +83,10 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if found.is_site_local:  # to Python they are global
+            return False
+    if found == _AZURE_HOST:
+        return False
     return found.is_global and not found.is_multicast and not found.is_reserved
 
 

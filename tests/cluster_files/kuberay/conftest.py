@@ -46,10 +46,15 @@ def of_kind(found: list[Document], kind: str, name: str | None = None) -> Docume
 
 
 def build_of(folder: Path, what: str, *components: str) -> list[Document]:
-    """The build of an overlay that is written for the test."""
+    """The build of an overlay that is written for the test; prepull fills in the settings by itself."""
+    last = () if what == "prepull" else ("settings",)
     here = Path(os.path.relpath(KUBERAY, folder))
-    lines = [f"resources: [{here / what}]", "components:", *(f"- {here / 'components' / one}" for one in components)]
-    (folder / "kustomization.yaml").write_text("\n".join([*lines, f"- {here / 'components/settings'}", ""]))
+    lines = [
+        f"resources: [{here / what}]",
+        "components:",
+        *(f"- {here / 'components' / one}" for one in (*components, *last)),
+    ]
+    (folder / "kustomization.yaml").write_text("\n".join([*lines, ""]))
     return documents(folder)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cluster_files.kuberay.conftest import ROOT, built, copied, of_kind
+from tools.manifests.build import documents
 from tools.manifests.check import check, notes
 from tools.manifests.crd_schema import CustomResources
 
@@ -31,6 +32,22 @@ def test_what_is_right_and_what_is_left_to_do(crds: Path) -> None:
     assert "objects are right" in done.stdout
     assert "needs the Secret fakescan-secrets" in done.stdout
     assert "settings.env still has the example's registry.example.org/" in done.stdout
+
+
+def test_what_is_not_checked_is_not_called_right(crds: Path) -> None:
+    done = run("--crds", crds, ROOT / "cluster/ingress.yaml", ROOT / "cluster/monitoring/podmonitor.yaml")
+    assert "ingress.yaml: 2 objects are right" in done.stdout
+    assert "podmonitor.yaml: 0 objects are right" in done.stdout
+    assert done.stdout.count("not checked: ") == 3
+
+
+def test_a_service_and_an_ingress_are_held_to_their_rules(definitions: CustomResources) -> None:
+    found = documents(ROOT / "cluster" / "ingress.yaml")
+    of_kind(found, "Service")["spec"] |= {"selector": {"a b": "c"}, "ports": [{"port": 0}]}
+    of_kind(found, "Ingress")["spec"]["tls"][0]["hosts"] = ["a_b"]
+    said = check(found, definitions)
+    for place in ("Service fakescan: spec.selector", "Service fakescan: spec.ports.0.port", "spec.tls.0.hosts.0"):
+        assert any(place in line for line in said), said
 
 
 def test_one_line_for_each_fault(crds: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every check finds what it is for: a manifest that is right, with one thing wrong in it."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -60,6 +61,18 @@ def drop(path: str) -> Change:
     return change
 
 
+def again(path: str) -> Change:
+    """Appends the first of a list once more."""
+
+    def change(document: Document) -> None:
+        place: Any = document
+        for name in path.split("."):
+            place = place[int(name)] if isinstance(place, list) else place[name]
+        place.append(copy.deepcopy(place[0]))
+
+    return change
+
+
 def both(*changes: Change) -> Change:
     def change(document: Document) -> None:
         for one in changes:
@@ -84,6 +97,11 @@ def replaced(path: str, old: str, new: str) -> Change:
 
 JOB, CLUSTER = "spec", "spec.rayClusterSpec"
 HEAD, ENGINE = f"{CLUSTER}.headGroupSpec", f"{CLUSTER}.workerGroupSpecs.0"
+BOX = f"{ENGINE}.template.spec.containers.0"
+AVOID = (
+    f"{HEAD}.template.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms.0"
+    ".matchExpressions"
+)
 RULES = "spec.deletionStrategy.deletionRules"
 
 
@@ -297,6 +315,69 @@ MUTATIONS = [
              put(f"{HEAD}.template.spec.volumes.2.configMap.name", "other"), "needs the ConfigMap other"),
     Mutation("an account that nobody makes", SCAN, "RayJob",
              put(f"{HEAD}.template.spec.serviceAccountName", "other"), "needs the ServiceAccount other"),
+    # What the server refuses when KubeRay makes the pods: words, names, ranges, twice the same
+    Mutation("a pull policy that is none", SCAN, "RayJob", put(f"{BOX}.imagePullPolicy", "Often"), "must be one of"),
+    Mutation("an image of no name", SCAN, "RayJob", put(f"{BOX}.image", ""), "has the wrong form"),
+    Mutation("an image and a comment", SCAN, "RayJob", put(f"{BOX}.image", "fakescan:1 # ours"), "has the wrong form"),
+    Mutation("no image", SCAN, "RayJob", drop(f"{BOX}.image"), "image: missing"),
+    Mutation("a container in capitals", SCAN, "RayJob", put(f"{BOX}.name", "Ray"), "has the wrong form"),
+    Mutation("a container twice", SCAN, "RayJob", again(f"{ENGINE}.template.spec.containers"), "is there 2 times"),
+    Mutation("a volume twice", SCAN, "RayJob", again(f"{ENGINE}.template.spec.volumes"), "shm is there 2 times"),
+    Mutation("a variable twice", SCAN, "RayJob", again(f"{BOX}.env"), "HF_HOME is there 2 times"),
+    Mutation("a mount twice", SCAN, "RayJob", again(f"{BOX}.volumeMounts"), "/dev/shm is there 2 times"),
+    Mutation("a port twice", SCAN, "RayJob", again(f"{BOX}.ports"), "metrics is there 2 times"),
+    Mutation("a group twice", SCAN, "RayJob", again(f"{CLUSTER}.workerGroupSpecs"), "engine is there twice"),
+    Mutation("a group in capitals", SCAN, "RayJob", put(f"{ENGINE}.groupName", "Engine"), "lower case, digits"),
+    Mutation("less than no replicas", SCAN, "RayJob", put(f"{ENGINE}.replicas", -1), "must be 0 or more"),
+    Mutation("a port beyond the last", SERVE, "RayService",
+             put("spec.rayClusterConfig.workerGroupSpecs.0.template.spec.containers.0.readinessProbe.httpGet.port",
+                 70000), "maximum of 65535"),
+    Mutation("a long name of a port", SCAN, "RayJob", put(f"{BOX}.ports.0.name", "metrics-of-this-node"), "too long"),
+    Mutation("a probe that never comes", SERVE, "RayService",
+             put("spec.rayClusterConfig.workerGroupSpecs.0.template.spec.containers.0.readinessProbe.periodSeconds",
+                 -5), "minimum of 0"),
+    Mutation("a variable with a blank", SCAN, "RayJob", put(f"{BOX}.env.0.name", "HF HOME"), "has the wrong form"),
+    Mutation("a mount of no path", SCAN, "RayJob", put(f"{BOX}.volumeMounts.1.mountPath", "cache"), "wrong form"),
+    Mutation("a user below none", SCAN, "RayJob",
+             put(f"{ENGINE}.template.spec.securityContext.runAsUser", -1), "minimum of 0"),
+    Mutation("a profile that is none", SCAN, "RayJob",
+             put(f"{BOX}.securityContext.seccompProfile.type", "Default"), "must be one of RuntimeDefault"),
+    Mutation("an autoscaler's profile that is none", SCAN, "RayJob",
+             put(f"{CLUSTER}.autoscalerOptions.securityContext.seccompProfile.type", "Default"), "must be one of"),
+    Mutation("a toleration's effect that is none", SCAN, "RayJob",
+             put(f"{ENGINE}.template.spec.tolerations.0.effect", "NoRun"), "must be one of"),
+    Mutation("a toleration of a value that exists", SCAN, "RayJob",
+             put(f"{ENGINE}.template.spec.tolerations.0.value", "true"), "not with operator: Exists"),
+    Mutation("a toleration of nothing", SCAN, "RayJob",
+             put(f"{ENGINE}.template.spec.tolerations.0", {"effect": "NoSchedule"}), "no key of a taint"),
+    Mutation("a label of nodes that is none", SCAN, "RayJob",
+             put(f"{ENGINE}.template.spec.nodeSelector", {"gke spot": "true"}), "no label of Kubernetes"),
+    Mutation("a condition that is none", SCAN, "RayJob", put(f"{AVOID}.0.operator", "Missing"), "must be one of In"),
+    Mutation("a condition without its values", SCAN, "RayJob", drop(f"{AVOID}.1.values"), "do not go with"),
+    Mutation("a condition with a value too many", SCAN, "RayJob",
+             put(f"{AVOID}.0.values", ["true"]), "do not go with operator: DoesNotExist"),
+    Mutation("a label of pods that is none", SCAN, "RayJob",
+             put(f"{ENGINE}.template.metadata.labels", {"a": "b c"}), "no label of Kubernetes"),
+    Mutation("a Secret's name that is none", SCAN, "RayJob",
+             put(f"{ENGINE}.template.spec.imagePullSecrets", [{"name": "My Registry"}]), "wrong form"),
+    Mutation("a namespace that is none", SCAN, "RayJob", put("metadata.namespace", "Team A"), "wrong form"),
+    Mutation("an account in capitals", SCAN, "ServiceAccount", put("metadata.name", "Fakescan"), "wrong form"),
+    Mutation("less than no memory", SCAN, "RayJob", put(f"{BOX}.resources.limits.memory", "-48Gi"), "0 or more"),
+    Mutation("Ray's memory as Kubernetes writes it", SCAN, "RayJob",
+             put(f"{ENGINE}.rayStartParams.object-store-memory", "8Gi"), "must be a whole number"),
+    Mutation("a way of submission that is none", SCAN, "RayJob",
+             put("spec.submissionMode", "PodMode"), "must be one of K8sJobMode"),
+    Mutation("less than no retries of a submitter", SCAN, "RayJob",
+             put("spec.submitterConfig.backoffLimit", -1), "must be 0 or more"),
+    Mutation("a kind that is a path", SCAN, "ServiceAccount", put("kind", "../pod"), "is not known here"),
+    Mutation("a CronJob's schedule that is none", CRON, "CronJob", put("spec.schedule", "at night"), "five fields"),
+    Mutation("a CronJob's zone that is none", CRON, "CronJob", put("spec.timeZone", "Mars/North"), "is not one"),
+    Mutation("a CronJob's policy of none", CRON, "CronJob", put("spec.concurrencyPolicy", "Never"), "one of Allow"),
+    Mutation("a verb that is none", CRON, "Role", put("rules.0.verbs.0", "read"), "must be one of get"),
+    Mutation("a binding to what is no role", CRON, "RoleBinding", put("roleRef.kind", "Rolle"), "must be one of Role"),
+    Mutation("a field of the pod that is none", CRON, "CronJob",
+             put("spec.jobTemplate.spec.template.spec.containers.0.env.1.valueFrom.fieldRef.fieldPath",
+                 "metadata.label"), "has the wrong form"),
     # Command lines and Serve files
     Mutation("a misspelt option", SCAN, "RayJob", replaced("spec.entrypoint", "--model", "--modell"), "--modell"),
     Mutation("a value that is none", SCAN, "RayJob",
@@ -372,6 +453,11 @@ def queue_mutations() -> Iterator[Any]:
     quota = "spec.resourceGroups.0.flavors.0.resources"
     yield pytest.param("ClusterQueue", put(f"{quota}.0.nominalQuota", "many"), "cpu", id="a quota that is none")
     yield pytest.param("ClusterQueue", put(f"{quota}.0.name", "memory"), "in this order", id="a resource twice")
+    yield pytest.param("ClusterQueue", put("metadata.name", "Our queue"), "wrong form", id="a name that is none")
+    yield pytest.param("LocalQueue", put("spec.clusterQueue", "A B"), "clusterQueue", id="another name that is none")
+    yield pytest.param("LocalQueue", drop("metadata.namespace"), "namespace", id="a queue of no namespace")
+    yield pytest.param("ClusterQueue", put("specs", {}), "specs: unknown", id="an unknown field")
+    yield pytest.param("ClusterQueue", again("spec.resourceGroups.0.flavors"), "twice", id="a flavor twice")
     yield pytest.param("ResourceFlavor", put("apiVersion", "kueue.x-k8s.io/v1alpha1"), "not known", id="an old version")
 
 

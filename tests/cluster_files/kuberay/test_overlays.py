@@ -31,19 +31,30 @@ def test_any_choice_of_components_is_right(what: str, definitions: CustomResourc
     sorts += [
         ["identity-aws", "identity-gcp", "credentials-secret"],
         ["model-cache-node", "network-policy", "s3-endpoint"],
+        ["registry-secret"],
     ]
     for number in range(3):
-        chosen = [sort[(number + shift) % 3] for shift, sort in enumerate(sorts)]
+        chosen = [sort[(number + shift) % len(sort)] for shift, sort in enumerate(sorts)]
         if what in ("scan", "train") and number == 2:
             chosen.append("kueue")
         (folder := tmp_path / str(number)).mkdir()
         assert check(build_of(folder, what, *chosen), definitions) == [], chosen
 
 
+def test_every_pod_may_pull_from_a_registry_with_a_password(tmp_path: Path) -> None:
+    for number, what in enumerate((*JOBS, "prepull")):
+        (folder := tmp_path / str(number)).mkdir()
+        found = build_of(folder, what, "registry-secret")
+        places = [(place, pod.get("imagePullSecrets")) for document in found for place, pod in pods(document)]
+        assert places
+        assert {place for place, secrets in places if secrets != [{"name": "fakescan-registry"}]} == set(), what
+        assert "needs the Secret fakescan-registry" in notes(found)
+
+
 def test_every_component_is_in_an_overlay_or_in_the_test_above() -> None:
     named = {name for file in OVERLAYS for name in COMPONENTS if f"components/{name}\n" in file.read_text()}
     rest = set(COMPONENTS) - named - {"settings"}
-    assert rest <= {"spot-eks", "spot-gke", "model-cache-node", "s3-endpoint"}, rest
+    assert rest <= {"spot-eks", "spot-gke", "model-cache-node", "s3-endpoint", "registry-secret"}, rest
 
 
 @pytest.mark.parametrize("file", OVERLAYS, ids=lambda file: file.parent.name)
@@ -73,6 +84,7 @@ def edited(tmp_path: Path) -> Path:
         "ENGINE_MEMORY": "100Gi",
         "DECODE_NODES": "9",
     }
+    values |= {"ENGINE_DISK": "70Gi", "TRAIN_DISK": "200Gi"}
     values |= {"TRAIN_NODES": "2", "TRAIN_GPUS": "2", "TRAIN_CPUS": "31", "TRAIN_MEMORY": "300Gi", "TRAIN_WORKERS": "4"}
     values |= {
         "MODEL": "s3://mine/model",
@@ -110,12 +122,14 @@ def test_sizes_and_words_are_where_they_belong(edited: Path) -> None:
     engine, decode = scan["rayClusterSpec"]["workerGroupSpecs"]
     limits = engine["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert limits == {"cpu": "30", "memory": "100Gi", "nvidia.com/gpu": "2"}
+    assert engine["template"]["spec"]["containers"][0]["resources"]["requests"]["ephemeral-storage"] == "70Gi"
     assert (engine["maxReplicas"], decode["maxReplicas"]) == (7, 9)
     train = of_kind(documents(edited / "overlays/train-eks-h100"), "RayJob")["spec"]
     assert '--set workers="4"' in train["entrypoint"]
     (workers,) = train["rayClusterSpec"]["workerGroupSpecs"]
     assert workers["maxReplicas"] == 2
-    assert workers["template"]["spec"]["containers"][0]["resources"]["requests"]["nvidia.com/gpu"] == "2"
+    requests = workers["template"]["spec"]["containers"][0]["resources"]["requests"]
+    assert (requests["nvidia.com/gpu"], requests["ephemeral-storage"]) == ("2", "200Gi")
     queued = of_kind(documents(edited / "overlays/scan-kueue"), "RayJob")
     assert queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "edited-queue"
     engine, decode = queued["spec"]["rayClusterSpec"]["workerGroupSpecs"]

@@ -56,6 +56,14 @@ def test_the_structure_is_one_that_grafana_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_number_is_that_of_now_and_a_line_that_of_the_time_shown(name: str) -> None:
+    for panel in load(name)["panels"]:
+        for target in panel.get("targets", ()):
+            is_number = panel["type"] == "stat"
+            assert (target["instant"], target["range"]) == (is_number, not is_number), panel["title"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_no_two_panels_have_one_title_or_one_query(name: str) -> None:
     panels = [panel for panel in load(name)["panels"] if panel["type"] != "row"]
     titles = [panel["title"] for panel in panels]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.report import ROOT
+from tests.benchmarks.test_gpu_program import simulated
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -21,6 +22,18 @@ def bench(work: Path, *arguments: str) -> dict[str, Any]:
     assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
     found: dict[str, Any] = json.loads(file.read_text())
     return found
+
+
+def test_two_simulated_engines_are_compared(tmp_path: Path) -> None:
+    found = simulated(tmp_path, "engine,fp8,reference")
+    rows = {(row["part"], row["mode"]): row for row in found["simulated_rows"]}
+    assert rows.keys() == {(part, mode) for part in ("engine", "engine FP8") for mode in ("score", "explained")}
+    assert rows["engine", "score"]["images_s"]["median"] == pytest.approx(160, rel=0.2)
+    assert rows["engine FP8", "explained"]["images_s"]["median"] == pytest.approx(80, rel=0.2)
+    assert rows["engine", "score"]["share_of_peak"] == pytest.approx(1, rel=0.2)
+    assert rows["engine", "explained"]["running"] == pytest.approx(8, rel=0.2)
+    fp8 = next(one for one in found["simulated_comparisons"] if one["of"] == "engine FP8")
+    assert fp8["differences"]["flips"] == 0
 
 
 def test_simulated_scan_is_a_share_of_its_ideal(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ import httpx
 
 from tests.cluster_files.docker.dockerfiles import FOLDER, ROOT, arguments, environment
 
+PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What the base image has."""
 BASE = "localhost/python-stand-in"
 HEADERS = "libpython3.11-dev"
 """Python's headers, which the base image has and Triton needs."""
@@ -57,20 +59,21 @@ class Builder:
         if BASE in self.buildah("images", "--format", "{{.Name}}").split():
             return
         root = self.folder / "base"
+        if root.exists():  # of a run that was interrupted
+            shutil.rmtree(root)
         packages = f"ca-certificates,python3,python3-venv,{HEADERS}"
         command = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        subprocess.run(
-            ["chroot", root, "/usr/bin/python3", "-m", "venv", "/usr/local"], check=True, env={"LANG": "C.UTF-8"}
-        )
+        made = ["chroot", root, "/usr/bin/python3", "-m", "venv", "/usr/local"]
+        subprocess.run(made, check=True, env={"PATH": PATH, "LANG": "C.UTF-8"})
         shutil.copy(ROOT / "tools" / "torchvision_cpu_shim.py", root / "usr/lib/python3.11/_torchvision_cpu_shim.py")
         custom = root / "usr" / "lib" / "python3.11" / "sitecustomize.py"
         custom.unlink(missing_ok=True)
         custom.write_text("import _torchvision_cpu_shim\n")
         container = self.buildah("from", "scratch")
         self.buildah("add", "--quiet", container, root, "/")
-        self.buildah("config", "--env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", container)
+        self.buildah("config", "--env", f"PATH={PATH}", container)
         self.buildah("commit", "--quiet", "--rm", container, BASE)
         shutil.rmtree(root)
 
@@ -157,7 +160,7 @@ def command_line(
 ) -> list[str]:
     """The command that runs one of an image as its user, in its environment and in no other."""
     uid, gid = user.split(":")
-    found = environment(kind, "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin") | variables
+    found = environment(kind, PATH) | variables
     return [
         "unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", RUN, "sh", str(root), str(cache),
         str(work), "/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs",

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import httpx
 import psutil
-import pyarrow.parquet as pq
 import pytest
 
+from fakescan.run.folder import RunFolder
 from tests.conftest import Bucket
 from tests.drills.cluster_files.image_build import Builder, command_line, missing_tools
+from tests.scan_process import read_rows
 from tests.serve_process import PAIRS, free_port
 
 pytestmark = [
@@ -83,9 +84,7 @@ def test_it_scans_a_bucket(image: Image, s3_bucket: Bucket, user: str) -> None:
         AWS_ACCESS_KEY_ID=keys["key"], AWS_SECRET_ACCESS_KEY=keys["secret"], AWS_REGION="us-east-1",
     )  # fmt: skip
     assert "rows: 4" in out
-    filesystem, _ = place.store.filesystem(place.url)
-    parts = filesystem.glob(f"{place.name}/out/**/part-*.parquet")
-    rows = [row for part in parts for row in pq.read_table(filesystem.open(part)).to_pylist()]
+    rows = read_rows(RunFolder(f"{place.url}/out", place.store))
     assert [row["error_code"] for row in rows] == [None] * 4
     assert all(row["verdict"] for row in rows)
 

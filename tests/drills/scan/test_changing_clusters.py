@@ -86,7 +86,7 @@ def follow(scan: ScanProcess, cluster: LocalCluster) -> dict[tuple[int, int], fl
 def test_nodes_are_lost_at_random_moments(many: Path, tiny_model: Path, tmp_path: Path, seed: int) -> None:
     print(f"seed {seed}")
     losses = ["--lose-every", 20, "--back-after", 5, "--seed", seed]
-    engine = {"kind": "fake", "max_num_seqs": 2, "step_s": 0.3}
+    engine = {"kind": "fake", "max_num_seqs": 2, "step_s": 0.5}  # longer than until the first loss
     with local_cluster("--nodes", 2, "--cpus", 2, "--gpus", 1, "--head-cpus", 1, *losses) as cluster:
         words = command(tmp_path, tiny_model, many, cluster.address, engine=engine, device="cuda")
         with running(*words, environment=cluster.environment) as scan:

@@ -7,40 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fakescan.evaluate.calibrate import run_calibration
 from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
 from fakescan.evaluate.driver import EvaluationOutcome, run_evaluation
-from fakescan.run.folder import RunFolder
-from fakescan.scan.config import ScanConfig
-from fakescan.scan.driver import run_scan
-from fakescan.storage.store import Store
 from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.card import read_card
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
+from tests.fakescan.conftest import Rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
-
-SAMPLES = Path(__file__).parents[3] / "samples" / "pairs"
-
-
-@pytest.fixture(scope="module")
-def turned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample pairs, turned and mirrored in all eight ways: 64 real and 64 fake images."""
-    root = tmp_path_factory.mktemp("turned")
-    for file in sorted(SAMPLES.iterdir()):
-        subject, kind = file.stem.split("-")
-        folder = root / "pictures" / ("real" if kind == "real" else f"fake/{kind}")
-        folder.mkdir(parents=True, exist_ok=True)
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("RGB").resize((112, 112)))
-        for number in range(8):
-            turned = np.rot90(pixels, number % 4)
-            turned = turned[:, ::-1] if number >= 4 else turned
-            Image.fromarray(np.ascontiguousarray(turned)).save(folder / f"{subject}-{number}.png")
-    return root
 
 
 def config(data: Path, output: Path, **more: Any) -> EvaluateConfig:
@@ -95,14 +72,9 @@ def test_conditions_change_the_pixels_that_are_judged(done: EvaluationOutcome) -
     assert not np.allclose(np.sort(jpeg), np.sort(clean), atol=1e-3)
 
 
-def test_its_scores_are_those_of_a_scan(
-    done: EvaluationOutcome, turned: Path, ray_cluster: str, tmp_path: Path
-) -> None:
-    scan = ScanConfig(source=str(turned / "pictures" / "real"), output=str(tmp_path / "scan"), explain="none")
-    run_scan(scan, ray_address=ray_cluster)
-    folder = RunFolder(scan.output, Store())
-    rows = folder.rows(folder.open(), ["uri", "logit"])
-    scanned = dict(zip(rows["uri"].to_pylist(), rows["logit"].to_pylist(), strict=True))
+def test_its_scores_are_those_of_a_scan(done: EvaluationOutcome, turned: Path, scanned_mixed: Rows) -> None:
+    real = turned / "pictures" / "real"
+    scanned = {uri: row["logit"] for uri, row in scanned_mixed.items() if Path(uri).parent == real}
     judged = done.judged["none"]
     evaluated = dict(zip(judged.rows["uri"].to_pylist(), judged.logit.tolist(), strict=True))
     assert len(scanned) == 64

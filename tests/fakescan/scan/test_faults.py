@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -118,16 +119,13 @@ def test_input_and_output_in_different_stores(
 
 
 def test_a_manifest_that_was_lost_is_one_clear_error(
-    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+    ray_cluster: str, pictures: Path, first_scan: Path, run: RunFolder, tiny_model: Path
 ) -> None:
-    arguments = [
-        *command(tmp_path, tiny_model, source=str(pictures), output=run.url),
-        *("--ray-address", ray_cluster),
-    ]
-    fakescan(*arguments)
+    shutil.copytree(first_scan, run.path)
     os.remove(Path(run.parts, "part-00000000.parquet"))
     os.remove(Path(run.path, "manifest", "part-00000.parquet"))
-    assert "manifest" in error_of(fakescan(*arguments, status=2))
+    engine = ["--model", tiny_model, "--engine", "fake", "--ray-address", ray_cluster]
+    assert "manifest" in error_of(fakescan("scan", pictures, "-o", run.url, *engine, status=2))
 
 
 def test_signatures_of_addresses_are_never_shown(

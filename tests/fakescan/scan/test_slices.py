@@ -22,13 +22,12 @@ def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_slices_make_the_run_that_one_scan_makes(
     fakescan: Command,  # noqa: F811
-    images: Path,  # noqa: F811
+    pictures: Path,
     run: RunFolder,  # noqa: F811
-    tmp_path: Path,
+    first_scan: Path,
 ) -> None:
-    whole = RunFolder(str(tmp_path / "whole"), Store())
-    fakescan("scan", images, "-o", whole.url, "--shard-rows", 4)
-    sliced = ("scan", images, "-o", run.url, "--shard-rows", 4, "--slice")
+    whole = RunFolder(str(first_scan), Store())
+    sliced = ("scan", pictures, "-o", run.url, "--shard-rows", 4, "--slice")
 
     ended = fakescan(*sliced, "2/3")
     assert "slice 2 of 3 done; the run misses 5 parts of other slices" in ended.out

@@ -24,6 +24,7 @@ from fakescan.scan.tables import FETCHED_SCHEMA, JUDGED_SCHEMA, PartSummary, dec
 from fakescan.sources.manifest import write_manifest
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
+from fakevlm.phash import phash
 from fakevlm.preprocess import ImageSpec, decode
 from tests.fakescan.run.conftest import identity
 
@@ -124,6 +125,8 @@ def test_decode_gives_pixels_and_facts_or_the_reason(started: Started, images: P
     assert table["width"].to_pylist() == [None, 35, None, 37]
     assert table["height"].to_pylist() == [None, 40, None, 40]
     assert table["format"].to_pylist() == [None, "PNG", None, "PNG"]
+    whole = table["pixels"].combine_chunks().to_numpy_ndarray()
+    assert table["phash"].to_pylist() == [None, phash(whole[1]), None, phash(whole[3])]
     # The file came, although it is no image: its hash is a fact as well.
     assert [value is None for value in table["sha256"].to_pylist()] == [True, False, False, False]
     pixels = table["pixels"].combine_chunks().to_numpy_ndarray()
@@ -159,7 +162,7 @@ def test_write_puts_the_part_and_says_what_is_in_it(started: Started) -> None:
     assert table["verdict"].to_pylist() == [None, "fake", None, "fake"]
     footer = pq.read_metadata(path).metadata
     assert footer is not None
-    assert footer[b"fakescan.schema_version"] == b"3"
+    assert footer[b"fakescan.schema_version"] == b"4"
     assert Counts.from_json(footer[COUNTS_KEY]) == Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
 
 

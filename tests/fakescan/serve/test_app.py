@@ -11,7 +11,7 @@ from fakescan.serve import run as run_module
 from fakescan.serve.app import build
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import CONTROL, REPLICA
-from fakescan.serve.serve_file import IMPORT_PATH
+from fakescan.serve.serve_file import IMPORT_PATH, ServeFile, Server
 from fakescan.settings.replicas import Replicas
 from fakevlm.errors import UserError
 
@@ -119,6 +119,20 @@ def test_a_server_that_waits_for_a_node_says_so(
     monkeypatch.setattr(run_module, "connected_nodes", lambda: ClusterNodes((HEAD,), (GROUP,)))
     run_module._check_gpus(ServeConfig(no_auth=True))
     assert "waiting for a GPU node: 1 replicas with 1 GPUs each, the cluster has 0 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("trusted", [(), ("192.0.2.1",)])
+@pytest.mark.parametrize(("host", "reach"), [("127.0.0.1", "this machine"), ("0.0.0.0", "the network")])
+def test_a_server_without_keys_says_who_may_use_it_and_whom_it_cannot_tell_apart(
+    host: str, reach: str, trusted: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ServeFile.model_validate({"http_options": {"host": host}, "applications": [{"import_path": IMPORT_PATH}]})
+    run_module._warn_of_open_access(
+        Server(file=file, config=ServeConfig.model_validate({"no_auth": True, "trusted_proxies": trusted}))
+    )
+    said = capsys.readouterr().err
+    assert f"everybody on {reach} may use it" in said
+    assert ("name a reverse proxy in trusted_proxies" in said) is (not trusted)
 
 
 @pytest.mark.parametrize(("device", "reserved"), [("cpu", 0.0), ("cuda", 1.0), ("auto", 1.0)])

@@ -11,8 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from fakescan.serve.gate.own.answers import page_files
 from tests.page_browser import DETECT, card, choose, expect_word, of_kind, opened_page
-from tests.page_server import HEADERS, PAGE, TYPES, PageServer
+from tests.page_server import PageServer
 from tests.serve_process import Served
 
 pytestmark = pytest.mark.cluster
@@ -114,17 +115,15 @@ def test_the_scripted_server_answers_as_the_real_one(served: Served) -> None:
     scripted = PageServer(meaning="forgeries")
     real = httpx.get(f"{served.url}/v1/about").json()
     assert set(real) <= set(scripted.about())
-    path = of_kind(served.pairs, "fake")
+    files = page_files()
+    image = of_kind(served.pairs, "fake")
     with served.client() as client:
-        stream = client.post("/v1/detect?stream=true", files={"file": (path.name, path.read_bytes())}).text
-        document = client.get("/")
-        pieces = {
-            name: client.get(f"/page/{name}") for name in (file.name for file in PAGE.iterdir()) if name[0] != "i"
-        }
+        stream = client.post("/v1/detect?stream=true", files={"file": (image.name, image.read_bytes())}).text
+        pieces = {path: client.get(path) for path in files}
     events = dict(re.findall(r"event: (\w+)\ndata: (.+)", stream))
-    assert set(json.loads(events["result"])) <= set(scripted.result(path.name, path.read_bytes()))
+    assert set(json.loads(events["result"])) <= set(scripted.result(image.name, image.read_bytes()))
     assert {"verdict", "result", "done"} <= set(events)
-    assert HEADERS["content-security-policy"] == document.headers["content-security-policy"]
-    for name, piece in pieces.items():
-        assert piece.status_code == 200, name
-        assert piece.headers["content-type"].startswith(TYPES[Path(name).suffix]), name
+    for path, piece in pieces.items():
+        assert (piece.status_code, piece.content) == (200, files[path].body), path
+        for name, value in files[path].headers:
+            assert piece.headers[name.decode()] == value.decode(), (path, name)

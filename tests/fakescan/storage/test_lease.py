@@ -128,9 +128,28 @@ os.kill(os.getpid(), 9)
     assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
+def own_content(path: Path, new_lease: NewLease) -> dict[str, Any]:
+    """What a lease of this process holds."""
+    lease = new_lease()
+    lease.acquire()
+    content: dict[str, Any] = json.loads(path.read_text())
+    lease.release()
+    return content
+
+
 def test_a_process_number_that_was_given_out_again_is_not_the_holder(path: Path, new_lease: NewLease) -> None:
-    holder(path, host=socket.gethostname(), pid=os.getpid(), started="1")
+    holder(path, **{**own_content(path, new_lease), "owner": "another", "started": "1"})
     new_lease().acquire(say=pytest.fail)
+
+
+def test_a_process_of_another_container_or_a_copy_of_this_machine_may_be_alive(path: Path, new_lease: NewLease) -> None:
+    """Both have this machine's name, and the number of the holder means another process here, or none."""
+    there = own_content(path, new_lease)["machine"].split()
+    for machine in (f"{there[0]} pid:[1]", f"0000 {there[1]}", None):
+        holder(path, host=socket.gethostname(), machine=machine, pid=os.getpid(), started="1")
+        said: list[str] = []
+        new_lease().acquire(say=said.append)
+        assert "watching" in said[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"owner": 1, "pid": "x", "started": "1"}'])

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+HELP = ("-h", "--help")
+"""What asks a command for its help.
+
+Click makes the option of the first context in which a command's options are listed, and keeps it: so the names are the
+command's own, and the same in every context.
+"""
+
+
 class Command(click.Command):
     """A command with -v and --log-file, options under headings, and examples at the end of its help.
 
@@ -23,6 +31,10 @@ class Command(click.Command):
         super().__init__(*arguments, **options)
         self.examples = examples
         self.params = [*self.params, *log_options()]
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """`HELP`, whatever the context says."""
+        return list(HELP)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under their headings, and the examples."""
@@ -40,6 +52,10 @@ class Group(click.Group):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.params = [*self.params, *log_options()]
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """`HELP`, whatever the context says."""
+        return list(HELP)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; no arguments at all are a question, which the help answers with success."""

@@ -35,6 +35,8 @@ class Placement:
     """How many have a GPU now; None on CPUs."""
     may_grow: bool = False
     """Whether an autoscaler may add GPUs."""
+    kinds: tuple[Node, ...] = ()
+    """Nodes that an autoscaler may add, as far as is known."""
 
     def first(self, shards: int, in_flight: int) -> int:
         """Engines to ask for at the start, where each judges so many of the shards at once.
@@ -94,7 +96,7 @@ def _on_gpus(config: JudgingSettings, cluster: ClusterNodes, gpus: float, shards
     wanted = config.engine.reserved_cpus("cuda")
     nodes = list(cluster.engine_nodes(gpus))
     cpus = min(wanted, _cpus_beside_feed(nodes, gpus, cluster.cpus_beside(gpus)))
-    return Placement("cuda", replicas, gpus, cpus, room, may_grow=cluster.may_grow)
+    return Placement("cuda", replicas, gpus, cpus, room, may_grow=cluster.may_grow, kinds=_kinds(cluster))
 
 
 def _cpus_beside_feed(nodes: Iterable[Node], gpus: float, cpus_elsewhere: float) -> float:
@@ -118,7 +120,11 @@ def _on_cpus(config: JudgingSettings, cluster: ClusterNodes) -> Placement:
             f"replicas: {replicas.low} engines and the feed need {needed:g} CPUs, "
             f"the cluster has {cluster.cpus:g}{more}; lower --replicas"
         )
-    return Placement("cpu", replicas, 0.0, each)
+    return Placement("cpu", replicas, 0.0, each, kinds=_kinds(cluster))
+
+
+def _kinds(cluster: ClusterNodes) -> tuple[Node, ...]:
+    return tuple(group.node for group in cluster.groups or ())
 
 
 def warn_of_local_folders(config: JudgingSettings, cluster: ClusterNodes) -> None:

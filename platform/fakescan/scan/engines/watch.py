@@ -1,7 +1,6 @@
 """The driver's eye on the engines: says what is wrong with them, and ends a pass that cannot go on as it is."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from fakescan.errors import JobFailedError
 from fakescan.scan.engines.book import MAX_STARTS, Loss, Shunned, Situation
 from fakescan.scan.engines.life import EngineLife, Place
 from fakescan.scan.engines.node_choice import NodeChoice
+from fakescan.scan.ledger_follower import asking
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -64,39 +64,31 @@ class EngineWatch:
             self.nodes.include(node)
         self.starts_over = False
         self._part_at = self._working_at = time.monotonic()
-        ended = threading.Event()
-        thread = threading.Thread(target=self._follow, args=(stop, ended), name="engine-watch", daemon=True)
-        thread.start()
-        try:
+        with asking(
+            lambda: [self._ledger.situation.remote()],
+            lambda situation: self._look(situation, stop),
+            name="engine-watch",
+            every_s=_POLL_S,
+            answer_s=_ANSWER_S,
+        ):
             yield
-        finally:
-            ended.set()
-            thread.join()  # a call that came after Ray is shut down would start another one
 
     def part_written(self) -> None:
         """The pass goes on."""
         self._part_at = time.monotonic()
 
-    def _follow(self, stop: Callable[[], None], ended: threading.Event) -> None:
-        import ray
-        from ray.exceptions import GetTimeoutError, RayError
-
-        while not ended.wait(_POLL_S):
-            try:
-                situation: Situation = ray.get(self._ledger.situation.remote(), timeout=_ANSWER_S)
-            except GetTimeoutError:
-                continue
-            except RayError:
-                return  # the driver hears of it as well
-            self._remember(situation)
-            for life, place in situation.silent:
-                self._end(life, place)
-            self.failure = self._failure(situation)
-            self.starts_over = self.failure is None and self._must_start_over(situation)
-            if self.failure is not None or self.starts_over:
-                stop()
-                return
-            self._say_what_is_awaited(situation)
+    def _look(self, situation: Situation, stop: Callable[[], None]) -> bool:
+        """Whether the pass goes on."""
+        self._remember(situation)
+        for life, place in situation.silent:
+            self._end(life, place)
+        self.failure = self._failure(situation)
+        self.starts_over = self.failure is None and self._must_start_over(situation)
+        if self.failure is not None or self.starts_over:
+            stop()
+            return False
+        self._say_what_is_awaited(situation)
+        return True
 
     def _remember(self, situation: Situation) -> None:
         if self._book not in (None, situation.ledger) and self._shunned:

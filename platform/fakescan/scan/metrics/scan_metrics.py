@@ -1,6 +1,5 @@
 """What a scan's driver knows of it, as metrics: rows, parts, engines, and what it waits for."""
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Any, get_args
 import fakevlm
 from fakescan.run.run_file import RunFile
 from fakescan.scan.engines.book import Loss, Situation
+from fakescan.scan.ledger_follower import asking
 from fakescan.scan.metrics.stage_metrics import SHORT_ID
 from fakescan.scan.tables import PartSummary
 from fakescan.storage.url import redact
@@ -93,32 +93,22 @@ class ScanMetrics:
     @contextmanager
     def following(self, ledger: Any) -> Iterator[None]:
         """Looks meanwhile at the engines and stores that the scan's ledger knows of."""
-        ended = threading.Event()
-        thread = threading.Thread(target=self._follow, args=(ledger, ended), name="scan-metrics", daemon=True)
-        thread.start()
         try:
-            yield
+            with asking(
+                lambda: [ledger.situation.remote(), ledger.store_waits.remote()],
+                self._look,
+                name="scan-metrics",
+                every_s=_LOOK_S,
+                answer_s=_ANSWER_S,
+                at_end=True,
+            ):
+                yield
         finally:
-            ended.set()
-            thread.join()  # a call that came after Ray is shut down would start another one
             self._end()
 
-    def _follow(self, ledger: Any, ended: threading.Event) -> None:
-        import ray
-        from ray.exceptions import GetTimeoutError, RayError
-
-        is_last = False
-        while not is_last:
-            is_last = ended.wait(_LOOK_S)
-            try:
-                calls = [ledger.situation.remote(), ledger.store_waits.remote()]
-                situation, waits = ray.get(calls, timeout=_ANSWER_S)
-            except GetTimeoutError:
-                continue
-            except RayError:
-                return  # the driver hears of it as well
-            self._engines(situation)
-            self._waits([*waits, *WAITS.current()])
+    def _look(self, situation: Situation, waits: list[Wait]) -> None:
+        self._engines(situation)
+        self._waits([*waits, *WAITS.current()])
 
     def _engines(self, situation: Situation) -> None:
         run, now = self._run, time.monotonic()

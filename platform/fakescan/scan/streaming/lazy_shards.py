@@ -8,20 +8,24 @@ that is used of the rest is in this module.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from ray.data._internal.cluster_autoscaler.default_cluster_autoscaler_v2 import DefaultClusterAutoscalerV2
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.interfaces import BlockSlice, RefBundle
 from ray.data._internal.execution.operators.input_data_buffer import InputDataBuffer
 from ray.data._internal.execution.operators.map_operator import MapOperator
 from ray.data._internal.output_buffer import OutputBlockSizeOption
 
+from fakescan.cluster_nodes import Node
 from fakescan.scan.metrics.stage_metrics import ShardLevels
+from fakescan.scan.streaming.cluster_growth import ClusterGrowth
+from fakescan.scan.streaming.feed_room import FeedBound, FeedRoom
 
 BLOCK_SHARDS = 65_536
 """Shard numbers in a block of the source, half a megabyte."""
@@ -40,21 +44,22 @@ def shard_blocks(shards: NDArray[np.int64]) -> list[pa.Table]:
     return [pa.table({"shard": shards[first : first + BLOCK_SHARDS]}) for first in range(0, len(shards), BLOCK_SHARDS)]
 
 
-def lazy_shards(alone: int, arguments: Callable[[], dict[str, Any]], levels: ShardLevels) -> Any:
+def lazy_shards(alone: int, room: FeedRoom, kinds: Sequence[Node], levels: ShardLevels) -> Any:
     """For `DataContext.custom_execution_callback_classes`.
 
-    The first `alone` shards are groups of their own. `arguments`: Ray's for each task of the first stage. `levels` is
-    told now and then how many shards are where.
+    The first `alone` shards are groups of their own. `room` bounds the first stage. `kinds`: nodes that an autoscaler
+    may add. `levels` is told now and then how many shards are where.
     """
-    return partial(LazyShards, alone, arguments, levels)
+    return partial(LazyShards, alone, room, kinds, levels)
 
 
 class LazyShards(ExecutionCallback):
     """Makes an execution take its source lazily, and forget what it has done."""
 
-    def __init__(self, alone: int, arguments: Callable[[], dict[str, Any]], levels: ShardLevels) -> None:
+    def __init__(self, alone: int, room: FeedRoom, kinds: Sequence[Node], levels: ShardLevels) -> None:
         self._alone = alone
-        self._arguments = arguments
+        self._room = room
+        self._kinds = kinds
         self._levels = levels
         self._recorded_at = -math.inf
 
@@ -70,7 +75,11 @@ class LazyShards(ExecutionCallback):
         )
         (first,) = source.output_dependencies
         assert isinstance(first, MapOperator)
-        first._ray_remote_args_fn = self._arguments
+        first._ray_remote_args_fn = self._room.arguments
+        executor._backpressure_policies.append(FeedBound(first, self._room))
+        *_, judge = topology
+        if isinstance(executor._cluster_autoscaler, DefaultClusterAutoscalerV2):  # unless the user wants another one
+            executor._cluster_autoscaler = ClusterGrowth(executor, first, judge, self._room, self._kinds)
         *_, last = first.get_map_transformer().get_transform_fns()
         last._output_block_size_option = OutputBlockSizeOption.of(disable_block_shaping=True)
 

@@ -18,6 +18,11 @@ Schema = dict[str, Any]
 PUBLIC = frozenset({"/healthz", "/readyz", "/v1/about"})
 """Documented paths that need no key."""
 _REFERENCE = "#/components/schemas/{model}"
+_OWN = {
+    "/healthz": ("get_health", "Whether the proxy is alive.", "application/json", {"type": "object"}),
+    "/metrics": ("get_metrics", "Metrics of the proxy, in Prometheus' format.", "text/plain", {"type": "string"}),
+}
+"""What the gate answers itself, beside the page: no replica has a route for it."""
 _DETECT = "/v1/detect"
 _NAMED_MODEL = frozenset({"/v1/chat/completions", "/v1/responses"})
 _PIXEL = (
@@ -148,6 +153,7 @@ def json_operation(model: type[BaseModel]) -> Schema:
 def document_api(app: FastAPI, *, needs_key: bool, model: str) -> None:
     """Completes the document of an application whose routes are all there."""
     document = app.openapi()
+    document["paths"] |= {path: {"get": _own_operation(*facts)} for path, facts in _OWN.items()}
     schemas: Schema = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own; ours are problems
         schemas.pop(unused, None)
@@ -179,6 +185,12 @@ def document_api(app: FastAPI, *, needs_key: bool, model: str) -> None:
     for path, example in _request_examples(model).items():
         document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] = example
     app.openapi_schema = document
+
+
+def _own_operation(name: str, description: str, media_type: str, schema: Schema) -> Schema:
+    summary = name.replace("_", " ").title()
+    responses = {"200": {"content": {media_type: {"schema": schema}}}}
+    return {"summary": summary, "description": description, "operationId": name, "responses": responses}
 
 
 def _complete(operation: Schema, path: str, method: str, needs_key: bool) -> None:

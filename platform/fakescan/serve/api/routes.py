@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from fakescan import tracing
@@ -24,7 +24,6 @@ from fakescan.serve.api.parsing import parse
 from fakescan.serve.api.require_gate import Admit, RequireGate, problem_response
 from fakescan.serve.api.uploads import read_request
 from fakescan.serve.detector import Detector
-from fakescan.serve.gate.own.answers import OwnAnswer, page_files
 from fakescan.serve.problem import Problem
 from fakescan.serve.scans.jobs import Client, ScanJobs, ScanRefusedError, ScanRequest, ScanState
 from fakescan.serve.work import admission
@@ -190,32 +189,10 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         detector.require(name)
         return JSONResponse(model)
 
-    @app.get("/healthz")
-    async def get_health() -> JSONResponse:
-        """Whether the proxy is alive. The proxy itself answers."""
-        return JSONResponse({"status": "ok"})
-
     @app.get("/readyz")
     async def get_ready() -> JSONResponse:
         """Whether a replica is ready."""
         return JSONResponse({"status": "ready", "model": detector.model})
-
-    @app.get("/metrics", response_class=PlainTextResponse)
-    async def get_metrics() -> Response:
-        """Prometheus metrics of the proxy. The proxy itself answers."""
-        raise Problem("not_found", "/metrics is answered by the proxy")
-
-    page = page_files()
-
-    @app.get("/", include_in_schema=False)
-    async def get_page() -> Response:
-        return _page_response(page["/"])
-
-    @app.get("/page/{name}", include_in_schema=False)
-    async def get_page_file(name: str) -> Response:
-        if (file := page.get(f"/page/{name}")) is None:
-            raise Problem("not_found", f"there is no /page/{name[:100]}")
-        return _page_response(file)
 
 
 def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
@@ -245,10 +222,6 @@ def _add_scans(app: FastAPI, scans: ScanJobs) -> None:
     async def stop_scan(request: Request, scan_id: str) -> Response:
         """Stops a scan; the results so far stay."""
         return _scan_response(await call(scans.stop, scan_id, _client(request)), 202)
-
-
-def _page_response(file: OwnAnswer) -> Response:
-    return Response(file.body, headers={name.decode(): value.decode() for name, value in file.headers})
 
 
 def _client(request: Request) -> Client:

@@ -22,6 +22,7 @@ from fakescan.serve.decoding.fair_turns import FairTurns
 from fakescan.serve.decoding.large_images import LargeImages
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.problem import Problem
+from fakescan.telemetry.thread_name import show_thread_as
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file.effort import BYTES_PER_PIXEL, Effort, decoding_effort, is_quick
 from fakevlm.preprocess import MAX_RESIZED_PIXELS, DecodedImage, ImageSpec, try_decode
@@ -48,7 +49,9 @@ class Lane:
 
     def __init__(self, name: str, threads: int, room: float = math.inf) -> None:
         self._turns = FairTurns(threads, room)
-        self._pool = ThreadPoolExecutor(threads + _SPARE_THREADS, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(
+            threads + _SPARE_THREADS, thread_name_prefix=name, initializer=show_thread_as, initargs=(name,)
+        )
 
     @property
     def waiting(self) -> int:

@@ -55,7 +55,8 @@ from fakescan.telemetry.metric import is_connected
 from fakescan.telemetry.registry_copy import RegistryCopy
 from fakescan.terminal.json_logs.fields import log_fields
 
-_NOT_LOGGED = ("/healthz", "/readyz", "/metrics")
+_PROBES = ("/healthz", "/readyz")
+_NOT_LOGGED = (*_PROBES, "/metrics")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SERVE_PATHS = frozenset({"/-/healthz", "/-/routes"})
 _PLACES_PORTION = 2.0
@@ -125,6 +126,10 @@ class Gate:
 
     async def _handle(self, scope: Scope, receive: Receive, response: GateResponse) -> None:
         context, path = response.context, scope["path"]
+        route = route_of(path)
+        if path in _PROBES:  # before anything that they must not wait for
+            check_method(route, scope["method"], path)
+            check_length(scope["headers"], 0)
         if path == "/healthz":
             await response.send_ok("application/json", b'{"status":"ok"}')
             return
@@ -136,8 +141,6 @@ class Gate:
             await self._check_ready(scope, state, context)
             await response.send_ok("application/json", b'{"status":"ready"}')
             return
-        route = route_of(path)
-        context.route = route.name
         with tracing.span("authenticate"):
             key = self._let_in(route, scope["headers"], state, context)
         if key is not None and not route.judges:

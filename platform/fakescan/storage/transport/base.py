@@ -1,7 +1,7 @@
 """The request that every transport takes, its checks of an answer, and the form of entity tags."""
 
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,6 +15,8 @@ LOCAL_ETAG = "mtime-"
 
 REPLACED = "the object is no longer the one in the manifest"
 """The message of `changed`."""
+
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +98,55 @@ def normal_etag(etag: str) -> str:
     return f"{'W/' if weak or etag.strip().startswith('W/') else ''}{tag.strip().strip(chr(34))}"
 
 
-def decoded(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
-    """The body without its Content-Encoding, as a browser would show it.
+async def decoded(body: bytes, encoding: str | None, room: Room, max_bytes: int) -> bytes:
+    """The body without its Content-Encoding, as a browser would show it; room is made for it as it grows.
 
     An object that claims to be gzipped and is not is taken as it is: uploads with a wrong header are common.
     """
     name = (encoding or "").strip().lower()
-    if name in {"gzip", "x-gzip"} and body.startswith(b"\x1f\x8b"):
+    if name in {"gzip", "x-gzip"} and body.startswith(_GZIP):
         window = 31
     elif name == "deflate" and body[:1] == b"\x78":
         window = 15
     else:
         return body
-    stream = zlib.decompressobj(window)
+    pieces: list[bytes] = []
+    size = 0
     try:
-        plain = stream.decompress(body, max_bytes + 1)
+        for piece in _decompressed(body, window):
+            pieces.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                raise ImageError(ErrorCode.TOO_LARGE, f"the object has more than {max_bytes} bytes once decompressed")
+            if len(body) + size > room.size:
+                await room.reserve(len(body) + size + STEP)
     except zlib.error as error:
         raise ImageError(ErrorCode.TRUNCATED, f"the {name} encoding of the object is broken: {error}") from None
-    if len(plain) > max_bytes:
-        raise ImageError(ErrorCode.TOO_LARGE, f"the object has more than {max_bytes} bytes once decompressed")
-    if not stream.eof:
-        raise ImageError(ErrorCode.TRUNCATED, f"the {name} encoding of the object ends early")
-    return plain
+    except EOFError:
+        raise ImageError(ErrorCode.TRUNCATED, f"the {name} encoding of the object ends early") from None
+    return b"".join(pieces)
+
+
+def _decompressed(body: bytes, window: int) -> Iterator[bytes]:
+    """At most `STEP` bytes at a time. Raises zlib.error, and EOFError for a body that ends early."""
+    stream = zlib.decompressobj(window)
+    position, packed = 0, b""
+    while True:
+        if not packed:
+            packed = body[position : position + STEP]
+            position += len(packed)
+        piece = stream.decompress(packed, STEP)
+        yield piece
+        if stream.eof:
+            packed = stream.unused_data
+            more = packed[:2] + body[position : position + 2]
+            if window != 31 or not more.startswith(_GZIP):
+                return
+            stream = zlib.decompressobj(window)  # what is packed in pieces follows one after the other
+        elif not piece and not packed:
+            raise EOFError
+        else:
+            packed = stream.unconsumed_tail
 
 
 def span_header(request: Request) -> dict[str, str]:

@@ -65,7 +65,7 @@ class S3Transport:
             if len(data) != request.length:
                 raise ImageError(ErrorCode.CHANGED, "the object is no longer the one in the manifest: it ends early")
             return Body(data, version)
-        plain = decoded(data, answer.get("ContentEncoding"), self._max_bytes)
+        plain = await decoded(data, answer.get("ContentEncoding"), room, self._max_bytes)
         # Some gateways pack on the way what they list by its plain size.
         check_size(request, len(plain) if request.size == len(plain) else len(data))
         return Body(plain, version)

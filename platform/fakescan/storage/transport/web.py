@@ -120,7 +120,7 @@ async def _read_response(response: aiohttp.ClientResponse, request: Request, roo
         body = await read_on(response.content.iter_any(), room, max_bytes)
     if whole:
         check_size(request, len(body))
-        return decoded(body, response.headers.get("Content-Encoding"), max_bytes)
+        return await decoded(body, response.headers.get("Content-Encoding"), room, max_bytes)
     if len(body) != request.length:
         raise ImageError(ErrorCode.CHANGED, f"{REPLACED}: the span ends early")
     return body

@@ -78,3 +78,12 @@ def test_bad_input_is_one_line(
     _, err = call(capfd, *(untouched.folder.url if word == "RUN" else word for word in arguments), status=2)
     assert err.count("\n") == 1
     assert words in err
+
+
+def test_duplicates(untouched: KnownRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = call(capfd, "duplicates", untouched.folder.url, "-o", tmp_path / "p.parquet")
+    assert "2,970 judged images are 2,970 pictures" in out  # this run has no hashes: all count as blank
+    assert "2,970 images are too blank to be compared" in out
+    assert "30 images without a verdict belong to no picture" in out
+    found = json.loads(call(capfd, "duplicates", untouched.folder.url, "--json", "-q")[0])
+    assert (found["total"], found["errors"], found["output"], found["limit"]) == (2970, 30, None, 24)

@@ -32,9 +32,16 @@ EVERY = dict(commands())
 
 
 def options_of(command: click.Command) -> list[click.Option]:
-    ctx = click.Context(command, help_option_names=["-h", "--help"])  # click keeps the option that it makes of them
-    found = [parameter for parameter in command.get_params(ctx) if isinstance(parameter, click.Option)]
+    found = [
+        parameter for parameter in command.get_params(click.Context(command)) if isinstance(parameter, click.Option)
+    ]
     return [option for option in found if "--help" not in option.opts]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_help_has_two_names_in_whatever_context_the_options_were_listed_first(name: str) -> None:
+    (option,) = [option for option in EVERY[name].get_params(click.Context(EVERY[name])) if "--help" in option.opts]
+    assert option.opts == ["-h", "--help"]
 
 
 def shown(capfd: pytest.CaptureFixture[str], name: str, *arguments: str) -> str:

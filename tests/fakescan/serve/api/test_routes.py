@@ -12,7 +12,8 @@ import openai
 import pytest
 
 from fakevlm.verdict import parse_answer
-from tests.scan_process import fakescan, read_rows
+from tests.conftest import ScannedPairs
+from tests.scan_process import read_rows
 from tests.serve_process import PAIRS, Served
 
 pytestmark = pytest.mark.cluster
@@ -28,12 +29,8 @@ def events(text: str) -> list[tuple[str, dict]]:
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
 
 
-def test_the_same_images_score_online_as_offline(client: httpx.Client, tmp_path: Path) -> None:
-    from fakescan.run.folder import RunFolder
-    from fakescan.storage.store import Store
-
-    fakescan("scan", PAIRS[0].parent, "--output", tmp_path / "run")
-    rows = {Path(row["uri"]).name: row for row in read_rows(RunFolder(str(tmp_path / "run"), Store()))}
+def test_the_same_images_score_online_as_offline(client: httpx.Client, scanned_pairs: ScannedPairs) -> None:
+    rows = {Path(row["uri"]).name: row for row in read_rows(scanned_pairs.run)}
     files = [("file", (path.name, path.read_bytes())) for path in PAIRS]
     results = client.post("/v1/detect", files=files).raise_for_status().json()["results"]
     assert [result["name"] for result in results] == [path.name for path in PAIRS]

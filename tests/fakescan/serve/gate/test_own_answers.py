@@ -43,6 +43,18 @@ def test_the_page_needs_no_replica(start: Start, keys: Keys) -> None:
     assert not gated.inner.paths
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_take_what_the_document_says_and_no_body(start: Start, path: str) -> None:
+    gated = start()
+    for method in ("GET", "HEAD"):
+        assert gated.ask(path, method=method).status == 200
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"):
+        refused = gated.ask(path, method=method)
+        assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD"), method
+    assert gated.ask(path, method="GET", content=bytes(4096)).status == 200
+    assert gated.ask(path, method="GET", content=bytes(4097)).code == "too_large"
+
+
 @pytest.mark.parametrize("path", ["/", "/v1/about", "/openapi.json"])
 def test_who_has_it_already_gets_304(start: Start, path: str) -> None:
     gated = start()

@@ -46,29 +46,24 @@ from fakescan.storage.url import file_path
 from fakevlm.errors import UserError
 from fakevlm.reading import Meaning
 from fakevlm.verdict import Calibration
-from tests.conftest import Bucket
+from tests.conftest import STORE_SECRETS, Bucket
 from tests.drill_images import drill_images
 from tests.fakescan.run.conftest import identity
 from tests.jobs import conftest as head
 from tests.serve_process import free_port
-from tests.storage_server import SeaweedServer
 from tests.web_server import Answer, WebServer
 
 jobs = head.jobs
 ANNA = Client("anna", "0a1b2c3d", "192.0.2.1", "request-1")
 ROOT = Path(__file__).parents[4]
-SECRETS = {"SCANS_TEST_KEY": SeaweedServer.access_key, "SCANS_TEST_SECRET": SeaweedServer.secret_key}
 REFERENCES = {"key": "env:SCANS_TEST_KEY", "secret": "env:SCANS_TEST_SECRET"}
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _environment() -> Iterator[None]:
-    """The store's secrets, also for a head that is started after this, and Ray's authentication.
-
-    Ray reads its mode when it is imported, and a token once. Starting a cluster here would do the same as this.
-    """
+    """The store's secrets, and Ray's authentication: Ray reads its mode when it is imported, and a token once."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**SECRETS, "RAY_AUTH_MODE": "token"}.items():
+        for name, value in {**STORE_SECRETS, "RAY_AUTH_MODE": "token"}.items():
             patch.setenv(name, value)
         Config.initialize("")
         ensure_token_if_auth_enabled()
@@ -377,7 +372,7 @@ def test_the_command_gives_the_scan_every_setting_through_any_shell(
     request = ScanRequest(source="s3://bucket/data", explain="none", threshold=0.4, limit=7, globs=globs)
     text = command(scans.settings(request, "s3://bucket/data/ü '$x", "s3://bucket/scans/1"))
 
-    for value in SECRETS.values():
+    for value in STORE_SECRETS.values():
         assert value not in text
     subprocess.run([shell, "-c", text], check=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
     assert Path(f"{python}.args").read_text() == "-m fakescan.cli scan --config /dev/stdin\n"
@@ -721,7 +716,7 @@ def test_a_scan_runs_to_its_end_and_another_says_why_it_failed(
         "source": started.source,
         "output": started.output,
     }
-    for secret in SECRETS.values():
+    for secret in STORE_SECRETS.values():
         assert secret not in told.model_dump_json() + jobs.log(started.id)
 
 

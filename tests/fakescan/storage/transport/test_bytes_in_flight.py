@@ -1,6 +1,7 @@
 """The bound of bytes in flight: kept, by images of known and unknown size, and never a deadlock."""
 
 import asyncio
+import gzip
 import threading
 
 import pytest
@@ -70,8 +71,11 @@ def test_waiting_for_room_is_no_time_out_and_may_be_cancelled() -> None:
     assert (bound.held, bound.rooms) == (0, {})
 
 
-def test_images_of_unknown_size_are_read_within_the_bound(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixteen of 3 MB, of which 8 MB may be in flight."""
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_images_of_unknown_size_are_read_within_the_bound(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch, is_packed: bool
+) -> None:
+    """Sixteen of 3 MB, of which 8 MB may be in flight; also if they come as a thousandth of it."""
     bound = BytesInFlight(8 * 2**20)
     monkeypatch.setattr(patient, "_bytes_in_flight", lambda: bound)
     most = [0]
@@ -87,6 +91,8 @@ def test_images_of_unknown_size_are_read_within_the_bound(web: WebServer, monkey
 
     def answer(seen: Seen) -> Answer:
         together.wait(10)
+        if is_packed:
+            return Answer(gzip.compress(body), headers={"Content-Encoding": "gzip"})
         return Answer(body, length=False)
 
     web.answers["/a"] = answer

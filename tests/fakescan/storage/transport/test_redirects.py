@@ -112,6 +112,15 @@ class TestPrivateAddresses:
         assert {seen.target for seen in web.seen} == {"/a", "/c", "/d", "/e"}
         assert inside.seen == []
 
+    @pytest.mark.parametrize("host", ["127.2", "2130706434", "0x7f000002", "0177.0.0.2", "127.0.0.2.", "127。0。0。2"])
+    def test_no_spelling_of_a_private_address_is_followed(self, web: WebServer, inside: WebServer, host: str) -> None:
+        inside.answers["/b"] = Answer(b"secret")
+        location = f"{self.at(inside, host)}/b".encode().decode("latin-1")
+        web.answers["/a"] = Answer(status=302, headers={"Location": location})
+        result = fetch(Boundary(), f"{self.at(web, 'public.example')}/a")
+        assert result.error_code in (ErrorCode.DENIED, ErrorCode.FETCH_FAILED), result
+        assert inside.seen == []
+
     def test_a_name_that_changes_its_meaning_gains_nothing(self, web: WebServer) -> None:
         web.answers["/a"] = Answer(status=302, headers={"Location": f"{self.at(web, 'rebound.example')}/b"})
         web.answers["/b"] = Answer(b"image")
@@ -159,6 +168,9 @@ class TestPrivateAddresses:
         ("::1", False),
         ("fe80::1%eth0", False),
         ("fd00::1", False),
+        ("fec0::1", False),
+        ("168.63.129.16", False),
+        ("::ffff:168.63.129.16", False),
         ("::ffff:10.0.0.1", False),
         ("::ffff:8.8.8.8", True),
         ("64:ff9b::a00:1", False),

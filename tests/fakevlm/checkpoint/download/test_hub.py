@@ -39,6 +39,8 @@ pytestmark = pytest.mark.unit
 WEIGHTS = "model.safetensors"
 SILENCE_S = 1.5
 """Seconds that a server may be silent in these tests."""
+SHORT_S = 0.4
+"""Seconds where it is silent whatever happens: nothing that it says is missed."""
 
 
 @pytest.fixture
@@ -62,6 +64,13 @@ def set_hub(monkeypatch: pytest.MonkeyPatch, url: str, folder: Path) -> None:
     monkeypatch.setattr(hub_module, "ANSWER_S", SILENCE_S)
     monkeypatch.setattr(hub_module, "_PAUSES_S", (0.05, 0.1))
     monkeypatch.delenv("HF_TOKEN", raising=False)
+
+
+def hurry(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have little patience indeed with a hub that says nothing."""
+    if fault in (silent, headers_only):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", SHORT_S)
+        monkeypatch.setattr(hub_module, "ANSWER_S", SHORT_S)
 
 
 def fetch(location: str = "owner/tiny") -> Path:
@@ -176,8 +185,9 @@ ASKING: dict[str, tuple[Fault, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", ASKING)
-def test_a_hub_that_cannot_be_asked(name: str, server: HubServer) -> None:
+def test_a_hub_that_cannot_be_asked(name: str, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.faults["api"], words = ASKING[name]
+    hurry(server.faults["api"], monkeypatch)
     message = refusal()
     assert not [word for word in words if word not in message], message
     assert server.url in message
@@ -186,10 +196,11 @@ def test_a_hub_that_cannot_be_asked(name: str, server: HubServer) -> None:
 
 @pytest.mark.parametrize("name", ["silent", "login page", "503", "404", "reset"])
 def test_what_was_downloaded_before_serves_and_a_line_says_so(
-    name: str, server: HubServer, caplog: pytest.LogCaptureFixture
+    name: str, server: HubServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = fetch()
     server.faults["api"] = ASKING[name][0]
+    hurry(server.faults["api"], monkeypatch)
     with caplog.at_level(logging.WARNING):
         assert fetch() == folder
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("fakevlm")]

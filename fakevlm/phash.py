@@ -1,0 +1,40 @@
+"""A perceptual hash of what the model saw: pictures that look alike have hashes that differ in few bits.
+
+The hash is ImageHash's `phash` with 16 x 16 frequencies, taken of the pixels that go to the model: they are there
+already, so it costs 0.4 CPU-ms an image, where PDQ of the whole file takes 12. It survives another size, format,
+quality or brightness; it does not survive a crop, a mirror image or a frame. Hashes are comparable between models of
+one input size and preprocessing.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+BITS: Final = 256
+LIMIT: Final = 24
+"""Bits in which two hashes of one picture may differ.
+
+Of copies of our sample images, saved anew with JPEG quality 70, at 512 pixels with quality 40, at half size, 1.2 times
+as bright or in grey, each was within 20; of different pictures the nearest two differed in 104.
+"""
+
+_FREQUENCIES = 16
+_REDUCE_FROM = 128
+"""Sides from this on are halved before, which makes hashing twice as cheap and changes 10 bits at most."""
+_MIN_CONTRAST = 4.0
+"""Standard deviation of the grey values, 0 to 255, under which the bits are noise: blank and nearly blank pictures."""
+
+
+def phash(pixels: NDArray[np.uint8]) -> str | None:
+    """64 hexadecimal digits for RGB pixels, uint8[height, width, 3]; None for a picture with hardly anything on it."""
+    import imagehash
+
+    image = Image.fromarray(pixels)
+    if min(image.size) >= _REDUCE_FROM:
+        image = image.reduce(2)
+    grey = image.convert("L")
+    if np.asarray(grey).std() < _MIN_CONTRAST:
+        return None
+    return str(imagehash.phash(grey, hash_size=_FREQUENCIES))
