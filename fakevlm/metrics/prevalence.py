@@ -17,7 +17,7 @@ from fakevlm.metrics.stratified import CONFIDENCE, StratifiedSample
 
 DRAWS = 20_000
 """Draws of a detector's error rates: the ends of an interval move by about 1 % of its width from seed to seed."""
-MIN_FOUND = 5
+MIN_FOUND = 6
 """Fakes, and real images, that a sample must have found for an interval. Counts are whole numbers: with fewer, no
 interval covers the truth in 95 % of all samples, only in 90 % or in 99 %. Then it is a bound on one side.
 """
@@ -28,9 +28,9 @@ class Kind(StrEnum):
 
     INTERVAL = "interval"
     AT_MOST = "at_most"
-    """The upper end holds with 95 % confidence alone, and the lower one is no claim."""
+    """The upper end holds with 95 % confidence (and a little more) alone, and the lower one is no claim."""
     AT_LEAST = "at_least"
-    """The lower end holds with 95 % confidence alone."""
+    """The lower end alone does."""
 
 
 class Estimate(NamedTuple):
@@ -75,12 +75,21 @@ def fakes_in_strata(rows: ArrayLike, reviewed: ArrayLike, hits: ArrayLike, *, se
     if not open_.any():
         return Estimate(value, known, known + unknown)
     sample, kind = StratifiedSample(sizes[open_], seen[open_], fakes[open_], seed=seed), kind_of(seen, fakes)
-    if kind is Kind.AT_MOST:
-        return Estimate(value, 0, _above(sample.upper_bound() + known + unknown, value), kind)
-    if kind is Kind.AT_LEAST:
-        return Estimate(value, _below(sample.lower_bound() + known, value), int(sizes.sum()), kind)
-    low, high = sample.interval()
-    return Estimate(value, _below(low + known, value), _above(high + known + unknown, value))
+    # Strata that were seen entirely have no uncertainty: it is the others that need hits for an interval.
+    inner = kind_of(seen[open_], fakes[open_])
+    if inner is Kind.INTERVAL:
+        low, high = sample.interval()
+    elif inner is Kind.AT_MOST:
+        low, high = sample.least, sample.upper_bound()
+    else:
+        low, high = sample.lower_bound(), sample.most
+    low, high = low + known, high + known + unknown
+    return Estimate(
+        value,
+        0 if kind is Kind.AT_MOST else _below(low, value),
+        int(sizes.sum()) if kind is Kind.AT_LEAST else _above(high, value),
+        kind,
+    )
 
 
 def kind_of(reviewed: ArrayLike, hits: ArrayLike) -> Kind:

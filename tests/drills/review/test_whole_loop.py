@@ -15,7 +15,7 @@ import pytest
 
 from tests.scan_process import fakescan
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "samples/images"
 PER_PHOTO = 90
@@ -37,7 +37,8 @@ def test_the_loop_ends_with_better_figures(tmp_path: Path) -> None:
     status = report("review", "status", run)
     assert status["samples"][0]["labelled"] == REVIEWED
     before = report("prevalence", run)
-    output = fakescan("calibrate", "--run", run, "--labels", run / "labels", "-o", tmp_path / "calibration").out
+    calibrate = ("calibrate", "--run", run, "--labels", run / "labels", "--missed", 0.5, "-o", tmp_path / "calibration")
+    output = fakescan(*calibrate).out
     fakescan(
         *("scan", bucket, "-o", again, "--explain", "none"),
         *("--calibration", tmp_path / "calibration/calibration.json"),
@@ -58,7 +59,7 @@ def test_the_loop_ends_with_better_figures(tmp_path: Path) -> None:
     for found in (before, after):
         assert found["prevalence"]["low"] <= share <= found["prevalence"]["high"]
         assert found["prevalence"]["kind"] == "interval"
-    assert figures["after"]["precision"] > 1.5 * figures["before"]["precision"]
+    assert figures["after"]["precision"] > 1.3 * figures["before"]["precision"]
     assert figures["after"]["error"] < figures["before"]["error"] / 3
     assert known > REVIEWED / 4
     assert sum(truth[key] for key in kept) / len(kept) < share
