@@ -12,7 +12,7 @@ from fakescan.evaluate.config import EvaluateConfig
 from fakescan.storage.store import Store
 from fakescan.terminal.counting import Counting
 from fakevlm.errors import UserError
-from fakevlm.metrics.near_duplicates import MIN_QUALITY, Bits, hash_image, near_duplicates
+from fakevlm.near_duplicates.pdq import MIN_QUALITY, Bits, hash_image, near_duplicates
 
 
 @dataclass(frozen=True)

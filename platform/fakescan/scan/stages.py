@@ -33,7 +33,7 @@ from fakescan.storage.url import redact
 from fakescan.terminal.json_logs.fields import log_fields
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.metrics.distortion import distort
-from fakevlm.phash import phash
+from fakevlm.near_duplicates.phash import phash
 from fakevlm.preprocess import DecodedImage, ImageSpec, try_decode
 
 RowImage = tuple[int, bytes]

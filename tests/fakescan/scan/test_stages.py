@@ -24,7 +24,7 @@ from fakescan.scan.tables import FETCHED_SCHEMA, JUDGED_SCHEMA, PartSummary, dec
 from fakescan.sources.manifest import write_manifest
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
-from fakevlm.phash import phash
+from fakevlm.near_duplicates.phash import phash
 from fakevlm.preprocess import ImageSpec, decode
 from tests.fakescan.run.conftest import identity
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from fakevlm.errors import UserError
-from fakevlm.metrics import near_duplicates as module
-from fakevlm.metrics.near_duplicates import LIMIT, MIN_QUALITY, Hash, NearDuplicate, hash_image, near_duplicates
+from fakevlm.near_duplicates import pdq as module
+from fakevlm.near_duplicates.pdq import LIMIT, MIN_QUALITY, Hash, NearDuplicate, hash_image, near_duplicates
 from tests.fakevlm.forge.scenes import leaves, photograph
 
 pytestmark = pytest.mark.unit

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from fakevlm.phash import LIMIT, phash
+from fakevlm.near_duplicates.phash import LIMIT, phash
 from fakevlm.preprocess import ImageSpec, try_decode
 
 pytestmark = pytest.mark.unit
 
-SAMPLES = sorted((Path(__file__).parents[2] / "samples" / "images").iterdir())
+SAMPLES = sorted((Path(__file__).parents[3] / "samples" / "images").iterdir())
 SPEC = ImageSpec(shortest_edge=336, crop=(336, 336))
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fakevlm.phash import BITS, LIMIT
+from fakevlm.near_duplicates.phash import BITS, LIMIT
 
 Hashes = NDArray[np.uint8]
 

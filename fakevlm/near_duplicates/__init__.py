@@ -1,0 +1,1 @@
+"""Pictures that look alike: perceptual hashes, pairs of two sets, clusters of one."""
