@@ -16,6 +16,7 @@ demo: setup ## scan the sample images with the built-in model
 	@run="demo-output/$$(date -u +%Y%m%dT%H%M%SZ)" && \
 	$(BIN)/fakescan scan samples/pairs --output "$$run" && \
 	$(BIN)/python tools/show_results.py "$$run" && \
+	$(BIN)/fakescan report "$$run" && \
 	printf '\nThe results are in %s\n' "$$run"
 
 cluster: setup ## start a cluster of three nodes on this machine, in the background

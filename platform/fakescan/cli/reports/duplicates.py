@@ -63,14 +63,14 @@ def duplicates_report(folder: "RunFolder", found: "Pictures", output: str | None
 def print_duplicates(found: "Pictures", run: "RunFile", output: str | None) -> None:
     """Print how many pictures the images are, by what they are called."""
     from fakescan.terminal.console import printable_line
-    from fakevlm.reading import NO_FORGERY_FOUND, Meaning
+    from fakevlm.reading import NO_FORGERY_FOUND, Meaning, counted_as
+    from fakevlm.verdict import Verdict
 
-    names = {"real": "real", "fake": "fake", "uncertain": "uncertain"}
-    if run.known_meaning is Meaning.FORGERIES:
-        names["real"] = "no forgery found"
     print(f"{sum(found.images.values()):,} judged images are {found.total:,} pictures")
     for verdict, images in found.images.items():
-        print(f"  {names[verdict]}: {images:,} images are {found.pictures[verdict]:,} pictures")
+        print(
+            f"  {counted_as(Verdict(verdict), run.known_meaning)}: {images:,} images are {found.pictures[verdict]:,} pictures"
+        )
     if found.mixed:
         print(f"{found.mixed:,} pictures have images with different verdicts and are counted under each")
     if found.blank:
