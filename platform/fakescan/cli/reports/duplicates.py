@@ -68,9 +68,8 @@ def print_duplicates(found: "Pictures", run: "RunFile", output: str | None) -> N
 
     print(f"{sum(found.images.values()):,} judged images are {found.total:,} pictures")
     for verdict, images in found.images.items():
-        print(
-            f"  {counted_as(Verdict(verdict), run.known_meaning)}: {images:,} images are {found.pictures[verdict]:,} pictures"
-        )
+        name = counted_as(Verdict(verdict), run.known_meaning)
+        print(f"  {name}: {images:,} images are {found.pictures[verdict]:,} pictures")
     if found.mixed:
         print(f"{found.mixed:,} pictures have images with different verdicts and are counted under each")
     if found.blank:
