@@ -25,6 +25,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -445,7 +446,8 @@ class Bench:
     def fail(self, part: str, explain: Explain, why: str) -> Row:
         """Add a row that says why there is nothing in it."""
         row = Row(part, MODES[explain], self.simulated, error=clean(why))
-        print(f"          {part}, {MODES[explain]}: not measured: {row.error}", flush=True)
+        said = f"{part}, {MODES[explain]}: not measured: {row.error}"
+        print(textwrap.fill(said, 80, initial_indent=" " * 10, subsequent_indent=" " * 12), flush=True)
         self.rows.append(row)
         return row
 
