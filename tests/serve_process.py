@@ -52,12 +52,16 @@ def open_to_others(pid: int) -> set[str]:
     """Where the processes below one listen that other machines could reach."""
     found = set()
     for process in psutil.Process(pid).children(recursive=True):
-        for connection in process.net_connections("inet"):
+        try:
+            connections = process.net_connections("inet")
+        except psutil.NoSuchProcess:  # ended meanwhile
+            continue
+        for connection in connections:
             address = ipaddress.ip_address(connection.laddr.ip)
             if isinstance(address, ipaddress.IPv6Address):
                 address = address.ipv4_mapped or address
             if connection.status == psutil.CONN_LISTEN and not address.is_loopback:
-                found.add(f"{process.name()} at {address}:{connection.laddr.port}")
+                found.add(f"process {process.pid} at {address}:{connection.laddr.port}")
     return found
 
 

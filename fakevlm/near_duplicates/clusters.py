@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fakevlm.near_duplicates.phash import BITS, LIMIT
+from fakevlm.near_duplicates import LIMIT
+from fakevlm.near_duplicates.phash import BITS
 
 Hashes = NDArray[np.uint8]
 

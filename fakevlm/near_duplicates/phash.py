@@ -13,12 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 BITS: Final = 256
-LIMIT: Final = 24
-"""Bits in which two hashes of one picture may differ.
-
-Of copies of our sample images, saved anew with JPEG quality 70, at 512 pixels with quality 40, at half size, 1.2 times
-as bright or in grey, each was within 20; of different pictures the nearest two differed in 104.
-"""
 
 _FREQUENCIES = 16
 _REDUCE_FROM = 128

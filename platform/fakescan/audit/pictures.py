@@ -22,8 +22,9 @@ from fakescan.run.summary.outcomes import ERROR, OUTCOMES, outcome_numbers
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
+from fakevlm.near_duplicates import LIMIT
 from fakevlm.near_duplicates.clusters import picture_clusters
-from fakevlm.near_duplicates.phash import BITS, LIMIT
+from fakevlm.near_duplicates.phash import BITS
 
 LARGEST = 5
 """Pictures with most images that are named."""

@@ -80,7 +80,7 @@ def test_the_limits_are_those_of_a_scan() -> None:
 def test_the_columns_are_those_of_a_scan() -> None:
     assert set(CheckedImage.model_fields) - set(RESULT_SCHEMA.names) == {"warning", "finding", "how_sure"}
     assert set(RESULT_SCHEMA.names) - set(CheckedImage.model_fields) == {
-        "row_id", "run_id", "scanned_at", "source_key",
+        "row_id", "run_id", "scanned_at", "source_key", "phash",
     }  # fmt: skip
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fakevlm.near_duplicates import LIMIT
 from fakevlm.near_duplicates.clusters import TABLES, picture_clusters
-from fakevlm.near_duplicates.phash import LIMIT
 
 pytestmark = pytest.mark.unit
 

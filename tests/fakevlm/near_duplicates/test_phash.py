@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from fakevlm.near_duplicates.phash import LIMIT, phash
+from fakevlm.near_duplicates import LIMIT
+from fakevlm.near_duplicates.phash import phash
 from fakevlm.preprocess import ImageSpec, try_decode
 
 pytestmark = pytest.mark.unit

@@ -11,7 +11,7 @@ from fakescan.cli.options.store_flags import with_store
 from fakescan.cli.options.value_type import Text
 from fakescan.cli.reports.reporter import Reporter, with_reports
 from fakescan.settings.flag import FlagGroup
-from fakevlm.near_duplicates.phash import LIMIT
+from fakevlm.near_duplicates import LIMIT
 
 
 @click.command(
