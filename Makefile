@@ -29,7 +29,7 @@ cluster-stop: setup ## end it
 	@$(BIN)/python tools/local_cluster.py stop
 
 test: setup ## what every change must pass; PYTEST_ARGS="-m unit" for the fast ones
-	@$(BIN)/pytest -n 3 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 drills: setup ## the long rest, before a release: kills in scans and trainings, malformed requests, roll-backs, the workshop
 	@$(BIN)/pytest tests/drills $(PYTEST_ARGS)

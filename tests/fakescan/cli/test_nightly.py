@@ -1,4 +1,4 @@
-"""`fakescan nightly`: which scan it makes of a day. What the scan does is in tests/jobs/test_kuberay.py."""
+"""`fakescan nightly`: which scan it makes of a day. What the scan does is in tests/drills/jobs/test_kuberay.py."""
 
 import json
 from datetime import UTC, datetime

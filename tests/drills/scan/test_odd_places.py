@@ -13,7 +13,7 @@ from tests.scan_process import fakescan, read_rows
 
 pytestmark = pytest.mark.cluster
 
-SAMPLES = Path(__file__).parents[2] / "samples" / "images"
+SAMPLES = Path(__file__).parents[3] / "samples" / "images"
 HOSTILE = ("numpy", "pyarrow", "PIL", "json", "logging", "ray", "fsspec")
 
 
