@@ -1,4 +1,4 @@
-"""Which of many pictures look alike: clusters of perceptual hashes, ten million on one machine.
+"""Which of many pictures look alike: clusters of millions of perceptual hashes, on one machine.
 
 Hashes that are near each other share most bits, so under some order of the bits they stand close together when sorted
 (Charikar, Similarity Estimation Techniques from Rounding Algorithms, 2002). Each of `TABLES` random orders sorts all
