@@ -99,7 +99,10 @@ _POD: Schema = _fields(
             secret=_fields(secretName=_NAME),
             persistentVolumeClaim=_fields(claimName=_NAME),
             emptyDir=_fields(medium=_pattern("|Memory|HugePages(-.+)?")),
-            hostPath=_fields(path=_pattern("/.*")),
+            hostPath=_fields(
+                path=_pattern("/.*"),
+                type=_pattern("|DirectoryOrCreate|Directory|FileOrCreate|File|Socket|CharDevice|BlockDevice"),
+            ),
         )
     ),
 )
