@@ -20,11 +20,12 @@ from tests.fakescan.scan.test_dedupe import (
     images,
     judges,
     plain,
+    plain_scan,
     restarts,
     scan,
 )
 
-__all__ = ["images", "plain", "scan"]
+__all__ = ["images", "plain", "plain_scan", "scan"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
 
