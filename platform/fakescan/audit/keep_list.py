@@ -21,7 +21,7 @@ from fakescan.audit.image_ids import Ids, id_columns
 from fakescan.audit.output_file import output_file
 from fakescan.run.facts.run_facts import OnParts, nobody
 from fakescan.run.folder import RunFolder
-from fakescan.run.part_tables import PartTable, part_tables
+from fakescan.run.part_tables import whole_tables
 from fakescan.run.summary.outcomes import OUTCOMES, outcome_numbers
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
@@ -98,16 +98,14 @@ def write_keep_list(
     result = KeepList(missing=run.rows - run.sharding.rows_of(shards))
 
     def kept_rows() -> Iterator[pa.Table]:
-        for part in part_tables(folder, run, shards.tolist(), _COLUMNS):
-            if not isinstance(part, PartTable):
-                raise UserError(f"run: {part.name} of {redact(folder.url)} {part.reason}; see fakescan verify")
-            outcomes = outcome_numbers(part.table["verdict"])
-            keeps = rule.keeps(part.table, outcomes)
+        for part in whole_tables(folder, run, shards.tolist(), _COLUMNS):
+            outcomes = outcome_numbers(part["verdict"])
+            keeps = rule.keeps(part, outcomes)
             for counter, chosen in ((result.kept, keeps), (result.left_out, ~keeps)):
                 counts = np.bincount(outcomes[chosen], minlength=len(OUTCOMES)).tolist()
                 counter.update({name: count for name, count in zip(OUTCOMES, counts, strict=True) if count})
             on_parts(1)
-            yield make(part.table.filter(pa.array(keeps)))
+            yield make(part.filter(pa.array(keeps)))
 
     if not output.endswith(FORMATS):
         raise UserError(f"output: {redact(output)} must end with {', '.join(FORMATS)}, which says how it is written")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from fakescan.review.labels import Labels
 from fakescan.run.facts.run_facts import OnParts, nobody
 from fakescan.run.folder import RunFolder
-from fakescan.run.part_tables import PartTable, part_tables
+from fakescan.run.part_tables import whole_tables
 from fakescan.run.run_file import RunFile
 from fakescan.sources.fetch import Fetcher
 from fakescan.storage.objects import put_atomic
@@ -96,10 +96,8 @@ def _labelled_rows(
 ) -> Iterator[pa.Table]:
     """The first row of each labelled content, part by part."""
     columns = ("row_id", "uri", "sha256", "width", "height", "format")
-    for part in part_tables(folder, run, folder.shards(), columns):
-        if not isinstance(part, PartTable):
-            raise UserError(f"run: {part.name} of {redact(folder.url)} {part.reason}; see fakescan verify")
-        rows = part.table.filter(pc.is_in(part.table["sha256"], wanted))
+    for part in whole_tables(folder, run, folder.shards(), columns):
+        rows = part.filter(pc.is_in(part["sha256"], wanted))
         fresh = []
         for key in rows["sha256"].to_pylist():
             fresh.append(key not in seen)

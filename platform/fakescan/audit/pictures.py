@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fakescan.audit.output_file import output_file
 from fakescan.run.facts.run_facts import OnParts, nobody
 from fakescan.run.folder import RunFolder
-from fakescan.run.part_tables import PartTable, part_tables
+from fakescan.run.part_tables import PartTable, part_tables, whole_tables
 from fakescan.run.run_file import RunFile
 from fakescan.run.summary.outcomes import ERROR, OUTCOMES, outcome_numbers
 from fakescan.storage.store import Store
@@ -121,12 +121,10 @@ def _check(run: RunFile, folder: RunFolder, output: str | None, limit: int) -> N
 
 def _read(folder: RunFolder, run: RunFile, shards: list[int], on_parts: OnParts) -> _Judged:
     rows, outcomes, hashes, blank, errors = [], [], [], [], 0
-    for part in part_tables(folder, run, shards, ("row_id", "sha256", "verdict", "phash")):
-        if not isinstance(part, PartTable):
-            raise UserError(f"run: {part.name} of {redact(folder.url)} {part.reason}; see fakescan verify")
-        numbers = outcome_numbers(part.table["verdict"])
-        judged = part.table.filter(pa.array(numbers != ERROR))
-        errors += part.table.num_rows - judged.num_rows
+    for part in whole_tables(folder, run, shards, ("row_id", "sha256", "verdict", "phash")):
+        numbers = outcome_numbers(part["verdict"])
+        judged = part.filter(pa.array(numbers != ERROR))
+        errors += part.num_rows - judged.num_rows
         rows.append(judged["row_id"].to_numpy())
         outcomes.append(numbers[numbers != ERROR].astype(np.int8))
         blank.append(judged["phash"].is_null().to_numpy())
@@ -185,13 +183,11 @@ def _write(
 ) -> None:
     clusters, sizes = found
     with output_file(output, store) as path, pq.ParquetWriter(path, _SCHEMA, compression="zstd") as writer:
-        for part in part_tables(folder, run, shards, _WRITTEN):
-            if not isinstance(part, PartTable):
-                raise UserError(f"run: {part.name} of {redact(folder.url)} {part.reason}; see fakescan verify")
-            ids = part.table["row_id"].to_numpy()
+        for part in whole_tables(folder, run, shards, _WRITTEN):
+            ids = part["row_id"].to_numpy()
             places = np.searchsorted(rows, ids)
             known = (places < len(rows)) & (rows[np.minimum(places, len(rows) - 1)] == ids) if len(rows) else ids < 0
             first = clusters[places[known]]
-            columns = [part.table.filter(pa.array(known))[name] for name in _WRITTEN]
+            columns = [part.filter(pa.array(known))[name] for name in _WRITTEN]
             columns += [pa.chunked_array([rows[first]]), pa.chunked_array([sizes[first].astype(np.int64)])]
             writer.write_table(pa.table(columns, schema=_SCHEMA))

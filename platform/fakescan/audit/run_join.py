@@ -15,7 +15,7 @@ from fakescan.errors import JobFailedError
 from fakescan.review.random_keys import random_keys
 from fakescan.run.facts.run_facts import OnParts, nobody
 from fakescan.run.folder import RunFolder
-from fakescan.run.part_tables import PartTable, part_tables
+from fakescan.run.part_tables import whole_tables
 from fakescan.run.run_file import RunFile
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
@@ -67,10 +67,8 @@ def _spool(folder: RunFolder, run: RunFile, place: Path, pieces: int, by: By, on
             for piece in range(pieces)
         ]
         waiting: list[pa.Table] = []
-        for part in part_tables(folder, run, shards.tolist(), _COLUMNS):
-            if not isinstance(part, PartTable):
-                raise JobFailedError(f"run: {part.name} of {redact(folder.url)} {part.reason}; see fakescan verify")
-            waiting.append(_keyed(part.table, by, schema))
+        for part in whole_tables(folder, run, shards.tolist(), _COLUMNS, error=JobFailedError):
+            waiting.append(_keyed(part, by, schema))
             if sum(table.num_rows for table in waiting) >= _SPOOL_ROWS:
                 _divide(pa.concat_tables(waiting), sinks)
                 waiting = []

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fakescan.review.histogram import batches_of, readable_parts
+from fakescan.errors import JobFailedError
+from fakescan.review.histogram import batches_of
 from fakescan.run.bulk.workers import HERE, Workers
 from fakescan.run.facts.run_facts import OnParts, nobody
 from fakescan.run.folder import RunFolder
+from fakescan.run.part_tables import whole_tables
 from fakescan.run.run_file import RunFile
 from fakescan.run.summary.folder_counts import folders_of
 
@@ -74,7 +76,7 @@ class _Highest:
 
     def __call__(self, shards: NDArray[np.int64]) -> tuple[pa.Table, int]:
         tables = [
-            part.table.filter(pc.is_valid(part.table["verdict"]))
-            for part in readable_parts(self.folder, self.run, shards, _COLUMNS)
+            part.filter(pc.is_valid(part["verdict"]))
+            for part in whole_tables(self.folder, self.run, shards.tolist(), _COLUMNS, error=JobFailedError)
         ]
         return highest(pa.concat_tables(tables), _PER_FOLDER * self.n).combine_chunks(), len(shards)

@@ -8,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fakescan.review.histogram import batches_of, readable_parts
+from fakescan.errors import JobFailedError
+from fakescan.review.histogram import batches_of
 from fakescan.review.plan import Stratum, stratum_numbers
 from fakescan.review.random_keys import random_keys
 from fakescan.run.bulk.workers import HERE, Workers
 from fakescan.run.facts.run_facts import OnParts, nobody
 from fakescan.run.folder import RunFolder
+from fakescan.run.part_tables import whole_tables
 from fakescan.run.run_file import RunFile
 
 COLUMNS = ("row_id", "uri", "sha256", "verdict", "score", "logit", "source_key")
@@ -60,7 +62,10 @@ class _DrawBatch:
     seed: int
 
     def __call__(self, shards: NDArray[np.int64]) -> tuple[pa.Table, int]:
-        tables = [self._of_part(part.table) for part in readable_parts(self.folder, self.run, shards, COLUMNS)]
+        tables = [
+            self._of_part(part)
+            for part in whole_tables(self.folder, self.run, shards.tolist(), COLUMNS, error=JobFailedError)
+        ]
         return lowest(pa.concat_tables(tables), self.strata).combine_chunks(), len(shards)
 
     def _of_part(self, rows: pa.Table) -> pa.Table:

@@ -12,10 +12,9 @@ from fakescan.errors import JobFailedError
 from fakescan.run.bulk.workers import BATCH_PARTS, HERE, Workers
 from fakescan.run.facts.run_facts import OnParts, nobody
 from fakescan.run.folder import RunFolder
-from fakescan.run.part_tables import PartTable, part_tables
+from fakescan.run.part_tables import whole_tables
 from fakescan.run.run_file import RunFile
 from fakescan.run.summary.outcomes import ERROR, OUTCOMES, outcome_numbers
-from fakescan.storage.url import redact
 
 VERDICTS = OUTCOMES[:ERROR]
 BIN = 1 / 16
@@ -65,16 +64,6 @@ def batches_of(shards: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
     return (shards[first : first + BATCH_PARTS] for first in range(0, len(shards), BATCH_PARTS))
 
 
-def readable_parts(
-    folder: RunFolder, run: RunFile, shards: NDArray[np.int64], columns: Iterable[str]
-) -> Iterable[PartTable]:
-    """The parts of shards in their order. Raises JobFailedError for one that cannot be read."""
-    for part in part_tables(folder, run, shards.tolist(), tuple(columns)):
-        if not isinstance(part, PartTable):
-            raise JobFailedError(f"run: {part.name} of {redact(folder.url)} {part.reason}; see fakescan verify")
-        yield part
-
-
 def bin_numbers(logits: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin of each logit, which may be infinite."""
     inside = np.nan_to_num(logits, nan=0.0, posinf=_ENDS, neginf=-_ENDS).clip(-_ENDS, _ENDS)
@@ -90,8 +79,8 @@ class _CountBatch:
 
     def __call__(self, shards: NDArray[np.int64]) -> tuple[NDArray[np.int64], int, int]:
         cells = np.zeros((len(OUTCOMES), len(BIN_STARTS)), np.int64)
-        for part in readable_parts(self.folder, self.run, shards, ("verdict", "logit")):
-            cells += _cells(part.table)
+        for part in whole_tables(self.folder, self.run, shards.tolist(), ("verdict", "logit"), error=JobFailedError):
+            cells += _cells(part)
         return cells[:ERROR], int(cells[ERROR].sum()), len(shards)
 
 

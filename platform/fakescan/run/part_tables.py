@@ -65,6 +65,21 @@ def part_tables(
         pool.shutdown(cancel_futures=True)
 
 
+def whole_tables(
+    folder: RunFolder,
+    run: RunFile,
+    shards: Iterable[int],
+    columns: Sequence[str] | None = None,
+    *,
+    error: type[Exception] = UserError,
+) -> Iterator[pa.Table]:
+    """The rows of each part, for what must leave none out. Raises `error` at one that cannot be read, in one line."""
+    for part in part_tables(folder, run, shards, columns):
+        if not isinstance(part, PartTable):
+            raise error(f"run: {part.name} of {redact(folder.url)} {part.reason}; see fakescan verify")
+        yield part.table
+
+
 def _read(
     folder: RunFolder, run: RunFile, shard: int, columns: Sequence[str] | None, kept: Sequence[str]
 ) -> PartTable | UnreadablePart:
