@@ -184,3 +184,28 @@ def test_objects_that_came_back_are_mended_by_a_retry(
     others = [index for index in range(30) if index not in (3, 17)]
     assert [after[index] for index in others] == [before[index] for index in others]
     fakescan("verify", run.url)
+
+
+def test_input_and_output_in_different_stores(
+    ray_cluster: str, s3: SeaweedServer, own_s3: SeaweedServer, pictures: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    own_s3.kill()
+    own_s3.access_key, own_s3.secret_key = "another-key", "another-secret"
+    own_s3.start()
+    source, output = new_bucket(s3), new_bucket(own_s3)
+    upload(source, pictures)
+    settings = {
+        "source": f"{source.url}/images",
+        "output": f"{output.url}/run",
+        "input_store": settings_of(s3, "IN"),
+        "output_store": settings_of(own_s3, "OUT"),
+    }
+    environment = {**environment_of(s3, "IN"), **environment_of(own_s3, "OUT")}
+    arguments = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster]
+    swapped = {**environment_of(own_s3, "IN"), **environment_of(s3, "OUT")}
+    assert "wrong or expired credentials" in error_of(fakescan(*arguments, environment=swapped, status=2))
+    fakescan(*arguments, environment=environment)
+    folder = RunFolder(f"{output.url}/run", output.store)
+    assert {row["error_code"] for row in read_rows(folder)} == {None}
+    stored = [folder.fs.cat_file(path) for path in folder.fs.find(folder.path)]
+    assert not [data for data in stored if b"another-secret" in data or s3.secret_key.encode() in data]

@@ -73,9 +73,9 @@ def facts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(
-    pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
 ) -> None:
-    """On a Ray of its own: a terminal sends SIGINT to everything in the foreground."""
+    """The first scan on a Ray of its own: a terminal sends SIGINT to everything in the foreground."""
     settings = {"source": str(pictures), "output": run.url}
     with running(*command(tmp_path, tiny_model, **settings, engine=SLOW)) as scan:
         scan.wait_for_parts(run, 2)
@@ -88,34 +88,9 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(
     assert not run.fs.exists(f"{run.path}/lease.json")
     done = len(run.part_names())
     assert 2 <= done < 8
-    again = fakescan(*command(tmp_path, tiny_model, **settings))
+    again = fakescan(*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster)
     assert "rows: 30 of 30" in again.out
     fakescan("verify", run.url)
-
-
-def test_input_and_output_in_different_stores(
-    ray_cluster: str, s3: SeaweedServer, own_s3: SeaweedServer, pictures: Path, tmp_path: Path, tiny_model: Path
-) -> None:
-    own_s3.kill()
-    own_s3.access_key, own_s3.secret_key = "another-key", "another-secret"
-    own_s3.start()
-    source, output = new_bucket(s3), new_bucket(own_s3)
-    upload(source, pictures)
-    settings = {
-        "source": f"{source.url}/images",
-        "output": f"{output.url}/run",
-        "input_store": settings_of(s3, "IN"),
-        "output_store": settings_of(own_s3, "OUT"),
-    }
-    environment = {**environment_of(s3, "IN"), **environment_of(own_s3, "OUT")}
-    arguments = [*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster]
-    swapped = {**environment_of(own_s3, "IN"), **environment_of(s3, "OUT")}
-    assert "wrong or expired credentials" in error_of(fakescan(*arguments, environment=swapped, status=2))
-    fakescan(*arguments, environment=environment)
-    folder = RunFolder(f"{output.url}/run", output.store)
-    assert {row["error_code"] for row in read_rows(folder)} == {None}
-    stored = [folder.fs.cat_file(path) for path in folder.fs.find(folder.path)]
-    assert not [data for data in stored if b"another-secret" in data or s3.secret_key.encode() in data]
 
 
 def test_a_manifest_that_was_lost_is_one_clear_error(
