@@ -38,7 +38,7 @@ lint: setup ## ruff: rules and formatting
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 
-types: setup ## mypy --strict on fakevlm and fakescan
+types: setup ## mypy --strict on fakevlm, fakescan and the benchmarks
 	@$(BIN)/mypy
 
 imports: setup ## the import contracts of pyproject.toml

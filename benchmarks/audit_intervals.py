@@ -81,7 +81,7 @@ def population(prevalence: float, distance: float, rng: np.random.Generator) -> 
 def _shares(kind: NormalDist) -> NDArray[np.float64]:
     edges = [*BIN_STARTS, BIN_STARTS[-1] + BIN]
     shares = np.diff([kind.cdf(edge) for edge in edges])
-    return shares / shares.sum()
+    return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 
 def in_strata(counts: NDArray[np.int64], strata: list[Stratum]) -> NDArray[np.int64]:

@@ -90,8 +90,8 @@ def main() -> None:
     )
     with opened_when_loaded(gate):
         processor(rows).write_parquet(str(arguments.output))
-    rows, ended = written(arguments.output)
-    print(json.dumps({"rows": rows, "loaded": gate.stat().st_mtime, "ended": ended}))
+    count, ended = written(arguments.output)
+    print(json.dumps({"rows": count, "loaded": gate.stat().st_mtime, "ended": ended}))
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def make(folder: RunFolder, parts: int) -> None:
 
     rows = parts * SHARD_ROWS
     info = write_manifest(entries(rows), folder.fs, f"{folder.path}/manifest", source="memory://bucket", unique=True)
-    identity = pipeline(folder, rows).write.run.identity
+    identity = pipeline(folder, rows, SHARD_ROWS).write.run.identity
     run = new_run(
         identity, "fake-engine", None, fingerprint=info.fingerprint, rows=rows, population=rows, shard_rows=SHARD_ROWS
     )
@@ -138,9 +138,10 @@ def results(run: RunFile, manifest: pa.Table) -> pa.Table:
         "etag": manifest["etag"],
         "version": pa.nulls(count, pa.string()),
         "last_modified": pa.nulls(count, pa.timestamp("us", tz="UTC")),
-        "remark": pa.nulls(count, pa.string()),
+        "phash": unless_failed([draw.bytes(32).hex() for _ in range(count)], pa.string()),
     }
-    return pa.table([columns[name] for name in RESULT_SCHEMA.names], schema=RESULT_SCHEMA)
+    rest = {field.name: pa.nulls(count, field.type) for field in RESULT_SCHEMA if field.nullable}
+    return pa.table([{**rest, **columns}[name] for name in RESULT_SCHEMA.names], schema=RESULT_SCHEMA)
 
 
 def facts(folder: RunFolder) -> None:

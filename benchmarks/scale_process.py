@@ -167,7 +167,9 @@ def scan(folder: Path, **settings: Any) -> dict[str, Any]:
             **settings,
         }
     )
-    with patch.multiple(driver, Fetch=MemoryFetch, Decode=lambda spec, *arguments: Decode(SPEC, *arguments)):
+    with patch.multiple(
+        driver, Fetch=MemoryFetch, Decode=lambda spec, *arguments, **more: Decode(SPEC, *arguments, **more)
+    ):
         driver.run_scan(config, observe=observe)
     parts = sorted(zip(written_at, part_rows, strict=True))
     eighth = len(parts) // 8

@@ -20,13 +20,13 @@ import httpx
 
 from benchmarks.serve_cpu import ServerClock
 from benchmarks.serve_load import CHAT_MODEL
+from cluster.ports import free_port
 from fakescan.engine.config import VllmConfig
 from fakescan.engine.judging_options import JudgingOptions, chosen_calibration
 from fakescan.engine.model import open_model
 from fakescan.engine.vllm_setup import engine_arguments, prepare_environment
 from fakescan.serve.config import ServeConfig
 from fakescan.storage.store import Store
-from tests.serve_process import free_port
 
 _START_S = 300.0
 _STOP_S = 30.0
