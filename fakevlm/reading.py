@@ -199,6 +199,18 @@ def counted_as(verdict: Verdict, meaning: Meaning | None) -> str:
     return finding(verdict, meaning).value
 
 
+def outcome_name(outcome: str, meaning: Meaning | None) -> str:
+    """What images are called where they are counted: a verdict, `errors`, or a verdict and a band of scores.
+
+    >>> outcome_name("real 0.03-0.10", Meaning.FORGERIES), outcome_name("errors", Meaning.FORGERIES)
+    ('no forgery found 0.03-0.10', 'errors')
+    """
+    first, space, rest = outcome.partition(" ")
+    if first not in set(Verdict):
+        return outcome
+    return f"{counted_as(Verdict(first), meaning)}{space}{rest}"
+
+
 def leaning(logit: float) -> Verdict | None:
     """The likelier of the model's own two words, by the logit before calibration; None for a tie."""
     return Verdict.FAKE if logit > 0 else Verdict.REAL if logit < 0 else None

@@ -214,9 +214,11 @@ def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | No
     Scores and verdicts are computed again from the logits. A call that was interrupted is continued by the same one.
     """
     from fakescan.cli.reports.json_report import verify_report
+    from fakescan.run.counts import outcome_words
     from fakescan.terminal.console import printable_line
 
     folder = _run_folder(run, flags)
+    meaning = folder.open().known_meaning
     found = _verified(folder, reporter, from_start=from_start, ray_address=ray_address)
     report = verify_report(folder, found)
     if found.problems:
@@ -229,7 +231,8 @@ def verify(run: str, reporter: Reporter, from_start: bool, ray_address: str | No
     else:
         with reporter.for_people():
             counts = found.counts
-            print(f"ok: {counts.rows:,} rows, each once   {counts}")
+            words = "   ".join(f"{name} {count:,}" for name, count, _ in outcome_words(counts, meaning))
+            print(f"ok: {counts.rows:,} rows, each once   {words}")
             if found.continued and found.since:
                 since = f"{found.since:%Y-%m-%d %H:%M} UTC"
                 print(f"{found.continued:,} parts were read by an interrupted call since {since}, and not again")

@@ -58,9 +58,6 @@ class Counts:
         """Error codes and their rows, most first."""
         return sorted(self.errors.items(), key=lambda item: (-item[1], item[0]))
 
-    def __str__(self) -> str:
-        return f"real {self.real:,}   fake {self.fake:,}   uncertain {self.uncertain:,}   errors {self.failed:,}"
-
 
 def outcome_words(counts: Counts, meaning: Meaning | None) -> Iterator[tuple[str, int, str]]:
     """What each outcome is called where people read it, its rows, and the style that it is shown in."""

@@ -161,5 +161,5 @@ def diff(run_a: str, run_b: str, by: str, output: str | None, reporter: Reporter
     with PartsDisplay("reading", parts, show=not reporter.quiet) as display:
         found = compare(*folders, by=chosen, output=output, on_parts=display.add)
     with reporter.for_people():
-        print_diff(found, output)
+        print_diff(found, (folders[0].open(), folders[1].open()), output)
     reporter.finish(diff_report(folders, found, output))

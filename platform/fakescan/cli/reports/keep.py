@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fakescan.audit.run_diff import RunDifference
     from fakescan.run.folder import RunFolder
     from fakescan.run.run_file import RunFile
+    from fakevlm.reading import Meaning
 
 
 @dataclass(kw_only=True)
@@ -52,16 +53,17 @@ def print_filter(found: "KeepList", run: "RunFile", output: str, *, dry_run: boo
     from fakevlm.reading import NO_FORGERY_FOUND, Meaning
 
     kept, left = sum(found.kept.values()), sum(found.left_out.values())
-    print(f"{'would keep' if dry_run else 'kept'} {kept:,} of {kept + left:,} images{_words(found.kept)}")
+    words = _words(found.kept, run.known_meaning)
+    print(f"{'would keep' if dry_run else 'kept'} {kept:,} of {kept + left:,} images{words}")
     if left:
-        print(f"left out {left:,}{_words(found.left_out)}")
+        print(f"left out {left:,}{_words(found.left_out, run.known_meaning)}")
     for name, flag in (("uncertain", "--uncertain"), ("errors", "--errors")):
         if found.left_out[name]:
             what = "uncertain images" if name == "uncertain" else "images without a verdict"
-            print(f"{found.left_out[name]:,} {what} are neither real nor fake and are left out; {flag} keep keeps them")
+            print(f"left out as neither real nor fake: {found.left_out[name]:,} {what}; {flag} keep keeps them")
         if found.kept[name]:
             what = "uncertain images" if name == "uncertain" else "images that could not be judged"
-            print(f"{found.kept[name]:,} {what} are kept")
+            print(f"kept all the same: {found.kept[name]:,} {what}")
     if found.missing:
         print(f"{found.missing:,} images are not scanned yet and are not in the list")
     if run.known_meaning is Meaning.FORGERIES and found.kept["real"]:
@@ -124,23 +126,27 @@ def diff_report(folders: "tuple[RunFolder, RunFolder]", found: "RunDifference", 
     )
 
 
-def print_diff(found: "RunDifference", output: str | None) -> None:
-    """Print what changed."""
+def print_diff(found: "RunDifference", runs: "tuple[RunFile, RunFile]", output: str | None) -> None:
+    """Print what changed; each run's outcomes by what its model's verdicts may be called."""
     from fakescan.terminal.console import printable_line
+    from fakevlm.reading import outcome_name
 
+    earlier, later = (run.known_meaning for run in runs)
     for line in found.settings:
         print(printable_line(line))
-    print(f"new {found.new:,}{_words(found.new_outcomes)}")
-    print(f"gone {found.gone:,}{_words(found.gone_outcomes)}")
+    print(f"new {found.new:,}{_words(found.new_outcomes, later)}")
+    print(f"gone {found.gone:,}{_words(found.gone_outcomes, earlier)}")
     print(f"other bytes {found.replaced:,}")
     changed = sum(found.verdicts.values())
     print(f"the same {found.same:,}, of which {changed:,} have another verdict and {found.moved:,} moved by 0.1")
     for (before, now), count in found.verdicts.most_common():
-        print(f"  {before} -> {now:<12} {count:>8,}")
+        print(f"  {outcome_name(before, earlier)} -> {outcome_name(now, later):<12} {count:>8,}")
     if output is not None:
         print(f"changes: {redact(output)}")
 
 
-def _words(counts: Mapping[str, int]) -> str:
-    words = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+def _words(counts: Mapping[str, int], meaning: "Meaning | None") -> str:
+    from fakevlm.reading import outcome_name
+
+    words = ", ".join(f"{outcome_name(name, meaning)} {count:,}" for name, count in counts.items() if count)
     return f": {words}" if words else ""

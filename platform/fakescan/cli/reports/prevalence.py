@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fakescan.review.prevalence import Band, Prevalence
     from fakescan.run.folder import RunFolder
     from fakevlm.metrics.prevalence import Estimate
+    from fakevlm.reading import Meaning
 
 
 @dataclass(kw_only=True)
@@ -131,7 +132,7 @@ def print_prevalence(found: "AuditResult") -> None:
 
     print(found.statement)
     if found.reviewed is not None:
-        _print_reviewed(found.reviewed)
+        _print_reviewed(found.reviewed, found.run.known_meaning)
     if found.is_of_other_rows:
         print(
             f"the run has changed since the sample was drawn: {found.judged:,} images have a verdict now; draw again "
@@ -151,10 +152,11 @@ def print_prevalence(found: "AuditResult") -> None:
         print("label some: fakescan review sample RUN -n 500, and then fakescan prevalence RUN --labels FILE")
 
 
-def _print_reviewed(found: "Prevalence") -> None:
+def _print_reviewed(found: "Prevalence", meaning: "Meaning | None") -> None:
     from fakescan.review.prevalence import between
     from fakescan.terminal.tables import number_table, wide_console
     from fakevlm.metrics.prevalence import Kind
+    from fakevlm.reading import outcome_name
 
     plan, reviewed = found.sample.plan, found.reviewed
     if not math.isnan(found.share.value) and found.share.kind is Kind.INTERVAL:
@@ -163,7 +165,13 @@ def _print_reviewed(found: "Prevalence") -> None:
     for title, bands in (("by verdict", found.verdicts), ("by verdict and score", found.bands)):
         table = number_table(console, title, "", "images", "reviewed", "fake", "share of fakes, 95 %")
         for band in bands:
-            table.add_row(band.name, f"{band.rows:,}", f"{band.reviewed:,}", f"{band.fakes:,}", between(band.share))
+            table.add_row(
+                outcome_name(band.name, meaning),
+                f"{band.rows:,}",
+                f"{band.reviewed:,}",
+                f"{band.fakes:,}",
+                between(band.share),
+            )
         console.print(table)
     if unsure := int(reviewed.unsure.sum()):
         print(

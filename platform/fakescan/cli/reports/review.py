@@ -80,7 +80,9 @@ def sample_report(folder: "RunFolder", drawn: "Drawn", labels: "Labels | None", 
 def print_sample(folder: "RunFolder", drawn: "Drawn", labels: "Labels | None", *, wanted: int, dry_run: bool) -> None:
     """Print what was drawn and why."""
     from fakescan.terminal.tables import number_table, wide_console
+    from fakevlm.reading import outcome_name
 
+    meaning = folder.open().known_meaning
     plan, rows = drawn.sample.plan, drawn.sample.rows.num_rows
     verb = "would be drawn" if dry_run else "drawn"
     news = f", {drawn.added:,} of them new" if drawn.continued else ""
@@ -92,7 +94,12 @@ def print_sample(folder: "RunFolder", drawn: "Drawn", labels: "Labels | None", *
         table = number_table(console, f"by verdict and score, seed {plan.seed}", "", "images", "drawn", "one in")
         for stratum in plan.strata:
             chance = f"{1 / stratum.probability:,.1f}" if stratum.drawn else ""
-            table.add_row(stratum.name, f"{stratum.rows:,}", f"{stratum.drawn:,}", chance)
+            table.add_row(
+                outcome_name(stratum.name, meaning),
+                f"{stratum.rows:,}",
+                f"{stratum.drawn:,}",
+                chance,
+            )
         console.print(table)
     notes = {
         "of them have a label already": _labelled(drawn, labels),

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 
 def test_filter_says_what_is_left_out(untouched: KnownRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out, _ = call(capfd, "filter", untouched.folder.url, "--drop", "fake", "-o", tmp_path / "keep.txt")
-    assert "30 images without a verdict are neither real nor fake and are left out; --errors keep keeps them" in out
+    assert "left out as neither real nor fake: 30 images without a verdict; --errors keep keeps them" in out
     kept = len((tmp_path / "keep.txt").read_text().splitlines())
     assert f"kept {kept:,} of 3,000 images: real {kept:,}" in out
     out, _ = call(
