@@ -30,6 +30,7 @@ def rejudge(run: str, output: str, threshold: float | None, calibration: str | N
     from fakescan.run.rejudge import rejudge as make
     from fakescan.storage.preflight import check_readable, check_writable
     from fakevlm.errors import UserError
+    from fakevlm.reading import outcome_name
 
     if threshold is None and calibration is None:
         raise UserError("threshold: name what is to change, with --threshold or --calibration")
@@ -45,6 +46,7 @@ def rejudge(run: str, output: str, threshold: float | None, calibration: str | N
     changed = sum(result.changed.values())
     print(f"rows: {result.run.rows:,}, of which {changed:,} have another verdict")
     for (before, now), count in result.changed.most_common():
-        print(f"  {before} -> {now:<12} {count:>8,}")
+        then, new = (outcome_name(name, result.run.known_meaning) for name in (before, now))
+        print(f"  {then} -> {new:<12} {count:>8,}")
     if result.unexplained:
         print(f"{result.unexplained:,} rows have no explanation of their verdict: only judging again would give one")

@@ -1,6 +1,7 @@
 """The command line: bad use gets one clear line and a status, before any engine or cluster starts."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from fakescan.cli.main import main
 from fakescan.run.folder import RunFolder
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
+from fakevlm.reading import NO_FORGERY_FOUND, Meaning
 from tests.conftest import Bucket
 from tests.fakescan.run.conftest import make_run
 
@@ -228,6 +230,30 @@ def test_verify_counts_an_intact_run(run_folder: RunFolder, capfd: pytest.Captur
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == "ok: 50 rows, each once   real 22   fake 21   uncertain 0   errors 7"
     assert lines[1].split() == ["not_found", "7"]
+
+
+def test_commands_on_a_run_call_nothing_real_that_is_only_not_found(
+    run_folder: RunFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A model that knows no generator says with a low score only that it found no forgery."""
+    run_folder.save(run_folder.open().model_copy(update={"meaning": Meaning.FORGERIES}))
+    for command in (
+        ["verify", run_folder.url],
+        ["filter", run_folder.url, "--drop", "fake", "-o", str(tmp_path / "keep.txt")],
+        ["diff", run_folder.url, run_folder.url],
+        ["review", "sample", run_folder.url, "-n", "10"],
+        ["rejudge", run_folder.url, "-o", str(tmp_path / "strict"), "--threshold", "0.9"],
+        ["summary", run_folder.url],
+        ["duplicates", run_folder.url],
+        ["report", run_folder.url, "-o", str(tmp_path / "report")],
+    ):
+        with pytest.raises(SystemExit) as exit:
+            main(command)
+        told = capfd.readouterr()
+        assert exit.value.code == 0, told.err
+        without = NO_FORGERY_FOUND.replace("make the image real", "")
+        words = (told.out + told.err).replace(NO_FORGERY_FOUND, without).replace("for real verdicts", "")
+        assert not re.search(r"\breal\b", words.replace("neither real nor fake", "")), (command, told.out)
 
 
 def test_verify_fails_on_a_damaged_run(run_folder: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:
