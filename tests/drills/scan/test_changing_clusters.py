@@ -59,7 +59,7 @@ def test_a_range_of_gpu_engines_follows_an_autoscaler_from_none_to_four_and_back
             assert scan.end() == 0, scan.err
         print(f"{autoscaler}: nodes and engines first seen: {seen}")
         assert "waiting for a GPU node: the cluster has none now; then 1 to 4 engines on 1 to 4 GPUs" in scan.err
-        assert max(count for count, _ in seen) == 4, "as many nodes as the range has engines, and none more"
+        assert max(count for count, _ in seen) == 4, f"as many nodes as the range has engines, and none more: {seen}"
         assert max(count for _, count in seen) == 4
         ended = time.monotonic()
         while len(cluster.raylets()) > 1:
