@@ -254,6 +254,7 @@ def claims() -> dict[str, Claim]:
     webui = "Stable Diffusion web UI"
     seq = '<{0}><rdf:Alt><rdf:li xml:lang="x-default">{1}</rdf:li></rdf:Alt></{0}>'
     producer = LABEL["ContentProducer"]
+    dst = {"Iptc4xmpExt:DigitalSourceType": IPTC + "trainedAlgorithmicMedia"}
     trained = {"XMP-iptcExt:DigitalSourceType": IPTC + "trainedAlgorithmicMedia"}
     job = f"a red cat --v 5.2 Job ID: {UUID}"
     return {
@@ -351,7 +352,7 @@ def claims() -> dict[str, Claim]:
         "iptc https": Claim(jpeg_with_xmp(xmp({"Iptc4xmpExt:DigitalSourceType": "https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia/"})), "ai_generated", "iptc", None),
         "iptc code alone": Claim(jpeg_with_xmp(xmp({"Iptc4xmpExt:DigitalSourceType": "trainedAlgorithmicMedia"})), "ai_generated", "iptc", None),
         "iptc utf-16": Claim(
-            jpeg_with_xmp(source_type("trainedAlgorithmicMedia")[55:].decode().partition("\n")[0].encode("utf-16")), "ai_generated", "iptc", None
+            jpeg_with_xmp(xmp(dst, packet=False).decode().encode("utf-16")), "ai_generated", "iptc", None
         ),
         "iptc composite with ai": Claim(
             jpeg_with_xmp(source_type("compositeWithTrainedAlgorithmicMedia")), "ai_edited", "iptc", None,

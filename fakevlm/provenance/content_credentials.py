@@ -6,8 +6,8 @@ them. It is loaded with the first manifest, and opens no connection: not for man
 
 import io
 import json
-import logging
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -49,13 +49,12 @@ _HARMLESS = ("timeStamp.", "signingCredential.ocsp.", "ingredient.")
 """About a time stamp, which then does not count; about asking for a revocation; about what is said in ingredients,
 which is looked at there."""
 
+_AI = (Origin.AI_GENERATED, Origin.AI_EDITED)
 _MAX_JSON = 8 << 20
 _MAX_MANIFESTS = 32
 """Of a chain of edits; a longer one is cut at its old end."""
 _MAX_ACTIONS = 500
 _MAX_CODES = 8
-
-_logger = logging.getLogger(__name__)
 
 State = str
 """trusted, untrusted_signer, nonconforming, expired, content_changed, broken, remote_only; the weakest last."""
@@ -103,7 +102,7 @@ def read(data: bytes, format: str, trust: TrustLists | None) -> Credentials:
     results = _dict(store.get("validation_results"))
     failures = _codes(_dict(results.get("activeManifest")).get("failure"))
     passed = _codes(_dict(results.get("activeManifest")).get("success"))
-    state = _state(failures, passed)
+    state = state_of(failures, passed)
     signer = _signer(manifests[label])
     facts |= {"state": state, "signer": signer, **_certificate(manifests[label])}
     if failures:
@@ -135,7 +134,7 @@ def _store(data: bytes, format: str, trust: TrustLists | None) -> dict[str, Any]
     from c2pa import C2paError, Reader
 
     try:
-        with Reader(_TYPES[format], io.BytesIO(data), context=_context(trust)) as reader:
+        with Reader(_TYPES[format], io.BytesIO(data), context=_context(trust, os.getpid())) as reader:
             text = reader.json()
     except C2paError.RemoteManifest as error:
         raise _RemoteError(str(error).removeprefix("RemoteManifest: ")) from None
@@ -150,8 +149,11 @@ def _store(data: bytes, format: str, trust: TrustLists | None) -> dict[str, Any]
 
 
 @lru_cache(maxsize=4)
-def _context(trust: TrustLists | None) -> Any:
-    """The library's settings; one for a process and its trust lists, because certificates are parsed for it."""
+def _context(trust: TrustLists | None, process: int) -> Any:
+    """The library's settings; one for a process and its trust lists, because certificates are parsed for it.
+
+    That of a parent is of no use to its fork.
+    """
     from c2pa import Context
 
     settings: dict[str, Any] = {
@@ -171,7 +173,7 @@ def _context(trust: TrustLists | None) -> Any:
     return Context.from_dict(settings)
 
 
-def _state(failures: list[str], passed: list[str]) -> State:
+def state_of(failures: list[str], passed: list[str]) -> State:
     """What the codes of a manifest's validation come to."""
     if any(code in _CHANGED for code in failures):
         return "content_changed"
@@ -203,8 +205,9 @@ class _Chain:
         """What the manifest says, with what it takes from its ingredients."""
         manifest = _dict(self._manifests.get(label))
         self._seen.add(label)
-        base, contains = _Said(Origin.NONE, None, {}), []
+        base, contains, has_parent = _Said(Origin.NONE, None, {}), [], False
         for ingredient in _dicts(manifest.get("ingredients")):
+            has_parent = has_parent or ingredient.get("relationship") == "parentOf"
             found = self._ingredient(label, ingredient)
             if found is None:
                 continue
@@ -212,7 +215,7 @@ class _Chain:
                 base = found
             elif ingredient.get("relationship") == "componentOf":
                 contains += [found.origin, *found.contains]
-        said = _own_words(manifest, base)
+        said = _own_words(manifest, base, has_parent=has_parent)
         parts = tuple(dict.fromkeys([*said.contains, *(part for part in contains if part is not Origin.NONE)]))
         origin = said.origin
         if parts and (origin is Origin.NONE or (origin is Origin.CAPTURED and _has_ai(parts))):
@@ -226,15 +229,17 @@ class _Chain:
             return None
         if label in self._seen or len(self._seen) >= _MAX_MANIFESTS:
             return None
-        recorded = _dict(_dict(ingredient.get("validation_results")).get("activeManifest"))
-        failures = _codes(recorded.get("failure")) + _codes(ingredient.get("validation_status"))
-        for delta in self._later:
-            url = str(delta.get("ingredientAssertionURI"))
-            if owner in url and str(ingredient.get("label") or "") in url:
-                failures += _codes(delta["validationDeltas"].get("failure"))
-        # Its bytes are gone, so that its own hash of them says nothing here.
-        failures = [code.removeprefix("ingredient.") for code in failures if code not in _CHANGED]
-        state = _state(failures, ["signingCredential.trusted"])
+        results = [_dict(_dict(ingredient.get("validation_results")).get("activeManifest"))]
+        suffix = f"{owner}/c2pa.assertions/{ingredient.get('label') or ''}"
+        results += [
+            delta["validationDeltas"] for delta in self._later if _ends(delta.get("ingredientAssertionURI"), suffix)
+        ]
+        passed = [code for part in results for code in _codes(part.get("success"))]
+        failures = [code for part in results for code in _codes(part.get("failure"))]
+        # A hash that was wrong when it was opened is among them: a manifest that was put under another picture.
+        failures += _codes(ingredient.get("validation_status"))
+        failures = [code.removeprefix("ingredient.") for code in failures]
+        state = state_of(failures, passed)
         if state not in _BASES:
             self.void += 1
             return None
@@ -243,10 +248,11 @@ class _Chain:
         return found._replace(state=max(state, found.state, key=list(_BASES).index), signer=signer)
 
 
-def _own_words(manifest: Mapping[str, Any], base: _Said) -> _Said:
+def _own_words(manifest: Mapping[str, Any], base: _Said, *, has_parent: bool) -> _Said:
     """What a manifest says by its actions and its metadata, of a picture whose parent says `base`."""
-    made: _Said | None = None
-    changed: _Said | None = None
+    program, signer = _claim_generator(manifest), _signer(manifest)
+    made: list[_Said] = []
+    changes: list[_Said] = []
     placed: list[Origin] = []
     watermarked = False
     for action in _actions(manifest):
@@ -255,45 +261,34 @@ def _own_words(manifest: Mapping[str, Any], base: _Said) -> _Said:
         source = action.get("digitalSourceType")
         if not isinstance(source, str):
             continue
-        origin = origin_of(source)
         words = {"action": kind, "digital_source_type": term_of(source)}
-        found = _Said(origin, _agent(action) or _claim_generator(manifest), words, signer=_signer(manifest))
-        if kind in ("c2pa.created", "c2pa.opened"):
-            made = found if made is None or made.origin is Origin.NONE else made
-        elif kind == "c2pa.placed":
-            placed += [origin] if origin is not Origin.NONE else []
-        elif (
-            changed is None
-            or (changed.origin is Origin.NONE and origin is not Origin.NONE)
-            or (
-                origin in (Origin.AI_GENERATED, Origin.AI_EDITED)
-                and changed.origin
-                not in (
-                    Origin.AI_GENERATED,
-                    Origin.AI_EDITED,
-                )
-            )
-        ):
-            changed = found
-    if made is None and (source := _metadata_source(manifest)):
-        words = {"digital_source_type": term_of(source)}
-        made = _Said(origin_of(source), _claim_generator(manifest), words, signer=_signer(manifest))
-    first = made if made is not None and (made.origin is not Origin.NONE or base.origin is Origin.NONE) else base
-    said = first
-    if changed is not None:
-        if first.origin is Origin.NONE and not first.words:
-            said = changed  # nothing is said of how it began
-        elif changed.origin in (Origin.AI_GENERATED, Origin.AI_EDITED) and first.origin is not Origin.AI_GENERATED:
-            said = changed._replace(origin=Origin.AI_EDITED, state=first.state)
-    if said.generator is None:
-        said = said._replace(generator=_claim_generator(manifest))
-    if watermarked:
-        said = said._replace(words={**said.words, "watermarked": True})
-    return said._replace(contains=tuple(dict.fromkeys([*base.contains, *placed])))
+        found = _Said(origin_of(source), _agent(action) or program, words, signer=signer)
+        if kind == "c2pa.placed":
+            placed += [found.origin] if found.origin is not Origin.NONE else []
+        else:
+            (made if kind in ("c2pa.created", "c2pa.opened") else changes).append(found)
+    if not made and (source := _metadata_source(manifest)):
+        made = [_Said(origin_of(source), program, {"digital_source_type": term_of(source)}, signer=signer)]
+    start = _first(made, lambda said: said.origin is not Origin.NONE) or base
+    if start.origin is Origin.NONE and made:
+        start = made[0]
+    change = _first(changes, lambda said: said.origin in _AI) or _first(changes, lambda said: True)
+    said = start
+    if change is not None and not made and not has_parent:
+        said = change  # nothing else is said of how it began
+    elif change is not None and change.origin in _AI and start.origin is not Origin.AI_GENERATED:
+        said = change._replace(origin=Origin.AI_EDITED)
+    words = {**said.words, "watermarked": True} if watermarked else said.words
+    contains = tuple(dict.fromkeys([*base.contains, *placed]))
+    return said._replace(generator=said.generator or program, words=words, contains=contains)
+
+
+def _first(said: list[_Said], wanted: Callable[[_Said], bool]) -> _Said | None:
+    return next(filter(wanted, said), None)
 
 
 def _has_ai(parts: Iterable[Origin]) -> bool:
-    return any(part in (Origin.AI_GENERATED, Origin.AI_EDITED) for part in parts)
+    return any(part in _AI for part in parts)
 
 
 def _actions(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -364,6 +359,10 @@ def _certificate(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def _codes(statuses: object) -> list[str]:
     return [str(status.get("code")) for status in _dicts(statuses)]
+
+
+def _ends(url: object, suffix: str) -> bool:
+    return isinstance(url, str) and url.endswith(suffix)
 
 
 def _string(value: object) -> str:

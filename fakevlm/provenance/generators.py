@@ -160,7 +160,7 @@ def _cut_object(text: str) -> bool:
 
 def _object(text: str) -> dict[str, Any]:
     """The JSON object in a text; empty where there is none."""
-    if not text.lstrip()[:1] == "{":
+    if not text.lstrip().startswith("{"):
         return {}
     try:
         found = json.loads(text)

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fakevlm.provenance.record import MAX_DETAIL, MAX_NAME, Basis, Origin, Provenance
@@ -21,7 +22,7 @@ class Statement(NamedTuple):
     basis: Basis
     generator: str | None = None
     signer: str | None = None
-    words: dict[str, Any] = {}
+    words: Mapping[str, Any] = MappingProxyType({})
     """In its own terms, for the detail; JSON values."""
     contains: tuple[Origin, ...] = ()
     """Of parts of the picture."""

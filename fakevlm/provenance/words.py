@@ -11,8 +11,8 @@ _WORDS = {
     Origin.NONE: "says nothing about its origin",
 }
 _BASES = {
-    Basis.C2PA_TRUSTED: "signed by {signer}, who is on the trust list",
-    Basis.C2PA_UNTRUSTED: "a claim: signed by {signer}, who is not known to the trust list",
+    Basis.C2PA_TRUSTED: "signed by {signer}, a signer of the trust list",
+    Basis.C2PA_UNTRUSTED: "a claim: signed by {signer}, which no trust list confirms",
     Basis.C2PA_EXPIRED: "a claim: signed by {signer} with a certificate that has expired",
     Basis.IPTC: "a claim: in its IPTC metadata, which anybody can write",
     Basis.TEXT: "a claim: in a text that a generator leaves, which anybody can write",

@@ -68,7 +68,7 @@ class _Parser:
                 self._add(self._property, self._space, resource)
             if where == 1 or self._path[-1] == "rdf:Description":
                 for key, value in attributes.items():
-                    if not key.startswith(("xmlns", "xml:")) and not self._named(key)[1] == _RDF:
+                    if not key.startswith(("xmlns", "xml:")) and self._named(key)[1] != _RDF:
                         self._add(f"{self._property}/{self._named(key)[0]}", "", value)
 
     def end(self, tag: str) -> None:

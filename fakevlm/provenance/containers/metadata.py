@@ -48,8 +48,7 @@ class FileMetadata:
         key = keyword.decode("latin-1") if isinstance(keyword, bytes) else keyword
         if isinstance(text, bytes):
             text = as_text(self._within(text, MAX_TEXT), utf8=utf8)
-        if text:
-            self.texts.append((key[:80], text))
+        self.texts.append((key[:80], text))
 
     def add_xmp(self, packet: bytes) -> None:
         """Adds an XMP packet."""

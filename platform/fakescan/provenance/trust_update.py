@@ -1,4 +1,4 @@
-"""Fetches the C2PA trust lists into the cache folder, with a record of where they came from, when, and what they are."""
+"""Fetches the C2PA trust lists into the cache folder, with a record of their addresses, date and hashes."""
 
 import json
 import os
@@ -27,10 +27,11 @@ def update_trust(addresses: Sequence[str], cache: Path, store: Store | None = No
     the cache folder cannot be written to.
     """
     fetcher = Fetcher((store or Store()).resolved(), max_bytes=_MAX_BYTES, concurrency=len(addresses))
-    texts = []
+    texts, hashes = [], {}
     for uri, fetched in fetch(addresses, fetcher):
         if fetched.data is None:
             raise JobFailedError(f"trust list {uri}: {fetched.error_code}: {fetched.error_message}")
+        hashes[uri] = fetched.sha256
         texts.append(fetched.data.decode("ascii", errors="replace"))
     source = " ".join(dict.fromkeys(addresses))
     dated = datetime.now(UTC).date().isoformat()
@@ -38,15 +39,16 @@ def update_trust(addresses: Sequence[str], cache: Path, store: Store | None = No
         lists = TrustLists.of(texts, source, dated)
     except UserError as error:
         raise JobFailedError(str(error)) from None
-    _keep(lists, cache / CACHE_NAME)
+    _keep(lists, hashes, cache / CACHE_NAME)
     return lists
 
 
-def _keep(lists: TrustLists, folder: Path) -> None:
+def _keep(lists: TrustLists, hashes: dict[str, str | None], folder: Path) -> None:
     """Writes lists and record, each in one step, so that a reader never finds a half of one."""
+    record = json.dumps({**lists.facts(), "files": hashes}, indent=1) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in (("lists.pem", lists.pem), (RECORD_NAME, json.dumps(lists.facts(), indent=1) + "\n")):
+        for name, text in (("lists.pem", lists.pem), (RECORD_NAME, record)):
             partial = folder / f".{name}.{os.getpid()}"
             partial.write_text(text, encoding="utf-8")
             partial.replace(folder / name)
