@@ -35,7 +35,8 @@ SWARM = json.dumps(
 FOOOCUS = json.dumps(
     {
         "adm_guidance": "(1.5, 0.8, 0.3)", "base_model": "juggernautXL_v8", "base_model_hash": "aeb7e9e689",
-        "metadata_scheme": "fooocus", "performance": "Speed", "prompt": "a duck", "seed": "123", "styles": "['Fooocus V2']",
+        "metadata_scheme": "fooocus", "performance": "Speed", "prompt": "a duck", "seed": "123",
+        "styles": "['Fooocus V2']",
         "version": "Fooocus v2.5.5",
     }
 )  # fmt: skip
@@ -259,12 +260,21 @@ def claims() -> dict[str, Claim]:
     job = f"a red cat --v 5.2 Job ID: {UUID}"
     return {
         # AUTOMATIC1111 and what writes its line of settings
-        "a1111 png": Claim(png_with(("parameters", PARAMETERS)), "ai_generated", "text", webui, {"PNG:Parameters": PARAMETERS}),
+        "a1111 png": Claim(
+            png_with(("parameters", PARAMETERS)), "ai_generated", "text", webui, {"PNG:Parameters": PARAMETERS}
+        ),
         "a1111 png itxt": Claim(png_with(("parameters", "雪 " + PARAMETERS)), "ai_generated", "text", webui),
-        "a1111 png behind the pixels": Claim(png_with(("parameters", PARAMETERS), after=True), "ai_generated", "text", webui),
-        "a1111 png ztxt": Claim(png_with_chunks(packed_text("parameters", PARAMETERS.encode())), "ai_generated", "text", webui),
+        "a1111 png behind the pixels": Claim(
+            png_with(("parameters", PARAMETERS), after=True), "ai_generated", "text", webui
+        ),
+        "a1111 png ztxt": Claim(
+            png_with_chunks(packed_text("parameters", PARAMETERS.encode())), "ai_generated", "text", webui
+        ),
         "a1111 png itxt packed": Claim(
-            png_with_chunks(international_text("parameters", PARAMETERS.encode(), packed=True)), "ai_generated", "text", webui
+            png_with_chunks(international_text("parameters", PARAMETERS.encode(), packed=True)),
+            "ai_generated",
+            "text",
+            webui,
         ),
         "a1111 png text in utf-8": Claim(
             png_with_chunks((b"tEXt", b"parameters\0" + ("雪 " + PARAMETERS).encode())), "ai_generated", "text", webui
@@ -272,184 +282,479 @@ def claims() -> dict[str, Claim]:
         **{
             f"a1111 jpeg {charset} {order}": Claim(
                 jpeg_with_exif(exif_block({}, {0x9286: user_comment(PARAMETERS, charset)}, order=order)),
-                "ai_generated", "text", webui,
+                "ai_generated",
+                "text",
+                webui,
             )
             for charset in ("unicode-be", "unicode-le", "ascii", "undefined", "none")
             for order in "<>"
         },
         "a1111 webp": Claim(
-            webp_with(b"EXIF", b"Exif\0\0" + exif_block({}, {0x9286: user_comment(PARAMETERS)})), "ai_generated", "text", webui
+            webp_with(b"EXIF", b"Exif\0\0" + exif_block({}, {0x9286: user_comment(PARAMETERS)})),
+            "ai_generated",
+            "text",
+            webui,
         ),
-        "a1111 gif": Claim(saved(picture(48, 32, "P"), "GIF", comment=PARAMETERS.encode()), "ai_generated", "text", webui),
+        "a1111 gif": Claim(
+            saved(picture(48, 32, "P"), "GIF", comment=PARAMETERS.encode()), "ai_generated", "text", webui
+        ),
         "a1111 jpeg comment": Claim(jpeg_with(jpeg_segment(0xFE, PARAMETERS.encode())), "ai_generated", "text", webui),
-        "a1111 avif": Claim(saved(picture(48, 32), "AVIF", exif=exif_block({}, {0x9286: user_comment(PARAMETERS)})), "ai_generated", "text", webui),
-        "a1111 heif": Claim(saved(picture(48, 32), "HEIF", exif=b"Exif\0\0" + exif_block({}, {0x9286: user_comment(PARAMETERS)})), "ai_generated", "text", webui),
-        "a1111 xp comment": Claim(
-            jpeg_with_exif(exif_block({0x9C9C: PARAMETERS.encode("utf-16-le") + b"\0\0"})), "ai_generated", "text", webui
+        "a1111 avif": Claim(
+            saved(picture(48, 32), "AVIF", exif=exif_block({}, {0x9286: user_comment(PARAMETERS)})),
+            "ai_generated",
+            "text",
+            webui,
         ),
-        "forge": Claim(png_with(("parameters", PARAMETERS + ", Version: f2.0.1v1.10.1-previous-659")), "ai_generated", "text", webui + " Forge"),
-        "sd.next": Claim(png_with(("parameters", PARAMETERS + ", App: SD.Next, Version: 0eb4a98")), "ai_generated", "text", "SD.Next"),
+        "a1111 heif": Claim(
+            saved(picture(48, 32), "HEIF", exif=b"Exif\0\0" + exif_block({}, {0x9286: user_comment(PARAMETERS)})),
+            "ai_generated",
+            "text",
+            webui,
+        ),
+        "a1111 xp comment": Claim(
+            jpeg_with_exif(exif_block({0x9C9C: PARAMETERS.encode("utf-16-le") + b"\0\0"})),
+            "ai_generated",
+            "text",
+            webui,
+        ),
+        "forge": Claim(
+            png_with(("parameters", PARAMETERS + ", Version: f2.0.1v1.10.1-previous-659")),
+            "ai_generated",
+            "text",
+            webui + " Forge",
+        ),
+        "sd.next": Claim(
+            png_with(("parameters", PARAMETERS + ", App: SD.Next, Version: 0eb4a98")), "ai_generated", "text", "SD.Next"
+        ),
         "fooocus in a1111's form": Claim(
-            png_with(("parameters", PARAMETERS + ", Version: Fooocus v2.5.5"), ("fooocus_scheme", "a1111")), "ai_generated", "text", "Fooocus"
+            png_with(("parameters", PARAMETERS + ", Version: Fooocus v2.5.5"), ("fooocus_scheme", "a1111")),
+            "ai_generated",
+            "text",
+            "Fooocus",
         ),
         # Workflows and JSON
-        "comfyui png": Claim(png_with(("prompt", COMFY_PROMPT), ("workflow", COMFY_WORKFLOW)), "ai_generated", "text", "ComfyUI", {"PNG:Prompt": COMFY_PROMPT}),
+        "comfyui png": Claim(
+            png_with(("prompt", COMFY_PROMPT), ("workflow", COMFY_WORKFLOW)),
+            "ai_generated",
+            "text",
+            "ComfyUI",
+            {"PNG:Prompt": COMFY_PROMPT},
+        ),
         "comfyui png, workflow alone": Claim(png_with(("workflow", COMFY_WORKFLOW)), "ai_generated", "text", "ComfyUI"),
         "comfyui png, very long": Claim(
-            png_with(("prompt", COMFY_PROMPT[:-1] + ', "11": {"text": "' + "a" * 200_000 + '"}}')), "ai_generated", "text", "ComfyUI"
+            png_with(("prompt", COMFY_PROMPT[:-1] + ', "11": {"text": "' + "a" * 200_000 + '"}}')),
+            "ai_generated",
+            "text",
+            "ComfyUI",
         ),
         "comfyui webp": Claim(
-            pillow_exif({0x0110: f"prompt:{COMFY_PROMPT}", 0x010F: f"workflow:{COMFY_WORKFLOW}"}, "WEBP"), "ai_generated", "text", "ComfyUI",
+            pillow_exif({0x0110: f"prompt:{COMFY_PROMPT}", 0x010F: f"workflow:{COMFY_WORKFLOW}"}, "WEBP"),
+            "ai_generated",
+            "text",
+            "ComfyUI",
             {"IFD0:Model": f"prompt:{COMFY_PROMPT}"},
         ),
-        "invokeai": Claim(png_with(("invokeai_metadata", INVOKE), ("invokeai_graph", '{"id": "x", "nodes": {}}')), "ai_generated", "text", "InvokeAI"),
-        "invokeai, the graph alone": Claim(png_with(("invokeai_graph", '{"id": "x", "nodes": {"a": {}}, "edges": []}')), "ai_generated", "text", "InvokeAI"),
-        "invokeai, sd-metadata": Claim(
-            png_with(("sd-metadata", '{"model": "stable diffusion", "app_id": "invoke-ai/InvokeAI", "app_version": "2.2.4", "image": {}}')),
-            "ai_generated", "text", "InvokeAI",
+        "invokeai": Claim(
+            png_with(("invokeai_metadata", INVOKE), ("invokeai_graph", '{"id": "x", "nodes": {}}')),
+            "ai_generated",
+            "text",
+            "InvokeAI",
         ),
-        "invokeai, dream": Claim(png_with(("Dream", '"a duck" -s 50 -S 2980747362 -W 512 -H 768 -C 5 -A k_lms')), "ai_generated", "text", "InvokeAI"),
+        "invokeai, the graph alone": Claim(
+            png_with(("invokeai_graph", '{"id": "x", "nodes": {"a": {}}, "edges": []}')),
+            "ai_generated",
+            "text",
+            "InvokeAI",
+        ),
+        "invokeai, sd-metadata": Claim(
+            png_with(
+                (
+                    "sd-metadata",
+                    '{"app_id": "invoke-ai/InvokeAI", "app_version": "2.2.4", "image": {}}',
+                )
+            ),
+            "ai_generated",
+            "text",
+            "InvokeAI",
+        ),
+        "invokeai, dream": Claim(
+            png_with(("Dream", '"a duck" -s 50 -S 2980747362 -W 512 -H 768 -C 5 -A k_lms')),
+            "ai_generated",
+            "text",
+            "InvokeAI",
+        ),
         "novelai": Claim(
-            png_with(("Title", "AI generated image"), ("Description", "a duck"), ("Software", "NovelAI"), ("Source", "Stable Diffusion 1D44365E"), ("Comment", NOVELAI_COMMENT)),
-            "ai_generated", "text", "NovelAI", {"PNG:Software": "NovelAI"},
+            png_with(
+                ("Title", "AI generated image"),
+                ("Description", "a duck"),
+                ("Software", "NovelAI"),
+                ("Source", "Stable Diffusion 1D44365E"),
+                ("Comment", NOVELAI_COMMENT),
+            ),
+            "ai_generated",
+            "text",
+            "NovelAI",
+            {"PNG:Software": "NovelAI"},
         ),
         "novelai, comment alone": Claim(png_with(("Comment", NOVELAI_COMMENT)), "ai_generated", "text", "NovelAI"),
-        "fooocus png": Claim(png_with(("parameters", FOOOCUS), ("fooocus_scheme", "fooocus")), "ai_generated", "text", "Fooocus"),
-        "fooocus jpeg": Claim(pillow_exif({0x9286: FOOOCUS, 0x0131: "Fooocus v2.5.5", 0x927C: "fooocus"}, "JPEG"), "ai_generated", "text", "Fooocus"),
-        "fooocus webp": Claim(pillow_exif({0x9286: FOOOCUS, 0x0131: "Fooocus v2.5.5", 0x927C: "fooocus"}, "WEBP"), "ai_generated", "text", "Fooocus"),
+        "fooocus png": Claim(
+            png_with(("parameters", FOOOCUS), ("fooocus_scheme", "fooocus")), "ai_generated", "text", "Fooocus"
+        ),
+        "fooocus jpeg": Claim(
+            pillow_exif({0x9286: FOOOCUS, 0x0131: "Fooocus v2.5.5", 0x927C: "fooocus"}, "JPEG"),
+            "ai_generated",
+            "text",
+            "Fooocus",
+        ),
+        "fooocus webp": Claim(
+            pillow_exif({0x9286: FOOOCUS, 0x0131: "Fooocus v2.5.5", 0x927C: "fooocus"}, "WEBP"),
+            "ai_generated",
+            "text",
+            "Fooocus",
+        ),
         "swarmui png": Claim(png_with(("parameters", SWARM)), "ai_generated", "text", "SwarmUI"),
-        "swarmui jpeg": Claim(jpeg_with_exif(exif_block({}, {0x9286: user_comment(SWARM, "ascii")})), "ai_generated", "text", "SwarmUI"),
+        "swarmui jpeg": Claim(
+            jpeg_with_exif(exif_block({}, {0x9286: user_comment(SWARM, "ascii")})), "ai_generated", "text", "SwarmUI"
+        ),
         "easy diffusion png": Claim(
-            png_with(("prompt", "a duck"), ("negative_prompt", ""), ("seed", "1"), ("num_inference_steps", "25"), ("guidance_scale", "7.5"), ("use_stable_diffusion_model", "sd-v1-5")),
-            "ai_generated", "text", "Easy Diffusion",
+            png_with(
+                ("prompt", "a duck"),
+                ("negative_prompt", ""),
+                ("seed", "1"),
+                ("num_inference_steps", "25"),
+                ("guidance_scale", "7.5"),
+                ("use_stable_diffusion_model", "sd-v1-5"),
+            ),
+            "ai_generated",
+            "text",
+            "Easy Diffusion",
         ),
         "easy diffusion jpeg": Claim(
-            jpeg_with_exif(exif_block({}, {0x9286: user_comment(json.dumps({"prompt": "a", "negative_prompt": "", "num_inference_steps": 25, "guidance_scale": 7.5}))})),
-            "ai_generated", "text", "Easy Diffusion",
+            jpeg_with_exif(
+                exif_block(
+                    {},
+                    {
+                        0x9286: user_comment(
+                            json.dumps(
+                                {"prompt": "a", "negative_prompt": "", "num_inference_steps": 25, "guidance_scale": 7.5}
+                            )
+                        )
+                    },
+                )
+            ),
+            "ai_generated",
+            "text",
+            "Easy Diffusion",
         ),
         "draw things": Claim(
-            jpeg_with_xmp(xmp({"xmp:CreatorTool": "Draw Things"}, elements=seq.format("exif:UserComment", DRAW_THINGS.replace("&", "&amp;")))),
-            "ai_generated", "text", "Draw Things",
+            jpeg_with_xmp(
+                xmp(
+                    {"xmp:CreatorTool": "Draw Things"},
+                    elements=seq.format("exif:UserComment", DRAW_THINGS.replace("&", "&amp;")),
+                )
+            ),
+            "ai_generated",
+            "text",
+            "Draw Things",
         ),
         # IPTC and Google
         "midjourney": Claim(
-            png_with_chunks((b"tEXt", b"Description\0" + job.encode()), international_text("XML:com.adobe.xmp", source_type("trainedAlgorithmicMedia"))),
-            "ai_generated", "iptc", "Midjourney", {**trained, "PNG:Description": job},
+            png_with_chunks(
+                (b"tEXt", b"Description\0" + job.encode()),
+                international_text("XML:com.adobe.xmp", source_type("trainedAlgorithmicMedia")),
+            ),
+            "ai_generated",
+            "iptc",
+            "Midjourney",
+            {**trained, "PNG:Description": job},
         ),
         "midjourney, text alone": Claim(png_with(("Description", job)), "ai_generated", "text", "Midjourney"),
-        "iptc jpeg": Claim(jpeg_with_xmp(source_type("trainedAlgorithmicMedia")), "ai_generated", "iptc", None, trained),
+        "iptc jpeg": Claim(
+            jpeg_with_xmp(source_type("trainedAlgorithmicMedia")), "ai_generated", "iptc", None, trained
+        ),
         "iptc webp": Claim(webp_with(b"XMP ", source_type("trainedAlgorithmicMedia")), "ai_generated", "iptc", None),
         "iptc element": Claim(
-            jpeg_with_xmp(xmp(elements=f"<Iptc4xmpExt:DigitalSourceType>{IPTC}trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType>")),
-            "ai_generated", "iptc", None, trained,
+            jpeg_with_xmp(
+                xmp(
+                    elements=f"<Iptc4xmpExt:DigitalSourceType>{IPTC}trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType>"
+                )
+            ),
+            "ai_generated",
+            "iptc",
+            None,
+            trained,
         ),
         "iptc resource, another prefix": Claim(
             jpeg_with_xmp(
-                xmp(elements=f'<iptcExt:DigitalSourceType rdf:resource="{IPTC}trainedAlgorithmicMedia"/>', spaces={"iptcExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"})
+                xmp(
+                    elements=f'<iptcExt:DigitalSourceType rdf:resource="{IPTC}trainedAlgorithmicMedia"/>',
+                    spaces={"iptcExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"},
+                )
             ),
-            "ai_generated", "iptc", None,
+            "ai_generated",
+            "iptc",
+            None,
         ),
-        "iptc https": Claim(jpeg_with_xmp(xmp({"Iptc4xmpExt:DigitalSourceType": "https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia/"})), "ai_generated", "iptc", None),
-        "iptc code alone": Claim(jpeg_with_xmp(xmp({"Iptc4xmpExt:DigitalSourceType": "trainedAlgorithmicMedia"})), "ai_generated", "iptc", None),
+        "iptc https": Claim(
+            jpeg_with_xmp(
+                xmp(
+                    {
+                        "Iptc4xmpExt:DigitalSourceType": "https://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia/"
+                    }
+                )
+            ),
+            "ai_generated",
+            "iptc",
+            None,
+        ),
+        "iptc code alone": Claim(
+            jpeg_with_xmp(xmp({"Iptc4xmpExt:DigitalSourceType": "trainedAlgorithmicMedia"})),
+            "ai_generated",
+            "iptc",
+            None,
+        ),
         "iptc utf-16": Claim(
             jpeg_with_xmp(xmp(dst, packet=False).decode().encode("utf-16")), "ai_generated", "iptc", None
         ),
         "iptc composite with ai": Claim(
-            jpeg_with_xmp(source_type("compositeWithTrainedAlgorithmicMedia")), "ai_edited", "iptc", None,
+            jpeg_with_xmp(source_type("compositeWithTrainedAlgorithmicMedia")),
+            "ai_edited",
+            "iptc",
+            None,
             {"XMP-iptcExt:DigitalSourceType": IPTC + "compositeWithTrainedAlgorithmicMedia"},
         ),
         "iptc composite synthetic": Claim(jpeg_with_xmp(source_type("compositeSynthetic")), "ai_edited", "iptc", None),
         "iptc capture": Claim(jpeg_with_xmp(source_type("digitalCapture")), "captured", "iptc", None),
-        "iptc computational capture": Claim(jpeg_with_xmp(source_type("computationalCapture")), "captured", "iptc", None),
+        "iptc computational capture": Claim(
+            jpeg_with_xmp(source_type("computationalCapture")), "captured", "iptc", None
+        ),
         "iptc composite": Claim(jpeg_with_xmp(source_type("composite")), "composite", "iptc", None),
         "iptc art": Claim(jpeg_with_xmp(source_type("digitalArt")), "none", None, None),
         "google": Claim(
             jpeg_with_xmp(
-                xmp({
-                    "photoshop:Credit": "Made with Google AI", "Iptc4xmpExt:DigitalSourceType": IPTC + "trainedAlgorithmicMedia",
-                    "Iptc4xmpExt:DigitalSourceFileType": IPTC + "trainedAlgorithmicMedia",
-                })
+                xmp(
+                    {
+                        "photoshop:Credit": "Made with Google AI",
+                        "Iptc4xmpExt:DigitalSourceType": IPTC + "trainedAlgorithmicMedia",
+                        "Iptc4xmpExt:DigitalSourceFileType": IPTC + "trainedAlgorithmicMedia",
+                    }
+                )
             ),
-            "ai_generated", "iptc", "Google AI", {"XMP-photoshop:Credit": "Made with Google AI", **trained},
+            "ai_generated",
+            "iptc",
+            "Google AI",
+            {"XMP-photoshop:Credit": "Made with Google AI", **trained},
         ),
         "google, edited": Claim(
             jpeg_with_xmp(
-                xmp({"photoshop:Credit": "Made with Google AI", "Iptc4xmpExt:DigitalSourceType": IPTC + "compositeWithTrainedAlgorithmicMedia"})
+                xmp(
+                    {
+                        "photoshop:Credit": "Made with Google AI",
+                        "Iptc4xmpExt:DigitalSourceType": IPTC + "compositeWithTrainedAlgorithmicMedia",
+                    }
+                )
             ),
-            "ai_edited", "iptc", "Google AI",
+            "ai_edited",
+            "iptc",
+            "Google AI",
         ),
-        "google, credit alone": Claim(jpeg_with_xmp(xmp({"photoshop:Credit": "Made with Google AI"})), "ai_generated", "iptc", "Google AI"),
-        "google photos": Claim(jpeg_with_xmp(xmp({"photoshop:Credit": "AI-Generated with Google Photos"})), "ai_generated", "iptc", "Google AI"),
+        "google, credit alone": Claim(
+            jpeg_with_xmp(xmp({"photoshop:Credit": "Made with Google AI"})), "ai_generated", "iptc", "Google AI"
+        ),
+        "google photos": Claim(
+            jpeg_with_xmp(xmp({"photoshop:Credit": "AI-Generated with Google Photos"})),
+            "ai_generated",
+            "iptc",
+            "Google AI",
+        ),
         "google, file type alone": Claim(
-            jpeg_with_xmp(xmp({"Iptc4xmpExt:DigitalSourceFileType": IPTC + "trainedAlgorithmicMedia"})), "ai_generated", "iptc", None
+            jpeg_with_xmp(xmp({"Iptc4xmpExt:DigitalSourceFileType": IPTC + "trainedAlgorithmicMedia"})),
+            "ai_generated",
+            "iptc",
+            None,
         ),
         "google, iptc-iim": Claim(
-            jpeg_with(jpeg_segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x18\x1c\x02\x6e\0\x13Made with Google AI")),
-            "ai_generated", "iptc", "Google AI", {"IPTC:Credit": "Made with Google AI"},
+            jpeg_with(
+                jpeg_segment(0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x18\x1c\x02\x6e\0\x13Made with Google AI")
+            ),
+            "ai_generated",
+            "iptc",
+            "Google AI",
+            {"IPTC:Credit": "Made with Google AI"},
         ),
         "iptc 2025.1": Claim(
             jpeg_with_xmp(
-                xmp({"Iptc4xmpExt:AISystemUsed": "Imaginary Model", "Iptc4xmpExt:AISystemVersionUsed": "3"}, elements=seq.format("Iptc4xmpExt:AIPromptInformation", "a duck"))
+                xmp(
+                    {"Iptc4xmpExt:AISystemUsed": "Imaginary Model", "Iptc4xmpExt:AISystemVersionUsed": "3"},
+                    elements=seq.format("Iptc4xmpExt:AIPromptInformation", "a duck"),
+                )
             ),
-            "ai_generated", "iptc", "Imaginary Model 3",
+            "ai_generated",
+            "iptc",
+            "Imaginary Model 3",
         ),
         "iptc 2025.1, edited": Claim(
-            jpeg_with_xmp(xmp({"Iptc4xmpExt:AISystemUsed": "Model", "Iptc4xmpExt:DigitalSourceType": IPTC + "compositeWithTrainedAlgorithmicMedia"})),
-            "ai_edited", "iptc", "Model",
+            jpeg_with_xmp(
+                xmp(
+                    {
+                        "Iptc4xmpExt:AISystemUsed": "Model",
+                        "Iptc4xmpExt:DigitalSourceType": IPTC + "compositeWithTrainedAlgorithmicMedia",
+                    }
+                )
+            ),
+            "ai_edited",
+            "iptc",
+            "Model",
         ),
         # Names and signatures in EXIF
-        "ideogram": Claim(jpeg_with_exif(exif_block({0x010F: "Ideogram AI"})), "ai_generated", "exif", "Ideogram AI", {"IFD0:Make": "Ideogram AI"}),
-        "reve": Claim(webp_with(b"EXIF", exif_block({0x0131: "reve.com"}, order=">")), "ai_generated", "exif", "reve.com"),
+        "ideogram": Claim(
+            jpeg_with_exif(exif_block({0x010F: "Ideogram AI"})),
+            "ai_generated",
+            "exif",
+            "Ideogram AI",
+            {"IFD0:Make": "Ideogram AI"},
+        ),
+        "reve": Claim(
+            webp_with(b"EXIF", exif_block({0x0131: "reve.com"}, order=">")), "ai_generated", "exif", "reve.com"
+        ),
         "reve xmp": Claim(jpeg_with_xmp(xmp({"xmp:CreatorTool": "reve.com"})), "ai_generated", "exif", "reve.com"),
-        "firefly": Claim(png_with_chunks((b"eXIf", exif_block({0x0131: "Adobe Firefly"}))), "ai_generated", "exif", "Adobe Firefly", {"IFD0:Software": "Adobe Firefly"}),
+        "firefly": Claim(
+            png_with_chunks((b"eXIf", exif_block({0x0131: "Adobe Firefly"}))),
+            "ai_generated",
+            "exif",
+            "Adobe Firefly",
+            {"IFD0:Software": "Adobe Firefly"},
+        ),
         "luma": Claim(png_with(("Source", "Luma AI")), "ai_generated", "text", "Luma AI"),
         "grok": Claim(
-            jpeg_with_exif(exif_block({0x010E: GROK_SIGNATURE, 0x013B: UUID})), "ai_generated", "exif", "Grok", {"IFD0:ImageDescription": GROK_SIGNATURE, "IFD0:Artist": UUID}
+            jpeg_with_exif(exif_block({0x010E: GROK_SIGNATURE, 0x013B: UUID})),
+            "ai_generated",
+            "exif",
+            "Grok",
+            {"IFD0:ImageDescription": GROK_SIGNATURE, "IFD0:Artist": UUID},
         ),
         # GB 45438
         "aigc xmp attribute": Claim(jpeg_with_xmp(xmp({"TC260:AIGC": label})), "ai_generated", "aigc_label", producer),
-        "aigc xmp attribute, escaped twice": Claim(jpeg_with_xmp(xmp({"TC260:AIGC": escaped})), "ai_generated", "aigc_label", producer),
+        "aigc xmp attribute, escaped twice": Claim(
+            jpeg_with_xmp(xmp({"TC260:AIGC": escaped})), "ai_generated", "aigc_label", producer
+        ),
         "aigc xmp element": Claim(
-            png_with_chunks(international_text("XML:com.adobe.xmp", xmp(elements=f"<TC260:AIGC>{escaped}</TC260:AIGC>"))), "ai_generated", "aigc_label", producer
+            png_with_chunks(
+                international_text("XML:com.adobe.xmp", xmp(elements=f"<TC260:AIGC>{escaped}</TC260:AIGC>"))
+            ),
+            "ai_generated",
+            "aigc_label",
+            producer,
         ),
         "aigc xmp structure": Claim(
-            jpeg_with_xmp(xmp(elements=f'<TC260:AIGC rdf:parseType="Resource"><TC260:Label>1</TC260:Label><TC260:ContentProducer>{producer}</TC260:ContentProducer></TC260:AIGC>')),
-            "ai_generated", "aigc_label", producer,
+            jpeg_with_xmp(
+                xmp(
+                    elements='<TC260:AIGC rdf:parseType="Resource"><TC260:Label>1</TC260:Label>'
+                    f"<TC260:ContentProducer>{producer}</TC260:ContentProducer></TC260:AIGC>"
+                )
+            ),
+            "ai_generated",
+            "aigc_label",
+            producer,
         ),
         "aigc png": Claim(png_with(("AIGC", label)), "ai_generated", "aigc_label", producer),
-        "aigc exif": Claim(jpeg_with_exif(exif_block({}, {0x9286: user_comment(json.dumps({"AIGC": LABEL}), "ascii")})), "ai_generated", "aigc_label", producer),
-        "aigc segment": Claim(jpeg_with(jpeg_segment(0xEB, b"AIGC" + label.encode())), "ai_generated", "aigc_label", producer),
-        "aigc, a number": Claim(png_with(("AIGC", json.dumps({**LABEL, "Label": 1}))), "ai_generated", "aigc_label", producer),
-        "aigc, minimax": Claim(png_with(("AIGC", json.dumps({**LABEL, "Label": "AIGC"}))), "ai_generated", "aigc_label", producer),
+        "aigc exif": Claim(
+            jpeg_with_exif(exif_block({}, {0x9286: user_comment(json.dumps({"AIGC": LABEL}), "ascii")})),
+            "ai_generated",
+            "aigc_label",
+            producer,
+        ),
+        "aigc segment": Claim(
+            jpeg_with(jpeg_segment(0xEB, b"AIGC" + label.encode())), "ai_generated", "aigc_label", producer
+        ),
+        "aigc, a number": Claim(
+            png_with(("AIGC", json.dumps({**LABEL, "Label": 1}))), "ai_generated", "aigc_label", producer
+        ),
+        "aigc, minimax": Claim(
+            png_with(("AIGC", json.dumps({**LABEL, "Label": "AIGC"}))), "ai_generated", "aigc_label", producer
+        ),
         "aigc, tencent": Claim(
-            jpeg_with_exif(exif_block({0x010E: json.dumps({"AIGC": {"Label": "1", "ServiceProvider": "Tencent Cloud", "ServiceUser": "1"}})})),
-            "ai_generated", "aigc_label", "Tencent Cloud",
+            jpeg_with_exif(
+                exif_block(
+                    {
+                        0x010E: json.dumps(
+                            {"AIGC": {"Label": "1", "ServiceProvider": "Tencent Cloud", "ServiceUser": "1"}}
+                        )
+                    }
+                )
+            ),
+            "ai_generated",
+            "aigc_label",
+            "Tencent Cloud",
         ),
         "aigc, may be": Claim(png_with(("AIGC", json.dumps({**LABEL, "Label": "2"}))), "none", None, None),
-        "aigc, suspected": Claim(jpeg_with_xmp(xmp({"TC260:AIGC": json.dumps({**LABEL, "Label": "3"})})), "none", None, None),
+        "aigc, suspected": Claim(
+            jpeg_with_xmp(xmp({"TC260:AIGC": json.dumps({**LABEL, "Label": "3"})})), "none", None, None
+        ),
         # What says nothing of AI
         "photograph": Claim(
-            jpeg_with_exif(exif_block({0x010F: "Canon", 0x0110: "EOS R6", 0x0131: "Adobe Photoshop Lightroom Classic 13.2 (Windows)"}, {0x9286: user_comment("at the lake", "ascii")})),
-            "none", None, None,
+            jpeg_with_exif(
+                exif_block(
+                    {0x010F: "Canon", 0x0110: "EOS R6", 0x0131: "Adobe Photoshop Lightroom Classic 13.2 (Windows)"},
+                    {0x9286: user_comment("at the lake", "ascii")},
+                )
+            ),
+            "none",
+            None,
+            None,
         ),
         "words of a photograph": Claim(
-            jpeg_with_exif(exif_block({0x010E: "Adobe Firefly is not what made this, nor Midjourney; Steps: 3 to the lake", 0x013B: "Grok"})), "none", None, None
+            jpeg_with_exif(
+                exif_block(
+                    {
+                        0x010E: "Adobe Firefly is not what made this, nor Midjourney; Steps: 3 to the lake",
+                        0x013B: "Grok",
+                    }
+                )
+            ),
+            "none",
+            None,
+            None,
         ),
-        "a credit": Claim(jpeg_with_xmp(xmp({"photoshop:Credit": "Photo by Google AI researchers", "xmp:CreatorTool": "Adobe Photoshop 25.0 (Macintosh)"})), "none", None, None),
+        "a credit": Claim(
+            jpeg_with_xmp(
+                xmp(
+                    {
+                        "photoshop:Credit": "Photo by Google AI researchers",
+                        "xmp:CreatorTool": "Adobe Photoshop 25.0 (Macintosh)",
+                    }
+                )
+            ),
+            "none",
+            None,
+            None,
+        ),
         "an ingredient's source type": Claim(
             jpeg_with_xmp(
                 xmp(
                     elements=(
-                        f'<xmpMM:Pantry><rdf:Bag><rdf:li rdf:parseType="Resource"><Iptc4xmpExt:DigitalSourceType>{IPTC}trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType>'
-                        f'</rdf:li><rdf:li><rdf:Description Iptc4xmpExt:DigitalSourceType="{IPTC}trainedAlgorithmicMedia"/></rdf:li></rdf:Bag></xmpMM:Pantry>'
+                        '<xmpMM:Pantry><rdf:Bag><rdf:li rdf:parseType="Resource"><Iptc4xmpExt:DigitalSourceType>'
+                        f"{IPTC}trainedAlgorithmicMedia</Iptc4xmpExt:DigitalSourceType></rdf:li><rdf:li>"
+                        f'<rdf:Description Iptc4xmpExt:DigitalSourceType="{IPTC}trainedAlgorithmicMedia"/>'
+                        "</rdf:li></rdf:Bag></xmpMM:Pantry>"
                     )
                 )
             ),
-            "none", None, None,
+            "none",
+            None,
+            None,
         ),
         "other texts": Claim(
-            png_with(("Comment", "Created with GIMP"), ("Software", "Adobe ImageReady"), ("prompt", "what the teacher asked"), ("parameters", "f=50mm"), ("workflow", '{"name": "print"}')),
-            "none", None, None,
+            png_with(
+                ("Comment", "Created with GIMP"),
+                ("Software", "Adobe ImageReady"),
+                ("prompt", "what the teacher asked"),
+                ("parameters", "f=50mm"),
+                ("workflow", '{"name": "print"}'),
+            ),
+            "none",
+            None,
+            None,
         ),
         "plain": Claim(JPEG, "none", None, None),
-    }  # fmt: skip
+    }

@@ -65,7 +65,7 @@ class _Reader:
         return int.from_bytes(self.data[at : at + size], self.order)
 
 
-def _directory(reader: _Reader, at: int, tags: Tags, *, inner: bool = False) -> None:
+def _directory(reader: _Reader, at: int, tags: Tags, *, is_inner: bool = False) -> None:
     counted, entry = (8, 20) if reader.big else (2, 12)
     if at <= 0 or at + counted > len(reader.data):
         return
@@ -73,6 +73,8 @@ def _directory(reader: _Reader, at: int, tags: Tags, *, inner: bool = False) -> 
     at += counted
     for place in range(at, min(at + count * entry, len(reader.data) - entry + 1), entry):
         tag, kind = reader.number(place, 2), reader.number(place + 2, 2)
+        if tag == EXIF_IFD and (is_inner or tag in tags.numbers):
+            continue  # a directory that leads to itself
         tags.numbers.add(tag)
         if tag not in _KEPT and tag != EXIF_IFD:
             continue
@@ -80,8 +82,7 @@ def _directory(reader: _Reader, at: int, tags: Tags, *, inner: bool = False) -> 
         values = reader.number(place + 4, width)
         field_at = place + 4 + width
         if tag == EXIF_IFD:
-            if not inner:
-                _directory(reader, reader.number(field_at, width), tags, inner=True)
+            _directory(reader, reader.number(field_at, width), tags, is_inner=True)
             continue
         length = values * _SIZES.get(kind, 1)
         start = field_at if length <= width else reader.number(field_at, width)

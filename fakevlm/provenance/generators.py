@@ -13,10 +13,11 @@ from fakevlm.provenance.record import Basis, Origin
 from fakevlm.provenance.statement import Statement
 
 _SETTINGS = re.compile(
-    r"(?:^|[\n,|])\s*Steps: *\d+\s*[,|\n].{0,600}?\b(?:Sampler: *\S|CFG scale: *[\d.]|Seed: *-?\d|Model hash: *\w)",
-    re.DOTALL,
+    r"Steps: *\d+\s*[,|\n].{0,600}?\b(?:Sampler: *\S|CFG scale: *[\d.]|Seed: *-?\d|Model hash: *\w)", re.DOTALL
 )
 """Line of settings of AUTOMATIC1111's web UI, which Forge, SD.Next, Fooocus, Civitai and many others write too."""
+_MAX_LINES = 8
+"""Places in a text where a line of settings may begin; it is the last of them."""
 _VERSION = re.compile(r"\bVersion: *([^,|\n]{1,80})")
 _APP = re.compile(r"\bApp: *([^,|\n]{1,80})")
 _MODEL = re.compile(r"\bModel: *([^,|\n]{1,120})")
@@ -86,16 +87,27 @@ def _by_form(text: Text) -> Iterator[Statement]:
         value = value[prefix.end() :]
     if value.startswith("{"):
         yield from _of_object(place, value)
-    elif _SETTINGS.search(value):
-        model = _MODEL.search(value)
-        yield _said(_settings_program(value), place, value, model=model.group(1).strip() if model else None)
+    elif (settings := _settings(value)) is not None:
+        model = _MODEL.search(settings)
+        yield _said(_settings_program(settings), place, value, model=model.group(1).strip() if model else None)
     elif _JOB.search(value):
         yield _said("Midjourney", place, value)
 
 
-def _settings_program(value: str) -> str:
+def _settings(value: str) -> str | None:
+    """The line of settings in a text; None where there is none."""
+    at = len(value)
+    for _ in range(_MAX_LINES):
+        at = value.rfind("Steps:", 0, at)
+        if at < 0:
+            return None
+        if (at == 0 or not value[at - 1].isalnum()) and _SETTINGS.match(value, at):
+            return value[at : at + 8000]
+    return None
+
+
+def _settings_program(line: str) -> str:
     """The program of a line of settings: by its version, in which each has a style of its own."""
-    line = value[max(value.rfind("Steps:"), 0) :]
     if app := _APP.search(line):
         return app.group(1).strip()
     version = _VERSION.search(line)

@@ -1,5 +1,6 @@
 """Reads what a file says about its origin. Never raises."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,13 @@ def read(data: bytes, *, trust: TrustLists | None = None) -> Provenance:
 
     Without `trust` no signer is trusted: Content Credentials are `c2pa_untrusted` or `c2pa_expired`.
     """
+    try:
+        return _read(data, trust)
+    except Exception as error:  # noqa: BLE001 - whatever a file does, it costs its own record and nothing else
+        return Provenance(detail=json.dumps({"fault": type(error).__name__}))
+
+
+def _read(data: bytes, trust: TrustLists | None) -> Provenance:
     found = walk(data)
     if found is None:
         return Provenance()

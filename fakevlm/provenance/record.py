@@ -58,6 +58,7 @@ class Provenance(NamedTuple):
       (failures as the C2PA library names them), `checked` (false without a trust list) and what the manifest says.
     - `contains`: list of `Origin`, of parts of the picture.
     - `conflict`: true where sources contradict each other.
+    - `fault`: the name of an error of the reader's own, with the origin `none`; no file is known to cause one.
     - `cut`: true where something was left out for length.
 
     All of it is text that a stranger wrote: show it as text, never as markup.

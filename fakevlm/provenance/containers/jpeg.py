@@ -1,11 +1,16 @@
 """EXIF, XMP, comments and manifests in the segments of a JPEG before its pixels."""
 
+import re
+
 from fakevlm.provenance.containers.metadata import MAX_PIECES, MAX_XMP, FileMetadata
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
+_MARKER = re.compile(rb"\xff[^\xff]")
+_MAX_GAP = 65536
+"""Bytes that may lie between segments: some writers leave a few."""
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
@@ -15,11 +20,10 @@ def walk(data: bytes, found: FileMetadata) -> None:
     photoshop: list[bytes] = []
     at, size = 2, len(data)
     for _ in range(MAX_PIECES):
-        at = data.find(b"\xff", at, at + 65536)  # some writers leave bytes between segments
-        while at >= 0 and data[at : at + 2] == b"\xff\xff":
-            at += 1
-        if at < 0 or at + 4 > size:
+        found_marker = _MARKER.search(data, at, at + _MAX_GAP)
+        if found_marker is None or found_marker.end() + 2 > size:
             break
+        at = found_marker.end() - 2
         marker = data[at + 1]
         if marker in (_SCAN, _END):
             break

@@ -14,6 +14,8 @@ MAX_EXIF = 1 << 20
 """Bytes of one EXIF block; the rest is left out."""
 MAX_TEXTS = 256
 """Texts of a file; more are left out."""
+MAX_BLOCKS = 32
+"""XMP packets, and EXIF blocks, of a file; more are left out."""
 MAX_TOTAL = 4 << 20
 """Bytes of all metadata of a file."""
 MAX_PIECES = 20_000
@@ -52,23 +54,31 @@ class FileMetadata:
 
     def add_xmp(self, packet: bytes) -> None:
         """Adds an XMP packet."""
-        if packet := self._within(packet, MAX_XMP):
+        if len(self.xmp) >= MAX_BLOCKS:
+            self.cut = True
+        elif packet := self._within(packet, MAX_XMP):
             self.xmp.append(packet)
 
     def add_exif(self, block: bytes) -> None:
         """Adds an EXIF block, with or without the words that precede it in a JPEG."""
         block = block[6:] if block[:6] in (b"Exif\0\0", b"Exif\0\xff") else block
-        if block := self._within(block, MAX_EXIF):
+        if len(self.exif) >= MAX_BLOCKS:
+            self.cut = True
+        elif block := self._within(block, MAX_EXIF):
             self.exif.append(read_tags(block))
 
     def add_iim(self, block: bytes) -> None:
         """Adds resources of Photoshop or an IPTC-IIM record."""
-        if block := self._within(block, MAX_EXIF):
+        if len(self.iim) >= MAX_BLOCKS:
+            self.cut = True
+        elif block := self._within(block, MAX_EXIF):
             self.iim.append(block)
 
     def add_label(self, segment: bytes) -> None:
         """Adds a label that stands in a segment of its own."""
-        if segment := self._within(segment, MAX_TEXT):
+        if len(self.labels) >= MAX_BLOCKS:
+            self.cut = True
+        elif segment := self._within(segment, MAX_TEXT):
             self.labels.append(segment)
 
     def unpacked(self, packed: bytes, limit: int) -> bytes:

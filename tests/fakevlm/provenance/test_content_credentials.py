@@ -83,14 +83,17 @@ def test_every_other_state_is_a_claim_or_nothing(signers: Signers) -> None:
     good = signers.trusted.sign(JPEG, "JPEG")
     generated = "ai_generated"
     cases = {
-        "untrusted_signer": (signers.unknown.sign(JPEG, "JPEG"), (generated, "c2pa_untrusted", "Acme Image 2", "Other Ltd")),
+        "untrusted_signer": (
+            signers.unknown.sign(JPEG, "JPEG"),
+            (generated, "c2pa_untrusted", "Acme Image 2", "Other Ltd"),
+        ),
         "expired": (signers.expired.sign(JPEG, "JPEG"), (generated, "c2pa_expired", "Acme Image 2", "Past Ltd")),
         "content_changed": (good[:-30] + bytes([good[-30] ^ 1]) + good[-29:], ("none", None, None, None)),
         "broken, an assertion": (flipped(good, b"trainedAlgorithmicMedia"), ("none", None, None, None)),
         "broken, the claim": (flipped(good, b"Acme Program"), ("none", None, None, None)),
         "broken, the box": (good.replace(b"jumdc2pa", b"jumdc2pb", 1), ("none", None, None, None)),
         "remote_only": (signers.trusted.sign(JPEG, "JPEG", remote="http://127.0.0.1:9/x"), ("none", None, None, None)),
-    }  # fmt: skip
+    }
     for name, (file, record) in cases.items():
         found = read(file, trust=signers.trust)
         assert found[:4] == record, name
@@ -158,16 +161,23 @@ def test_chains(signers: Signers) -> None:
     generative_fill = action("c2pa.edited", "compositeWithTrainedAlgorithmicMedia", softwareAgent="Filler")
     placed = of_ingredients("c2pa.placed", 1)
     cases: dict[str, tuple[bytes, tuple[object, ...]]] = {
-        "opened": (opened(trusted, made, actions=[]), ("ai_generated", "c2pa_trusted", "Acme Image 2", "Acme AI, Inc.")),
+        "opened": (
+            opened(trusted, made, actions=[]),
+            ("ai_generated", "c2pa_trusted", "Acme Image 2", "Acme AI, Inc."),
+        ),
         "opened twice": (twice, ("ai_generated", "c2pa_trusted", "Acme Image 2", "Acme AI, Inc.")),
         "as weak as its parent": (
-            opened(trusted, unknown.sign(JPEG, "JPEG"), actions=[]), ("ai_generated", "c2pa_untrusted", "Acme Image 2", "Other Ltd"),
+            opened(trusted, unknown.sign(JPEG, "JPEG"), actions=[]),
+            ("ai_generated", "c2pa_untrusted", "Acme Image 2", "Other Ltd"),
         ),
         "as weak as its parent's parent": (
             opened(trusted, opened(trusted, expired.sign(JPEG, "JPEG"), actions=[]), actions=[]),
             ("ai_generated", "c2pa_expired", "Acme Image 2", "Past Ltd"),
         ),
-        "as weak as itself": (opened(unknown, made, actions=[]), ("ai_generated", "c2pa_untrusted", "Acme Image 2", "Other Ltd")),
+        "as weak as itself": (
+            opened(unknown, made, actions=[]),
+            ("ai_generated", "c2pa_untrusted", "Acme Image 2", "Other Ltd"),
+        ),
         "a parent that was changed": (
             opened(trusted, made[:-30] + bytes([made[-30] ^ 1]) + made[-29:], actions=[]),
             ("signed_other", "c2pa_trusted", "Acme Program 1.0", "Acme AI, Inc."),
@@ -177,10 +187,12 @@ def test_chains(signers: Signers) -> None:
             ("signed_other", "c2pa_trusted", "Acme Program 1.0", "Acme AI, Inc."),
         ),
         "photograph, cropped": (
-            opened(trusted, taken, actions=[action("c2pa.cropped")]), ("captured", "c2pa_trusted", "Acme Program 1.0", "Acme AI, Inc."),
+            opened(trusted, taken, actions=[action("c2pa.cropped")]),
+            ("captured", "c2pa_trusted", "Acme Program 1.0", "Acme AI, Inc."),
         ),
         "photograph, filled": (
-            opened(trusted, taken, actions=[generative_fill]), ("ai_edited", "c2pa_trusted", "Filler", "Acme AI, Inc."),
+            opened(trusted, taken, actions=[generative_fill]),
+            ("ai_edited", "c2pa_trusted", "Filler", "Acme AI, Inc."),
         ),
         "photograph of nobody known, filled by a trusted editor": (
             opened(trusted, unknown.sign(JPEG, "JPEG", [CAPTURED]), actions=[generative_fill]),
@@ -191,12 +203,14 @@ def test_chains(signers: Signers) -> None:
             ("ai_edited", "c2pa_trusted", "Acme Program 1.0", "Acme AI, Inc."),
         ),
         "generated, filled": (
-            opened(trusted, made, actions=[generative_fill]), ("ai_generated", "c2pa_trusted", "Acme Image 2", "Acme AI, Inc."),
+            opened(trusted, made, actions=[generative_fill]),
+            ("ai_generated", "c2pa_trusted", "Acme Image 2", "Acme AI, Inc."),
         ),
         "photograph with a generated logo": (
-            opened(trusted, taken, made, actions=[placed]), ("composite", "c2pa_trusted", "Acme Program 1.0", "Acme AI, Inc."),
+            opened(trusted, taken, made, actions=[placed]),
+            ("composite", "c2pa_trusted", "Acme Program 1.0", "Acme AI, Inc."),
         ),
-    }  # fmt: skip
+    }
     for name, (file, record) in cases.items():
         assert read(file, trust=signers.trust)[:4] == record, name
     logo = detail_of(read(cases["photograph with a generated logo"][0], trust=signers.trust))
