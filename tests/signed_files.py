@@ -102,9 +102,16 @@ def _name(common: str, organisation: str) -> x509.Name:
 
 def _usage(*, certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=not certificates, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=certificates, crl_sign=certificates, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=not certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=certificates,
+        crl_sign=certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def of_ingredients(kind: str, *numbers: int, **more: Any) -> dict[str, Any]:
@@ -160,6 +167,7 @@ class Signer:
         assertions: Sequence[dict[str, Any]] = (),
         generator: str = "Acme Program",
         remote: str | None = None,
+        thumbnail: bool = False,
     ) -> bytes:
         """The file with a manifest, or with the address of one that is not there."""
         said = [{"label": "c2pa.actions.v2", "data": {"actions": list(actions)}}] if actions else []
@@ -170,7 +178,7 @@ class Signer:
         }
         settings = {
             "verify": {"verify_after_sign": False, "verify_trust": False},
-            "builder": {"thumbnail": {"enabled": False}},
+            "builder": {"thumbnail": {"enabled": thumbnail}},
         }
         chain = self._valid, _der(self._authority.certificate)
         pem = "".join(ssl.DER_cert_to_PEM_cert(certificate) for certificate in chain)

@@ -1,4 +1,4 @@
-"""What other programs read in the same files: exiftool, and the C2PA library's own reports, with `c2patool` if it is there."""
+"""What others read in the same files: exiftool, the C2PA library's own reports, and `c2patool` where it is there."""
 
 import io
 import json
