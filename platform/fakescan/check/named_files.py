@@ -23,8 +23,11 @@ STDIN = "-"
 """The name of standard input."""
 
 
-def refuse_folders(names: Sequence[str], store: Store) -> None:
-    """Raise UserError for what cannot be one image: a folder, a store of an unknown kind, standard input twice."""
+def refuse_folders(names: Sequence[str], store: Store, *, command: str = "check judges") -> None:
+    """Raise UserError for what cannot be one image: a folder, a store of an unknown kind, standard input twice.
+
+    `command`: which command it is, and what it does.
+    """
     if names.count(STDIN) > 1:
         raise UserError("-: standard input can be read only once")
     for name in names:
@@ -33,7 +36,7 @@ def refuse_folders(names: Sequence[str], store: Store) -> None:
         if _is_folder(name):
             shown = redact(name)
             raise UserError(
-                f"{shown} is a folder, and check judges single images; all that are in it: "
+                f"{shown} is a folder, and {command} single images; all that are in it: "
                 f"fakescan scan {shlex.quote(shown)} --output RUN"
             )
         if name != STDIN and scheme_of(name) != "file":

@@ -30,6 +30,7 @@ from fakescan.cli.nightly import nightly
 from fakescan.cli.options.command import HELP, Group
 from fakescan.cli.options.log_options import check_variable, wants_json
 from fakescan.cli.options.option import Option
+from fakescan.cli.provenance import provenance
 from fakescan.cli.rejudge import rejudge
 from fakescan.cli.scan import compact, index, scan, verify
 from fakescan.cli.serve import serve
@@ -130,6 +131,7 @@ for command in (
     keys,
     nightly,
     prevalence,
+    provenance,
     rejudge,
     report,
     review,
