@@ -48,6 +48,8 @@ class Scripted:
     leans: str | None = None
     """The model's own word; None: the side of 0.5."""
     off_script: float = 0.0007
+    provenance: dict[str, Any] | None = None
+    """What the file says of its own origin, as the server says it."""
 
 
 @dataclass
@@ -117,7 +119,7 @@ class PageServer:
             "index": 0, "name": name, "verdict": verdict, "finding": finding, "leans": leans, "score": said.score,
             "logit": math.log(said.score / (1 - said.score)), "off_script": said.off_script,
             "remark": " ".join(remark["words"] for remark in remarks) or None, "remarks": remarks,
-            "how_sure": self._how_sure(said.score),
+            "how_sure": self._how_sure(said.score), "provenance": said.provenance,
             "seen": {
                 "left": (width - side) // 2, "top": (height - side) // 2, "width": side, "height": side, "share": share,
             },

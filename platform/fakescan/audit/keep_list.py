@@ -28,7 +28,7 @@ from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
 FORMATS = (".parquet", ".csv", ".txt")
-_COLUMNS = ("row_id", "uri", "sha256", "verdict", "score")
+_COLUMNS = ("row_id", "uri", "sha256", "verdict", "score", "provenance", "provenance_basis")
 _ROW_GROUP_ROWS = 65_536
 
 
@@ -48,6 +48,9 @@ class Rule:
     """Whether uncertain images are kept, where the verdicts do not name them."""
     errors: bool = False
     """Whether images without a verdict are kept."""
+    provenance: tuple[str, ...] = ()
+    """Only files that say one of these of their origin are meant by `keep` or `drop`, such as `ai_generated`, or
+    `captured/c2pa_trusted` with where they say it; empty: whatever they say."""
 
     def keeps(self, rows: pa.Table, outcomes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Bool[rows]."""
@@ -59,11 +62,24 @@ class Rule:
             meant &= score >= np.float32(self.min_score)
         if self.max_score is not None:
             meant &= score <= np.float32(self.max_score)
+        says = self._says(rows)
+        meant &= says
         kept = meant if self.keep else ~meant
         if "uncertain" not in named:
             kept = np.where(outcomes == OUTCOMES.index("uncertain"), self.uncertain, kept)
         kept = np.where(outcomes == OUTCOMES.index("errors"), self.errors, kept)
+        if self.keep:
+            kept &= says  # whatever their verdict is
         return kept.astype(bool)
+
+    def _says(self, rows: pa.Table) -> NDArray[np.bool_]:
+        if not self.provenance:
+            return np.ones(rows.num_rows, bool)
+        origin, basis = rows["provenance"], pc.fill_null(rows["provenance_basis"], "")
+        wanted = pa.array(self.provenance)
+        found = pc.or_(pc.is_in(origin, wanted), pc.is_in(pc.binary_join_element_wise(origin, basis, "/"), wanted))
+        says: NDArray[np.bool_] = found.to_numpy().astype(bool)
+        return says
 
 
 @dataclass
@@ -93,6 +109,8 @@ def write_keep_list(
     images would look complete.
     """
     run = folder.open()
+    if rule.provenance and not run.reads_provenance:
+        raise UserError(f"provenance: the files of {redact(folder.url)} were not asked for it; scan them anew")
     shards = folder.listing().below(run.sharding.count).shards
     schema, make = id_columns(ids)
     result = KeepList(missing=run.rows - run.sharding.rows_of(shards))

@@ -109,6 +109,7 @@ def _head(found: "RunSummary") -> Iterator[str]:
 
 
 def _verdicts(found: "RunSummary") -> Iterator[str]:
+    from fakescan.run.summary.origins import counted_words, unchecked_words
     from fakevlm.reading import NO_FORGERY_FOUND, Meaning
 
     counts = found.outcomes
@@ -130,6 +131,10 @@ def _verdicts(found: "RunSummary") -> Iterator[str]:
             yield "    begun by an earlier version, which put the verdict's word into their explanations"
     if found.noted:
         yield f"  judged in spite of damage (error_message says which): {found.noted:,}"
+    if origins := counted_words(found.provenance):
+        yield f"  files say of their origin: {origins}"
+    if unchecked := unchecked_words(found.provenance, has_list=found.trust_list is not None):
+        yield f"    {unchecked}"
 
 
 def _names(found: "RunSummary") -> dict[str, str]:

@@ -78,6 +78,7 @@ def judge(
         source=config.data,
         output=f"{config.output.rstrip('/')}/{name}",
         explain="all" if explain else "none",
+        provenance=False,
         retry_errors=config.retry_errors,
         input_store=config.data_store,
         output_store=config.output_store,

@@ -43,6 +43,7 @@ from fakescan.report.rows import schema, sorted_batch
 from fakescan.report.rows.count_rows import RowCounts, counted
 from fakescan.report.rows.folder_tree import FolderTree
 from fakescan.report.rows.order import Order, thumbs_chosen
+from fakescan.report.rows.origins import provenance_notes
 from fakescan.report.rows.rows_files import WriteRows, chosen_name, facets_name, join_facets, rows_name
 from fakescan.report.rows.sorted_batch import BatchFile, SortParts, batch_name
 from fakescan.run.bulk.listing import PartListing
@@ -62,7 +63,7 @@ COUNTS = "counts.json"
 FOLDERS = "folders.parquet"
 WORST_FOLDERS = 50
 
-_VERSION = "1"
+_VERSION = "2"
 """Of the files below data/: another one makes them anew."""
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _JOB = LeasedJob("output", "report", "wait for it, or name another folder with -o")
@@ -157,6 +158,8 @@ class _Build:
             formats=found.formats,
             num_bytes=found.num_bytes,
             copies=found.copies,
+            provenance=found.provenance
+            and found.provenance.model_copy(update={"notes": provenance_notes(found.provenance, self.run)}),
             samples=told.samples,
             labels=told.labels,
         )
@@ -219,6 +222,7 @@ class _Build:
             formats=counts.formats(),
             num_bytes=counts.num_bytes,
             copies=counts.copies(),
+            provenance=counts.provenance(),
         )
         self._put(f"{self.data}/{COUNTS}", found.model_dump_json(indent=1).encode())
         return found

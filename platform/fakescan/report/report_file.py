@@ -183,6 +183,58 @@ class FlagCount(StrictModel):
     rows: int
 
 
+class Estimated(StrictModel):
+    """A share and its 95 % interval; `value` is null where only the interval is known."""
+
+    value: float | None
+    low: float
+    high: float
+
+
+class CrossRow(Outcomes):
+    """Files that say one thing of their origin, by verdict."""
+
+    name: str
+    label: str
+    errors: int
+    """Without a verdict."""
+
+
+class OriginCount(CrossRow):
+    """The same, whoever says it."""
+
+    number: int
+    """As the facets have it."""
+    trusted: int
+    """Files for which a trusted signer stands."""
+
+
+class MeasuredRate(StrictModel):
+    """How often the verdict is wrong, where a trusted signer says what is right."""
+
+    wrong: int
+    judged: int
+    share: Estimated
+
+
+class ProvenanceFacts(StrictModel):
+    """What the files say of their own origin."""
+
+    read: int
+    """Files that were read for it."""
+    origins: list[OriginCount]
+    """Of all rows."""
+    bases: dict[str, int]
+    """Files by where they say it, most first."""
+    cross: list[CrossRow]
+    """Files with a trusted signature, which alone are evidence, by verdict."""
+    misses: MeasuredRate | None
+    """Files that a trusted signer calls AI-generated, and the model real."""
+    false_alarms: MeasuredRate | None
+    """Files that a trusted signer's camera has taken, and the model calls fake."""
+    notes: list[str] = Field(default_factory=list)
+
+
 class CopyFacts(StrictModel):
     """Images with the same bytes."""
 
@@ -191,14 +243,6 @@ class CopyFacts(StrictModel):
     rows: int
     differing: int
     """Of these contents, those with more than one verdict."""
-
-
-class Estimated(StrictModel):
-    """A share and its 95 % interval; `value` is null where only the interval is known."""
-
-    value: float | None
-    low: float
-    high: float
 
 
 class PrevalenceBand(StrictModel):
@@ -259,6 +303,7 @@ class RowFacts(StrictModel):
     formats: dict[str, int]
     num_bytes: int
     copies: CopyFacts
+    provenance: ProvenanceFacts | None = None
 
 
 class ReportFile(StrictModel):
@@ -285,5 +330,7 @@ class ReportFile(StrictModel):
     formats: dict[str, int]
     num_bytes: int
     copies: CopyFacts
+    provenance: ProvenanceFacts | None = None
+    """None where no file was read for it."""
     samples: list[SampleFile] = Field(default_factory=list)
     labels: LabelFile | None = None

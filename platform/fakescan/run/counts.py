@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fakevlm.reading import Meaning, counted_as
 from fakevlm.verdict import Verdict
@@ -23,13 +24,16 @@ class Counts:
     fake: int = 0
     uncertain: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    provenance: dict[str, int] = field(default_factory=dict)
+    """What the files say of their own origin, by `none`, `ai_generated/c2pa_trusted` and the like; files that were not
+    read for it are in none."""
 
     @classmethod
     def of(cls, results: pa.Table) -> Self:
         """Counts of result rows."""
         verdicts, errors = _values(results["verdict"]), _values(results["error_code"])
         real, fake, uncertain = (verdicts.get(name, 0) for name in ("real", "fake", "uncertain"))
-        return cls(results.num_rows, real, fake, uncertain, errors)
+        return cls(results.num_rows, real, fake, uncertain, errors, provenance_counts(results))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Self:
@@ -37,8 +41,8 @@ class Counts:
         return cls(**json.loads(text))
 
     def to_json(self) -> str:
-        """The counts as a part's footer has them."""
-        return json.dumps(asdict(self))
+        """The counts as a part's footer has them; without `provenance` where there is none, as earlier versions."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "provenance" or value})
 
     @property
     def failed(self) -> int:
@@ -53,6 +57,8 @@ class Counts:
         self.uncertain += other.uncertain
         for code, count in other.errors.items():
             self.errors[code] = self.errors.get(code, 0) + count
+        for name, count in other.provenance.items():
+            self.provenance[name] = self.provenance.get(name, 0) + count
 
     def most_common(self) -> list[tuple[str, int]]:
         """Error codes and their rows, most first."""
@@ -70,6 +76,15 @@ def outcome_words(counts: Counts, meaning: Meaning | None) -> Iterator[tuple[str
         # What may not be called real is not green either.
         yield name, count, name if name == verdict and meaning is not Meaning.NONE else ""
     yield "errors", counts.failed, "error"
+
+
+def provenance_counts(results: pa.Table) -> dict[str, int]:
+    """Rows by what their files say of their origin, as `Counts.provenance` has them."""
+    if not {"provenance", "provenance_basis"} <= {*results.schema.names}:  # begun before there were such columns
+        return {}
+    kinds, bases = results["provenance"], pc.fill_null(results["provenance_basis"], "")
+    names = pc.if_else(pc.equal(bases, ""), kinds, pc.binary_join_element_wise(kinds, bases, "/"))
+    return dict(sorted(_values(names).items()))
 
 
 def _values(column: pa.ChunkedArray) -> dict[str, int]:

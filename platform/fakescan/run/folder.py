@@ -32,6 +32,8 @@ from fakescan.storage.store import Store, is_local
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 
+TRUST_LIST = "trust-list.pem"
+"""Name of the run's copy of the list that signers are checked against."""
 _FOOTER_BYTES = 65536
 """Bytes read at once from the end of a part: its footer, in one request."""
 _READERS = 16

@@ -49,5 +49,18 @@ class Identity(StrictModel):
     """Distortions under which every image is judged, one after the other."""
     engine_arguments: dict[str, Any] = Field(default_factory=dict)
     """What the settings hand on to the engine."""
+    provenance: bool | None = None
+    """Whether the files are asked where they come from; None in a run from before there were columns for it."""
+    trust_list: str | None = None
+    """Hash of the trust list that signers were checked against. Of a scan that names none: None, which fits any."""
     listed_sha256: str | None = None
     """Hash of the URIs, where the scan's caller named the images."""
+
+    def as_resumed(self, wanted: "Identity") -> "Identity":
+        """`wanted` as it is for a run with this identity, which decides what a scan leaves open."""
+        decided: dict[str, Any] = {}
+        if self.provenance is None:
+            decided = {"provenance": None, "trust_list": None}
+        elif wanted.trust_list is None:
+            decided = {"trust_list": self.trust_list}
+        return wanted.model_copy(update=decided)

@@ -11,6 +11,7 @@ from fakescan.run.object_key import source_key
 from fakescan.run.run_file import RunFile
 from fakescan.storage.url import redact
 from fakevlm.errors import ErrorCode
+from fakevlm.provenance import Basis, Origin
 from fakevlm.verdict import Calibration, Verdict, calibrated, decide, score_of
 
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -34,7 +35,12 @@ def content_problem(part: pa.Table, rows: pa.Table, run: RunFile, shard: int) ->
     first = run.sharding.first(shard)
     if not part["row_id"].equals(rows["row_id"]):
         return f"does not hold rows {first} to {first + len(rows) - 1}"
-    return _identity_problem(part, rows, run) or _outcome_problem(part) or _verdict_problem(part, run)
+    return (
+        _identity_problem(part, rows, run)
+        or _outcome_problem(part)
+        or _verdict_problem(part, run)
+        or _provenance_problem(part, run)
+    )
 
 
 def _identity_problem(part: pa.Table, rows: pa.Table, run: RunFile) -> str | None:
@@ -88,6 +94,27 @@ def _outcome_problem(part: pa.Table) -> str | None:
             return f"has errors with a {name}"
     if failed["error_message"].null_count:
         return "has errors without a message"
+    return None
+
+
+def _provenance_problem(part: pa.Table, run: RunFile) -> str | None:
+    """Whether what the files say of their origin is what a reader of files writes."""
+    if not run.has_provenance_columns:
+        return None
+    origin, basis, detail = (part[name] for name in ("provenance", "provenance_basis", "provenance_detail"))
+    for name, known in (("provenance", Origin), ("provenance_basis", Basis)):
+        strange = set(part[name].unique().to_pylist()) - {None, *known}
+        if strange:
+            return f"has an unknown {name}: {', '.join(sorted(strange))}"
+    says = pc.fill_null(pc.not_equal(origin, Origin.NONE), False)
+    if pc.any(pc.not_equal(says, pc.is_valid(basis)), min_count=0).as_py():
+        return "has origins without a basis, or the other way round"
+    if not run.reads_provenance:
+        return None if origin.null_count == part.num_rows else "has origins, which this run does not read"
+    # Of a file that ended its reader the detail says so.
+    unread = pc.and_(pc.is_valid(part["sha256"]), pc.and_(pc.is_null(origin), pc.is_null(detail)))
+    if pc.any(unread, min_count=0).as_py():
+        return "has files that were not asked for their origin"
     return None
 
 

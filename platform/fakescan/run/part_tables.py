@@ -11,7 +11,7 @@ from fakescan.errors import JobFailedError
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name
 from fakescan.run.run_file import RunFile
-from fakescan.run.schema import result_schema
+from fakescan.run.schema import KEPT, result_schema
 from fakescan.storage.errors import classify, is_transient, store_errors
 from fakescan.storage.url import redact, redact_text
 from fakevlm.errors import UserError, one_line
@@ -50,7 +50,7 @@ def part_tables(
 ) -> Iterator[PartTable | UnreadablePart]:
     """The parts of shards, in their order. Raises JobFailedError where the store fails and not a part.
 
-    `kept`: columns of the user's list that the tables have as well.
+    `kept`: columns of the user's list that the tables have as well, with `KEPT` before their names.
     """
     pending: deque[Future[PartTable | UnreadablePart]] = deque()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="fakescan-parts")
@@ -85,12 +85,12 @@ def _read(
 ) -> PartTable | UnreadablePart:
     name, rows = f"parts/{part_name(shard)}", run.sharding.size(shard)
     try:
-        table = folder.read_part(shard, columns)
+        table = folder.read_part(shard, None if columns is None else [*columns, *kept])
         if table is None:
             return UnreadablePart(name, "is missing", rows)
         if table.num_rows != rows:
             return UnreadablePart(name, f"holds {table.num_rows} rows, not {rows}", rows)
-        return PartTable(shard, _conformed(table, columns, kept))
+        return PartTable(shard, _conformed(table, run, columns, kept))
     except UserError as error:
         return UnreadablePart(name, one_line(error), rows)
     except (pa.ArrowException, *store_errors()) as error:
@@ -99,11 +99,13 @@ def _read(
         return UnreadablePart(name, f"cannot be read: {redact_text(str(error))}", rows)
 
 
-def _conformed(table: pa.Table, columns: Sequence[str] | None, kept: Sequence[str]) -> pa.Table:
-    fields = [field for field in result_schema(kept=kept) if columns is None or field.name in (*columns, *kept)]
-    there = set(table.column_names)
+def _conformed(table: pa.Table, run: RunFile, columns: Sequence[str] | None, kept: Sequence[str]) -> pa.Table:
+    fields = [field for field in result_schema() if columns is None or field.name in columns]
+    there = {*result_schema(run.schema_version).names} & {*table.column_names}
     arrays = [
         table[field.name].cast(field.type) if field.name in there else pa.nulls(table.num_rows, field.type)
         for field in fields
     ]
+    fields += [pa.field(f"{KEPT}{name}", pa.string()) for name in kept]
+    arrays += [table[name] for name in kept]
     return pa.table(arrays, schema=pa.schema([field.with_nullable(True) for field in fields]))

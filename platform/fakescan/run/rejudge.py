@@ -2,14 +2,14 @@
 
 import uuid
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
 from fakescan.run.bulk.threads import on_threads
-from fakescan.run.folder import RunFolder
+from fakescan.run.folder import TRUST_LIST, RunFolder
 from fakescan.run.own_words import own_words_only
 from fakescan.run.parts import part_bytes
 from fakescan.run.run_file import RunFile, differences
@@ -103,6 +103,9 @@ def _copy_manifest(folder: RunFolder, run: RunFile, target: RunFolder) -> None:
     names = [name for name, _ in list_names(folder.fs, source)]
     for name in sorted(names, key=lambda name: (name == INFO_NAME, name)):  # what makes it complete is the last
         put_atomic(target.fs, f"{copy}/{name}", read_bytes(folder.fs, f"{source}/{name}"))
+    if run.trust_list is not None:
+        with suppress(FileNotFoundError):  # nothing that is finished needs it
+            put_atomic(target.fs, f"{target.path}/{TRUST_LIST}", read_bytes(folder.fs, f"{folder.path}/{TRUST_LIST}"))
 
 
 def _rejudge_part(

@@ -30,10 +30,20 @@ class JudgedBy(StrictModel):
     """Names of GPUs or processors."""
 
 
+class TrustListFacts(StrictModel):
+    """Where the trust list of a run came from. The list itself is beside run.json."""
+
+    source: str
+    """Address or path, without secrets."""
+    dated: str
+    """When it was fetched or written, as YYYY-MM-DD."""
+    sha256: str
+
+
 class RunFile(StrictModel):
     """The contents of run.json."""
 
-    schema_version: Literal["1", "2", "3", "4"] = SCHEMA_VERSION
+    schema_version: Literal["1", "2", "3", "4", "5"] = SCHEMA_VERSION
     run_id: str
     created_at: datetime
     fakescan_version: str
@@ -64,6 +74,8 @@ class RunFile(StrictModel):
     when the run was created."""
     numbers: NumberTypes | None = None
     """What the engines compute in; None for a simulated one, and in a run from before it was written down."""
+    trust_list: TrustListFacts | None = None
+    """What the signers of Content Credentials are checked against; None where they are not checked."""
     rejudged_from: str | None = None
     """Id of the run whose logits this one's verdicts are made of."""
     judged_by: tuple[JudgedBy, ...] = ()
@@ -89,6 +101,16 @@ class RunFile(StrictModel):
         return self.schema_version not in ("1", "2")
 
     @property
+    def has_provenance_columns(self) -> bool:
+        """Whether the rows have columns for what the files say of their origin."""
+        return "provenance" in result_schema(self.schema_version).names
+
+    @property
+    def reads_provenance(self) -> bool:
+        """Whether the files are asked where they come from."""
+        return self.has_provenance_columns and bool(self.identity.provenance)
+
+    @property
     def result_schema(self) -> pa.Schema:
         """The columns of the run's parts."""
         return result_schema(self.schema_version, self.identity.selection.keep_columns)
@@ -109,6 +131,7 @@ def new_run(
     numbers: NumberTypes | None = None,
     listed_at: datetime | None = None,
     meaning: Meaning | None = None,
+    trust_list: TrustListFacts | None = None,
 ) -> RunFile:
     """A new run's file."""
     return RunFile(
@@ -128,6 +151,7 @@ def new_run(
         notes=tuple(notes),
         numbers=numbers,
         listed_at=listed_at,
+        trust_list=trust_list,
     )
 
 
@@ -139,7 +163,7 @@ def refuse_change(url: str, run: RunFile, wanted: Identity, shard_rows: int | No
 def differences(run: RunFile, wanted: Identity, shard_rows: int | None) -> list[str]:
     """Each setting that the run was made with and that is now wanted otherwise, as `name was X, now Y`."""
     before = {**_settings(run.identity), "shard_rows": run.shard_rows}
-    now = {**_settings(wanted), "shard_rows": shard_rows or run.shard_rows}
+    now = {**_settings(run.identity.as_resumed(wanted)), "shard_rows": shard_rows or run.shard_rows}
     # Earlier versions wrote places as they were typed.
     for name in ("source", "new_since"):
         if isinstance(before[name], str):

@@ -8,7 +8,7 @@ import pyarrow as pa
 from fakescan.sources.kept_columns import check_names
 from fakevlm.errors import UserError
 
-SCHEMA_VERSION: Final = "4"
+SCHEMA_VERSION: Final = "5"
 
 _OF_VERSION_1 = [
     pa.field("row_id", pa.int64(), nullable=False),
@@ -37,12 +37,27 @@ _OF_VERSION_2 = [
 ]
 _OF_VERSION_3 = [pa.field("remark", pa.string())]
 _OF_VERSION_4 = [pa.field("phash", pa.string())]
+PROVENANCE_FIELDS = (
+    pa.field("provenance", pa.string()),
+    pa.field("provenance_basis", pa.string()),
+    pa.field("provenance_generator", pa.string()),
+    pa.field("provenance_signer", pa.string()),
+    pa.field("provenance_detail", pa.string()),
+)
+"""What an image's file says of its own origin."""
+_OF_VERSION_5 = [*PROVENANCE_FIELDS]
 _VERSIONS = {
     "1": _OF_VERSION_1,
     "2": [*_OF_VERSION_1, *_OF_VERSION_2],
     "3": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3],
     "4": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3, *_OF_VERSION_4],
+    "5": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3, *_OF_VERSION_4, *_OF_VERSION_5],
 }
+
+
+KEPT: Final = "kept:"
+"""Before the name of a column of the user's list where the columns of all versions are beside it: a list that an
+earlier version has kept may name a column as a later one does."""
 
 
 def result_schema(version: str = SCHEMA_VERSION, kept: Sequence[str] = ()) -> pa.Schema:

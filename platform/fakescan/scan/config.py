@@ -56,6 +56,12 @@ class ScanConfig(JudgingSettings):
         tuple[str, ...] | None, BeforeValidator(_several), Flag("RUN", multiple=True, group=FlagGroup.IMAGES)
     ] = None
     """An earlier run: scan only what it, and the runs that it followed, have not scanned. Default: none; all images."""
+    provenance: Annotated[
+        bool, Flag(group=FlagGroup.OUTPUT, help="Do not read what the files say of their own origin.")
+    ] = True
+    """Read what each file says of its own origin (docs/provenance.md); it changes no score and no verdict."""
+    trust_list: Annotated[str | None, Flag("PATH", group=FlagGroup.OUTPUT)] = None
+    """PEM file, or folder of them, of trusted signers. Default: what `fakescan provenance update-trust` has fetched."""
     dedupe: Annotated[bool, Flag(group=FlagGroup.ENGINES)] = False
     """Judge images whose files have the same bytes once; each keeps its own row."""
     retry_errors: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
@@ -114,4 +120,10 @@ class ScanConfig(JudgingSettings):
     def _one_cut(self) -> Self:
         if self.limit is not None and self.sample is not None:
             raise ValueError("limit and sample exclude each other; give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _a_list_is_used(self) -> Self:
+        if self.trust_list is not None and not self.provenance:
+            raise ValueError("trust_list: without provenance no signer is checked; leave one of the two out")
         return self

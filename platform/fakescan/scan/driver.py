@@ -25,6 +25,7 @@ from fakescan.scan.execution import Execution, Observer, ScanFailedError, ScanOu
 from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.progress import ScanDisplay
+from fakescan.scan.provenance import ReadProvenance
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.start.notes import ScanNotes
@@ -32,6 +33,7 @@ from fakescan.scan.start.number_types import decide_types
 from fakescan.scan.start.plan import Plan, make_plan, parts_missing
 from fakescan.scan.start.prepare import check, identity_of, open_run, resumes
 from fakescan.scan.start.run_lease import RunLease, starting
+from fakescan.scan.start.trust_list import read_list
 from fakescan.scan.store_weather import FetchGuard, shown_waits
 from fakescan.scan.tables import examples
 from fakescan.settings.run_slice import RunSlice
@@ -200,6 +202,7 @@ def build_pipeline(
             config.work_limits(),
             run_id=run.run_id,
             shard_rows=run.shard_rows,
+            provenance=ReadProvenance(read_list(folder, run)) if run.reads_provenance else None,
         ),
         judge=JudgeSettings(
             engine=config.engine,

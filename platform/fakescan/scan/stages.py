@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from fakescan.isolation.child import USUAL_LIMITS, Child, Death, WorkLimits, alone
-from fakescan.isolation.time_limit import Timed
+from fakescan.isolation.time_limit import Item, Result, Timed
 from fakescan.run.counts import Counts
 from fakescan.run.facts.written import facts_of_written
 from fakescan.run.folder import RunFolder
@@ -22,6 +22,7 @@ from fakescan.run.parts import merged, part_bytes
 from fakescan.run.run_file import RunFile
 from fakescan.scan.metrics.stage_metrics import fetched_bytes, in_stage
 from fakescan.scan.poison.suspicion import fetch_with_care, is_suspect
+from fakescan.scan.provenance import Found, ReadProvenance, provenance_columns
 from fakescan.scan.small_machine import FirstShards, feed
 from fakescan.scan.store_weather import report_waits
 from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, examples
@@ -152,6 +153,8 @@ class Decode:
     """The run, for metrics and log lines."""
     shard_rows: int = 0
     """For log lines alone."""
+    provenance: ReadProvenance | None = None
+    """Reads what the files say of their own origin; None: nobody asks them."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
@@ -165,16 +168,20 @@ class Decode:
         pixels = np.zeros((table.num_rows, height, width, 3), dtype=np.uint8)
         facts: list[tuple[int | None, int | None, str | None]] = []
         hashes: list[str | None] = [None] * table.num_rows
+        origins: list[Found] = [None] * table.num_rows
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
-        with self._decoder() as decoded:
+        suspect = is_suspect("decoding")
+        with self._decoder(suspect) as decoded, self._origin_reader(suspect) as origin:
             row_ids, uris = table["row_id"].to_pylist(), table["uri"].to_pylist()
             for index, (row_id, uri, data) in enumerate(zip(row_ids, uris, table["data"], strict=True)):
                 facts.append((None, None, None))
                 if codes[index] is not None:
                     continue
+                file = data.as_py()
                 with log_fields(uri=uri, **self._of_run(row_id)):
-                    image = decoded((row_id, data.as_py()))
+                    image = decoded((row_id, file))
+                    origins[index] = origin(file)
                 if isinstance(image, ImageError):
                     codes[index], messages[index] = image.code, image.message
                     continue
@@ -186,6 +193,7 @@ class Decode:
         widths, heights, formats = zip(*facts, strict=True) if facts else ((), (), ())
         columns: dict[str, Any] = {name: table[name] for name in table.column_names if name in schema.names}
         columns |= {"width": widths, "height": heights, "format": formats, "phash": hashes}
+        columns |= provenance_columns(origins)
         columns |= {"error_code": codes, "error_message": messages}
         columns["pixels"] = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels) if facts else []
         columns["decode_cpu_s"] = np.full(len(facts), time.process_time() - started)
@@ -200,24 +208,31 @@ class Decode:
         return try_decode(data, self.spec, max_pixels=self.max_pixels, change=self._distortion(row_id))
 
     @contextmanager
-    def _decoder(self) -> Iterator[Callable[[RowImage], DecodedImage | ImageError]]:
+    def _decoder(self, suspect: bool) -> Iterator[Callable[[RowImage], DecodedImage | ImageError]]:
         """`decode` for the images of a shard: here, or with care, as `suspicion` says."""
-        timed = Timed(self.decode, self.limits.timeout_s)
-        with Child(timed, self.limits) as child:
+        with _bounded(self.decode, self.limits, with_care=suspect) as decoded:
 
-            def with_care(image: RowImage) -> DecodedImage | ImageError:
-                outcome = alone(child, image)
+            def image_of(image: RowImage) -> DecodedImage | ImageError:
+                outcome = decoded(image)
                 if isinstance(outcome, Death):
                     return ImageError(ErrorCode.POISON, outcome.message("decoding"))
                 return outcome
 
-            def here(image: RowImage) -> DecodedImage | ImageError:
-                try:
-                    return timed(image)
-                except MemoryError:
-                    return with_care(image)
+            yield image_of
 
-            yield with_care if is_suspect("decoding") else here
+    @contextmanager
+    def _origin_reader(self, suspect: bool) -> Iterator[Callable[[bytes], Found]]:
+        """The same for what the files say of their origin: one that ends its process costs no verdict."""
+        if self.provenance is None:
+            yield lambda data: None
+            return
+        with _bounded(self.provenance, self.limits, with_care=suspect) as read:
+
+            def origin_of(data: bytes) -> Found:
+                outcome = read(data)
+                return outcome.message("reading the origin of") if isinstance(outcome, Death) else outcome
+
+            yield origin_of
 
     def _distortion(self, row_id: int) -> Callable[[Image.Image], Image.Image] | None:
         """The change made to the row's image before it is brought to the model's size."""
@@ -225,6 +240,26 @@ class Decode:
             return None
         condition, number = divmod(row_id, self.rows // len(self.conditions))
         return lambda image: distort(image, self.conditions[condition], seed=number)
+
+
+@contextmanager
+def _bounded(
+    work: Callable[[Item], Result], limits: WorkLimits, *, with_care: bool
+) -> Iterator[Callable[[Item], Result | Death]]:
+    """The work with its limit of time: in this process, or with care in a child of its own."""
+    timed = Timed(work, limits.timeout_s)
+    with Child(timed, limits) as child:
+
+        def carefully(item: Item) -> Result | Death:
+            return alone(child, item)
+
+        def here(item: Item) -> Result | Death:
+            try:
+                return timed(item)
+            except MemoryError:
+                return carefully(item)
+
+        yield carefully if with_care else here
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fakescan.run.counts import Counts
-from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.run.schema import PROVENANCE_FIELDS, RESULT_SCHEMA
 from fakevlm.errors import ErrorCode
 from fakevlm.verdict import Verdict
 
@@ -45,6 +45,7 @@ _JUDGEABLE = [
     pa.field("height", pa.int32()),
     pa.field("format", pa.string()),
     pa.field("phash", pa.string()),
+    *PROVENANCE_FIELDS,
     pa.field("error_code", pa.string()),
     pa.field("error_message", pa.string()),
     pa.field("fetch_cpu_s", pa.float64()),

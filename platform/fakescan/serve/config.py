@@ -122,6 +122,13 @@ class ServeConfig(JudgingSettings):
     """Let everybody in who reaches the port. Without it, a server without `keys` does not start."""
     base_rate: Annotated[float, Field(gt=0, lt=1)] = BASE_RATE
     """Share of fakes among the images that are sent: answers say in words how sure a score is where so many are."""
+    provenance: Annotated[bool, Flag(group=FlagGroup.SERVER, help="Do not say what the files say of their origin.")] = (
+        True
+    )
+    """Say in answers what each file says of its own origin; it changes no score and no verdict."""
+    trust_list: Annotated[str | None, Flag("PATH", group=FlagGroup.SERVER)] = None
+    """PEM file, or folder of them, of trusted signers, on every node. Default: what `fakescan provenance update-trust`
+    fetched last."""
     limits: Limits = Limits()
     """Bounds on requests."""
     trusted_proxies: tuple[str, ...] = ()
@@ -165,6 +172,12 @@ class ServeConfig(JudgingSettings):
         if url is not None and (fault := endpoint_fault(url)):
             raise ValueError(fault)
         return url
+
+    @model_validator(mode="after")
+    def _a_list_is_used(self) -> Self:
+        if self.trust_list is not None and not self.provenance:
+            raise ValueError("trust_list: without provenance no signer is checked; leave one of the two out")
+        return self
 
     @model_validator(mode="after")
     def _someone_decides_who_may_ask(self) -> Self:

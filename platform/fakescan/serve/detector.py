@@ -30,6 +30,8 @@ from fakescan.engine.start.start_up import StartUp, nobody_listens
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.decoding.decoder import Decoder
 from fakescan.serve.decoding.fair_turns import FairTurns
+from fakescan.serve.decoding.origins import FoundOrigin, OriginReader
+from fakescan.serve.decoding.trust import trust_of
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.outcome_header import notes_outcome
 from fakescan.serve.problem import Problem
@@ -87,6 +89,8 @@ class Result(BaseModel):
     """What the calibration says about the score at a stated share of fakes; null where it says nothing."""
     explanation: str | None = None
     """The model's own words, whatever the verdict is."""
+    provenance: FoundOrigin | None = None
+    """What the file says of its own origin; null where the server does not read it. It never enters the score."""
     seen: SeenRegion | None = None
     """The part of the image that the model saw, in pixels as displayed."""
     width: int | None = None
@@ -192,7 +196,12 @@ class Detector:
             expect=self._engine.expect,
         )
         self._decoder.start()
+        self.trust = trust_of(config)
+        processes = max(1, (os.cpu_count() or 1) // 4)
+        self._origins = OriginReader(self.trust, processes=processes) if config.provenance else None
         self._warm_up()
+        if self._origins is not None:
+            self._origins.start()
 
     def require(self, model: str) -> None:
         """Raises Problem unless this is the model that judges here."""
@@ -309,6 +318,8 @@ class Detector:
     def close(self) -> None:
         """Releases the engine."""
         self._decoder.close()
+        if self._origins is not None:
+            self._origins.close()
         self._engine.close()
 
     def _decoded(
@@ -326,6 +337,8 @@ class Detector:
             num_bytes=len(upload.data),
             sha256=hashlib.sha256(upload.data).hexdigest(),
         )
+        if self._origins is not None:
+            facts.provenance = self._origins.read(upload.data)
         if isinstance(image, ImageError):
             return _Decoded(facts.model_copy(update={"error": ImageFailure(code=image.code, message=image.message)}))
         facts.width, facts.height, facts.format = image.width, image.height, image.format

@@ -24,6 +24,7 @@ from fakescan.engine.judging_options import chosen_calibration
 from fakescan.engine.model import PinnedModel, model_name, open_model, pinned_model
 from fakescan.errors import JobFailedError
 from fakescan.serve.config import ServeConfig
+from fakescan.serve.decoding.trust import trust_of
 from fakescan.serve.gate.control_client import APP_NAME, REPLICA, announce_draining
 from fakescan.serve.keys import read_keys
 from fakescan.serve.operation.start_progress import StartLines
@@ -34,6 +35,7 @@ from fakescan.tracing import check as check_tracing
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.self_test import self_test
 from fakevlm.errors import UserError, one_line
+from fakevlm.provenance.trust import NO_LISTS
 
 _SCAN_CPUS = 2
 """Logical CPUs on a machine of our own for each scan that clients may start."""
@@ -109,6 +111,7 @@ def _check_config(config: ServeConfig) -> Checkpoint:
     checkpoint = open_model(config.model, config.model_store, show_progress=True)
     self_test(checkpoint)
     chosen_calibration(checkpoint, config.calibration, config.model_store)
+    trust_of(config)
     return checkpoint
 
 
@@ -284,6 +287,10 @@ def _say(server: Server, checkpoint: Checkpoint, *, local: bool) -> None:
     _note(f"logs: {_logs_folder(server)}{'' if local else ', on every node'}")
     if warning:
         _note(f"warning: {warning}")
+    if config.provenance:
+        trust = trust_of(config)
+        if words := NO_LISTS if trust is None else trust.warning():
+            _note(f"note: {words}")
     if config.no_auth:
         _warn_of_open_access(server)
 

@@ -46,6 +46,36 @@ def test_rules(tmp_path: Path, rule: Rule, kept: object) -> None:
     assert found.kept["errors"] + found.left_out["errors"] == 6
 
 
+SAID = {
+    5: {"provenance": "ai_generated", "provenance_basis": "iptc"},
+    6: {"provenance": "ai_generated", "provenance_basis": "c2pa_trusted"},
+    7: {"provenance": "captured", "provenance_basis": "c2pa_trusted"},
+    8: {"provenance": "none"},
+    9: {"provenance": "ai_generated", "provenance_basis": "iptc", **UNSURE},
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        (Rule(keep=("real", "fake"), provenance=("ai_generated",)), {5, 6}),
+        (Rule(keep=("real", "fake"), provenance=("ai_generated/iptc", "captured/c2pa_trusted")), {5, 7}),
+        (Rule(keep=("real", "fake"), provenance=("none",), errors=True), {8}),
+        (Rule(keep=("real", "fake"), provenance=("ai_generated",), uncertain=True), {5, 6, 9}),
+        (Rule(drop=("real", "fake", "uncertain"), provenance=("ai_generated",)), {0, 1, 2, 3, 4, 7, 8}),
+    ],
+)
+def test_rules_about_what_files_say(tmp_path: Path, rule: Rule, kept: set[int]) -> None:
+    run = known_run(RunFolder(str(tmp_path / "run"), Store()), rows=10, changes=SAID)
+    failed = {row["row_id"] for row in run.folder.rows(run.folder.open()).to_pylist() if row["verdict"] is None}
+    with pytest.raises(UserError, match="were not asked for it"):
+        write_keep_list(run.folder, str(tmp_path / "keep.parquet"), rule)
+    info = run.folder.open()
+    run.folder.save(info.model_copy(update={"identity": info.identity.model_copy(update={"provenance": True})}))
+    write_keep_list(run.folder, str(tmp_path / "keep.parquet"), rule)
+    assert set(pq.read_table(tmp_path / "keep.parquet")["row_id"].to_pylist()) == kept - failed
+
+
 def test_formats_hold_the_same(untouched: KnownRun, tmp_path: Path) -> None:
     for name in ("k.parquet", "k.csv", "k.txt"):
         write_keep_list(untouched.folder, str(tmp_path / name), Rule(keep=("real",)))

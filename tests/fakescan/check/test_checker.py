@@ -80,7 +80,8 @@ def test_the_limits_are_those_of_a_scan() -> None:
 def test_the_columns_are_those_of_a_scan() -> None:
     assert set(CheckedImage.model_fields) - set(RESULT_SCHEMA.names) == {"warning", "finding", "how_sure"}
     assert set(RESULT_SCHEMA.names) - set(CheckedImage.model_fields) == {
-        "row_id", "run_id", "scanned_at", "source_key", "phash",
+        "row_id", "run_id", "scanned_at", "source_key", "phash", "provenance", "provenance_basis",
+        "provenance_generator", "provenance_signer", "provenance_detail",
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from fakescan.report.report_file import ReportFile
 from fakescan.report.rows import schema, sorted_batch
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_bytes
-from fakescan.run.run_file import new_run
+from fakescan.run.run_file import TrustListFacts, new_run
 from fakescan.run.schema import result_schema
 from fakescan.sources.manifest import write_manifest
 from fakescan.storage.store import Store
@@ -55,6 +56,28 @@ def picture(number: int) -> bytes:
     return sink.getvalue()
 
 
+ORIGINS = (
+    ("ai_generated", "c2pa_trusted", "Model X", "Signer Inc."),
+    ("captured", "c2pa_trusted", None, "Camera \u202eCorp."),
+    ("ai_generated", "iptc", "<b>Model</b>", None),
+    ("ai_edited", "c2pa_untrusted", None, "Nobody"),
+    ("signed_other", "c2pa_expired", None, "Old Ltd."),
+    ("composite", "c2pa_trusted", "Editor", "Signer Inc."),
+)
+"""What files say of their origin, where they say anything."""
+
+
+def origin_of(row: int) -> dict[str, Any]:
+    """The columns for it."""
+    if row % 9 >= len(ORIGINS):
+        return {"provenance": "none"}
+    names = ("provenance", "provenance_basis", "provenance_generator", "provenance_signer")
+    return {
+        **dict(zip(names, ORIGINS[row % 9], strict=True)),
+        "provenance_detail": json.dumps({"contains": [HOSTILE[0]]}),
+    }
+
+
 def score_of(row: int) -> float:
     """Few scores between the ends, borders of bands, and the numbers of float32 beside them."""
     if row < 3 * len(EDGES):
@@ -74,7 +97,9 @@ def row_of(row: int, uri: str, data: bytes) -> dict[str, Any]:
     if row % 23 == 22:
         codes = [("not_found", "no such key"), ("truncated", f"{row} bytes missing"), ("denied", "<b>no</b>")]
         code, message = codes[row % 3]
-        return {**found, "error_code": code, "error_message": message}
+        said = origin_of(row) if code == "truncated" else {}
+        return {**found, **said, "error_code": code, "error_message": message}
+    found |= origin_of(row)
     score = score_of(row)
     verdict = "fake" if score >= 0.5 else "uncertain" if score >= 0.45 else "real"
     found |= {
@@ -100,7 +125,7 @@ def make_report_run(root: Path, *, rows: int = ROWS, meaning: Meaning = Meaning.
     ident = identity(str(images))
     selection = ident.selection.model_copy(update={"keep_columns": ("generator",)})
     run = new_run(
-        ident.model_copy(update={"selection": selection, "trained": True, "engine": "vllm"}),
+        ident.model_copy(update={"selection": selection, "trained": True, "engine": "vllm", "provenance": True}),
         "m",
         None,
         fingerprint=info.fingerprint,
@@ -108,6 +133,7 @@ def make_report_run(root: Path, *, rows: int = ROWS, meaning: Meaning = Meaning.
         population=rows,
         shard_rows=SHARD_ROWS,
         meaning=meaning,
+        trust_list=TrustListFacts(source="lists/trust.pem", dated="2026-08-05", sha256="0" * 64),
     )
     folder.save(run)
     full = result_schema(kept=("generator",))

@@ -3,12 +3,16 @@
 import threading
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fakescan.errors import JobFailedError
 from fakescan.run.folder import RunFolder
 from fakescan.run.part_tables import PartTable, UnreadablePart, part_tables
-from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.run.parts import part_bytes
+from fakescan.run.run_file import RunFile
+from fakescan.run.schema import RESULT_SCHEMA, result_schema
 from fakescan.storage.store import Store
 from tests.conftest import new_bucket
 from tests.fakescan.run.conftest import make_run
@@ -35,6 +39,25 @@ def test_parts_come_in_order_with_the_columns_asked_for(folder: RunFolder) -> No
     (whole,) = part_tables(folder, folder.open(), [5])
     assert isinstance(whole, PartTable)
     assert whole.table.column_names == RESULT_SCHEMA.names
+
+
+def test_a_column_of_the_users_is_not_taken_for_one_of_a_later_version(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path / "run"), Store())
+    run = make_run(folder, rows=2, shard_rows=2)
+    selection = run.identity.selection.model_copy(update={"keep_columns": ("provenance",)})
+    identity = run.identity.model_copy(update={"selection": selection})
+    folder.save(RunFile.model_validate({**run.model_dump(), "identity": identity.model_dump(), "schema_version": "4"}))
+    old = folder.open()
+    part = pq.read_table(folder.part(0)).select(result_schema("4").names)
+    part = part.append_column("provenance", pa.array(["a museum", None], pa.string()))
+    folder.write_part(0, part_bytes(part, old.sharding, 0, old.result_schema))
+    (found,) = part_tables(folder, old, [0], None, ("provenance",))
+    assert isinstance(found, PartTable)
+    assert found.table["provenance"].to_pylist() == [None, None]
+    assert found.table["kept:provenance"].to_pylist() == ["a museum", None]
+    (some,) = part_tables(folder, old, [0], ["provenance"])
+    assert isinstance(some, PartTable)
+    assert some.table["provenance"].to_pylist() == [None, None]
 
 
 def test_a_reader_that_stops_leaves_no_thread(folder: RunFolder) -> None:

@@ -19,11 +19,14 @@ from PIL import Image
 from fakescan.cli.main import main
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_bytes
+from fakescan.run.schema import PROVENANCE_FIELDS
 from fakescan.storage.store import Store
 from tests.drill_images import POISON_RGB
 from tests.scan_process import ScanProcess, read_rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("ray_cluster")]
+
+PROVENANCE = [field.name for field in PROVENANCE_FIELDS]
 
 Rows = list[dict[str, Any]]
 
@@ -163,7 +166,7 @@ def make_old(run: RunFolder) -> None:
     file.write_text(json.dumps({**stored, "schema_version": "2"}))
     old = run.open()
     for shard in range(old.sharding.count):
-        table = pq.read_table(run.part(shard)).drop_columns(["remark", "phash"])
+        table = pq.read_table(run.part(shard)).drop_columns(["remark", "phash", *PROVENANCE])
         words = [
             None if text is None else f"This is a {verdict} image. Forced."
             for verdict, text in zip(*(table[name].to_pylist() for name in ("verdict", "explanation")), strict=True)

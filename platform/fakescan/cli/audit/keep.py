@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     examples=[
         ("What no verdict speaks against", "fakescan filter audit --drop fake -o keep.parquet"),
         ("Only what is surely fake goes", "fakescan filter audit --drop fake --min-score 0.95 -o keep.csv"),
+        (
+            "What a trusted camera has signed",
+            "fakescan filter audit --keep real --provenance captured/c2pa_trusted -o k.csv",
+        ),
         ("Keys of a WebDataset", "fakescan filter audit --keep real --ids webdataset -o keep.txt"),
     ],
 )
@@ -62,6 +66,13 @@ if TYPE_CHECKING:
     default="drop",
     metavar="keep|drop",
     help="Uncertain images, where --keep and --drop do not name them.",
+)
+@option(
+    "--provenance",
+    group=FlagGroup.VERDICTS,
+    metavar="ORIGIN,…",
+    unset="any",
+    help="--keep or --drop means only files that say this of their origin: ai_generated, captured/c2pa_trusted, …",
 )
 @option("--errors", group=FlagGroup.VERDICTS, default="drop", metavar="keep|drop", help="Images without a verdict.")
 @option(
@@ -111,6 +122,7 @@ def _rule(flags: dict[str, Any]) -> "Rule":
     from fakescan.audit.keep_list import Rule
     from fakescan.review.histogram import VERDICTS
     from fakevlm.errors import UserError
+    from fakevlm.provenance import Basis, Origin
 
     def verdicts(name: str) -> tuple[str, ...]:
         words = tuple(word.strip() for word in (flags[name] or "").split(",")) if flags[name] else ()
@@ -128,10 +140,17 @@ def _rule(flags: dict[str, Any]) -> "Rule":
     low, high = flags["min_score"], flags["max_score"]
     if low is not None and high is not None and low > high:
         raise UserError(f"min_score: {low:g} is above --max-score {high:g}")
+    provenance = tuple(word.strip() for word in (flags["provenance"] or "").split(",")) if flags["provenance"] else ()
+    for word in provenance:
+        origin, slash, basis = word.partition("/")
+        if origin not in [*Origin] or (slash and basis not in [*Basis]):
+            known = ", ".join(Basis if origin in [*Origin] else Origin)
+            raise UserError(f"provenance: {word!r} is not ORIGIN or ORIGIN/BASIS; it is one of {known}")
     for name in ("uncertain", "errors"):
         if flags[name] not in ("keep", "drop"):
             raise UserError(f"{name}: {flags[name]!r} is neither keep nor drop")
-    return Rule(keep, drop, low, high, uncertain=flags["uncertain"] == "keep", errors=flags["errors"] == "keep")
+    kept = {name: flags[name] == "keep" for name in ("uncertain", "errors")}
+    return Rule(keep, drop, low, high, provenance=provenance, **kept)
 
 
 @click.command(

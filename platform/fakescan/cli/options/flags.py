@@ -56,6 +56,10 @@ def _option(name: str, flag: Flag, field: FieldInfo) -> Option:
     names = [*(flag.name or f"--{name.replace('_', '-')}").split("/"), name]
     words, unset = help_and_default(field)
     common: dict[str, Any] = {"help": flag.help or words, "group": flag.group}
+    if field.annotation is bool and field.default is True:  # a switch turns it off
+        return Option(
+            [f"--no-{name.replace('_', '-')}", name], is_flag=True, flag_value=False, default=None, unset="no", **common
+        )
     if field.annotation is bool:
         return Option(names, is_flag=True, **common)
     kinds = [kind for kind in (int, float) if kind is field.annotation or kind in get_args(field.annotation)]
@@ -104,7 +108,9 @@ def settings_of(
         plain["engine"] = engine_setting(settings.get("engine"), flags.get("engine"), arguments)
     # Not `in`: 0 equals False, and `--limit 0` must be refused, not ignored.
     settings |= {
-        name: value for name, value in plain.items() if value is not None and value is not False and value != ()
+        name: value
+        for name, value in plain.items()
+        if value is not None and value != () and (value is not False or model.model_fields[name].default is True)
     }
     is_misspelt = bool(settings.keys() - model.model_fields.keys())  # which is then what is wrong
     for name, way in (required or {}).items():

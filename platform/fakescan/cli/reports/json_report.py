@@ -54,6 +54,8 @@ class ScanReport(JsonReport):
     """Images of the source; more than `rows` with --limit and --sample."""
     counts: RowCounts
     """Rows of the whole run, or of the slice."""
+    provenance: dict[str, int]
+    """The same rows by what their files say of their origin, such as none or ai_generated/c2pa_trusted."""
     errors_by_code: dict[str, int]
     """Rows of the whole run, or of the slice, by error code."""
     examples: dict[str, str]
@@ -89,6 +91,7 @@ def scan_report(outcome: "ScanOutcome") -> ScanReport:
         rows=run.rows,
         population=run.population,
         counts=RowCounts.of(outcome.whole),
+        provenance=dict(outcome.whole.provenance),
         errors_by_code=dict(outcome.whole.most_common()),
         examples=dict(outcome.examples),
         scanned=RowCounts.of(outcome.scanned),

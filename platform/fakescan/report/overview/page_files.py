@@ -86,6 +86,7 @@ def render(report: ReportFile, galleries: list[Gallery]) -> str:
         score_chart=score_chart(report.scores, run.threshold, run.uncertain_low, run.uncertain_high),
         word_chart=bar_chart("What explanations speak of", [(word.label, word.fake) for word in spoken[:_WORDS]]),
         spoken=spoken,
+        provenance=report.provenance,
         folders=report.folders.worst[:SHOWN_FOLDERS],
         galleries=galleries,
         has_page=(PAGE / "index.html").exists(),

@@ -2,7 +2,7 @@
 
 const VIEWS = ["overview", "images", "folders", "errors", "review"];
 export const SORTS = ["high", "low", "size", "run"];
-const EMPTY = { verdict: [], score: [0, 100], folder: null, error: null, words: [], flags: [], sort: "high" };
+const EMPTY = { verdict: [], score: [0, 100], folder: null, error: null, words: [], flags: [], origin: [], sort: "high" };
 
 const listeners = [];
 
@@ -27,6 +27,7 @@ function parse(hash) {
     error: found.get("error"),
     words: list(found.get("words")),
     flags: list(found.get("flags")),
+    origin: list(found.get("origin")),
     sort: SORTS.includes(found.get("sort")) ? found.get("sort") : "high",
     image: image && { position: Number(image[1]), rowId: Number(image[2]) },
     within: found.get("within"),
@@ -54,6 +55,7 @@ export function hashOf(wanted) {
   if (wanted.error) add("error", wanted.error);
   if (wanted.words?.length) add("words", wanted.words.join(","));
   if (wanted.flags?.length) add("flags", wanted.flags.join(","));
+  if (wanted.origin?.length) add("origin", wanted.origin.join(","));
   if (wanted.sort && wanted.sort !== "high") add("sort", wanted.sort);
   if (wanted.within != null) add("within", wanted.within);
   if (wanted.search) add("search", wanted.search);
@@ -78,12 +80,13 @@ export function go(changes, { replace = false } = {}) {
 
 export const noFilter = () => ({ ...EMPTY });
 
-export const isFiltered = ({ verdict, score, folder, error, words, flags }) =>
-  Boolean(verdict.length || score[0] > 0 || score[1] < 100 || folder != null || error || words.length || flags.length);
+export const isFiltered = ({ verdict, score, folder, error, words, flags, origin }) =>
+  Boolean(verdict.length || score[0] > 0 || score[1] < 100 || folder != null || error) ||
+  [words, flags, origin].some(({ length }) => length);
 
 /** What the choice of images depends on, as one text. */
-export const filterKey = ({ verdict, score, folder, error, words, flags, sort }) =>
-  JSON.stringify([verdict, score, folder, error, words, flags, sort]);
+export const filterKey = ({ verdict, score, folder, error, words, flags, origin, sort }) =>
+  JSON.stringify([verdict, score, folder, error, words, flags, origin, sort]);
 
 function tell(before) {
   for (const listener of listeners) listener(current, before);

@@ -14,6 +14,7 @@ from fakescan.report.report_file import (
     ErrorGroup,
     ErrorMessage,
     FlagCount,
+    ProvenanceFacts,
     Scores,
     Totals,
     Unreadable,
@@ -23,6 +24,7 @@ from fakescan.report.rows import schema as layout
 from fakescan.report.rows.flags import FLAGS
 from fakescan.report.rows.folder_tree import FolderCount, FolderTree
 from fakescan.report.rows.order import Order
+from fakescan.report.rows.origins import provenance_facts
 from fakescan.report.rows.sorted_batch import CODES, BatchCounts, BatchFile
 from fakescan.report.rows.words import WORDS
 from fakescan.run.summary.copies import ContentHashes, PackedHashes
@@ -156,6 +158,15 @@ class RowCounts:
         """Images by format, most first."""
         names = {name: count for name, count in self._cells.items() if name.startswith("format/")}
         return {name.removeprefix("format/"): count for name, count in Counter(names).most_common()}
+
+    def provenance(self) -> ProvenanceFacts | None:
+        """What the files say of their own origin; None where none was read for it."""
+        asked: Counter[str] = Counter()
+        for name, rows in self._cells.items():
+            if name.startswith("origin/"):
+                asked[name.rpartition("/")[2]] += rows
+        unread = {name: self._cells[f"verdict/{name}"] - asked[name] for name in OUTCOMES}
+        return provenance_facts(self._cells, unread)
 
     @property
     def num_bytes(self) -> int:

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fakescan.run.own_words import overruled
+from fakevlm.provenance import Basis
 from fakevlm.reading import DISTRUST
 
 
@@ -25,6 +26,7 @@ FLAGS: Final = (
     Flag("overruled", "verdict is not the model's own word"),
     Flag("noted", "judged in spite of a damaged file"),
     Flag("distrusted", "model would have said something else"),
+    Flag("trusted", "origin signed by a trusted signer"),
 )
 """A flag's bit is its place: new ones are added at the end."""
 
@@ -38,6 +40,7 @@ def flags_of(rows: pa.Table) -> NDArray[np.int32]:
         overruled(rows),
         pc.and_(judged, rows["error_message"].is_valid()),
         pc.fill_null(pc.greater_equal(rows["off_script"], DISTRUST), False),
+        pc.fill_null(pc.equal(rows["provenance_basis"], Basis.C2PA_TRUSTED), False),
     )
     found = np.zeros(rows.num_rows, np.int32)
     for bit, mask in enumerate(masks):

@@ -134,6 +134,7 @@ def _facets(rows: pa.Table, folders: pa.Array) -> pa.Table:
         "flags": rows["flags"],
         "row_id": rows["row_id"],
         "kilobytes": kilobytes,
+        "origin": rows["origin"],
     }
     return pa.table([columns[field.name].cast(field.type) for field in FACETS_SCHEMA], schema=FACETS_SCHEMA)
 

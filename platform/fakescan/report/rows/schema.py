@@ -6,7 +6,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.run.schema import KEPT, RESULT_SCHEMA
 
 ROWS_PER_FILE = 2**18
 ROWS_PER_GROUP = 4096
@@ -16,8 +16,6 @@ FACET_ROWS_PER_FILE = 2**22
 THUMBS_PER_FILE = 1024
 THUMBS_PER_GROUP = 32
 
-KEPT: Final = "kept:"
-"""Before the name of a column of the user's list: no such name can be that of another column."""
 _LEFT_OUT = frozenset({"model", "run_id", "source_key"})
 """Columns of the run that are the same in all rows, or of no use to people."""
 
@@ -30,10 +28,12 @@ FACETS_SCHEMA: Final = pa.schema(
         pa.field("flags", pa.int32(), nullable=False),
         pa.field("row_id", pa.int64(), nullable=False),
         pa.field("kilobytes", pa.int32(), nullable=False),
+        pa.field("origin", pa.uint8(), nullable=False),
     ]
 )
 """What filters and sorting need of each row, in the order of the rows. `verdict`: 0 real, 1 fake, 2 uncertain, 3 error;
-`error`: number of the code, 0 for none; `folder`: id; `words`, `flags`: bit masks."""
+`error`: number of the code, 0 for none; `folder`: id; `words`, `flags`: bit masks; `origin`: number of what the file
+says of its origin, 0 where it was not read."""
 
 THUMBS_SCHEMA: Final = pa.schema(
     [
@@ -59,6 +59,7 @@ def rows_schema(kept: Sequence[str] = ()) -> pa.Schema:
     fields = [_field(field) for field in RESULT_SCHEMA if field.name not in _LEFT_OUT]
     fields += [pa.field(f"{KEPT}{name}", pa.string()) for name in kept]
     fields += [pa.field(name, pa.int32(), nullable=False) for name in ("folder", "words", "flags")]
+    fields += [pa.field("origin", pa.uint8(), nullable=False), pa.field("origin_words", pa.string())]
     return pa.schema([*fields, pa.field("thumb", pa.int32())])
 
 
@@ -72,14 +73,14 @@ def write_rows(tables: Iterable[pa.Table], schema: pa.Schema, sink: pa.NativeFil
         name
         for name in schema.names
         if name in ("format", "verdict", "error_code", "error_message", "remark", "folder", "words", "flags")
-        or name.startswith(KEPT)
+        or name.startswith((KEPT, "origin", "provenance"))
     ]
     _write(tables, schema, sink, metadata, group=ROWS_PER_GROUP, page=ROWS_PER_PAGE, dictionaries=repeated)
 
 
 def write_facets(tables: Iterable[pa.Table], sink: pa.NativeFile, metadata: Mapping[str, str] | None = None) -> None:
     """Write tables of at most `FACET_ROWS_PER_GROUP` rows each, as row groups."""
-    repeated = ["verdict", "error", "folder", "words", "flags"]
+    repeated = ["verdict", "error", "folder", "words", "flags", "origin"]
     _write(
         tables, FACETS_SCHEMA, sink, metadata or {}, group=FACET_ROWS_PER_GROUP, page=2**20, dictionaries=repeated,
         encodings={"row_id": "DELTA_BINARY_PACKED", "kilobytes": "DELTA_BINARY_PACKED"},

@@ -16,7 +16,8 @@ from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
 from fakescan.report.rows.flags import flags_of
-from fakescan.report.rows.schema import KEPT, rows_schema
+from fakescan.report.rows.origins import origin_cells, origin_numbers, origin_words
+from fakescan.report.rows.schema import rows_schema
 from fakescan.report.rows.words import words_in
 from fakescan.run.folder import RunFolder
 from fakescan.run.own_words import own_words_only
@@ -49,8 +50,8 @@ class BatchCounts:
 
     rows: int
     cells: Counter[str]
-    """Rows by `verdict/fake`, `band/3/fake`, `word/2/fake`, `flag/0` and `format/JPEG`; the bytes of their images,
-    `num_bytes`, and of the rows in memory, `table_bytes`."""
+    """Rows by `verdict/fake`, `band/3/fake`, `word/2/fake`, `flag/0`, `format/JPEG`, `origin/captured/iptc/fake`; the
+    bytes of their images, `num_bytes`, and of the rows in memory, `table_bytes`."""
     folders: list[list[Any]]
     """Name, and rows by outcome."""
     errors: list[list[Any]]
@@ -99,7 +100,7 @@ class SortParts:
             else:
                 unreadable.append(part)
         rows = pa.concat_tables(tables).combine_chunks() if tables else None
-        data = _file_of(rows, unreadable, batch_schema(kept), kept)
+        data = _file_of(rows, unreadable, batch_schema(kept))
         put_atomic(self.target.fs, f"{self.target.path}/{self.work}/{batch_name(number)}", data)
         return len(shards)
 
@@ -109,8 +110,8 @@ def batch_name(number: int) -> str:
     return f"batch-{number:06d}.arrow"
 
 
-def _file_of(rows: pa.Table | None, unreadable: list[UnreadablePart], schema: pa.Schema, kept: Sequence[str]) -> bytes:
-    table = schema.empty_table() if rows is None else _sorted(rows, schema, kept)
+def _file_of(rows: pa.Table | None, unreadable: list[UnreadablePart], schema: pa.Schema) -> bytes:
+    table = schema.empty_table() if rows is None else _sorted(rows, schema)
     counts = _counts(table, unreadable)
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -120,15 +121,16 @@ def _file_of(rows: pa.Table | None, unreadable: list[UnreadablePart], schema: pa
     return data
 
 
-def _sorted(rows: pa.Table, schema: pa.Schema, kept: Sequence[str]) -> pa.Table:
+def _sorted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     keys = sort_keys(rows["score"], rows["error_code"])
     order = pa.array(np.argsort(keys, kind="stable"))  # rows come by their ids
     rows = rows.take(order).combine_chunks()
-    columns: dict[str, Any] = {name: rows[name] for name in rows.column_names if name not in kept}
-    columns |= {f"{KEPT}{name}": rows[name] for name in kept}
+    columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
     columns["sha256"] = binary_hashes(rows["sha256"])
     columns["words"] = pa.array(words_in(rows["explanation"]))
     columns["flags"] = pa.array(flags_of(rows))
+    columns["origin"] = pa.array(origin_numbers(rows["provenance"]))
+    columns["origin_words"] = origin_words(rows)
     columns["key"] = pa.array(keys[order.to_numpy()])
     return pa.table([columns[field.name] for field in schema], schema=schema)
 
@@ -176,6 +178,7 @@ def _counts(table: pa.Table, unreadable: list[UnreadablePart]) -> BatchCounts:
             cells[f"flag/{bit}"] = count
     for item in table["format"].drop_null().value_counts().to_pylist():
         cells[f"format/{item['values']}"] = item["counts"]
+    cells.update(origin_cells(table, outcomes))
     fetched = table.filter(table["sha256"].is_valid())
     cells["table_bytes"] = table.nbytes
     cells["num_bytes"] = pc.sum(fetched["num_bytes"], min_count=0).as_py()

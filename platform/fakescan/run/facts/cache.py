@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 import fakevlm
 from fakescan.run.bulk.listing import UNKNOWN, PartListing
-from fakescan.run.facts.table import FACTS_SCHEMA, ReadFacts, facts_table, failed_in
+from fakescan.run.facts.table import EARLIER_FACTS_SCHEMA, FACTS_SCHEMA, ReadFacts, facts_table, failed_in
 from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile
 from fakescan.run.sealed_parquet import Seal, parquet_bytes, read_parquet, seal_of
@@ -54,6 +54,7 @@ class FactsCache:
         self._sharding = run.sharding
         self._path = f"{folder.path}/cache"
         self._metadata = {_KEY.decode(): _of_run(run, kind)}
+        self._is_earlier = not run.has_provenance_columns
         self._waiting: list[pa.Table] = []
         self._waiting_parts = 0
         self._single: list[ReadFacts] = []
@@ -152,6 +153,8 @@ class FactsCache:
             if metadata.get(_KEY, b"").decode() != self._metadata[_KEY.decode()]:
                 raise pa.ArrowInvalid("it belongs to another run or version")
             table = read_parquet(data)
+            if self._is_earlier and table.schema.equals(EARLIER_FACTS_SCHEMA):
+                table = table.append_column(FACTS_SCHEMA.field("provenance"), pa.array([""] * len(table)))
             if not table.schema.equals(FACTS_SCHEMA):
                 raise pa.ArrowInvalid("it has other columns")
             failed_in(table)  # raises where it cannot be read

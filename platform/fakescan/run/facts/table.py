@@ -1,6 +1,7 @@
 """The facts of many parts as a table: a row for each, of which a million take some tens of megabytes."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,10 +30,13 @@ FACTS_SCHEMA = pa.schema(
         pa.field("errors", pa.string(), nullable=False),
         pa.field("last_scanned_at", pa.timestamp("us", tz="UTC")),
         pa.field("seal", pa.binary(SEAL_BYTES)),
+        pa.field("provenance", pa.string(), nullable=False),
     ]
 )
 """`size` and `stamp` are the part's in the listing that its facts were read after; `errors` are rows by error code as
-JSON, empty for none; `seal` is the beginning of the part's, null where it has none."""
+JSON, empty for none; `seal` is the beginning of the part's, null where it has none; `provenance` is like `errors`."""
+EARLIER_FACTS_SCHEMA = pa.schema([field for field in FACTS_SCHEMA if field.name != "provenance"])
+"""Of versions whose rows had no provenance: true of parts that have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,14 @@ class ReadFacts:
     def values(self) -> tuple[Any, ...]:
         """The values of the part's row, in the order of the schema."""
         counts, facts = self.facts.counts, self.facts
-        errors = json.dumps(counts.errors, sort_keys=True) if counts.errors else ""
+        errors, provenance = _text_of(counts.errors), _text_of(counts.provenance)
         seal = bytes.fromhex(facts.seal)[:SEAL_BYTES] if facts.seal else None
         numbers = (counts.rows, counts.real, counts.fake, counts.uncertain)
-        return (self.shard, self.size, self.stamp, *numbers, errors, facts.last_scanned_at, seal)
+        return (self.shard, self.size, self.stamp, *numbers, errors, facts.last_scanned_at, seal, provenance)
+
+
+def _text_of(counts: Mapping[str, int]) -> str:
+    return json.dumps(counts, sort_keys=True) if counts else ""
 
 
 def facts_table(parts: Iterable[ReadFacts]) -> pa.Table:
@@ -67,9 +75,16 @@ def counts_in(table: pa.Table) -> Counts:
         pc.sum(table[name].cast(pa.int64()), min_count=0).as_py() for name in ("rows", "real", "fake", "uncertain")
     )
     whole = Counts(rows, real, fake, uncertain)
-    for item in table["errors"].value_counts().to_pylist():
-        whole.add(Counts(errors={code: count * item["counts"] for code, count in errors_of(item["values"]).items()}))
+    whole.add(Counts(errors=_summed(table["errors"]), provenance=_summed(table["provenance"])))
     return whole
+
+
+def _summed(column: pa.ChunkedArray) -> dict[str, int]:
+    """Counts as JSON, of many parts together."""
+    sums: Counter[str] = Counter()
+    for item in column.value_counts().to_pylist():
+        sums.update({key: count * item["counts"] for key, count in errors_of(item["values"]).items()})
+    return dict(sums)
 
 
 def errors_of(text: str) -> Mapping[str, int]:

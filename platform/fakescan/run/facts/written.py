@@ -18,7 +18,7 @@ def facts_of_written(folder: RunFolder, sharding: Sharding, shard: int, data: by
     return {
         "size": len(data),
         "stamp": stamp_of_written(folder.fs, folder.parts, shard, data),
-        "counts": [counts.rows, counts.real, counts.fake, counts.uncertain, counts.errors],
+        "counts": [counts.rows, counts.real, counts.fake, counts.uncertain, counts.errors, counts.provenance],
         "last_scanned_at": facts.last_scanned_at.isoformat() if facts.last_scanned_at else None,
         "seal": facts.seal,
     }

@@ -1,5 +1,6 @@
 """Counts the rows of a run, some parts at a time; what was counted apart is counted together at the end."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fakescan.run.counts import provenance_counts
 from fakescan.run.own_words import overruled
 from fakescan.run.summary.copies import PackedHashes
 from fakescan.run.summary.folder_counts import FolderCounts
@@ -33,6 +35,7 @@ class RowCount:
         self._bands = np.zeros(BANDS, np.int64)
         self._errors: dict[str, ErrorRows] = {}
         self._noted = 0
+        self._provenance: Counter[str] = Counter()
         self._overruled = np.zeros(len(OUTCOMES), np.int64)
         self._times: list[datetime] = []
 
@@ -48,6 +51,7 @@ class RowCount:
         self._noted += pc.sum(
             pc.and_(rows["verdict"].is_valid(), rows["error_message"].is_valid()), min_count=0
         ).as_py()
+        self._provenance.update(provenance_counts(rows))
         self._add_errors(rows)
         times = pc.min_max(rows["scanned_at"]).as_py()
         self._times = [time for time in (*self._times, *times.values()) if time is not None]
@@ -70,6 +74,7 @@ class RowCount:
         self._folders.merge(other._folders)
         self._facts.merge(other._facts)
         self._noted += other._noted
+        self._provenance.update(other._provenance)
         for code, found in other._errors.items():
             known = self._errors.get(code)
             self._errors[code] = found if known is None else known.model_copy(update={"rows": known.rows + found.rows})
@@ -87,6 +92,7 @@ class RowCount:
             "folders": self._listed_folders(),
             "errors": sorted(self._errors.values(), key=lambda error: (-error.rows, error.code)),
             "noted": self._noted,
+            "provenance": dict(sorted(self._provenance.items())),
             "images": self._facts.facts(),
             "scanned_from": self._times[0] if self._times else None,
             "scanned_to": self._times[1] if self._times else None,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from fakescan.run.run_file import TrustListFacts
 from fakescan.run.summary.image_facts import ImageFacts
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.reading import Meaning
@@ -124,6 +125,10 @@ class RunSummary(StrictModel):
     folders: Folders
     errors: list[ErrorRows]
     """By code, most rows first."""
+    provenance: dict[str, int]
+    """Rows by what their files say of their origin, such as none or ai_generated/c2pa_trusted."""
+    trust_list: TrustListFacts | None
+    """What signers were checked against; null where they were not."""
     noted: int
     """Images that were judged although their file lacks something; the rows say what."""
     copies: Copies

@@ -24,7 +24,10 @@ from fakescan.storage.url import redact
 
 __all__ = ["band_counts", "summarize"]
 
-_COLUMNS = (*image_facts.COLUMNS, "verdict", "score", "logit", "error_code", "error_message", "scanned_at")
+_COLUMNS = (
+    *image_facts.COLUMNS, "verdict", "score", "logit", "error_code", "error_message", "scanned_at", "provenance",
+    "provenance_basis",
+)  # fmt: skip
 _GROUPS = 5
 _URIS = 2
 
@@ -66,6 +69,7 @@ def summarize(
         is_finished=len(shards) == sharding.count,
         threshold=run.identity.ask.calibration.threshold,
         copies=_copies(folder, run, hashes),
+        trust_list=run.trust_list,
         seen=run.seen,
         left_out=run.left_out,
         notes=list(run.notes),

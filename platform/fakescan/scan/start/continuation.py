@@ -20,7 +20,7 @@ def begins_whole(run: RunFile, identity: Identity) -> bool:
     if not run.identity.selection.is_partial or identity.selection.is_partial:
         return False
     whole = run.identity.selection.model_copy(update={"limit": None, "sample": None})
-    return run.identity.model_copy(update={"selection": whole}) == identity
+    return run.identity.model_copy(update={"selection": whole}) == run.identity.as_resumed(identity)
 
 
 def continue_whole(
@@ -36,7 +36,7 @@ def continue_whole(
     info = write_whole_manifest(config, folder, run, _MANIFEST, listing)
     whole = run.model_copy(
         update={
-            "identity": identity,
+            "identity": run.identity.as_resumed(identity),
             "manifest": _MANIFEST,
             "manifest_fingerprint": info.fingerprint,
             "rows": info.rows,

@@ -15,6 +15,7 @@ from fakescan.scan.config import ScanConfig
 from fakescan.scan.start.continuation import begins_whole, continue_whole, remove_surplus
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.start.selection import write_run_manifest
+from fakescan.scan.start.trust_list import named_list, write_list
 from fakescan.sources.manifest import ROWS_PER_FILE
 from fakescan.sources.reading import Listing
 from fakescan.storage.preflight import check_readable, check_writable
@@ -67,6 +68,8 @@ def identity_of(
         max_bytes=config.max_bytes,
         max_pixels=config.max_pixels,
         conditions=images.conditions if images else ("none",),
+        provenance=config.provenance,
+        trust_list=named.sha256 if (named := named_list(config)) is not None else None,
         listed_sha256=images.sha256 if images else None,
     )
 
@@ -156,8 +159,9 @@ def start_run(
     refuse_parts_of_no_run(folder)
     info, population = write_run_manifest(config, folder, images, listing)
     name, warning = model_name(config.model, config.engine, checkpoint)
+    trust = write_list(folder, config)
     run = new_run(
-        identity,
+        identity.model_copy(update={"trust_list": trust and trust.sha256}),
         name,
         warning,
         fingerprint=info.fingerprint,
@@ -170,6 +174,7 @@ def start_run(
         numbers=first_types(config.engine, checkpoint),
         listed_at=info.listed_at,
         meaning=model_meaning(config.engine, checkpoint),
+        trust_list=trust,
     )
     folder.save(run)
     return run

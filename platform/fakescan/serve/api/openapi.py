@@ -88,6 +88,10 @@ class About(BaseModel):
     max_body_bytes: int
     max_pixels: int
     formats: list[str]
+    provenance: bool
+    """Whether answers say what files say of their own origin."""
+    trust_list: dict[str, str] | None
+    """Date and hash of the list that signers are checked against; null where they are not checked."""
     scans: bool
     """Whether clients may start scans."""
 

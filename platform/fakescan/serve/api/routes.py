@@ -155,6 +155,8 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         "max_body_bytes": config.limits.max_body_bytes,
         "max_pixels": config.limits.max_pixels,
         "formats": list(FORMATS),
+        "provenance": config.provenance,
+        "trust_list": detector.trust and {"dated": detector.trust.dated, "sha256": detector.trust.sha256},
         "scans": has_scans,
     }
     model = {

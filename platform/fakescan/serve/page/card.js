@@ -1,9 +1,11 @@
 // One image as a card or as a row of the list: the same elements, in another order of the style sheet.
 
-import { byId, bytes, element, setText } from "./dom.js";
+import { byId, bytes, element, plain, setText } from "./dom.js";
 import { isJudged, isOver, settings } from "./items.js";
 import { locked, server } from "./server.js";
-import { DECISIONS, WORDS, digits, limitsOf, modelOf, outcomeOf, remarkOf, scoreText, sureWords } from "./verdict.js";
+import {
+  DECISIONS, WORDS, digits, isContradicted, limitsOf, modelOf, originWords, outcomeOf, remarkOf, scoreText, sureWords,
+} from "./verdict.js";
 
 const WHOLE = 0.995; // A model that saw this share of a picture saw all of it.
 
@@ -78,6 +80,8 @@ export function drawAnswer(root, item) {
   setText(part("state"), stateWords(item));
   setText(part("caution"), remarkOf(item));
   setText(part("sure"), judged ? sureWords(item) : "");
+  setText(part("origin"), originWords(item));
+  part("origin").dataset.contradicts = String(isContradicted(item));
   part("said").hidden = !item.explanation;
   setText(part("explanation"), item.explanation ?? "");
 }
@@ -113,6 +117,7 @@ export function drawDetails(details, item) {
   details.hidden = !isOver(item) || !item.result;
   if (details.hidden) return;
   const { logit, off_script: offScript, leans, width, height, format, num_bytes: size, seen, note } = item.result;
+  const said = item.result.provenance;
   const times = Object.entries(item.answer?.timings ?? {}).map(([name, ms]) => `${name.replace(/_ms$/, "")} ${ms.toFixed(0)} ms`);
   const facts = {
     Logit: logit?.toFixed(3),
@@ -123,6 +128,9 @@ export function drawDetails(details, item) {
     Seen: seen && (seen.share >= WHOLE ? "all of it" : `${seen.width} × ${seen.height} pixels from (${seen.left}, ${seen.top})`),
     File: size && bytes(size),
     "The file": note,
+    Origin: said?.origin === "none" ? said.words : null,
+    Generator: said?.generator && plain(said.generator),
+    Signer: said?.signer && plain(said.signer),
     "SHA-256": item.sha256,
     Model: modelOf(item),
     Request: item.requestId,

@@ -6,7 +6,7 @@ import { shownItems } from "./gallery.js";
 import { smallCopy } from "./preview.js";
 import { server } from "./server.js";
 import {
-  DECISIONS, WORDS, findingOf, isMoved, limitsOf, meaningOf, modelOf, outcomeOf, remarkOf, scoreText, sureWords,
+  DECISIONS, WORDS, findingOf, isMoved, limitsOf, meaningOf, modelOf, originWords, outcomeOf, remarkOf, scoreText, sureWords,
 } from "./verdict.js";
 
 const COLUMNS = ["width", "height", "format", "num_bytes", "logit", "off_script", "leans"]; // Of the server's result, in the table.
@@ -39,6 +39,11 @@ function record(item) {
     remark: remarkOf(item) || null,
     how_sure: judged ? sureWords(item) || null : null,
     explanation: item.explanation || null,
+    provenance: item.result?.provenance?.origin ?? null,
+    provenance_basis: item.result?.provenance?.basis ?? null,
+    provenance_generator: item.result?.provenance?.generator ?? null,
+    provenance_signer: item.result?.provenance?.signer ?? null,
+    provenance_words: originWords(item) || null,
     model: item.result ? modelOf(item) : null,
     notice: item.answer?.notice ?? server.about?.notice ?? null,
     request_id: item.requestId ?? null,
@@ -136,7 +141,7 @@ async function article(item) {
   const text = element("div");
   text.append(element("h2", item.name), element("p", WORDS[is] + (found.score == null ? "" : `  ·  score ${scoreText(item)}`), { className: `finding ${is}` }));
   if (found.score != null) text.append(lineOf(found, is));
-  const paragraphs = [found.error_message, found.remark, found.how_sure].filter(Boolean);
+  const paragraphs = [found.error_message, found.remark, found.how_sure, found.provenance_words].filter(Boolean);
   text.append(...paragraphs.map((words) => element("p", words)));
   if (found.explanation) text.append(element("p", `In the model’s own words: ${found.explanation}`));
   const said = found.decision ? `Reviewer: ${DECISIONS[found.decision]}` : "Reviewer: no decision";

@@ -2,6 +2,14 @@
 
 export const byId = (id) => document.getElementById(id);
 
+// Characters that would reorder, break or hide what stands around them.
+const UNSEEN =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+
+/** A stranger's text, in which nothing is hidden. */
+export const plain = (text) =>
+  String(text ?? "").replace(UNSEEN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** Set an element's words, and hide it while it has none. An unchanged text keeps the reader's selection. */
 export function setText(target, words) {
   if (target.textContent !== words) target.textContent = words;

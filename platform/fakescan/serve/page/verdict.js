@@ -1,5 +1,6 @@
 // What an answer amounts to under the page's threshold and band, and how it is put in words. No element is touched here.
 
+import { plain } from "./dom.js";
 import { isJudged, settings } from "./items.js";
 import { server } from "./server.js";
 
@@ -86,6 +87,23 @@ function leaning(item) {
   if (!leans) return `The model leans to neither word (${said}), ${what}.`;
   if ((leans === "fake") === score >= 0.5) return `The model leans to ${leans} (${leans === "fake" ? said : `score ${said}`}), ${what}.`;
   return `The model’s own word is ${leans}; calibrated, its score is ${said}, ${what}.`;
+}
+
+// ---- What the file says ----------------------------------------------------------------------------------------------
+
+/** What the file says of its own origin, which is no part of the verdict; "" for one that says nothing. */
+export function originWords(item) {
+  const found = item.result?.provenance;
+  if (!found || found.origin === "none") return "";
+  return found.origin ? `The file says of its origin: ${plain(found.words)}.` : `The file: ${plain(found.words)}.`;
+}
+
+/** Whether a trusted signer contradicts the verdict: one of the two is wrong. */
+export function isContradicted(item) {
+  const { origin, basis } = item.result?.provenance ?? {};
+  if (basis !== "c2pa_trusted" || !isJudged(item)) return false;
+  const outcome = outcomeOf(item);
+  return origin === "ai_generated" ? outcome === "real" : origin === "captured" && outcome === "fake";
 }
 
 // ---- How sure -------------------------------------------------------------------------------------------------------

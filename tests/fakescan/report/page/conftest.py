@@ -34,6 +34,7 @@ def report_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         view={"api": "api/", "reviewer": "ann", "can_label": True},
         names={row: f"<script>document.title=1</script>{HOSTILE} {row}" for row in range(ROWS)},
         explanations={row: f"<b>bold</b> {HOSTILE} javascript:alert(1)" for row in range(ROWS)},
+        signer=HOSTILE,
         folder_names={3: "=cmd()/<i>slanted</i>"},
     ).write(folder)
     return folder

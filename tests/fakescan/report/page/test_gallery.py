@@ -50,6 +50,11 @@ FILTERS = [
     ("folder=2016", "uri LIKE '%/library/2016/%'"),
     ("folder=2016&verdict=fake&score=0.6-1", "uri LIKE '%/2016/%' AND verdict = 'fake' AND score >= 0.6::FLOAT"),
     ("folder=gone", "false"),
+    ("origin=captured", "provenance = 'captured'"),
+    ("origin=ai_generated,ai_edited&verdict=real", "provenance LIKE 'ai%' AND verdict = 'real'"),
+    ("origin=none,unread", "coalesce(provenance, 'none') = 'none'"),
+    ("origin=ai_generated&flags=trusted", "provenance = 'ai_generated' AND provenance_basis = 'c2pa_trusted'"),
+    ("origin=made_up", "false"),
 ]
 
 

@@ -9,6 +9,8 @@ import duckdb
 import pytest
 
 from fakescan.report.rows.words import WORDS
+from fakescan.run.summary.origins import LABELS
+from fakevlm.provenance import Origin
 from tests.fakescan.report.conftest import MadeReport
 
 pytestmark = pytest.mark.unit
@@ -99,6 +101,7 @@ def test_words_flags_formats_and_copies(made_report: MadeReport, query: Query) -
         "overruled": "verdict = 'fake' AND logit < 0 OR verdict = 'real' AND logit > 0",
         "noted": "verdict IS NOT NULL AND error_message IS NOT NULL",
         "distrusted": "off_script >= 0.5",
+        "trusted": "provenance_basis = 'c2pa_trusted'",
     }
     for flag in report.flags:
         assert flag.rows == query.one(f"SELECT count(*) FROM parts WHERE {conditions[flag.name]}"), flag.name
@@ -114,6 +117,43 @@ def test_words_flags_formats_and_copies(made_report: MadeReport, query: Query) -
     assert run.scanned_from is not None
     assert run.scanned_to is not None
     assert times == (run.scanned_from.timestamp(), run.scanned_to.timestamp())
+
+
+def by_verdict(where: str) -> str:
+    return (
+        "SELECT count(*), count(*) FILTER (verdict = 'real'), count(*) FILTER (verdict = 'fake'), "
+        f"count(*) FILTER (verdict = 'uncertain'), count(*) FILTER (verdict IS NULL) FROM parts WHERE {where}"
+    )
+
+
+def test_origins_and_what_they_say_of_the_verdicts(made_report: MadeReport, query: Query) -> None:
+    found = made_report.file.provenance
+    assert found is not None
+    assert found.read == query.one("SELECT count(provenance) FROM parts")
+    assert [origin.name for origin in found.origins] == [*Origin, "unread"]
+    for origin in found.origins:
+        counted = query.all(by_verdict(f"coalesce(provenance, 'unread') = '{origin.name}'"))[0]
+        assert counted == (origin.rows, origin.real, origin.fake, origin.uncertain, origin.errors), origin.name
+        trusted = f"provenance = '{origin.name}' AND provenance_basis = 'c2pa_trusted'"
+        assert origin.trusted == query.one(f"SELECT count(*) FROM parts WHERE {trusted}")
+    assert found.bases == dict(
+        query.all("SELECT provenance_basis, count(*) FROM parts WHERE provenance_basis IS NOT NULL GROUP BY 1")
+    )
+    assert [row.name for row in found.cross] == ["ai_generated", "captured", "composite"]
+    for row in found.cross:
+        counted = query.all(by_verdict(f"provenance = '{row.name}' AND provenance_basis = 'c2pa_trusted'"))[0]
+        assert counted == (row.rows, row.real, row.fake, row.uncertain, row.errors), row.name
+    for rate, origin_name, wrong in (
+        (found.misses, "ai_generated", "real"), (found.false_alarms, "captured", "fake"),
+    ):  # fmt: skip
+        assert rate is not None
+        trusted = f"provenance = '{origin_name}' AND provenance_basis = 'c2pa_trusted'"
+        counted = query.all(f"SELECT count(*) FILTER (verdict = '{wrong}'), count(verdict) FROM parts WHERE {trusted}")
+        assert counted[0] == (rate.wrong, rate.judged)
+        assert rate.share.value == rate.wrong / rate.judged
+        assert 0 < rate.share.low < rate.share.value < rate.share.high < 1
+    assert "Who signs is no random sample" in found.notes[0]
+    assert any("2026-08-05 from lists/trust.pem" in note for note in found.notes)
 
 
 def test_folders(made_report: MadeReport, query: Query) -> None:
@@ -161,12 +201,15 @@ def test_rows_and_facets_are_the_parts_in_the_order_of_the_score(made_report: Ma
         assert set(piece["error_code"].to_pylist()) == {error.code}
         assert set(facets["error"].slice(error.position, error.rows).to_pylist()) == {error.number}
         assert piece["row_id"].to_pylist() == sorted(piece["row_id"].to_pylist())
-    for name in ("row_id", "folder", "words", "flags"):
+    for name in ("row_id", "folder", "words", "flags", "origin"):
         assert facets[name].to_pylist() == rows[name].to_pylist()
     numbers = {"real": 0, "fake": 1, "uncertain": 2}
     assert facets["verdict"].to_pylist() == [numbers.get(verdict, 3) for verdict in rows["verdict"].to_pylist()]
+    known = {origin: number for number, origin in enumerate(Origin, start=1)}
+    assert facets["origin"].to_pylist() == [known.get(origin, 0) for origin in rows["provenance"].to_pylist()]
     names = "row_id, uri, sha256, width, height, format, num_bytes, verdict, score, logit, off_script, explanation, " \
-            "remark, error_code, error_message, etag, version, last_modified"  # fmt: skip
+            "remark, error_code, error_message, etag, version, last_modified, provenance, provenance_basis, " \
+            "provenance_generator, provenance_signer, provenance_detail"  # fmt: skip
     theirs = query.all(f"SELECT {names}, generator FROM parts ORDER BY row_id")
     ours = duckdb.sql(
         f'SELECT {names.replace("sha256", "lower(hex(sha256))")}, "kept:generator" FROM '
@@ -220,7 +263,13 @@ def test_the_overview_says_the_same(made_report: MadeReport, query: Query) -> No
         "count(*) FILTER (verdict = 'uncertain'), count(*) FILTER (verdict IS NULL) FROM parts"
     )[0]
     assert text.bold[:5] == [f"{count:,}" for count in counts]
-    bands, folders, errors = text.tables
+    bands, folders, origins, cross, errors = text.tables
+    for table, trusted in ((origins, ""), (cross, "AND provenance_basis = 'c2pa_trusted'")):
+        names = {LABELS[origin]: origin for origin in Origin} | {"not read": "unread"}
+        for cells in table[1:]:
+            where = f"coalesce(provenance, 'unread') = '{names[cells[0]]}' {trusted}"
+            rows, real, fake, uncertain, failed = (f"{count:,}" for count in query.all(by_verdict(where))[0])
+            assert [cells[1], *cells[-4:]] == [rows, fake, uncertain, real, failed]
     for cells, low in zip(bands[1:], range(9, -1, -1), strict=True):
         last = " OR score >= 1" if low == 9 else ""
         where = f"score >= {low / 10}::FLOAT AND score < {(low + 1) / 10}::FLOAT{last}"

@@ -3,6 +3,7 @@
 
 import { report } from "./report.js";
 import { folderByPath } from "./folders.js";
+import { originMask } from "./origins.js";
 
 const ARRAYS = {
   verdict: Uint8Array,
@@ -12,6 +13,7 @@ const ARRAYS = {
   flags: Int32Array,
   row_id: Float64Array,
   kilobytes: Int32Array,
+  origin: Uint8Array,
 };
 const VERDICTS = { real: 0, fake: 1, uncertain: 2, error: 3 };
 const AT_ONCE = 4;
@@ -92,28 +94,31 @@ const maskOf = (chosen, known) =>
 /** The images that a state of the page chooses, in its order. */
 export async function select(state) {
   const [start, end] = bounds(state);
-  const { words, flags, folder } = state;
+  const { words, flags, folder, origin } = state;
   const judged = state.verdict.filter((name) => name !== "error");
   const byVerdict = state.verdict.length && judged.length && judged.length < 3;
-  const [verdicts, folders, wordMasks, flagMasks, branch] = await Promise.all([
+  const [verdicts, folders, wordMasks, flagMasks, origins, branch] = await Promise.all([
     byVerdict ? facet("verdict") : null,
     folder != null ? facet("folder") : null,
     words.length ? facet("words") : null,
     flags.length ? facet("flags") : null,
+    origin.length ? facet("origin") : null,
     folder != null ? folderByPath(folder) : null,
   ]);
   if (folder != null && !branch) return range(0, 0, false);
-  const isAll = !verdicts && !folders && !wordMasks && !flagMasks;
+  const isAll = !verdicts && !folders && !wordMasks && !flagMasks && !origins;
   if (isAll && (state.sort === "high" || state.sort === "low")) return ordered(start, end, state.sort);
   const chosen = new Uint32Array(Math.max(0, end - start));
   const wantedVerdicts = state.verdict.reduce((mask, name) => mask | (1 << VERDICTS[name]), 0);
   const [wantedWords, wantedFlags] = [maskOf(words, report.data.words), maskOf(flags, report.data.flags)];
+  const wantedOrigins = originMask(origin);
   let count = 0;
   for (let position = start; position < end; position++) {
     if (verdicts && !((wantedVerdicts >> verdicts[position]) & 1)) continue;
     if (folders && (folders[position] < branch.id || folders[position] > branch.last)) continue;
     if (wordMasks && (wordMasks[position] & wantedWords) !== wantedWords) continue;
     if (flagMasks && (flagMasks[position] & wantedFlags) !== wantedFlags) continue;
+    if (origins && !((wantedOrigins >> origins[position]) & 1)) continue;
     chosen[count++] = position;
   }
   return listed(await sorted(chosen.slice(0, count), state.sort));

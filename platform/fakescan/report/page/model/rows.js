@@ -3,7 +3,10 @@
 import { report } from "./report.js";
 
 const CARD_COLUMNS = ["row_id", "uri", "verdict", "score", "thumb", "error_code"];
-const CSV_COLUMNS = ["row_id", "uri", "sha256", "verdict", "score", "error_code"];
+export const CSV_COLUMNS = [
+  ...["row_id", "uri", "sha256", "verdict", "score", "error_code"],
+  ...["provenance", "provenance_basis"],
+];
 const GAP_ROWS = 256; // Within a page of the file, or about.
 const KEPT_ROWS = 4000;
 

@@ -4,6 +4,7 @@ import { go, isFiltered, noFilter, state } from "../address.js";
 import { button, byId, element, number, plain } from "../dom.js";
 import { prefetch } from "../model/facets.js";
 import { shortPath } from "../model/folders.js";
+import { originLabel, origins } from "../model/origins.js";
 import { outcomes, report, rowsOf, verdictName } from "../model/report.js";
 import { badge } from "./answer.js";
 import { histogram } from "./charts.js";
@@ -15,7 +16,7 @@ export function drawFilters(now) {
   if (!made) make();
   made = true;
   const form = byId("filters");
-  for (const name of ["verdict", "words", "flags"]) {
+  for (const name of ["verdict", "words", "flags", "origin"]) {
     for (const box of form.querySelectorAll(`[name=${name}]`)) box.checked = now[name].includes(box.value);
   }
   byId("score-low").value = now.score[0];
@@ -77,10 +78,12 @@ function make() {
   if (known.length) parts.push(group("The explanation speaks of", ...checks("words", known.map(named))));
   const others = flags.filter(({ rows }) => rows);
   if (others.length) parts.push(group("Also", ...checks("flags", others.map(named))));
+  const said = origins();
+  if (said.length) parts.push(group("The file says of its origin", ...checks("origin", said.map(named))));
   if (errors.length) parts.push(errorGroup(errors));
   byId("filters").replaceChildren(...parts, close);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  const soon = () => prefetch("verdict", ...(known.length ? ["words"] : []), ...(others.length ? ["flags"] : []));
+  const soon = () => prefetch("verdict", ...(known.length ? ["words"] : []), ...(others.length ? ["flags"] : []), ...(said.length ? ["origin"] : []));
   for (const event of ["pointerenter", "focusin"]) byId("filters").addEventListener(event, soon, { once: true });
   byId("open-filters").addEventListener("click", () => {
     byId("filters").dataset.open = "true";
@@ -177,6 +180,8 @@ function chips(now) {
       add(plain(known?.label ?? name), { [kind]: now[kind].filter((one) => one !== name) });
     }
   }
+  for (const name of now.origin)
+    add(`Says: ${plain(originLabel(name))}`, { origin: now.origin.filter((one) => one !== name) });
   for (const chip of found) chip.setAttribute("aria-label", `Without the filter ${chip.textContent}`);
   return found;
 }

@@ -4,6 +4,7 @@ import { go, imagesHash, state } from "../address.js";
 import { bytes, byId, copyButton, counted, element, number, plain, plainLines, setText, showProblem } from "../dom.js";
 import { positionOf } from "../model/facets.js";
 import { knowLabels, labels } from "../model/labels.js";
+import { originLabel } from "../model/origins.js";
 import { report } from "../model/report.js";
 import { nameOf, wholeRow } from "../model/rows.js";
 import { badge, cautions, meter, scoreWords } from "./answer.js";
@@ -92,9 +93,45 @@ function facts() {
     row.verdict && !row.explanation
       ? element("p", { className: "fine", textContent: "No explanation was asked for." })
       : null,
+    origin(),
     given(),
     details(),
   ].filter(Boolean);
+}
+
+/** What the file says of its own origin, which is no part of the verdict. */
+function origin() {
+  if (!row.origin_words) return null;
+  const list = element("dl");
+  const add = (label, words) => words && list.append(element("dt", { textContent: label }), element("dd", {}, words));
+  add("Generator", row.provenance_generator && element("bdi", { textContent: plain(row.provenance_generator) }));
+  add("Signer", row.provenance_signer && element("bdi", { textContent: plain(row.provenance_signer) }));
+  const made = element(
+    "div",
+    { className: "origin" },
+    element("h3", { textContent: "What the file says of its origin" }),
+    element("p", { textContent: plain(row.origin_words) }),
+    list,
+  );
+  if (row.provenance_detail)
+    made.append(
+      element(
+        "details",
+        {},
+        element("summary", { textContent: "In its own words" }),
+        element("pre", { textContent: readable(row.provenance_detail), tabIndex: 0 }),
+      ),
+    );
+  return made;
+}
+
+/** JSON with a line for each value; it is the file's own text, and may be anything. */
+function readable(text) {
+  try {
+    return plainLines(JSON.stringify(JSON.parse(text), null, 1));
+  } catch {
+    return plainLines(text);
+  }
 }
 
 /** What reviewers said. */
@@ -127,6 +164,7 @@ const ROWS = [
 const OWN = new Set([
   ...ROWS.map(([name]) => name),
   "position",
+  "provenance",
   "height",
   "verdict",
   "score",
@@ -138,6 +176,12 @@ const OWN = new Set([
   "words",
   "flags",
   "thumb",
+  "origin",
+  "origin_words",
+  "provenance_basis",
+  "provenance_generator",
+  "provenance_signer",
+  "provenance_detail",
 ]);
 
 function details() {
@@ -173,6 +217,7 @@ function details() {
       .join(", ");
   if (row.words) add("Speaks of", named(row.words, report.data.words));
   if (row.flags) add("Also", named(row.flags, report.data.flags));
+  if (row.provenance && !row.origin_words) add("Origin", originLabel(row.provenance));
   // Whatever else the rows hold: the user's own columns, and columns of later versions.
   for (const [name, value] of Object.entries(row)) {
     if (!OWN.has(name) && value != null)

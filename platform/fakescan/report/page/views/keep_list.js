@@ -4,8 +4,9 @@ import { isFiltered, onState, state } from "../address.js";
 import { announce, byId, button, copyButton, counted, element, number, plain, saveFile, setText } from "../dom.js";
 import { csvOf } from "../model/csv.js";
 import { folderByPath, shortPath } from "../model/folders.js";
+import { originLabel } from "../model/origins.js";
 import { report, verdictName } from "../model/report.js";
-import { hex, plainValue, readForCsv } from "../model/rows.js";
+import { CSV_COLUMNS, hex, plainValue, readForCsv } from "../model/rows.js";
 import { shellWord } from "../model/shell.js";
 import { chosenImages } from "./gallery.js";
 
@@ -28,7 +29,7 @@ export function below(hundredths) {
 /** `fakescan filter` for a state; null where it has no words for it. */
 export function commandOf(filter, { which, uncertain, errors }) {
   const judged = filter.verdict.length ? filter.verdict.filter((name) => name !== "error") : JUDGED;
-  if (filter.error || !judged.length) return null;
+  if (filter.error || !judged.length || filter.origin.includes("unread")) return null;
   const only = which === "shown";
   const ends = [];
   if (filter.score[0] > 0) ends.push("--min-score", String(filter.score[0] / 100));
@@ -41,6 +42,7 @@ export function commandOf(filter, { which, uncertain, errors }) {
     only ? "--keep" : "--drop",
     judged.join(","),
     ...ends,
+    ...(filter.origin.length ? ["--provenance", filter.origin.join(",")] : []),
   ];
   if (!only && uncertain && !judged.includes("uncertain")) words.push("--uncertain", "keep");
   if (only ? showsErrors : errors) words.push("--errors", "keep");
@@ -66,6 +68,7 @@ export async function sqlOf(filter, { which, uncertain, errors }) {
     );
     if (mask) found.push(`${kind} & ${mask} = ${mask}`);
   }
+  if (filter.origin.length) found.push(`coalesce(provenance, 'unread') IN (${filter.origin.map(text).join(", ")})`);
   const shown = found.join(" AND ") || "true";
   const named = (name) => filter.verdict.includes(name);
   const rest = [`NOT coalesce(${shown}, false)`];
@@ -100,7 +103,7 @@ function exported() {
   const now = state();
   return now.view === "images"
     ? now
-    : { ...now, verdict: ["fake"], score: [0, 100], folder: null, error: null, words: [], flags: [], sort: "high" };
+    : { ...now, verdict: ["fake"], score: [0, 100], folder: null, error: null, words: [], flags: [], origin: [], sort: "high" };
 }
 
 async function draw({ focus } = {}) {
@@ -148,7 +151,7 @@ async function draw({ focus } = {}) {
   else if (command)
     body.push(
       element("p", {
-        textContent: `fakescan filter chooses by verdict and score, and cannot choose by ${beyond.join(" and ")}. This query does, in the folder of the report:`,
+        textContent: `fakescan filter chooses by verdict, score and origin, and cannot choose by ${beyond.join(" and ")}. This query does, in the folder of the report:`,
       }),
       ...block(sql, "Copy query"),
     );
@@ -156,7 +159,7 @@ async function draw({ focus } = {}) {
     body.push(
       element("p", {
         textContent:
-          "fakescan filter chooses by verdict and score. For images without a verdict, this query does it, in the folder of the report:",
+          "fakescan filter chooses by verdict, score and origin. For images without a verdict, or whose origin was not read, this query does it, in the folder of the report:",
       }),
       ...block(sql, "Copy query"),
     );
@@ -189,6 +192,7 @@ function describe(filter) {
   if (filter.error) parts.push(plain(filter.error));
   for (const kind of ["words", "flags"])
     parts.push(...filter[kind].map((name) => plain(report.data[kind].find((one) => one.name === name)?.label ?? name)));
+  if (filter.origin.length) parts.push(`the file says: ${filter.origin.map(originLabel).map(plain).join(" or ")}`);
   return parts.join(", ");
 }
 
@@ -221,7 +225,7 @@ function download(filter, selection) {
 /** The images as CSV, in the order of their scores; null when it was stopped. */
 async function csv(selection, most, onDone) {
   const positions = Uint32Array.from({ length: most }, (_, index) => selection.at(index)).sort();
-  const parts = [csvOf([["row_id", "uri", "sha256", "verdict", "score", "error_code"]])];
+  const parts = [csvOf([CSV_COLUMNS])];
   let at = 0;
   for (let from = 0; from < most && !stop; from += 8192) {
     await readForCsv(positions.subarray(from, Math.min(from + 8192, most)), (columns, start) => {
@@ -237,6 +241,8 @@ async function csv(selection, most, onDone) {
           value("verdict"),
           score == null ? null : Number(score.toPrecision(8)),
           value("error_code"),
+          value("provenance"),
+          value("provenance_basis"),
         ]);
       }
       parts.push(csvOf(lines));

@@ -7,6 +7,7 @@ import { shellWord } from "../model/shell.js";
 import { histogram } from "./charts.js";
 import { folderTable } from "./folders.js";
 import { openKeepList } from "./keep_list.js";
+import { originBlock } from "./origins.js";
 
 const WORST = 10;
 
@@ -35,6 +36,7 @@ export function drawOverview() {
       folderTable(folders.worst.slice(0, WORST)),
       element("p", {}, element("a", { href: hashOf({ view: "folders" }), textContent: "All folders" })),
     ),
+    ...originBlock(),
     whatNow(run),
     ...(errors.length ? [section("Images without a verdict", errorList(errors))] : []),
     limits(run),

@@ -23,7 +23,7 @@ _VERY_UNLIKELY = -9999.0
 """OpenAI's own word for a log-probability that is none."""
 _VERDICT_FIELDS = {
     "verdict", "finding", "leans", "score", "logit", "off_script", "remark", "how_sure", "seen", "width", "height",
-    "sha256",
+    "sha256", "provenance",
 }  # fmt: skip
 
 
