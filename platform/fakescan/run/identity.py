@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.run.stability.strip import Stability, Strip, Unstable
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec
@@ -51,3 +52,14 @@ class Identity(StrictModel):
     """What the settings hand on to the engine."""
     listed_sha256: str | None = None
     """Hash of the URIs, where the scan's caller named the images."""
+    stability: Stability = "none"
+    """Which images are judged in variants as well."""
+    stability_share: float | None = None
+    """The share of a sample of them; None for anything else."""
+    unstable: Unstable = "keep"
+    """What becomes of a verdict that does not hold."""
+
+    @property
+    def strip(self) -> Strip:
+        """The run's stability strip."""
+        return Strip(self.stability, self.stability_share, self.unstable, self.ask.calibration)

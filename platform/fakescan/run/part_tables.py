@@ -23,7 +23,7 @@ _AHEAD = 32
 
 @dataclass(frozen=True, slots=True)
 class PartTable:
-    """The rows of a part, with the columns asked for as `RESULT_SCHEMA` types them; absent ones are null."""
+    """The rows of a part, with the columns asked for as `ALL_COLUMNS` types them; absent ones are null."""
 
     shard: int
     table: pa.Table
@@ -100,7 +100,9 @@ def _read(
 
 
 def _conformed(table: pa.Table, columns: Sequence[str] | None, kept: Sequence[str]) -> pa.Table:
-    fields = [field for field in result_schema(kept=kept) if columns is None or field.name in (*columns, *kept)]
+    fields = [
+        field for field in result_schema(kept=kept, strip=True) if columns is None or field.name in (*columns, *kept)
+    ]
     there = set(table.column_names)
     arrays = [
         table[field.name].cast(field.type) if field.name in there else pa.nulls(table.num_rows, field.type)

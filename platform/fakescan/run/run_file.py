@@ -13,6 +13,7 @@ from fakescan.engine.start.number_types import NumberTypes
 from fakescan.run.identity import Identity
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import SCHEMA_VERSION, result_schema
+from fakescan.run.stability.strip import Strip
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.bound_settings import changes, refuse_changes
 from fakescan.storage.url import canonical, redact
@@ -33,7 +34,7 @@ class JudgedBy(StrictModel):
 class RunFile(StrictModel):
     """The contents of run.json."""
 
-    schema_version: Literal["1", "2", "3", "4"] = SCHEMA_VERSION
+    schema_version: Literal["1", "2", "3", "4", "5"] = SCHEMA_VERSION
     run_id: str
     created_at: datetime
     fakescan_version: str
@@ -91,7 +92,12 @@ class RunFile(StrictModel):
     @property
     def result_schema(self) -> pa.Schema:
         """The columns of the run's parts."""
-        return result_schema(self.schema_version, self.identity.selection.keep_columns)
+        return result_schema(self.schema_version, self.identity.selection.keep_columns, strip=self.strip.is_on)
+
+    @property
+    def strip(self) -> Strip:
+        """The run's stability strip."""
+        return self.identity.strip
 
 
 def new_run(

@@ -5,10 +5,11 @@ from typing import Final
 
 import pyarrow as pa
 
+from fakescan.run.stability.columns import STRIP_FIELDS, STRIP_NAMES
 from fakescan.sources.kept_columns import check_names
 from fakevlm.errors import UserError
 
-SCHEMA_VERSION: Final = "4"
+SCHEMA_VERSION: Final = "5"
 
 _OF_VERSION_1 = [
     pa.field("row_id", pa.int64(), nullable=False),
@@ -37,27 +38,36 @@ _OF_VERSION_2 = [
 ]
 _OF_VERSION_3 = [pa.field("remark", pa.string())]
 _OF_VERSION_4 = [pa.field("phash", pa.string())]
+_OF_VERSION_5 = [*STRIP_FIELDS]
 _VERSIONS = {
     "1": _OF_VERSION_1,
     "2": [*_OF_VERSION_1, *_OF_VERSION_2],
     "3": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3],
     "4": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3, *_OF_VERSION_4],
+    "5": [*_OF_VERSION_1, *_OF_VERSION_2, *_OF_VERSION_3, *_OF_VERSION_4, *_OF_VERSION_5],
 }
 
 
-def result_schema(version: str = SCHEMA_VERSION, kept: Sequence[str] = ()) -> pa.Schema:
-    """The columns of a run's parts: those of its version, then those of the user's list that it keeps, as text."""
-    fields = [*_VERSIONS[version], *(pa.field(name, pa.string()) for name in kept)]
+def result_schema(version: str = SCHEMA_VERSION, kept: Sequence[str] = (), *, strip: bool = False) -> pa.Schema:
+    """The columns of a run's parts: those of its version, then those of the user's list that it keeps, as text.
+
+    Parts have the columns of a stability strip, `strip`, only where the run has one.
+    """
+    fields = [field for field in _VERSIONS[version] if strip or field.name not in STRIP_NAMES]
+    fields += [pa.field(name, pa.string()) for name in kept]
     return pa.schema(fields, metadata={"fakescan.schema_version": version})
 
 
 RESULT_SCHEMA = result_schema()
 """One row per manifest row; docs/results.md says what each column means. Columns are added, never repurposed."""
 
+ALL_COLUMNS = result_schema(strip=True)
+"""The columns that the results of any run may have."""
+
 
 def check_kept_names(names: Sequence[str]) -> None:
     """Raises UserError for columns of a source that cannot be in the results under their names."""
     check_names(names)
     for name in names:
-        if name in RESULT_SCHEMA.names:
+        if name in ALL_COLUMNS.names:
             raise UserError(f"keep_columns: {name!r} is the name of a column of the results; rename it in the list")

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from fakescan.run.stability.counts import StripSummary
 from fakescan.run.summary.image_facts import ImageFacts
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.reading import Meaning
@@ -126,6 +127,8 @@ class RunSummary(StrictModel):
     """By code, most rows first."""
     noted: int
     """Images that were judged although their file lacks something; the rows say what."""
+    strip: StripSummary | None
+    """Rows that were looked at again; null for a run without a stability strip."""
     copies: Copies
     images: ImageFacts
     scanned_from: datetime | None
