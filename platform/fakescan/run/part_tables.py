@@ -23,7 +23,10 @@ _AHEAD = 32
 
 @dataclass(frozen=True, slots=True)
 class PartTable:
-    """The rows of a part, with the columns asked for as `ALL_COLUMNS` types them; absent ones are null."""
+    """The rows of a part, with the columns asked for as `ALL_COLUMNS` types them; absent ones are null.
+
+    Without any asked for, they are those of `RESULT_SCHEMA`, and of the strip where the run has one.
+    """
 
     shard: int
     table: pa.Table
@@ -90,7 +93,7 @@ def _read(
             return UnreadablePart(name, "is missing", rows)
         if table.num_rows != rows:
             return UnreadablePart(name, f"holds {table.num_rows} rows, not {rows}", rows)
-        return PartTable(shard, _conformed(table, columns, kept))
+        return PartTable(shard, _conformed(table, columns, kept, strip=run.strip.is_on))
     except UserError as error:
         return UnreadablePart(name, one_line(error), rows)
     except (pa.ArrowException, *store_errors()) as error:
@@ -99,10 +102,9 @@ def _read(
         return UnreadablePart(name, f"cannot be read: {redact_text(str(error))}", rows)
 
 
-def _conformed(table: pa.Table, columns: Sequence[str] | None, kept: Sequence[str]) -> pa.Table:
-    fields = [
-        field for field in result_schema(kept=kept, strip=True) if columns is None or field.name in (*columns, *kept)
-    ]
+def _conformed(table: pa.Table, columns: Sequence[str] | None, kept: Sequence[str], *, strip: bool) -> pa.Table:
+    schema = result_schema(kept=kept, strip=strip or columns is not None)
+    fields = [field for field in schema if columns is None or field.name in (*columns, *kept)]
     there = set(table.column_names)
     arrays = [
         table[field.name].cast(field.type) if field.name in there else pa.nulls(table.num_rows, field.type)

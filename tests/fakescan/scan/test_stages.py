@@ -162,7 +162,7 @@ def test_write_puts_the_part_and_says_what_is_in_it(started: Started) -> None:
     assert table["verdict"].to_pylist() == [None, "fake", None, "fake"]
     footer = pq.read_metadata(path).metadata
     assert footer is not None
-    assert footer[b"fakescan.schema_version"] == b"4"
+    assert footer[b"fakescan.schema_version"] == b"5"
     assert Counts.from_json(footer[COUNTS_KEY]) == Counts(4, 0, 2, 0, {"empty": 1, "not_an_image": 1})
 
 
