@@ -62,7 +62,7 @@ COUNTS = "counts.json"
 FOLDERS = "folders.parquet"
 WORST_FOLDERS = 50
 
-_VERSION = "1"
+_VERSION = "2"
 """Of the files below data/: another one makes them anew."""
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _JOB = LeasedJob("output", "report", "wait for it, or name another folder with -o")
@@ -157,6 +157,7 @@ class _Build:
             formats=found.formats,
             num_bytes=found.num_bytes,
             copies=found.copies,
+            strip=found.strip,
             samples=told.samples,
             labels=told.labels,
         )
@@ -219,6 +220,7 @@ class _Build:
             formats=counts.formats(),
             num_bytes=counts.num_bytes,
             copies=counts.copies(),
+            strip=counts.strip(self.run.strip),
         )
         self._put(f"{self.data}/{COUNTS}", found.model_dump_json(indent=1).encode())
         return found
@@ -254,6 +256,7 @@ class _Build:
             self.run.identity.selection.keep_columns,
             tree,
             thumbs_chosen(order.verdicts, self.settings.thumbs),
+            self.run.strip.is_on,
         )
         there, pieces = self._names(self.data), self._names(self.work)
         todo = (

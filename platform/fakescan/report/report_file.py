@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from fakescan.run.stability.counts import StripSummary
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.reading import Meaning
 
@@ -259,6 +260,8 @@ class RowFacts(StrictModel):
     formats: dict[str, int]
     num_bytes: int
     copies: CopyFacts
+    strip: StripSummary | None = None
+    """Images that were looked at again; None for a run without a stability strip."""
 
 
 class ReportFile(StrictModel):
@@ -285,5 +288,7 @@ class ReportFile(StrictModel):
     formats: dict[str, int]
     num_bytes: int
     copies: CopyFacts
+    strip: StripSummary | None = None
+    """Images that were looked at again; None for a run without a stability strip."""
     samples: list[SampleFile] = Field(default_factory=list)
     labels: LabelFile | None = None

@@ -1,5 +1,7 @@
 """Counts the strips of rows: how many verdicts hold, and under which variant they do not."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,6 +74,20 @@ class StripCounter:
         """Count in what another has counted."""
         self._looks += other._looks
         self._variants += other._variants
+
+    def cells(self) -> dict[str, int]:
+        """The counts by name."""
+        cells = dict(zip(("holds", "changes", "unknown"), self._looks.tolist(), strict=True))
+        for variant, (judged, changed) in zip(VARIANTS, self._variants.tolist(), strict=True):
+            cells |= {f"{variant.name}/judged": judged, f"{variant.name}/changed": changed}
+        return cells
+
+    def add_cells(self, cells: Mapping[str, int]) -> None:
+        """The inverse: count in what `cells` gave."""
+        self._looks += [cells.get(name, 0) for name in ("holds", "changes", "unknown")]
+        self._variants += [
+            [cells.get(f"{variant.name}/{what}", 0) for what in ("judged", "changed")] for variant in VARIANTS
+        ]
 
     def summary(self) -> StripSummary:
         """The counts."""

@@ -17,7 +17,7 @@ from fakescan.scan.stability.variants import CONDITIONS, MakeVariants, Pixels, V
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file import read_image
 from fakevlm.metrics.distortion import STRIP, distort
-from fakevlm.preprocess import ImageSpec, decode, try_decode
+from fakevlm.preprocess import DecodedImage, ImageSpec, decode, try_decode
 
 pytestmark = pytest.mark.unit
 
@@ -29,6 +29,11 @@ def png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
+
+
+def evaluated(data: bytes, condition: str) -> DecodedImage | ImageError:
+    """What the decoder of evaluate's robustness makes of an image."""
+    return try_decode(data, SPEC, max_pixels=MAX_PIXELS, change=lambda image: distort(image, condition, seed=3))
 
 
 def test_the_variants_are_the_conditions_of_the_strip() -> None:
@@ -43,13 +48,11 @@ def test_variants_have_the_pixels_of_evaluates_robustness_and_of_files_made_by_h
         rgb = read_image(data, max_pixels=MAX_PIXELS).rgb
         rgb.info = {}  # else Pillow writes the orientation, which the pixels have already
         for condition, variant in zip(CONDITIONS, make((data, CONDITIONS)), strict=True):
-            evaluated = try_decode(
-                data, SPEC, max_pixels=MAX_PIXELS, change=lambda image, name=condition: distort(image, name, seed=3)
-            )
+            robustness = evaluated(data, condition)
             by_hand = decode(png(distort(rgb, condition, seed=3)), SPEC, max_pixels=MAX_PIXELS)
-            assert not isinstance(evaluated, ImageError)
+            assert not isinstance(robustness, ImageError)
             assert not isinstance(variant, ImageError)
-            assert np.array_equal(variant, evaluated.pixels), (path.name, condition)
+            assert np.array_equal(variant, robustness.pixels), (path.name, condition)
             assert np.array_equal(variant, by_hand.pixels), (path.name, condition)
 
 
