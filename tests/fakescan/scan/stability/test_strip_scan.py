@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from fakescan.audit.run_diff import compare
-from fakescan.engine.judging_options import with_threshold
+from fakescan.engine.judged_values import judged_values
+from fakescan.engine.judging_options import JudgingOptions, with_threshold
+from fakescan.engine.simulated import pretend
 from fakescan.run.compact import compact
 from fakescan.run.folder import RunFolder
 from fakescan.run.rejudge import rejudge
 from fakescan.run.stability.columns import HOLDS, LOGITS, NOTE, SCORES, STRIP_NAMES, VARIANTS
-from fakescan.run.stability.strip import is_sampled
 from fakescan.run.summary.summary import summarize
 from fakescan.run.verify import verify
 from fakescan.scan.call import scan
@@ -26,6 +27,7 @@ from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from fakevlm.image_file import read_image
 from fakevlm.metrics.distortion import BACKGROUND, distort
+from fakevlm.preprocess import decode
 from fakevlm.verdict import Calibration
 from tests.scan_process import read_rows
 
@@ -37,6 +39,12 @@ Scan = Callable[..., ScanOutcome]
 def scanned(source: Path, output: Path, model: Path, **settings: Any) -> ScanOutcome:
     values = {"engine": {"kind": "fake"}, "shard_rows": 8, "model": str(model), **settings}
     return scan(source, output, **values)
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def run_in(output: Path) -> RunFolder:
@@ -55,32 +63,22 @@ def whole(pictures: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFac
     return run_in(output), outcome
 
 
-def test_a_variants_score_is_that_of_a_file_made_by_hand(
-    whole: tuple[RunFolder, ScanOutcome], pictures: Path, tiny_model: Path, tmp_path: Path
-) -> None:
-    """And the row's own numbers are those of a scan without a strip."""
-    rows = read_rows(whole[0])
-    by_hand, plain = tmp_path / "by-hand", tmp_path / "plain"
-    by_hand.mkdir()
-    for path in pictures.iterdir():
-        rgb = read_image(path.read_bytes(), max_pixels=10**7).rgb
-        rgb.info = {}
-        shutil.copy(path, by_hand)
-        for variant in VARIANTS:
-            distort(rgb, variant.condition, seed=0).save(by_hand / f"{path.name}.{variant.name}.png")
-    scanned(by_hand, plain, tiny_model, shard_rows=64)
-    alone = {Path(row["uri"]).name: row for row in read_rows(run_in(plain))}
-    assert not any(name in alone[Path(rows[0]["uri"]).name] for name in STRIP_NAMES)
-    for row in rows:
-        name = Path(row["uri"]).name
-        for column in ("verdict", "score", "logit", "off_script", "explanation", "sha256", "phash"):
-            assert row[column] == alone[name][column]
-        made = [alone[f"{name}.{variant.name}.png"] for variant in VARIANTS]
-        assert [row[column] for column in SCORES] == [one["score"] for one in made]
-        assert [row[column] for column in LOGITS] == [one["logit"] for one in made]
-        assert row[HOLDS] is all(one["verdict"] == row["verdict"] for one in made)
+def test_a_variants_score_is_that_of_a_file_made_by_hand(whole: tuple[RunFolder, ScanOutcome], pictures: Path) -> None:
+    """What the fake engine says of the pixels that decoding a saved file gives; a drill scans such files."""
+    spec, options = whole[0].open().identity.image, JudgingOptions()
+    for row in read_rows(whole[0]):
+        data = (pictures / Path(row["uri"]).name).read_bytes()
+        rgb = read_image(data, max_pixels=10**7).rgb
+        rgb.info = {}  # else Pillow writes the orientation, which the pixels have already
+        files = [data, *(png(distort(rgb, variant.condition, seed=0)) for variant in VARIANTS)]
+        judgements = [pretend(decode(file, spec, max_pixels=10**7).pixels, options) for file in files]
+        own, *made = [judged_values(judgement, options.calibration) for judgement in judgements]
+        assert [row[name] for name in ("score", *SCORES)] == [np.float32(one.score) for one in (own, *made)]
+        assert [row[name] for name in ("logit", *LOGITS)] == [np.float32(one.logit) for one in (own, *made)]
+        assert row["verdict"] == own.verdict
+        assert row[HOLDS] is all(one.verdict is own.verdict for one in made)
         assert row[NOTE] is None
-        assert (row["explanation"] is not None) == (row["verdict"] == "fake")
+        assert row["explanation"] == own.explanation
 
 
 def test_the_counts_and_the_proof(whole: tuple[RunFolder, ScanOutcome]) -> None:
@@ -188,50 +186,35 @@ def test_flagged_rows_alone_are_looked_at_and_what_does_not_hold_is_uncertain(
     assert summary.outcomes.uncertain == summary.strip.changes == sum(row["verdict"] == "uncertain" for row in rows)
 
 
-def test_a_sample_is_a_share_by_the_hash_of_the_address(pictures: Path, tiny_model: Path, tmp_path: Path) -> None:
-    outcome = scanned(pictures, tmp_path / "run", tiny_model, stability="sample", stability_share=0.4)
-    rows = read_rows(run_in(tmp_path / "run"))
-    chosen = [int(row["source_key"], 16) < 0.4 * 2**256 for row in rows]
-    assert [row[HOLDS] is not None for row in rows] == chosen
-    assert 0 < sum(chosen) == outcome.strip.looked < 30
-    assert verify(run_in(tmp_path / "run")).problems == []
-
-
 def noise(size: tuple[int, int], seed: int) -> bytes:
-    file = io.BytesIO()
     levels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(levels).save(file, "PNG")
-    return file.getvalue()
+    return png(Image.fromarray(levels))
 
 
-@pytest.mark.parametrize(("drill", "told"), [("die_on_rgb", "pad: poison: "), ("fail_on_rgb", "pad: judge_failed: ")])
-def test_a_variant_that_the_engine_cannot_judge_costs_its_score_and_no_row(
-    tiny_model: Path, tmp_path: Path, drill: str, told: str
-) -> None:
-    """The colour that pictures are padded with kills the engine: only the picture that is not square is padded."""
-    images, output = tmp_path / "images", tmp_path / "run"
-    images.mkdir()
-    for number in range(4):
-        (images / f"{number}.png").write_bytes(noise((90, 90), number))
-    (images / "long.png").write_bytes(noise((180, 90), 5))
-    engine = {"kind": "fake", drill: BACKGROUND}
-    outcome = scanned(images, output, tiny_model, engine=engine, shard_rows=2, stability="all")
-    rows = {Path(row["uri"]).name: row for row in read_rows(run_in(output))}
-    assert {row["error_code"] for row in rows.values()} == {None}
+def test_a_variant_that_the_engine_refuses_costs_its_score_and_no_row(tiny_model: Path, tmp_path: Path) -> None:
+    """The engine refuses the colour that pictures are padded with: only the picture that is not square is padded."""
+    outcome, rows = scanned_with_bad_padding(tmp_path, tiny_model, "fail_on_rgb")
     long = rows.pop("long.png")
     assert (long["score_pad"], long["logit_pad"]) == (None, None)
-    assert long[NOTE].startswith(told)
+    assert long[NOTE].startswith("pad: judge_failed: ")
     assert None not in [long[name] for name in SCORES[:4]]
     assert long[HOLDS] is (False if any((long[name] >= 0.5) != is_flagged(long) for name in SCORES[:4]) else None)
     for row in rows.values():
         assert row[NOTE] is None
         assert row["score_pad"] == row["score"]  # a square is not padded
-    assert (outcome.strip.looked, outcome.strip.incomplete) == (5, 1)
+    assert (outcome.strip.looked, outcome.strip.incomplete, outcome.strip.variants) == (5, 1, 4 * 4 + 5)
+
+
+def scanned_with_bad_padding(folder: Path, model: Path, drill: str) -> tuple[ScanOutcome, dict[str, dict[str, Any]]]:
+    """Scan four squares and one picture that is none; the engine cannot bear the colour of the padding."""
+    images, output = folder / "images", folder / "run"
+    images.mkdir()
+    for number in range(4):
+        (images / f"{number}.png").write_bytes(noise((90, 90), number))
+    (images / "long.png").write_bytes(noise((180, 90), 5))
+    engine = {"kind": "fake", drill: BACKGROUND}
+    outcome = scanned(images, output, model, engine=engine, shard_rows=4, stability="all")
+    rows = {Path(row["uri"]).name: row for row in read_rows(run_in(output))}
+    assert {row["error_code"] for row in rows.values()} == {None}
     assert verify(run_in(output)).problems == []
-
-
-def test_shares_of_a_sample_are_nested_and_as_large_as_they_say() -> None:
-    keys = [f"{number:016x}" + "0" * 48 for number in range(0, 2**64, 2**64 // 1000)]
-    assert sum(is_sampled(key, 0.25) for key in keys) == pytest.approx(250, abs=1)
-    assert all(is_sampled(key, 1.0) for key in keys)
-    assert is_sampled("f" * 64, 1.0)
+    return outcome, rows
