@@ -35,7 +35,7 @@ from fakescan.scan.metrics.stage_metrics import SHORT_ID
 from fakescan.scan.poison.deaths import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
 from fakescan.scan.stability.second_look import RowLook, SecondLook, SecondLookSettings
-from fakescan.scan.tables import RowValues, judged_schema
+from fakescan.scan.tables import JUDGED_SCHEMA, RowValues, judged_schema
 from fakescan.storage.store import Store
 from fakescan.terminal.json_logs.fields import log_fields, set_process_fields
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -264,7 +264,11 @@ class Judge:
         return values
 
     def _settle(self, shard: int, values: Mapping[bytes, RowValues]) -> None:
-        by_content = {content: packed(one, shard) for content, one in values.items()}
+        # Where contents are not shared it is known of the poison ones alone, which must not kill again.
+        by_content = {
+            content: packed(one, shard) if self._settings.dedupe or one.error_code is ErrorCode.POISON else None
+            for content, one in values.items()
+        }
         _get(self._ledger.settle.remote(self._life, shard, by_content))
 
     def _keep_reporting(self) -> None:
@@ -342,8 +346,9 @@ class Judge:
             "engine": [counters] * table.num_rows,
             "is_copy": is_copy,
         }
-        schema = judged_schema(strip=self._second_look is not None)
+        schema = JUDGED_SCHEMA
         if self._second_look is not None:
+            schema = judged_schema(strip=True)
             columns |= self._second_look.columns(table.num_rows, values, looks)
         arrays = [
             table[field.name] if field.name not in columns else _array(columns[field.name], field.type)

@@ -127,9 +127,13 @@ class Fetch:
         return rows
 
     def again(self, shard: int, row_ids: Sequence[int]) -> list[Fetched]:
-        """Some rows of a shard once more, by ascending row id. Raises StoreAwayError."""
+        """Some rows of a shard once more, by ascending row id, in a process apart: this one may be an engine's.
+
+        Raises StoreAwayError, and SilentSourceError for files that do not end being read.
+        """
         rows = self._rows(shard)
-        return self._fetcher().fetch(rows.filter(pc.is_in(rows["row_id"], pa.array(row_ids, pa.int64()))))
+        wanted = rows.filter(pc.is_in(rows["row_id"], pa.array(row_ids, pa.int64())))
+        return fetch_with_care(self._fetcher(), wanted, self.limits)
 
     def _fetcher(self) -> Fetcher:
         if self.run.run_id not in _fetchers:
