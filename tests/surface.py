@@ -155,12 +155,14 @@ def _run_folder() -> dict[str, Any]:
     from fakescan.run.parts import part_name
     from fakescan.run.run_file import RunFile
     from fakescan.run.schema import RESULT_SCHEMA
+    from fakescan.run.stability.columns import STRIP_FIELDS
     from fakescan.sources.manifest import MANIFEST_SCHEMA, ManifestInfo
     from fakescan.train.metrics_actor import StepMetrics
 
     return {
         "parts": [f"parts/{part_name(7)}"],
         "results": [f"{field.name}: {field.type}{'' if field.nullable else ', never null'}" for field in RESULT_SCHEMA],
+        "results with a stability strip": [f"{field.name}: {field.type}" for field in STRIP_FIELDS],
         "metadata of a part": {key.decode(): value.decode() for key, value in RESULT_SCHEMA.metadata.items()},
         "counts of a part": {COUNTS_KEY.decode(): json.loads(Counts().to_json())},
         "manifest": [f"{field.name}: {field.type}" for field in MANIFEST_SCHEMA],

@@ -14,6 +14,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from fakevlm.errors import ErrorCode, ImageError, UserError
 from fakevlm.image_file import read_image
+from fakevlm.preprocess import CLIP_MEAN
 
 
 class Condition(NamedTuple):
@@ -41,6 +42,12 @@ LONGEST = {"JPEG": 65_500, "WEBP": 16_383}
 """Pixels that a side may have in a file: libjpeg's JPEG_MAX_DIMENSION, libwebp's WEBP_MAX_DIMENSION."""
 
 
+MAX_SQUARE = 4096
+"""Pixels of the longer side from which on a picture is shrunk before it is put on a square."""
+BACKGROUND = tuple(int(255 * mean) for mean in CLIP_MEAN)
+"""The colour that LLaVA pads pictures with: the mean of what CLIP was trained on."""
+
+
 def distort(image: Image.Image, name: str, seed: int) -> Image.Image:
     """An RGB picture under the condition `name`, or as it is under `none`; the same seed gives the same pixels.
 
@@ -56,7 +63,7 @@ def distort(image: Image.Image, name: str, seed: int) -> Image.Image:
 
 
 def parse_conditions(text: str) -> tuple[str, ...]:
-    """The conditions in a comma list of names and of `paper`, `wide` and `none`: each once, in the order given.
+    """The conditions in a comma list of names and of `paper`, `wide`, `strip` and `none`: each once, in their order.
 
     `none` adds nothing. Raises UserError for an unknown name.
     """
@@ -101,6 +108,36 @@ def _resize(factor: float) -> Condition:
     meaning = f"both sides times {factor:g} (Pillow's bicubic filter) and left at that size"
     bicubic = Image.Resampling.BICUBIC
     return Condition(f"resize{factor:g}", meaning, lambda image, _: image.resize(_scaled(image, factor), bicubic))
+
+
+def _shrink(side: int) -> Condition:
+    def apply(image: Image.Image, _: np.random.Generator) -> Image.Image:
+        return _at_most(image, side)
+
+    return Condition(f"shrink{side}", f"the longer side brought down to {side} pixels (bicubic), if it has more", apply)
+
+
+def _at_most(image: Image.Image, side: int) -> Image.Image:
+    longer = max(image.size)
+    return image if longer <= side else image.resize(_scaled(image, side / longer), Image.Resampling.BICUBIC)
+
+
+def _pad_to_square(image: Image.Image, _: np.random.Generator) -> Image.Image:
+    if image.width == image.height:
+        return image
+    image = _at_most(image, MAX_SQUARE)
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), BACKGROUND)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
+_PAD = Condition(
+    "pad",
+    "the whole of it in the middle of a square of CLIP's mean colour, so that nothing is cropped "
+    f"(shrunk to {MAX_SQUARE:,} pixels first, if it is longer)",
+    _pad_to_square,
+)
 
 
 def _crop(share: float) -> Condition:
@@ -172,16 +209,22 @@ _MORE = (
     *(_chain(_resize(0.75), _webp(80)), _chain(_blur(3), _jpeg(70))),
 )
 
-CONDITIONS = {condition.name: condition for condition in (*_PAPER, *_MORE)}
+# What the stability of a verdict is judged by; see `fakescan.run.stability`.
+_STRIP = (_jpeg(70), _resize(0.5), _chain(_shrink(512), _jpeg(40)), _FLIP, _PAD)
+
+CONDITIONS = {condition.name: condition for condition in (*_PAPER, *_MORE, *_STRIP)}
 """All of them by name."""
 
 PAPER = tuple(condition.name for condition in _PAPER)
 """Those of the paper's table, in its order."""
 
-WIDE = tuple(CONDITIONS)
+WIDE = tuple(condition.name for condition in (*_PAPER, *_MORE))
 """The paper's, then ours."""
 
-_SETS = {"paper": PAPER, "wide": WIDE, NONE: ()}
+STRIP = tuple(condition.name for condition in _STRIP)
+"""Those of a scan's stability strip, in the order of its columns."""
+
+_SETS = {"paper": PAPER, "wide": WIDE, "strip": STRIP, NONE: ()}
 
 PAPER_ROWS = {
     NONE: PaperRow(98.6, 98.1),

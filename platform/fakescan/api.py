@@ -15,7 +15,7 @@ from fakescan.run.facts.run_facts import count_run
 from fakescan.run.folder import RunFolder
 from fakescan.run.part_tables import UnreadablePart, part_tables
 from fakescan.run.run_file import RunFile
-from fakescan.run.schema import RESULT_SCHEMA
+from fakescan.run.schema import ALL_COLUMNS, result_schema
 from fakescan.run.verify import Verification, verify
 from fakescan.settings.strict_model import StrictModel
 from fakescan.settings.yaml_file import first_mistake
@@ -104,8 +104,8 @@ class Run:
 
     def to_arrow(self, columns: Sequence[str] | None = None, filter: Filter | None = None) -> pa.Table:
         """The rows that exist as one table. `columns`: all by default; `filter` may use others than those."""
-        names = _checked(columns)
-        empty = pa.schema([field.with_nullable(True) for field in RESULT_SCHEMA]).empty_table().select(names)
+        names = self._checked(columns)
+        empty = pa.schema([field.with_nullable(True) for field in ALL_COLUMNS]).empty_table().select(names)
         return pa.concat_tables([empty, *self._tables(names, filter)])
 
     def to_pandas(self, columns: Sequence[str] | None = None, filter: Filter | None = None) -> "pandas.DataFrame":
@@ -122,28 +122,27 @@ class Run:
         """Check that every row of the manifest is there exactly once; `problems` is empty then."""
         return verify(self._folder, workers=Workers())
 
+    def _checked(self, columns: Sequence[str] | None) -> list[str]:
+        """The names of columns, the run's by default. Raises UserError for one that no run has."""
+        if columns is None:
+            return list(result_schema(strip=self._info.strip.is_on).names)
+        names = [columns] if isinstance(columns, str) else list(columns)
+        for name in names:
+            if name not in ALL_COLUMNS.names:
+                raise UserError(f"columns: there is no {name!r}; there are {', '.join(ALL_COLUMNS.names)}")
+        return names
+
     def _shards(self) -> list[int]:
         return [int(shard) for shard in self._folder.listing().below(self._info.sharding.count).shards]
 
     def _tables(self, columns: Sequence[str] | None, filter: Filter | None) -> Iterator[pa.Table]:
-        names = _checked(columns)
+        names = self._checked(columns)
         expression = _expression(filter)
         wanted = names if expression is None else None  # a filter does not say which columns it needs
         for part in part_tables(self._folder, self._info, self._shards(), wanted):
             if isinstance(part, UnreadablePart):
                 raise UserError(f"run: {part.name} of {self.url} {part.reason}; see fakescan verify")
             yield _filtered(part.table, expression).select(names)
-
-
-def _checked(columns: Sequence[str] | None) -> list[str]:
-    """The names of columns, all by default. Raises UserError for one that there is not."""
-    if columns is None:
-        return list(RESULT_SCHEMA.names)
-    names = [columns] if isinstance(columns, str) else list(columns)
-    for name in names:
-        if name not in RESULT_SCHEMA.names:
-            raise UserError(f"columns: there is no {name!r}; there are {', '.join(RESULT_SCHEMA.names)}")
-    return names
 
 
 def _expression(filter: Filter | None) -> pc.Expression | None:

@@ -10,7 +10,7 @@ from fakescan.cli.options.option import option, ray_address
 from fakescan.settings.flag import FlagGroup
 
 _NEEDED = {"data": "--data", "output": "--output"}
-_ROBUSTNESS: dict[str, Any] = {"metavar": "paper|wide|NAME,…", "group": FlagGroup.MEASURES, "unset": "none"}
+_ROBUSTNESS: dict[str, Any] = {"metavar": "paper|wide|strip|NAME,…", "group": FlagGroup.MEASURES, "unset": "none"}
 
 
 @click.command(

@@ -50,3 +50,5 @@ def rejudge(run: str, output: str, threshold: float | None, calibration: str | N
         print(f"  {then} -> {new:<12} {count:>8,}")
     if result.unexplained:
         print(f"{result.unexplained:,} rows have no explanation of their verdict: only judging again would give one")
+    if result.unlooked:
+        print(f"{result.unlooked:,} rows have no stability strip that now would: only judging again would give one")

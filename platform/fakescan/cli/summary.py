@@ -87,6 +87,7 @@ def lines_of(found: "RunSummary", *, bar: str = "#") -> Iterator[str]:
     for section in (
         _head(found),
         _verdicts(found),
+        _strip(found),
         _scores(found, bar),
         _folders(found),
         _errors(found),
@@ -135,6 +136,22 @@ def _verdicts(found: "RunSummary") -> Iterator[str]:
         yield f"  files say of their origin: {origins}"
     if unchecked := unchecked_words(found.provenance, has_list=found.trust_list is not None):
         yield f"    {unchecked}"
+
+
+def _strip(found: "RunSummary") -> Iterator[str]:
+    strip = found.strip
+    if strip is None:
+        return
+    which = f"sample of {strip.share:.3g}" if strip.share is not None else strip.stability
+    yield from ("", f"stability ({which}): {strip.looked:,} images looked at again")
+    yield f"  {'holds':<22}{strip.holds:>12,}{_share(strip.holds, strip.looked):>9}"
+    counts = " and counts as uncertain" if strip.unstable == "uncertain" else ""
+    yield f"  {'does not hold':<22}{strip.changes:>12,}{_share(strip.changes, strip.looked):>9}{counts}"
+    if strip.unknown:
+        yield f"  {'not all could be judged':<23}{strip.unknown:>11,}  strip_note says why"
+    for variant in strip.variants:
+        share = _share(variant.changed, variant.judged)
+        yield f"    {variant.name:<20}{variant.changed:>12,}{share:>9}  other verdicts {variant.words}"
 
 
 def _names(found: "RunSummary") -> dict[str, str]:

@@ -160,6 +160,7 @@ class _Build:
             copies=found.copies,
             provenance=found.provenance
             and found.provenance.model_copy(update={"notes": provenance_notes(found.provenance, self.run)}),
+            strip=found.strip,
             samples=told.samples,
             labels=told.labels,
         )
@@ -223,6 +224,7 @@ class _Build:
             num_bytes=counts.num_bytes,
             copies=counts.copies(),
             provenance=counts.provenance(),
+            strip=counts.strip(self.run.strip),
         )
         self._put(f"{self.data}/{COUNTS}", found.model_dump_json(indent=1).encode())
         return found
@@ -258,6 +260,7 @@ class _Build:
             self.run.identity.selection.keep_columns,
             tree,
             thumbs_chosen(order.verdicts, self.settings.thumbs),
+            self.run.strip.is_on,
         )
         there, pieces = self._names(self.data), self._names(self.work)
         todo = (

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from fakescan.run.stability.counts import StripSummary
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.reading import Meaning
 
@@ -304,6 +305,8 @@ class RowFacts(StrictModel):
     num_bytes: int
     copies: CopyFacts
     provenance: ProvenanceFacts | None = None
+    strip: StripSummary | None = None
+    """Images that were looked at again; None for a run without a stability strip."""
 
 
 class ReportFile(StrictModel):
@@ -332,5 +335,7 @@ class ReportFile(StrictModel):
     copies: CopyFacts
     provenance: ProvenanceFacts | None = None
     """None where no file was read for it."""
+    strip: StripSummary | None = None
+    """Images that were looked at again; None for a run without a stability strip."""
     samples: list[SampleFile] = Field(default_factory=list)
     labels: LabelFile | None = None

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fakescan.engine.judging_options import JudgingOptions
+from fakescan.run.stability.strip import Stability, Strip, Unstable
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.preprocess import ImageSpec
 from fakevlm.prompt import PromptSpec
@@ -55,6 +56,12 @@ class Identity(StrictModel):
     """Hash of the trust list that signers were checked against. Of a scan that names none: None, which fits any."""
     listed_sha256: str | None = None
     """Hash of the URIs, where the scan's caller named the images."""
+    stability: Stability = "none"
+    """Which images are judged in variants as well."""
+    stability_share: float | None = None
+    """The share of a sample of them; None for anything else."""
+    unstable: Unstable = "keep"
+    """What becomes of a verdict that does not hold."""
 
     def as_resumed(self, wanted: "Identity") -> "Identity":
         """`wanted` as it is for a run with this identity, which decides what a scan leaves open."""
@@ -64,3 +71,8 @@ class Identity(StrictModel):
         elif wanted.trust_list is None:
             decided = {"trust_list": self.trust_list}
         return wanted.model_copy(update=decided)
+
+    @property
+    def strip(self) -> Strip:
+        """The run's stability strip."""
+        return Strip(self.stability, self.stability_share, self.unstable, self.ask.calibration)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fakescan.run.object_key import source_key
 from fakescan.run.run_file import RunFile
+from fakescan.run.stability.check import own_verdicts, strip_problem
 from fakescan.storage.url import redact
 from fakevlm.errors import ErrorCode
 from fakevlm.provenance import Basis, Origin
@@ -35,12 +36,14 @@ def content_problem(part: pa.Table, rows: pa.Table, run: RunFile, shard: int) ->
     first = run.sharding.first(shard)
     if not part["row_id"].equals(rows["row_id"]):
         return f"does not hold rows {first} to {first + len(rows) - 1}"
-    return (
-        _identity_problem(part, rows, run)
-        or _outcome_problem(part)
-        or _verdict_problem(part, run)
-        or _provenance_problem(part, run)
-    )
+    problem = _identity_problem(part, rows, run) or _outcome_problem(part) or _provenance_problem(part, run)
+    if problem or not run.strip.is_on:
+        return problem or _verdict_problem(part, run)
+    own = own_verdicts(part, run.strip)
+    if isinstance(own, str):
+        return own
+    is_rejudged = run.rejudged_from is not None
+    return _verdict_problem(own, run) or strip_problem(part, run.strip, is_rejudged=is_rejudged)
 
 
 def _identity_problem(part: pa.Table, rows: pa.Table, run: RunFile) -> str | None:

@@ -23,7 +23,10 @@ _AHEAD = 32
 
 @dataclass(frozen=True, slots=True)
 class PartTable:
-    """The rows of a part, with the columns asked for as `RESULT_SCHEMA` types them; absent ones are null."""
+    """The rows of a part, with the columns asked for as `ALL_COLUMNS` types them; absent ones are null.
+
+    Without any asked for, they are those of `RESULT_SCHEMA`, and of the strip where the run has one.
+    """
 
     shard: int
     table: pa.Table
@@ -100,8 +103,9 @@ def _read(
 
 
 def _conformed(table: pa.Table, run: RunFile, columns: Sequence[str] | None, kept: Sequence[str]) -> pa.Table:
-    fields = [field for field in result_schema() if columns is None or field.name in columns]
-    there = {*result_schema(run.schema_version).names} & {*table.column_names}
+    schema = result_schema(strip=run.strip.is_on or columns is not None)
+    fields = [field for field in schema if columns is None or field.name in columns]
+    there = {*result_schema(run.schema_version, strip=run.strip.is_on).names} & {*table.column_names}
     arrays = [
         table[field.name].cast(field.type) if field.name in there else pa.nulls(table.num_rows, field.type)
         for field in fields

@@ -13,6 +13,8 @@ from fakescan.run.folder import TRUST_LIST, RunFolder
 from fakescan.run.own_words import own_words_only
 from fakescan.run.parts import part_bytes
 from fakescan.run.run_file import RunFile, differences
+from fakescan.run.stability.columns import STRIP_NAMES
+from fakescan.run.stability.strip import Look
 from fakescan.sources.manifest import INFO_NAME
 from fakescan.storage.bound_settings import refuse_changes
 from fakescan.storage.lease import Lease
@@ -35,6 +37,8 @@ class Rejudgement:
     """Rows by earlier and new verdict, where they differ."""
     unexplained: int = 0
     """Rows that the run's settings would explain with their new verdict, and that have no explanation."""
+    unlooked: int = 0
+    """Rows that the run's settings would look at again with their new score, and that have no stability strip."""
 
 
 def rejudge(folder: RunFolder, target: RunFolder, calibration: Calibration) -> Rejudgement:
@@ -62,10 +66,11 @@ def rejudge(folder: RunFolder, target: RunFolder, calibration: Calibration) -> R
             name="rejudge",
         )
         with closing(again):
-            for changed, unexplained in again:
+            for changed, unexplained, unlooked in again:
                 lease.check()
                 result.changed.update(changed)
                 result.unexplained += unexplained
+                result.unlooked += unlooked
     finally:
         lease.release()
     return result
@@ -110,29 +115,37 @@ def _copy_manifest(folder: RunFolder, run: RunFile, target: RunFolder) -> None:
 
 def _rejudge_part(
     folder: RunFolder, run: RunFile, target: RunFolder, wanted: RunFile, shard: int
-) -> tuple[Counter[tuple[str, str]], int]:
+) -> tuple[Counter[tuple[str, str]], int, int]:
     part = own_words_only(folder.whole_part(shard), run)
-    calibration, ask = wanted.identity.ask.calibration, wanted.identity.ask
+    calibration, ask, strip = wanted.identity.ask.calibration, wanted.identity.ask, wanted.strip
+    looks = _looks(part, wanted)
+    keys = part["source_key"].to_pylist() if strip.is_on else [""] * part.num_rows
     changed: Counter[tuple[str, str]] = Counter()
-    unexplained = 0
+    unexplained = unlooked = 0
     scores: list[float | None] = []
+    own_verdicts: list[Verdict | None] = []
     verdicts: list[str | None] = []
     explanations: list[str | None] = []
-    for logit, before, explanation in zip(
-        *(part[name].to_pylist() for name in ("logit", "verdict", "explanation")), strict=True
+    for logit, before, explanation, look, key in zip(
+        *(part[name].to_pylist() for name in ("logit", "verdict", "explanation")), looks, keys, strict=True
     ):
         if before is None:
             scores.append(None)
+            own_verdicts.append(None)
             verdicts.append(None)
             explanations.append(None)
             continue
         score = score_of(logit, calibration)
-        verdict = decide(score, calibration)
+        own = decide(score, calibration)
+        verdict = own if look is None else strip.verdict(own, look.holds(own))
         if verdict != before:
             changed[before, str(verdict)] += 1
-        kept = explanation if ask.wants_explanation(verdict) else None
-        unexplained += kept is None and ask.wants_explanation(verdict)
+        # What is explained is the verdict on the image as it is.
+        kept = explanation if ask.wants_explanation(own) else None
+        unexplained += kept is None and ask.wants_explanation(own)
+        unlooked += look is None and strip.looks(key, logit)
         scores.append(score)
+        own_verdicts.append(own)
         verdicts.append(verdict)
         explanations.append(kept)
     columns = {
@@ -142,26 +155,53 @@ def _rejudge_part(
         "run_id": pa.array([wanted.run_id] * part.num_rows),
     }
     if wanted.meaning is not None and "remark" in part.schema.names:
-        columns["remark"] = _remarks(part, wanted, wanted.meaning, scores, verdicts)
+        columns["remark"] = _remarks(part, wanted, wanted.meaning, scores, own_verdicts, looks)
+    if strip.is_on:
+        columns |= _strip_columns(part, own_verdicts, looks)
     for name, values in columns.items():
         part = part.set_column(part.schema.get_field_index(name), part.schema.field(name), values)
     if target.facts_of(wanted, shard) is None:
         target.write_part(shard, part_bytes(part, wanted.sharding, shard, wanted.result_schema))
-    return changed, unexplained
+    return changed, unexplained, unlooked
+
+
+def _looks(part: pa.Table, run: RunFile) -> list[Look | None]:
+    """What the variants of each image are now taken for."""
+    if not run.strip.is_on:
+        return [None] * part.num_rows
+    return [run.strip.read_look(row) for row in part.select(STRIP_NAMES).to_pylist()]
+
+
+def _strip_columns(part: pa.Table, verdicts: list[Verdict | None], looks: list[Look | None]) -> dict[str, pa.Array]:
+    """The columns of the strip under the new calibration."""
+    rows = [
+        {} if look is None or verdict is None else look.columns(verdict)
+        for verdict, look in zip(verdicts, looks, strict=True)
+    ]
+    return {name: pa.array([row.get(name) for row in rows], part.schema.field(name).type) for name in STRIP_NAMES}
 
 
 def _remarks(
-    part: pa.Table, run: RunFile, meaning: Meaning, scores: list[float | None], verdicts: list[str | None]
+    part: pa.Table,
+    run: RunFile,
+    meaning: Meaning,
+    scores: list[float | None],
+    verdicts: list[Verdict | None],
+    looks: list[Look | None],
 ) -> pa.Array:
-    """What belongs beside the new verdicts."""
+    """What belongs beside the new verdicts; `verdicts` are those of the images as they are."""
     reader = Reader(meaning, run.identity.ask.calibration, run.identity.image)
     columns = (part[name].to_pylist() for name in ("logit", "off_script", "width", "height"))
-    remarks = [
-        None
-        if verdict is None or score is None
-        else reader.read(
-            verdict=Verdict(verdict), score=score, logit=logit, off_script=off_script, width=width, height=height
-        ).remark
-        for verdict, score, logit, off_script, width, height in zip(verdicts, scores, *columns, strict=True)
-    ]
+    remarks: list[str | None] = []
+    for verdict, score, look, logit, off_script, width, height in zip(verdicts, scores, looks, *columns, strict=True):
+        if verdict is None or score is None:
+            remarks.append(None)
+            continue
+        reading = reader.read(
+            verdict=verdict, score=score, logit=logit, off_script=off_script, width=width, height=height
+        )
+        if look is None:
+            remarks.append(reading.remark)
+        else:
+            remarks.append(run.strip.remark(reading, look, own=verdict, score=score, meaning=meaning))
     return pa.array(remarks, pa.string())

@@ -13,6 +13,7 @@ from fakescan.engine.start.number_types import NumberTypes
 from fakescan.run.identity import Identity
 from fakescan.run.parts import Sharding
 from fakescan.run.schema import SCHEMA_VERSION, result_schema
+from fakescan.run.stability.strip import Strip
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.bound_settings import changes, refuse_changes
 from fakescan.storage.url import canonical, redact
@@ -113,7 +114,12 @@ class RunFile(StrictModel):
     @property
     def result_schema(self) -> pa.Schema:
         """The columns of the run's parts."""
-        return result_schema(self.schema_version, self.identity.selection.keep_columns)
+        return result_schema(self.schema_version, self.identity.selection.keep_columns, strip=self.strip.is_on)
+
+    @property
+    def strip(self) -> Strip:
+        """The run's stability strip."""
+        return self.identity.strip
 
 
 def new_run(

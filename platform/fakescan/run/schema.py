@@ -5,6 +5,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from fakescan.run.stability.columns import STRIP_FIELDS, STRIP_NAMES
 from fakescan.sources.kept_columns import check_names
 from fakevlm.errors import UserError
 
@@ -45,7 +46,7 @@ PROVENANCE_FIELDS = (
     pa.field("provenance_detail", pa.string()),
 )
 """What an image's file says of its own origin."""
-_OF_VERSION_5 = [*PROVENANCE_FIELDS]
+_OF_VERSION_5 = [*PROVENANCE_FIELDS, *STRIP_FIELDS]
 _VERSIONS = {
     "1": _OF_VERSION_1,
     "2": [*_OF_VERSION_1, *_OF_VERSION_2],
@@ -60,19 +61,26 @@ KEPT: Final = "kept:"
 earlier version has kept may name a column as a later one does."""
 
 
-def result_schema(version: str = SCHEMA_VERSION, kept: Sequence[str] = ()) -> pa.Schema:
-    """The columns of a run's parts: those of its version, then those of the user's list that it keeps, as text."""
-    fields = [*_VERSIONS[version], *(pa.field(name, pa.string()) for name in kept)]
+def result_schema(version: str = SCHEMA_VERSION, kept: Sequence[str] = (), *, strip: bool = False) -> pa.Schema:
+    """The columns of a run's parts: those of its version, then those of the user's list that it keeps, as text.
+
+    Parts have the columns of a stability strip, `strip`, only where the run has one.
+    """
+    fields = [field for field in _VERSIONS[version] if strip or field.name not in STRIP_NAMES]
+    fields += [pa.field(name, pa.string()) for name in kept]
     return pa.schema(fields, metadata={"fakescan.schema_version": version})
 
 
 RESULT_SCHEMA = result_schema()
 """One row per manifest row; docs/results.md says what each column means. Columns are added, never repurposed."""
 
+ALL_COLUMNS = result_schema(strip=True)
+"""The columns that the results of any run may have."""
+
 
 def check_kept_names(names: Sequence[str]) -> None:
     """Raises UserError for columns of a source that cannot be in the results under their names."""
     check_names(names)
     for name in names:
-        if name in RESULT_SCHEMA.names:
+        if name in ALL_COLUMNS.names:
             raise UserError(f"keep_columns: {name!r} is the name of a column of the results; rename it in the list")

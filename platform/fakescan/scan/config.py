@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from fakescan.engine.judging_options import Explain
 from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.isolation.child import TIMEOUT_S, WorkLimits
+from fakescan.run.stability.strip import Stability, Unstable
 from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.run_slice import RunSlice, parse_slice
 from fakescan.storage.prefixes import Boundary
@@ -30,6 +31,12 @@ class ScanConfig(JudgingSettings):
     """Folder or URL prefix of the run, which holds run.json, the manifest and the parts; resumed if it holds a run."""
     explain: Annotated[Explain, Flag("fakes|all|none", group=FlagGroup.VERDICTS)] = "fakes"
     """Which images get an explanation: fakes, all or none."""
+    stability: Annotated[Stability, Flag("none|flagged|sample|all", group=FlagGroup.VERDICTS)] = "none"
+    """Which images are also judged changed in five ways (none, flagged, sample, all), to see if their verdicts hold."""
+    stability_share: Annotated[float | None, Field(gt=0, le=1), Flag("SHARE", group=FlagGroup.VERDICTS)] = None
+    """Share of the images that `stability` sample takes, always the same ones. Default: 0.02."""
+    unstable: Annotated[Unstable, Flag("keep|uncertain", group=FlagGroup.VERDICTS)] = "keep"
+    """What becomes of a verdict that does not hold: it is kept, or becomes uncertain."""
     globs: Annotated[tuple[str, ...], Flag("PATTERN", "--glob", multiple=True, group=FlagGroup.IMAGES)] = ()
     """Only objects whose name below the source matches one of these patterns. Default: all names."""
     exclude: Annotated[tuple[str, ...], Flag("PATTERN", multiple=True, group=FlagGroup.IMAGES)] = ()
@@ -126,4 +133,12 @@ class ScanConfig(JudgingSettings):
     def _a_list_is_used(self) -> Self:
         if self.trust_list is not None and not self.provenance:
             raise ValueError("trust_list: without provenance no signer is checked; leave one of the two out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_strip(self) -> Self:
+        if self.stability_share is not None and self.stability != "sample":
+            raise ValueError("stability_share: it is the share that stability sample takes; give that, or leave it out")
+        if self.unstable != "keep" and self.stability == "none":
+            raise ValueError("unstable: no verdict is tried without stability; give flagged, sample or all")
         return self

@@ -11,13 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from fakescan.run.folder import RunFolder
 from fakescan.run.own_words import overruled
 from fakescan.run.run_file import RunFile
+from fakescan.run.stability.columns import LOGITS
+from fakescan.run.stability.strip import Strip
 from fakescan.scan.engines.life import EngineLife
 from fakescan.scan.poison.deaths import IMAGE_DEATHS, SHARD_DEATHS, spans_of
+from fakescan.scan.stability.variants import content_of
 from fakescan.scan.tables import RowValues
 from fakevlm.errors import ErrorCode
 from fakevlm.verdict import Verdict
@@ -233,17 +237,15 @@ def recalled(
     """
 
     def contents(shard: int) -> dict[bytes, bytes]:
-        (_, table), *_ = folder.tables([shard], _COLUMNS)
+        (_, table), *_ = folder.tables([shard], columns)
         if not run.has_own_words:
             table = table.filter(pc.invert(pc.and_(overruled(table), pc.is_valid(table["explanation"]))))
-        rows = zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)
-        found = {
-            bytes.fromhex(sha256): packed(RowValues(Verdict(verdict), *numbers), RECALLED)
-            for sha256, verdict, *numbers in rows
-            if sha256 is not None and verdict is not None
-        }
+        found = dict(_recalled_images(table, run.strip))
+        if run.strip.is_on:
+            found |= _recalled_variants(table, run.strip)
         return {content: data for content, data in found.items() if data is not None}
 
+    columns = [*_COLUMNS, *LOGITS] if run.strip.is_on else _COLUMNS
     latest = list(reversed(shards))
     with ThreadPoolExecutor(_READERS, thread_name_prefix="fakescan-recall") as pool:
         for start in range(0, len(latest), _PARTS_AT_ONCE):
@@ -252,3 +254,24 @@ def recalled(
                 max_bytes -= sum(CONTENT_BYTES + len(data) for data in found.values())
                 if max_bytes <= 0:
                     return
+
+
+def _recalled_images(table: pa.Table, strip: Strip) -> Iterator[tuple[bytes, bytes | None]]:
+    """Contents of a part with their packed values."""
+    for sha256, verdict, score, logit, *others in zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True):
+        if sha256 is not None and verdict is not None:
+            # Not a verdict that a second look has made uncertain: whoever copies it makes that of it anew.
+            own = Verdict(verdict) if strip.unstable == "keep" else strip.own_verdict(logit)
+            yield bytes.fromhex(sha256), packed(RowValues(own, score, logit, *others), RECALLED)
+
+
+def _recalled_variants(table: pa.Table, strip: Strip) -> Iterator[tuple[bytes, bytes | None]]:
+    """Variants of a part's contents with their packed values."""
+    for sha256, *logits in zip(*(table[name].to_pylist() for name in ("sha256", *LOGITS)), strict=True):
+        for number, logit in enumerate(logits):
+            if logit is not None:
+                one = strip.scored(logit)
+                yield (
+                    content_of(bytes.fromhex(sha256), number),
+                    packed(RowValues(one.verdict, one.score, logit), RECALLED),
+                )

@@ -26,6 +26,8 @@ from fakescan.scan.judge import JudgeSettings
 from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.provenance import ReadProvenance
+from fakescan.scan.stability.carried import CarriedFiles
+from fakescan.scan.stability.second_look import SecondLookSettings
 from fakescan.scan.stages import Decode, Fetch, Write
 from fakescan.scan.start.explicit_images import ExplicitImages
 from fakescan.scan.start.notes import ScanNotes
@@ -79,6 +81,8 @@ def _scan(
     started = time.monotonic()
     if config.dedupe and images is not None and images.conditions != ("none",):
         raise UserError("dedupe: files with the same bytes are distorted in different ways here; leave it out")
+    if config.stability != "none" and images is not None:
+        raise UserError("stability: only the images of a source are looked at again; leave it out")
     if config.slice is not None and images is not None:
         raise UserError("slice: only a scan of a source is cut into slices; leave it out")
     progress.stage("checking source, output and model", is_brief=True)
@@ -182,18 +186,19 @@ def build_pipeline(
 ) -> Pipeline:
     """The stages for a run on the connected cluster."""
     folder = RunFolder(folder.url, config.output_store.resolved())
+    fetch = Fetch(
+        folder,
+        run,
+        config.source_store.resolved(),
+        config.max_bytes,
+        config.fetch_concurrency,
+        config.fetch_timeout_s,
+        config.retry_errors,
+        limits=config.work_limits(),
+        patience_s=config.store_patience_s,
+    )
     return Pipeline(
-        fetch=Fetch(
-            folder,
-            run,
-            config.source_store.resolved(),
-            config.max_bytes,
-            config.fetch_concurrency,
-            config.fetch_timeout_s,
-            config.retry_errors,
-            limits=config.work_limits(),
-            patience_s=config.store_patience_s,
-        ),
+        fetch=fetch,
         decode=Decode(
             checkpoint.image,
             config.max_pixels,
@@ -203,6 +208,7 @@ def build_pipeline(
             run_id=run.run_id,
             shard_rows=run.shard_rows,
             provenance=ReadProvenance(read_list(folder, run)) if run.reads_provenance else None,
+            carried=CarriedFiles(run.strip) if run.strip.is_on else None,
         ),
         judge=JudgeSettings(
             engine=config.engine,
@@ -219,6 +225,11 @@ def build_pipeline(
             files_sha256=checkpoint.files_sha256,
             numbers=decide_types(folder, run, config.engine, checkpoint, placement.device),
             gpus=placement.gpus,
+            second_look=(
+                SecondLookSettings(run.strip, checkpoint.image, config.max_pixels, config.work_limits(), fetch)
+                if run.strip.is_on
+                else None
+            ),
         ),
         write=Write(folder, run),
         replicas=placement.replicas,

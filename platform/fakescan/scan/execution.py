@@ -21,7 +21,7 @@ from fakescan.scan.pipeline import Pipeline
 from fakescan.scan.progress import ScanDisplay
 from fakescan.scan.start.run_lease import RunLease
 from fakescan.scan.store_weather import FetchGuard, shown_waits
-from fakescan.scan.tables import PartSummary
+from fakescan.scan.tables import PartSummary, StripCounts
 from fakescan.settings.run_slice import RunSlice
 from fakevlm.errors import ErrorCode, UserError
 
@@ -57,6 +57,8 @@ class ScanOutcome:
     """For each error code of the run, one URI and message."""
     copies: int = 0
     """Rows of this scan that got the judgement of another row with the same content; none unless `dedupe` is set."""
+    strip: StripCounts = field(default_factory=StripCounts)
+    """What this scan did for a stability strip."""
     seconds: float = 0.0
     """From the start of the command to the last part."""
     startup_s: float = 0.0
@@ -143,6 +145,7 @@ class Execution:
         outcome.scanned.add(part.counts)
         self.guard.add(part.counts, part.examples)
         outcome.copies += part.copies
+        outcome.strip.add(part.strip)
         for code, example in part.examples.items():
             outcome.examples.setdefault(code, example)
         self.progress.add(part, outcome.run.sharding.size(part.shard))

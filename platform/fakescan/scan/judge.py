@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -34,7 +34,8 @@ from fakescan.scan.engines.start import EngineStart
 from fakescan.scan.metrics.stage_metrics import SHORT_ID
 from fakescan.scan.poison.deaths import IMAGE_DEATHS, Orders, Span, spans_of
 from fakescan.scan.small_machine import engine_is_loaded
-from fakescan.scan.tables import JUDGED_SCHEMA, RowValues
+from fakescan.scan.stability.second_look import RowLook, SecondLook, SecondLookSettings
+from fakescan.scan.tables import JUDGED_SCHEMA, RowValues, judged_schema
 from fakescan.storage.store import Store
 from fakescan.terminal.json_logs.fields import log_fields, set_process_fields
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -45,6 +46,8 @@ from fakevlm.reading import Reader
 logger = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
+
+_JudgeTogether = Callable[[Sequence[Pixels]], list[Judgement]]
 
 POISON = Judgement(error="the engine's process died twice while it judged this image alone")
 _MIN_PAUSE_S, _MAX_PAUSE_S = 0.05, 1.0
@@ -78,6 +81,8 @@ class JudgeSettings:
     """What every engine of the run computes in; None leaves it to each node."""
     gpus: float = 1.0
     """GPUs of one engine; without meaning on a CPU."""
+    second_look: SecondLookSettings | None = None
+    """How images are looked at again, changed; None without a stability strip."""
 
 
 class Judge:
@@ -89,7 +94,7 @@ class Judge:
         self._ledger = ledger
         self._id = uuid.uuid4().hex
         self._life = EngineLife(_actor_id() or self._id, self._id)
-        if settings.dedupe:
+        if settings.dedupe or settings.second_look is not None:
             self._keep_reporting()  # before the model loads: what this actor's last process had claimed is free now
         start = EngineStart(ledger, self._life, settings.engine.stall_s, settings.engine.start_timeout_s)
         self._calls = start.calls
@@ -106,9 +111,12 @@ class Judge:
         if settings.device == "cpu" and settings.engine.computes_on("cpu"):
             engine_is_loaded()
         self._lock = _ExclusiveLock()
+        self._second_look: SecondLook | None = None
+        if settings.second_look is not None:
+            self._second_look = SecondLook(settings.second_look, self._judge_variants)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """From `decoded_schema` to `JUDGED_SCHEMA`."""
+        """From `decoded_schema` to `judged_schema`."""
         with self._calls, log_fields(shard=self._shard(table)):
             return self._judged(table)
 
@@ -120,6 +128,7 @@ class Judge:
         good = np.flatnonzero(table["error_code"].is_null().to_numpy())
         values: list[RowValues] = []
         copies: list[int] = []
+        looks: dict[int, RowLook] = {}
         if len(good):
             # The shard's block is one chunk, whose tensor is a view of Ray's shared memory.
             block = table["pixels"].chunk(0).to_numpy_ndarray()
@@ -131,6 +140,11 @@ class Judge:
                     values, copies = self._judge_contents(shard, contents, pixels)
                 else:
                     values = [self._values(judgement) for judgement in self._judge(shard, pixels)]
+                if self._second_look is not None:
+                    places = good.tolist()
+                    looks = self._second_look(
+                        shard, table, dict(zip(places, pixels, strict=True)), dict(zip(places, values, strict=True))
+                    )
             except EngineDiedError as error:
                 logger.error("the engine died: %s", error)
                 self._report_lost(error)
@@ -138,7 +152,7 @@ class Judge:
                 # does not do after exit_actor(); and the poison ledger counts the death.
                 exit_with_children()
         self._ledger.report_judged.remote()
-        return self._rows(table, dict(zip(good.tolist(), values, strict=True)), good[copies])
+        return self._rows(table, dict(zip(good.tolist(), values, strict=True)), good[copies], looks)
 
     def _report_lost(self, error: EngineDiedError) -> None:
         """Tell the ledger, for the metrics; not for long, whatever else is wrong."""
@@ -172,10 +186,25 @@ class Judge:
                 judgements += self._engine.judge(pixels[first:last])
         return judgements
 
-    def _judge_contents(
+    def _judge_variants(
         self, shard: int, contents: Sequence[bytes], pixels: Sequence[Pixels]
     ) -> tuple[list[RowValues], list[int]]:
+        """The same as `_judge_contents`, with nothing explained."""
+        return self._judge_contents(shard, contents, pixels, self._judge_silently)
+
+    def _judge_silently(self, pixels: Sequence[Pixels]) -> list[Judgement]:
+        options = self._settings.options.model_copy(update={"explain": "none"})
+        return [future.result() for future in [self._engine.submit(image, options) for image in pixels]]
+
+    def _judge_contents(
+        self,
+        shard: int,
+        contents: Sequence[bytes],
+        pixels: Sequence[Pixels],
+        judge: _JudgeTogether | None = None,
+    ) -> tuple[list[RowValues], list[int]]:
         """The values of each image, given its content, and the positions of those that are copies."""
+        judge = judge or self._engine.judge
         first: dict[bytes, int] = {}
         for position, content in enumerate(contents):
             first.setdefault(content, position)
@@ -190,7 +219,7 @@ class Judge:
                 values[content], judged_by = unpacked(data)
                 if judged_by == shard:  # before its engine died
                     judged.add(content)
-            fresh = self._judge_share(shard, share, {content: pixels[first[content]] for content in unknown})
+            fresh = self._judge_share(shard, share, {content: pixels[first[content]] for content in unknown}, judge)
             values |= fresh
             judged |= fresh.keys()
             if fresh or share.known:
@@ -203,31 +232,43 @@ class Judge:
         ]
         return [values[content] for content in contents], copies
 
-    def _judge_share(self, shard: int, share: Share, pixels: Mapping[bytes, Pixels]) -> dict[bytes, RowValues]:
+    def _judge_share(
+        self, shard: int, share: Share, pixels: Mapping[bytes, Pixels], judge: _JudgeTogether
+    ) -> dict[bytes, RowValues]:
         """The values of all that the shard has claimed, which the others know as well when this returns."""
         values = {content: self._values(POISON) for content in share.poison}
         if values:
             self._settle(shard, values)
         if share.together:
             with self._lock.shared():
-                values |= self._judge_claimed(shard, share.together, pixels, alone=False)
+                values |= self._judge_claimed(shard, share.together, pixels, judge, alone=False)
         if share.alone:
             with self._lock.alone():
                 for group in share.alone:
-                    values |= self._judge_claimed(shard, group, pixels, alone=True)
+                    values |= self._judge_claimed(shard, group, pixels, judge, alone=True)
         return values
 
     def _judge_claimed(
-        self, shard: int, contents: Sequence[bytes], pixels: Mapping[bytes, Pixels], *, alone: bool
+        self,
+        shard: int,
+        contents: Sequence[bytes],
+        pixels: Mapping[bytes, Pixels],
+        judge: _JudgeTogether,
+        *,
+        alone: bool,
     ) -> dict[bytes, RowValues]:
         _get(self._ledger.start_judging.remote(self._life, contents, alone=alone))
-        judgements = self._engine.judge([pixels[content] for content in contents])
+        judgements = judge([pixels[content] for content in contents])
         values = {content: self._values(one) for content, one in zip(contents, judgements, strict=True)}
         self._settle(shard, values)
         return values
 
     def _settle(self, shard: int, values: Mapping[bytes, RowValues]) -> None:
-        by_content = {content: packed(one, shard) for content, one in values.items()}
+        # Where contents are not shared it is known of the poison ones alone, which must not kill again.
+        by_content = {
+            content: packed(one, shard) if self._settings.dedupe or one.error_code is ErrorCode.POISON else None
+            for content, one in values.items()
+        }
         _get(self._ledger.settle.remote(self._life, shard, by_content))
 
     def _keep_reporting(self) -> None:
@@ -248,20 +289,30 @@ class Judge:
             return RowValues(error_code=code, error_message=judgement.error)
         return RowValues(**judged_values(judgement, self._settings.options.calibration)._asdict())
 
-    def _remark(self, values: RowValues, width: int, height: int) -> str | None:
+    def _remark(self, values: RowValues, row_look: RowLook | None, width: int, height: int) -> str | None:
         assert values.verdict is not None
         # From the numbers as the row holds them: a copy's are rounded already, and must not be told otherwise.
         score, off_script = (float(np.float32(number)) for number in (values.score, values.off_script))
-        return self._settings.reader.read(
+        reading = self._settings.reader.read(
             verdict=values.verdict,
             score=score,
             logit=values.logit,
             off_script=off_script,
             width=width,
             height=height,
-        ).remark
+        )
+        if row_look is None or self._second_look is None:
+            return reading.remark
+        strip, meaning = self._second_look.strip, self._settings.reader.meaning
+        return strip.remark(reading, row_look.look, own=values.verdict, score=score, meaning=meaning)
 
-    def _rows(self, table: pa.Table, values: Mapping[int, RowValues], copies: NDArray[np.intp]) -> pa.Table:
+    def _rows(
+        self,
+        table: pa.Table,
+        values: Mapping[int, RowValues],
+        copies: NDArray[np.intp],
+        looks: Mapping[int, RowLook],
+    ) -> pa.Table:
         codes: list[str | None] = table["error_code"].to_pylist()
         messages: list[str | None] = table["error_message"].to_pylist()
         verdicts: list[str | None] = [None] * table.num_rows
@@ -277,7 +328,7 @@ class Judge:
                 continue
             scores[:, index] = one.score, one.logit, one.off_script
             verdicts[index], explanations[index] = one.verdict, one.explanation
-            remarks[index] = self._remark(one, *sizes[index])
+            remarks[index] = self._remark(one, looks.get(index), *sizes[index])
         engine = {"id": self._id, "device": self._device, "max_num_seqs": self._engine.max_num_seqs}
         counters = json.dumps({**engine, **asdict(self._engine.stats)})
         columns: dict[str, Any] = {
@@ -295,11 +346,15 @@ class Judge:
             "engine": [counters] * table.num_rows,
             "is_copy": is_copy,
         }
+        schema = JUDGED_SCHEMA
+        if self._second_look is not None:
+            schema = judged_schema(strip=True)
+            columns |= self._second_look.columns(table.num_rows, values, looks)
         arrays = [
             table[field.name] if field.name not in columns else _array(columns[field.name], field.type)
-            for field in JUDGED_SCHEMA
+            for field in schema
         ]
-        return pa.table(arrays, schema=JUDGED_SCHEMA)
+        return pa.table(arrays, schema=schema)
 
 
 class _ExclusiveLock:

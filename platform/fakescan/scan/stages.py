@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +24,9 @@ from fakescan.scan.metrics.stage_metrics import fetched_bytes, in_stage
 from fakescan.scan.poison.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.provenance import Found, ReadProvenance, provenance_columns
 from fakescan.scan.small_machine import FirstShards, feed
+from fakescan.scan.stability.carried import CarriedFiles
 from fakescan.scan.store_weather import report_waits
-from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, decoded_schema, examples
+from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, StripCounts, decoded_schema, examples
 from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.manifest import ManifestReader
 from fakescan.storage.store import Store
@@ -126,6 +127,15 @@ class Fetch:
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
         return rows
 
+    def again(self, shard: int, row_ids: Sequence[int]) -> list[Fetched]:
+        """Some rows of a shard once more, by ascending row id, in a process apart: this one may be an engine's.
+
+        Raises StoreAwayError, and SilentSourceError for files that do not end being read.
+        """
+        rows = self._rows(shard)
+        wanted = rows.filter(pc.is_in(rows["row_id"], pa.array(row_ids, pa.int64())))
+        return fetch_with_care(self._fetcher(), wanted, self.limits)
+
     def _fetcher(self) -> Fetcher:
         if self.run.run_id not in _fetchers:
             _fetchers[self.run.run_id] = Fetcher(
@@ -155,6 +165,8 @@ class Decode:
     """For log lines alone."""
     provenance: ReadProvenance | None = None
     """Reads what the files say of their own origin; None: nobody asks them."""
+    carried: CarriedFiles | None = None
+    """The files that the judge may have to look at again; None without a stability strip."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
@@ -189,12 +201,14 @@ class Decode:
                 facts[index] = (image.width, image.height, image.format)
                 hashes[index] = phash(image.pixels)
                 messages[index] = image.note or None
-        schema = decoded_schema(height, width)
+        schema = decoded_schema(height, width, files=self.carried is not None)
         widths, heights, formats = zip(*facts, strict=True) if facts else ((), (), ())
         columns: dict[str, Any] = {name: table[name] for name in table.column_names if name in schema.names}
         columns |= {"width": widths, "height": heights, "format": formats, "phash": hashes}
         columns |= provenance_columns(origins)
         columns |= {"error_code": codes, "error_message": messages}
+        if self.carried is not None:
+            columns["data"] = self.carried.of(table, codes)
         columns["pixels"] = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels) if facts else []
         columns["decode_cpu_s"] = np.full(len(facts), time.process_time() - started)
         return pa.table([_column(columns[field.name], field.type) for field in schema], schema=schema)
@@ -303,6 +317,7 @@ class Write:
             fetch_cpu_s=table["fetch_cpu_s"][0].as_py(),
             decode_cpu_s=table["decode_cpu_s"][0].as_py(),
             engine=json.loads(engine),
+            strip=StripCounts.of(table),
             facts=facts_of_written(self.folder, sharding, shard, data),
             written_at=time.time(),
             write_cpu_s=time.thread_time() - started,

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fakescan.run.counts import Counts
-from fakescan.run.schema import PROVENANCE_FIELDS, RESULT_SCHEMA
+from fakescan.run.schema import PROVENANCE_FIELDS, result_schema
+from fakescan.run.stability.columns import HOLDS, NOTE
 from fakevlm.errors import ErrorCode
 from fakevlm.verdict import Verdict
 
@@ -54,23 +55,35 @@ _JUDGEABLE = [
 ]
 
 
-def decoded_schema(height: int, width: int) -> pa.Schema:
-    """From decode to judge: the image's facts and its pixels, uint8 [height, width, 3], zero on error."""
-    return pa.schema([*_JUDGEABLE, pa.field("pixels", pa.fixed_shape_tensor(pa.uint8(), [height, width, 3]))])
+def decoded_schema(height: int, width: int, *, files: bool = False) -> pa.Schema:
+    """From decode to judge: the image's facts and its pixels, uint8 [height, width, 3], zero on error.
+
+    With `files` also the bytes of those files that the judge may have to look at again.
+    """
+    fields = [*_JUDGEABLE, pa.field("pixels", pa.fixed_shape_tensor(pa.uint8(), [height, width, 3]))]
+    return pa.schema([*fields, pa.field("data", pa.large_binary())] if files else fields)
 
 
-JUDGED_SCHEMA = pa.schema(
-    [
-        *RESULT_SCHEMA,
-        ("kept", pa.string()),
-        ("fetch_cpu_s", pa.float64()),
-        ("decode_cpu_s", pa.float64()),
-        ("engine", pa.string()),
-        ("is_copy", pa.bool_()),
+def judged_schema(*, strip: bool = False) -> pa.Schema:
+    """From judge to write: the result rows, and the costs so far.
+
+    `engine` is the engine's counters as JSON, `is_copy` says whether the row has the judgement of another row with the
+    same content. With `strip` the rows have the columns of a stability strip, and `variants` says how many of the row's
+    variants were judged for it.
+    """
+    fields = [
+        *result_schema(strip=strip),
+        pa.field("kept", pa.string()),
+        pa.field("fetch_cpu_s", pa.float64()),
+        pa.field("decode_cpu_s", pa.float64()),
+        pa.field("engine", pa.string()),
+        pa.field("is_copy", pa.bool_()),
     ]
-)
-"""From judge to write: the result rows, and the costs so far; `engine` is the engine's counters as JSON, `is_copy` says
-whether the row has the judgement of another row with the same content."""
+    return pa.schema([*fields, pa.field("variants", pa.int8())] if strip else fields)
+
+
+JUDGED_SCHEMA = judged_schema()
+"""That of a run without a stability strip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +98,40 @@ class RowValues:
     error_code: ErrorCode | None = None
     error_message: str | None = None
     """Why there is no verdict."""
+
+
+@dataclass(slots=True)
+class StripCounts:
+    """What was done for a stability strip."""
+
+    looked: int = 0
+    """Rows that were looked at again."""
+    unstable: int = 0
+    """Of these, rows whose verdict does not hold."""
+    incomplete: int = 0
+    """Of these, rows with a variant that could not be judged."""
+    variants: int = 0
+    """Variants that the engine judged, one prefill each."""
+
+    @classmethod
+    def of(cls, judged: pa.Table) -> "StripCounts":
+        """Counts of rows from the judge."""
+        if HOLDS not in judged.column_names:
+            return cls()
+        unstable = pc.sum(pc.equal(judged[HOLDS], False), min_count=0).as_py()
+        return cls(
+            looked=judged["variants"].drop_null().length(),
+            unstable=unstable,
+            incomplete=judged[NOTE].drop_null().length(),
+            variants=pc.sum(judged["variants"], min_count=0).as_py(),
+        )
+
+    def add(self, other: "StripCounts") -> None:
+        """Count in what was done for another part."""
+        self.looked += other.looked
+        self.unstable += other.unstable
+        self.incomplete += other.incomplete
+        self.variants += other.variants
 
 
 @dataclass(slots=True)
@@ -108,6 +155,8 @@ class PartSummary:
     """Unix time of the PUT, in seconds."""
     engine: dict[str, Any] = field(default_factory=dict)
     """Counters of the engine that judged the shard, when it had done so: see `EngineStats`; its id and device."""
+    strip: StripCounts = field(default_factory=StripCounts)
+    """Of the rows in `counts`."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the part holds as a whole: see `facts_of_written`."""
 
@@ -121,7 +170,8 @@ class PartSummary:
         """The inverse of `to_table`, from one row as a dictionary."""
         values = {f.name: row[f.name] for f in fields(cls)}
         decoded = {name: json.loads(row[name]) for name in ("examples", "engine", "facts")}
-        return cls(**{**values, **decoded, "counts": Counts.from_json(row["counts"])})
+        strip = StripCounts(**json.loads(row["strip"]))
+        return cls(**{**values, **decoded, "counts": Counts.from_json(row["counts"]), "strip": strip})
 
 
 def examples(results: pa.Table) -> dict[str, str]:

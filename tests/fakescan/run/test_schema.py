@@ -3,7 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from fakescan.run.schema import RESULT_SCHEMA, check_kept_names, result_schema
+from fakescan.run.schema import ALL_COLUMNS, RESULT_SCHEMA, check_kept_names, result_schema
+from fakescan.run.stability.columns import STRIP_NAMES
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit
@@ -53,13 +54,23 @@ def test_a_run_of_an_earlier_version_keeps_its_columns(version: str, columns: in
     assert old.metadata == {b"fakescan.schema_version": version.encode()}
 
 
+def test_a_run_with_a_stability_strip_has_its_columns_before_the_users() -> None:
+    schema = result_schema("5", ["id"], strip=True)
+    assert schema.names == [*RESULT_SCHEMA.names, *STRIP_NAMES, "id"]
+    assert ALL_COLUMNS.names == schema.names[:-1]
+    assert result_schema("4", strip=True).equals(result_schema("4"))
+
+
 def test_kept_columns_are_text_after_the_others() -> None:
     schema = result_schema("5", ["label", "id"])
     assert schema.names == [*RESULT_SCHEMA.names, "label", "id"]
     assert schema.field("label").type == pa.string()
 
 
-@pytest.mark.parametrize("name", ["uri", "score", "etag", "last_modified", "remark", "phash", "provenance_signer"])
+@pytest.mark.parametrize(
+    "name",
+    ["uri", "score", "etag", "last_modified", "remark", "phash", "provenance_signer", "score_flip", "verdict_holds"],
+)
 def test_a_kept_column_with_a_name_that_is_taken(name: str) -> None:
     with pytest.raises(UserError, match=f"keep_columns: '{name}' is the name of a column of the results; rename it"):
         check_kept_names(["id", name])

@@ -164,7 +164,7 @@ def test_the_engines_errors_are_rows(checkpoint: Checkpoint, ledger: Any) -> Non
     judgements = {0: Judgement(error="the engine refused the image"), 1: POISON, 2: Judgement(-0.5, float("-inf"))}
     judge = Judge(settings(checkpoint), ledger)
     every = dict.fromkeys(range(SHARD_ROWS), good) | judgements
-    result = judge._rows(table, {index: judge._values(one) for index, one in every.items()}, np.array([3]))
+    result = judge._rows(table, {index: judge._values(one) for index, one in every.items()}, np.array([3]), {})
     rows = result.to_pylist()
     assert [row["error_code"] for row in rows[:4]] == ["judge_failed", "poison", None, None]
     assert rows[0]["error_message"] == "the engine refused the image"

@@ -9,7 +9,18 @@ from PIL import Image, ImageChops, JpegImagePlugin
 
 from fakevlm.errors import ErrorCode, ImageError, UserError
 from fakevlm.metrics import distortion
-from fakevlm.metrics.distortion import CONDITIONS, NONE, PAPER, PAPER_ROWS, WIDE, distort, parse_conditions
+from fakevlm.metrics.distortion import (
+    BACKGROUND,
+    CONDITIONS,
+    MAX_SQUARE,
+    NONE,
+    PAPER,
+    PAPER_ROWS,
+    STRIP,
+    WIDE,
+    distort,
+    parse_conditions,
+)
 from tests.fakevlm.forge.scenes import leaves, photograph
 
 pytestmark = pytest.mark.unit
@@ -230,6 +241,40 @@ def test_sharpening_goes_half_way_beyond_the_original() -> None:
     assert np.abs((smooth + 0.5 * (smooth - dull)).clip(0, 255) - sharp).max() <= 1.5
 
 
+def test_the_strip_has_its_five_conditions() -> None:
+    assert STRIP == ("jpeg70", "resize0.5", "shrink512-jpeg40", "flip", "pad")
+    assert all(CONDITIONS[name].name == name and CONDITIONS[name].meaning for name in STRIP)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((1024, 700), (512, 350)), ((10, 2048), (2, 512)), ((512, 9), (512, 9))]
+)
+def test_shrinking_brings_the_longer_side_down_and_enlarges_nothing(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    image = PHOTO.resize(size)
+    assert distort(image, "shrink512-jpeg40", 0).size == expected
+    small = image.resize(expected, Image.Resampling.BICUBIC)
+    assert equal(distort(image, "shrink512-jpeg40", 0), distort(small, "shrink512-jpeg40", 0))
+
+
+@pytest.mark.parametrize("size", [(200, 100), (101, 200), (200, 1)])
+def test_padding_keeps_all_of_it_in_the_middle_of_a_square(size: tuple[int, int]) -> None:
+    image = PHOTO.resize(size)
+    square = distort(image, "pad", 0)
+    left, top = (200 - size[0]) // 2, (200 - size[1]) // 2
+    assert square.size == (200, 200)
+    assert equal(square.crop((left, top, left + size[0], top + size[1])), image)
+    square.paste(BACKGROUND, (left, top, left + size[0], top + size[1]))
+    assert square.getcolors() == [(200 * 200, (122, 116, 104))]
+
+
+def test_padding_leaves_a_square_as_it_is_and_bounds_the_memory_of_a_long_one() -> None:
+    square = PHOTO.resize((5000, 5000))
+    assert distort(square, "pad", 0) is square
+    assert distort(Image.new("RGB", (60_000, 3)), "pad", 0).size == (MAX_SQUARE, MAX_SQUARE)
+
+
 @pytest.mark.parametrize("chain", ["resize0.5-jpeg70", "jpeg70-jpeg70", "resize0.75-webp80", "blur3-jpeg70"])
 def test_chains_are_their_steps_in_order(chain: str) -> None:
     image = PHOTO
@@ -243,6 +288,7 @@ def test_chains_are_their_steps_in_order(chain: str) -> None:
     [
         ("paper", PAPER),
         ("wide", WIDE),
+        ("strip", STRIP),
         ("none", ()),
         ("jpeg70", ("jpeg70",)),
         (" flip , jpeg70,flip", ("flip", "jpeg70")),
@@ -255,7 +301,7 @@ def test_conditions_are_read_from_text(text: str, expected: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("text", ["", "jpeg", "jpeg70,,flip", "JPEG70", "all"])
 def test_unknown_conditions_are_refused_with_the_known_ones(text: str) -> None:
-    with pytest.raises(UserError, match=r"paper, wide, none .*jpeg70.*blur3-jpeg70") as caught:
+    with pytest.raises(UserError, match=r"paper, wide, strip, none .*jpeg70.*blur3-jpeg70") as caught:
         parse_conditions(text)
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"resize0\.75-webp80"):

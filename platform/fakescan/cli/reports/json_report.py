@@ -1,6 +1,6 @@
 """The objects that --json prints; docs/command-line.md has their fields."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fakescan.cli.reports.reporter import JsonReport
@@ -30,6 +30,20 @@ class RowCounts:
         return cls(
             rows=counts.rows, real=counts.real, fake=counts.fake, uncertain=counts.uncertain, errors=counts.failed
         )
+
+
+@dataclass(kw_only=True)
+class StripReport:
+    """Images that were looked at again, in a scan or in a run."""
+
+    looked: int
+    """Rows that were looked at again."""
+    unstable: int
+    """Of these, rows whose verdict does not hold."""
+    incomplete: int
+    """Of these, rows with a variant that could not be judged."""
+    variants: int
+    """Variants that the engine judged, one prefill each."""
 
 
 @dataclass(kw_only=True)
@@ -72,6 +86,8 @@ class ScanReport(JsonReport):
     """To the first part; 0 where there was nothing to do."""
     images_per_second: float | None
     """After the first part; null where there was one only."""
+    strip: StripReport | None
+    """What this scan did for a stability strip; null for a run without one."""
     slice: str | None
     """The slice of the run that this scan did, such as 3/8; null for the whole run."""
     missing_parts: int
@@ -100,6 +116,7 @@ def scan_report(outcome: "ScanOutcome") -> ScanReport:
         notes=list(run.notes),
         startup_seconds=outcome.startup_s,
         images_per_second=outcome.steady_rate,
+        strip=StripReport(**asdict(outcome.strip)) if run.strip.is_on else None,
         slice=None if outcome.slice is None else str(outcome.slice),
         missing_parts=outcome.missing_elsewhere,
     )

@@ -49,6 +49,8 @@ def print_summary(outcome: ScanOutcome, config: ScanConfig) -> None:
         print_hanging(console, "scanned now: ", _pace_text(outcome))
         if config.dedupe:
             print_hanging(console, "judged ", _judged_once(outcome))
+        if outcome.strip.looked:
+            print_hanging(console, "stability: ", strip_line(outcome))
     _print_errors(console, outcome)
     estimate = _estimate(outcome)
     if estimate:
@@ -91,6 +93,17 @@ def _judged_once(outcome: ScanOutcome) -> str:
     rows, copies, unreadable = outcome.scanned.rows, outcome.copies, outcome.unreadable
     line = f"{rows - copies - unreadable:,} of {rows:,}: {copies:,} had the same content as another"
     return f"{line}, {unreadable:,} could not be read" if unreadable else line
+
+
+def strip_line(outcome: ScanOutcome) -> str:
+    """What the second looks of this scan found, and what they cost."""
+    strip, scanned = outcome.strip, outcome.scanned
+    prefills = scanned.rows - outcome.copies - outcome.unreadable
+    line = f"{strip.looked:,} looked at again, {strip.unstable:,} verdicts do not hold"
+    if strip.incomplete:
+        line += f", {strip.incomplete:,} have a variant that could not be judged (strip_note says why)"
+    more = f" ({strip.variants / prefills:.1%} of {prefills:,})" if prefills else ""
+    return f"{line}; {strip.variants:,} more prefills{more}"
 
 
 def _print_hints(console: Console, hints: list[tuple[str, str | None]]) -> None:

@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from fakescan.report.media_types import media_type
 from fakescan.report.overview.charts import bar_chart, score_chart
 from fakescan.report.report_file import ReportFile
 from fakescan.run.folder import RunFolder
+from fakescan.run.stability.columns import VARIANTS
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.store import is_local
 from fakescan.terminal.console import printable_line
@@ -28,6 +30,16 @@ _IMAGES = {"top": 80, "edge": 40, "uncertain": 40, "others": 40}
 _IMAGE_BYTES = 6_500_000
 """Of all thumbnails together: in base64 8.7 MB of the 10 MB that the file may have."""
 _WORDS = 12
+
+
+class ShownVariant(NamedTuple):
+    """A cell of an image's stability strip."""
+
+    name: str
+    words: str
+    score: float | None
+    turned: bool
+    """Whether the verdict is another one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class ShownImage:
     """Why there is none."""
     width: int
     height: int
+    strip: list[ShownVariant]
+    """What the model says of it, changed; empty where it was not looked at again."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +173,7 @@ class _Thumbs:
             missing=missing,
             width=row["width"] or SIDE,
             height=row["height"] or SIDE,
+            strip=_strip(row["strip"]),
         )
 
     def _row(self, place: int) -> dict[str, Any]:
@@ -169,6 +184,11 @@ class _Thumbs:
         if self._group is None or self._group[0] != key:
             self._group = key, self._files[number].read_row_group(group).to_pylist()
         return self._group[1][row]
+
+
+def _strip(text: str | None) -> list[ShownVariant]:
+    words = {variant.name: variant.words for variant in VARIANTS}
+    return [ShownVariant(name, words[name], score, turned) for name, score, turned in json.loads(text or "[]")]
 
 
 def _number(value: float | int | None) -> str:

@@ -26,7 +26,10 @@ from fakescan.report.rows.folder_tree import FolderCount, FolderTree
 from fakescan.report.rows.order import Order
 from fakescan.report.rows.origins import provenance_facts
 from fakescan.report.rows.sorted_batch import CODES, BatchCounts, BatchFile
+from fakescan.report.rows.strip import strip_summary
 from fakescan.report.rows.words import WORDS
+from fakescan.run.stability.counts import StripSummary
+from fakescan.run.stability.strip import Strip
 from fakescan.run.summary.copies import ContentHashes, PackedHashes
 from fakescan.run.summary.outcomes import OUTCOMES, outcome_numbers
 from fakescan.run.summary.row_count import BANDS
@@ -186,6 +189,10 @@ class RowCounts:
         """Images that are there more than once."""
         found = self._hashes.counts(0)
         return CopyFacts(contents=found.contents, rows=found.rows, differing=found.differing)
+
+    def strip(self, strip: Strip) -> StripSummary | None:
+        """Images that were looked at again; None for a run without a stability strip."""
+        return strip_summary(self._cells, strip)
 
     def _flag(self, name: str) -> int:
         return self._cells[f"flag/{[flag.name for flag in FLAGS].index(name)}"]

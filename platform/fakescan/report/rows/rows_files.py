@@ -15,6 +15,7 @@ from fakescan.report.rows.folder_tree import FolderTree
 from fakescan.report.rows.order import Window, taken
 from fakescan.report.rows.schema import FACETS_SCHEMA, rows_schema, write_facets, write_rows
 from fakescan.report.rows.sorted_batch import CODES, BatchFile, batch_name
+from fakescan.report.rows.strip import REPORTED
 from fakescan.run.folder import RunFolder
 from fakescan.run.summary.folder_counts import folders_of
 from fakescan.storage.objects import put_atomic, read_bytes
@@ -34,6 +35,7 @@ CHOSEN_SCHEMA = pa.schema(
         pa.field("verdict", pa.string()),
         pa.field("score", pa.float32()),
         pa.field("explanation", pa.string()),
+        pa.field("strip", pa.string()),
     ]
 )
 """Rows that get a thumbnail."""
@@ -52,6 +54,8 @@ class WriteRows:
     tree: FolderTree = field(repr=False)
     thumbs: NDArray[np.int64] = field(repr=False)
     """Positions with a thumbnail, ascending."""
+    strip: bool = False
+    """Whether the rows have a stability strip."""
 
     def __call__(self, window: Window) -> int:
         """Returns the number of rows."""
@@ -59,7 +63,7 @@ class WriteRows:
         facets: list[pa.Table] = []
         chosen: list[pa.Table] = []
         sink = pa.BufferOutputStream()
-        schema = rows_schema(self.kept)
+        schema = rows_schema(self.kept, REPORTED if self.strip else ())
         write_rows(self._groups(pieces, window, facets, chosen, schema), schema, sink, {KEY: self.digest})
         root = self.target.path
         small = pa.BufferOutputStream()
@@ -89,6 +93,7 @@ class WriteRows:
             folders = self.tree.ids_of(folders_of(rows["uri"].combine_chunks()))
             positions = window.first + first + np.arange(rows.num_rows)
             columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
+            columns.setdefault("strip", pa.nulls(rows.num_rows, pa.string()))
             columns |= {"folder": folders, "thumb": self._thumbs(positions), "position": pa.array(positions)}
             chosen.append(_chosen(columns))
             facets.append(_facets(rows, folders))

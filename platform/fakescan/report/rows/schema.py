@@ -6,7 +6,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fakescan.run.schema import KEPT, RESULT_SCHEMA
+from fakescan.run.schema import ALL_COLUMNS, KEPT, RESULT_SCHEMA
 
 ROWS_PER_FILE = 2**18
 ROWS_PER_GROUP = 4096
@@ -44,6 +44,7 @@ THUMBS_SCHEMA: Final = pa.schema(
         pa.field("verdict", pa.string()),
         pa.field("score", pa.float32()),
         pa.field("explanation", pa.string()),
+        pa.field("strip", pa.string()),
         pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
@@ -51,12 +52,13 @@ THUMBS_SCHEMA: Final = pa.schema(
         pa.field("error_message", pa.string()),
     ]
 )
-"""Small JPEGs, or why there is none. `image` is as other tools expect it: bytes and a name."""
+"""Small JPEGs, or why there is none. `image` is as other tools expect it: bytes and a name; `strip` is JSON."""
 
 
-def rows_schema(kept: Sequence[str] = ()) -> pa.Schema:
-    """The columns of the rows' files; `kept`: those of the user's list."""
+def rows_schema(kept: Sequence[str] = (), strip: Sequence[str] = ()) -> pa.Schema:
+    """The columns of the rows' files; `kept`: those of the user's list; `strip`: those of a stability strip."""
     fields = [_field(field) for field in RESULT_SCHEMA if field.name not in _LEFT_OUT]
+    fields += [_field(ALL_COLUMNS.field(name)) for name in strip]
     fields += [pa.field(f"{KEPT}{name}", pa.string()) for name in kept]
     fields += [pa.field(name, pa.int32(), nullable=False) for name in ("folder", "words", "flags")]
     fields += [pa.field("origin", pa.uint8(), nullable=False), pa.field("origin_words", pa.string())]

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from fakescan.report.rows.flags import flags_of
 from fakescan.report.rows.origins import origin_cells, origin_numbers, origin_words
 from fakescan.report.rows.schema import rows_schema
+from fakescan.report.rows.strip import REPORTED, card_strips, strip_cells
 from fakescan.report.rows.words import words_in
 from fakescan.run.folder import RunFolder
 from fakescan.run.own_words import own_words_only
 from fakescan.run.part_tables import PartTable, UnreadablePart, part_tables
 from fakescan.run.run_file import RunFile
+from fakescan.run.stability.strip import Strip
 from fakescan.run.summary.folder_counts import folders_of
 from fakescan.run.summary.outcomes import ERROR, OUTCOMES, outcome_numbers
 from fakescan.run.summary.row_count import band_counts
@@ -72,10 +74,14 @@ class BatchCounts:
         return cls(**{**found, "cells": Counter(found["cells"])})
 
 
-def batch_schema(kept: Sequence[str]) -> pa.Schema:
-    """The rows as the report has them, without what is only known at the end, and `key`, by which they are sorted."""
+def batch_schema(kept: Sequence[str], strip: bool = False) -> pa.Schema:
+    """The rows as the report has them, without what is only known at the end, and `key`, by which they are sorted.
+
+    With `strip` also what the cards show of a stability strip.
+    """
     names = ("folder", "thumb")
-    fields = [field for field in rows_schema(kept) if field.name not in names]
+    fields = [field for field in rows_schema(kept, REPORTED if strip else ()) if field.name not in names]
+    fields += [pa.field("strip", pa.string())] if strip else []
     return pa.schema([*fields, pa.field("key", pa.float32(), nullable=False)])
 
 
@@ -100,7 +106,7 @@ class SortParts:
             else:
                 unreadable.append(part)
         rows = pa.concat_tables(tables).combine_chunks() if tables else None
-        data = _file_of(rows, unreadable, batch_schema(kept))
+        data = _file_of(rows, unreadable, batch_schema(kept, self.run.strip.is_on), self.run.strip)
         put_atomic(self.target.fs, f"{self.target.path}/{self.work}/{batch_name(number)}", data)
         return len(shards)
 
@@ -110,9 +116,11 @@ def batch_name(number: int) -> str:
     return f"batch-{number:06d}.arrow"
 
 
-def _file_of(rows: pa.Table | None, unreadable: list[UnreadablePart], schema: pa.Schema) -> bytes:
-    table = schema.empty_table() if rows is None else _sorted(rows, schema)
+def _file_of(rows: pa.Table | None, unreadable: list[UnreadablePart], schema: pa.Schema, strip: Strip) -> bytes:
+    table = schema.empty_table() if rows is None else _sorted(rows, schema, strip)
     counts = _counts(table, unreadable)
+    if rows is not None:
+        counts.cells.update(strip_cells(rows, strip))
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_file(sink, schema.with_metadata({_KEY: counts.to_json()}), options=options) as writer:
@@ -121,7 +129,7 @@ def _file_of(rows: pa.Table | None, unreadable: list[UnreadablePart], schema: pa
     return data
 
 
-def _sorted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def _sorted(rows: pa.Table, schema: pa.Schema, strip: Strip) -> pa.Table:
     keys = sort_keys(rows["score"], rows["error_code"])
     order = pa.array(np.argsort(keys, kind="stable"))  # rows come by their ids
     rows = rows.take(order).combine_chunks()
@@ -131,6 +139,8 @@ def _sorted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     columns["flags"] = pa.array(flags_of(rows))
     columns["origin"] = pa.array(origin_numbers(rows["provenance"]))
     columns["origin_words"] = origin_words(rows)
+    if strip.is_on:
+        columns["strip"] = card_strips(rows, strip)
     columns["key"] = pa.array(keys[order.to_numpy()])
     return pa.table([columns[field.name] for field in schema], schema=schema)
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from fakescan.run.counts import provenance_counts
 from fakescan.run.own_words import overruled
+from fakescan.run.stability.counts import StripCounter
+from fakescan.run.stability.strip import Strip
 from fakescan.run.summary.copies import PackedHashes
 from fakescan.run.summary.folder_counts import FolderCounts
 from fakescan.run.summary.image_facts import ImageFactsCounter
@@ -26,7 +28,7 @@ MAX_FOLDERS = 1000
 class RowCount:
     """What the rows of some parts say; `hashes` takes those of their contents."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, strip: Strip) -> None:
         self.hashes = PackedHashes()
         self._depth = depth
         self._folders = FolderCounts(depth)
@@ -38,6 +40,7 @@ class RowCount:
         self._provenance: Counter[str] = Counter()
         self._overruled = np.zeros(len(OUTCOMES), np.int64)
         self._times: list[datetime] = []
+        self._strip = StripCounter(strip) if strip.is_on else None
 
     def add(self, first: int, rows: pa.Table) -> None:
         """Count consecutive rows from row id `first` on in."""
@@ -53,6 +56,8 @@ class RowCount:
         ).as_py()
         self._provenance.update(provenance_counts(rows))
         self._add_errors(rows)
+        if self._strip is not None:
+            self._strip.add(rows)
         times = pc.min_max(rows["scanned_at"]).as_py()
         self._times = [time for time in (*self._times, *times.values()) if time is not None]
         self._times = [min(self._times), max(self._times)] if self._times else []
@@ -75,6 +80,8 @@ class RowCount:
         self._facts.merge(other._facts)
         self._noted += other._noted
         self._provenance.update(other._provenance)
+        if self._strip is not None and other._strip is not None:
+            self._strip.merge(other._strip)
         for code, found in other._errors.items():
             known = self._errors.get(code)
             self._errors[code] = found if known is None else known.model_copy(update={"rows": known.rows + found.rows})
@@ -93,6 +100,7 @@ class RowCount:
             "errors": sorted(self._errors.values(), key=lambda error: (-error.rows, error.code)),
             "noted": self._noted,
             "provenance": dict(sorted(self._provenance.items())),
+            "strip": None if self._strip is None else self._strip.summary(),
             "images": self._facts.facts(),
             "scanned_from": self._times[0] if self._times else None,
             "scanned_to": self._times[1] if self._times else None,

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from fakescan.run.run_file import TrustListFacts
+from fakescan.run.stability.counts import StripSummary
 from fakescan.run.summary.image_facts import ImageFacts
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.reading import Meaning
@@ -131,6 +132,8 @@ class RunSummary(StrictModel):
     """What signers were checked against; null where they were not."""
     noted: int
     """Images that were judged although their file lacks something; the rows say what."""
+    strip: StripSummary | None
+    """Rows that were looked at again; null for a run without a stability strip."""
     copies: Copies
     images: ImageFacts
     scanned_from: datetime | None

@@ -15,6 +15,7 @@ from fakescan.run.bulk.workers import BATCH_PARTS, HERE, Workers
 from fakescan.run.folder import RunFolder
 from fakescan.run.part_tables import PartTable, UnreadablePart, part_tables
 from fakescan.run.run_file import RunFile
+from fakescan.run.stability.columns import STRIP_NAMES
 from fakescan.run.summary import image_facts
 from fakescan.run.summary.copies import ContentHashes, CopyGroup
 from fakescan.run.summary.outcomes import OUTCOMES
@@ -43,7 +44,7 @@ def summarize(
     run = folder.open()
     sharding = run.sharding
     shards = folder.listing().below(sharding.count).shards
-    count, hashes = RowCount(depth), ContentHashes(run.rows, len(run.identity.conditions))
+    count, hashes = RowCount(depth, run.strip), ContentHashes(run.rows, len(run.identity.conditions))
     unreadable: list[UnreadablePart] = []
     work = _CountParts(RunFolder(folder.url, folder.store.resolved(), folder.patience_s), run, depth)
     batches = (shards[first : first + BATCH_PARTS] for first in range(0, len(shards), BATCH_PARTS))
@@ -87,9 +88,10 @@ class _CountParts:
     depth: int
 
     def __call__(self, shards: NDArray[np.int64]) -> tuple[RowCount, list[UnreadablePart], int]:
-        count = RowCount(self.depth)
+        count = RowCount(self.depth, self.run.strip)
+        columns = (*_COLUMNS, *STRIP_NAMES) if self.run.strip.is_on else _COLUMNS
         unreadable: list[UnreadablePart] = []
-        for part in part_tables(self.folder, self.run, shards.tolist(), _COLUMNS):
+        for part in part_tables(self.folder, self.run, shards.tolist(), columns):
             if isinstance(part, PartTable):
                 count.add(self.run.sharding.first(part.shard), part.table)
             else:

@@ -11,6 +11,7 @@ from fakescan.run.identity import Identity, Selection
 from fakescan.run.parts import shard_rows_for
 from fakescan.run.run_file import RunFile, differences, new_run, refuse_change
 from fakescan.run.schema import check_kept_names
+from fakescan.run.stability.strip import share_of
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.start.continuation import begins_whole, continue_whole, remove_surplus
 from fakescan.scan.start.explicit_images import ExplicitImages
@@ -71,6 +72,9 @@ def identity_of(
         provenance=config.provenance,
         trust_list=named.sha256 if (named := named_list(config)) is not None else None,
         listed_sha256=images.sha256 if images else None,
+        stability=config.stability,
+        stability_share=share_of(config.stability, config.stability_share),
+        unstable=config.unstable,
     )
 
 

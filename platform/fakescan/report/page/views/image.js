@@ -10,6 +10,7 @@ import { nameOf, wholeRow } from "../model/rows.js";
 import { badge, cautions, meter, scoreWords } from "./answer.js";
 import { chosenImages, focusImage } from "./gallery.js";
 import { showThumb } from "./picture.js";
+import { STRIP_COLUMNS, strip } from "./strip.js";
 import { isBlurred, onBlur } from "../settings.js";
 
 let row = null;
@@ -82,6 +83,7 @@ function facts() {
       : null,
     row.remark ? element("p", { className: "caution", textContent: plainLines(row.remark) }) : null,
     ...(row.verdict ? cautions() : []),
+    row.verdict ? strip(row) : null,
     row.explanation
       ? element(
           "div",
@@ -163,6 +165,7 @@ const ROWS = [
 ];
 const OWN = new Set([
   ...ROWS.map(([name]) => name),
+  ...STRIP_COLUMNS,
   "position",
   "provenance",
   "height",
