@@ -73,7 +73,7 @@ class BatchCounts:
 
 def batch_schema(kept: Sequence[str]) -> pa.Schema:
     """The rows as the report has them, without what is only known at the end, and `key`, by which they are sorted."""
-    names = ("folder", "thumb")
+    names = ("folder", "thumb", "picture", "images")
     fields = [field for field in rows_schema(kept) if field.name not in names]
     return pa.schema([*fields, pa.field("key", pa.float32(), nullable=False)])
 

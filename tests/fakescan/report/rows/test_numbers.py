@@ -220,7 +220,12 @@ def test_the_overview_says_the_same(made_report: MadeReport, query: Query) -> No
         "count(*) FILTER (verdict = 'uncertain'), count(*) FILTER (verdict IS NULL) FROM parts"
     )[0]
     assert text.bold[:5] == [f"{count:,}" for count in counts]
-    bands, folders, errors = text.tables
+    pictures, bands, folders, errors = text.tables
+    assert made_report.file.pictures is not None
+    assert [cells[1:] for cells in pictures[1:]] == [
+        [f"{count:,}" for count in (one.rows, one.fake, one.uncertain, one.real)]
+        for one in made_report.file.pictures.largest
+    ]
     for cells, low in zip(bands[1:], range(9, -1, -1), strict=True):
         last = " OR score >= 1" if low == 9 else ""
         where = f"score >= {low / 10}::FLOAT AND score < {(low + 1) / 10}::FLOAT{last}"

@@ -2,7 +2,7 @@
 
 import { report } from "./report.js";
 
-const CARD_COLUMNS = ["row_id", "uri", "verdict", "score", "thumb", "error_code"];
+const CARD_COLUMNS = ["row_id", "uri", "verdict", "score", "thumb", "error_code", "images"];
 const CSV_COLUMNS = ["row_id", "uri", "sha256", "verdict", "score", "error_code"];
 const GAP_ROWS = 256; // Within a page of the file, or about.
 const KEPT_ROWS = 4000;
