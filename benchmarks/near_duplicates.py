@@ -18,7 +18,9 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +58,12 @@ def invented(rows: int, *, alike: bool, seed: int = 0) -> tuple[NDArray[np.uint8
     bits[copies] = np.where(rng.random(len(copies)) < 0.3, 0, np.minimum(LIMIT, rng.geometric(0.12, len(copies))))
     for start in range(0, len(copies), 2**17):
         some = copies[start : start + 2**17]
-        order = rng.random((len(some), 256), np.float32).argsort(axis=1).argsort(axis=1)
-        hashes[some] = hashes[originals[some]] ^ np.packbits(order < bits[some, None], axis=1)
+        flipped = np.zeros((len(some), 256), bool)
+        for step in range(LIMIT):  # some bits are drawn twice: then it is one less
+            chosen = np.flatnonzero(bits[some] > step)
+            flipped[chosen, rng.integers(0, 256, len(chosen))] = True
+        hashes[some] = hashes[originals[some]] ^ np.packbits(flipped, axis=1)
+        bits[some] = flipped.sum(axis=1)
     return hashes, originals, bits
 
 
@@ -91,6 +97,27 @@ def forget_peak() -> int:
     return peak_bytes()
 
 
+def found(hashes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The clusters; seconds, CPU seconds and the bytes by which the peak memory has risen."""
+    began, cpu, before = time.monotonic(), time.process_time(), forget_peak()
+    clusters = picture_clusters(hashes)
+    costs = (time.monotonic() - began, time.process_time() - cpu, float(peak_bytes() - before))
+    return clusters, np.array(costs)
+
+
+def kept(folder: Path | None, name: str, make: Callable[[], tuple[NDArray[Any], ...]]) -> tuple[NDArray[Any], ...]:
+    """Arrays that an earlier call has left in the folder, or else new ones."""
+    file = None if folder is None else folder / f"{name}.npz"
+    if file is not None and file.exists():
+        with np.load(file) as there:
+            return tuple(there[part] for part in there.files)
+    arrays = make()
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, *arrays)
+    return arrays
+
+
 def missed(hashes: NDArray[np.uint8], clusters: NDArray[np.int64], rng: np.random.Generator) -> tuple[int, int]:
     """Of some hashes that are alone how many have another within the limit, by comparing each with all."""
     alone = np.flatnonzero(np.bincount(clusters, minlength=len(clusters)) == 1)
@@ -109,18 +136,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--alike", action="store_true", help="pictures of 2,000 layouts instead of independent ones")
+    parser.add_argument("--folder", type=Path, help="keeps hashes and clusters, for a trial in several calls")
     parser.add_argument("--no-brute-force", action="store_true", help="leave the comparison with all out")
     settings = parser.parse_args()
     report = Report("near_duplicates", vars(settings))
     print(f"{settings.rows:,} hashes\nmachine: {report.machine}\n", flush=True)
-    hashes, originals, bits = invented(settings.rows, alike=settings.alike)
-    began, cpu, before = time.monotonic(), time.process_time(), forget_peak()
-    clusters = picture_clusters(hashes)
-    seconds, cpu_s, rise = time.monotonic() - began, time.process_time() - cpu, peak_bytes() - before
-    pictures = len(np.unique(clusters))
+    hashes, originals, bits = kept(settings.folder, "hashes", lambda: invented(settings.rows, alike=settings.alike))
+    clusters, costs = kept(settings.folder, "clusters", lambda: found(hashes))
     report.add(
-        "clusters", seconds=seconds, cpu_s=cpu_s, bytes_a_hash=rise / settings.rows, pictures=float(pictures),
-        true_pictures=float(len(np.unique(originals))),
+        "clusters", seconds=costs[0], cpu_s=costs[1], bytes_a_hash=costs[2] / settings.rows,
+        pictures=float(len(np.unique(clusters))), true_pictures=float(len(np.unique(originals))),
     )  # fmt: skip
     copies = originals != np.arange(settings.rows)
     together = clusters == clusters[originals]
@@ -137,7 +162,7 @@ def main() -> None:
         began = time.monotonic()
         compared, near = missed(hashes, clusters, np.random.default_rng(1))
         report.add("brute force", compared=float(compared), missed=float(near), seconds=time.monotonic() - began)
-    report.require("bytes for each hash", rise / settings.rows, PEAK_BYTES, at_least=False)
+    report.require("bytes for each hash", costs[2] / settings.rows, PEAK_BYTES, at_least=False)
     report.require("images beyond the limit from their picture's first", float(far), 0, at_least=False)
     report.require("copies found, %", 100 * float(together[copies].mean()), LOW_FOUND)
     sys.exit(report.finish())

@@ -21,6 +21,8 @@ TABLES: Final = 20
 WINDOW: Final = 8
 _KEY_BITS = 40
 _CHUNK = 2**16
+_WAITING = 2**20
+"""Pairs that are in memory before they are joined."""
 
 
 def picture_clusters(
@@ -43,7 +45,7 @@ def picture_clusters(
     random = np.random.default_rng(seed)
     for _ in range(TABLES):
         order = np.argsort(_keys(distinct, random.permutation(BITS)[:_KEY_BITS]), kind="stable")
-        parents = _joined(parents, _near(words, order, limit))
+        parents = _linked(words, order, parents, limit)
         on_table(1)
     _divide(words, parents, limit)
     return firsts[parents][place]
@@ -74,21 +76,28 @@ def _unique(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return firsts[order].astype(np.int64), rank[place.ravel()]
 
 
-def _near(words: NDArray[np.uint64], order: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """Pairs of indices, int64[pairs, 2], of those that stand close in this order and are within the limit."""
-    found: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
+def _linked(
+    words: NDArray[np.uint64], order: NDArray[np.int64], parents: NDArray[np.int64], limit: int
+) -> NDArray[np.int64]:
+    """The parents, joined where two hashes stand close in this order and are within the limit."""
+    waiting: list[NDArray[np.int64]] = []
+    count = 0
     for start in range(0, len(order), _CHUNK):
         near = order[start : start + _CHUNK + WINDOW]
-        first = np.ascontiguousarray(words[near, 0])
-        for step in range(1, WINDOW + 1):
-            count = min(_CHUNK, len(near) - step)
-            if count <= 0:
-                break
+        first, cluster = words[near, 0], parents[near]
+        for step in range(1, min(WINDOW, len(near) - 1) + 1):
+            size = min(_CHUNK, len(near) - step)
+            left, right = slice(0, size), slice(step, step + size)
             # A quarter of the bits leaves few pairs to be compared whole.
-            some = np.flatnonzero(np.bitwise_count(first[:count] ^ first[step : step + count]) <= limit)
+            alike = np.bitwise_count(first[left] ^ first[right]) <= limit
+            some = np.flatnonzero(alike & (cluster[left] != cluster[right]))
             pairs = np.stack([near[some], near[some + step]], axis=1)
-            found.append(pairs[_distances(words[pairs[:, 0]], words[pairs[:, 1]]) <= limit])
-    return np.concatenate(found)
+            pairs = pairs[_distances(words[pairs[:, 0]], words[pairs[:, 1]]) <= limit]
+            waiting.append(pairs)
+            count += len(pairs)
+        if count >= _WAITING:  # a picture with many copies gives eight pairs for each
+            parents, waiting, count = _joined(parents, np.concatenate(waiting)), [], 0
+    return _joined(parents, np.concatenate(waiting)) if waiting else parents
 
 
 def _distances(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[np.int32]:

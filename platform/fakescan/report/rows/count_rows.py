@@ -96,7 +96,7 @@ class RowCounts:
 
     def row_ids(self) -> NDArray[np.int64]:
         """The ids of the rows of all batches, one batch after the other; they are given up."""
-        ids = np.concatenate([np.zeros(0, np.int64), *self._row_ids])
+        ids: NDArray[np.int64] = np.concatenate([np.zeros(0, np.int64), *self._row_ids])
         self._row_ids = []
         return ids
 
