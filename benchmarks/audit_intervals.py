@@ -17,6 +17,9 @@ they print. Floors, in every cell, of which none is left out:
   most audits print a bound           its coverage is at least 93 %; more is no mistake of a bound
 
 A single band has few different outcomes: its coverage is their exact sum and not simulated.
+
+Prevalence by picture counts the first image of each picture alone, of which a sample holds some: fakes have more copies
+here than real images.
 """
 
 import argparse
@@ -43,6 +46,8 @@ FALSE_ALARMS = 0.01
 """Of the threshold."""
 KNOWN_FAKES, KNOWN_REALS = 1_500, 3_000
 """Images that the detector's error rates are known from."""
+FIRST_FAKES, FIRST_REALS = 0.25, 0.7
+"""Shares of the images that are the first one of their picture."""
 LOW, HIGH = 93.0, 97.0
 COMPUTED = 6
 """Audits of each cell whose intervals are computed to their ends."""
@@ -123,12 +128,8 @@ class Strata:
 
     def holds(self, hits: NDArray[np.int64], simulated: int, seed: int) -> bool:
         """Whether the interval or bound from these hits holds the truth."""
-        sample, truth = StratifiedSample(self.rows, self.drawn, hits, seed=seed, simulated=simulated), self.fakes.sum()
-        found = sample.test(int(truth))
-        kind = kind_of(self.drawn, hits)
-        if kind is Kind.INTERVAL:
-            return found.both > 1 - CONFIDENCE
-        return (found.at_most if kind is Kind.AT_MOST else found.at_least) > 1 - BOUND_CONFIDENCE
+        sample = StratifiedSample(self.rows, self.drawn, hits, seed=seed, simulated=simulated)
+        return _holds(sample, int(self.fakes.sum()), kind_of(self.drawn, hits))
 
     def is_above(self, hits: NDArray[np.int64]) -> bool:
         """Whether the estimate lies above the truth."""
@@ -167,6 +168,47 @@ def exact_cell(kind: str, strata: Strata) -> Cell:
     )  # fmt: skip
 
 
+def picture_cell(
+    strata: Strata, hits: NDArray[np.int64], settings: argparse.Namespace, rng: np.random.Generator
+) -> Cell:
+    """The cell of the prevalence by picture: of each audit's images those count that are the first of their picture."""
+    fakes = rng.binomial(strata.fakes, FIRST_FAKES)
+    reals = rng.binomial(strata.rows - strata.fakes, FIRST_REALS)
+    rows, truth = fakes + reals, int(fakes.sum())
+    found = rng.hypergeometric(fakes, strata.fakes - fakes, hits)
+    passed = rng.hypergeometric(reals, strata.rows - strata.fakes - reals, strata.drawn - hits)
+    reviewed = found + passed
+    held, above = np.zeros(len(hits), bool), np.zeros(len(hits), bool)
+    widths, wrong = list[float](), 0
+    for number, (seen, one) in enumerate(zip(reviewed, found, strict=True)):
+        there = seen > 0
+        estimate = float((rows * one)[there] @ (1 / seen[there]))
+        unseen = int(rows[~there].sum())  # may hold anything
+        held[number], above[number] = True, estimate > truth
+        if not truth - unseen <= estimate <= truth:
+            sample = StratifiedSample(
+                rows[there], seen[there], one[there], seed=int(rng.integers(2**32)), simulated=settings.simulated
+            )
+            held[number] = _holds(sample, truth if estimate > truth else truth - unseen, kind_of(seen, one))
+        if number < COMPUTED:
+            computed = fakes_in_strata(rows, seen, one)
+            widths.append((computed.high - computed.low) / rows.sum())
+            wrong += int((computed.low <= truth <= computed.high) != held[number])
+    printed = np.array([kind_of(seen, one) is Kind.INTERVAL for seen, one in zip(reviewed, found, strict=True)])
+    return Cell(
+        "prevalence by picture", float(held.mean()), float((~held & above).mean()), float(printed.mean()),
+        float(np.mean(widths)), wrong,
+    )  # fmt: skip
+
+
+def _holds(sample: StratifiedSample, truth: int, kind: Kind) -> bool:
+    """Whether the interval or bound of a sample holds a number of fakes."""
+    found = sample.test(truth)
+    if kind is Kind.INTERVAL:
+        return found.both > 1 - CONFIDENCE
+    return (found.at_most if kind is Kind.AT_MOST else found.at_least) > 1 - BOUND_CONFIDENCE
+
+
 def audit(people: Population, settings: argparse.Namespace, rng: np.random.Generator) -> list[Cell]:
     """All cells of a population."""
     plan = estimate_strata(people.histogram, settings.reviewed, people.calibration)
@@ -183,6 +225,7 @@ def audit(people: Population, settings: argparse.Namespace, rng: np.random.Gener
             cells.append(exact_cell(kind, some))
         else:
             cells.append(simulated_cell(kind, some, hits[:, which], settings.simulated, rng))
+    cells.append(picture_cell(strata, hits, settings, np.random.default_rng([settings.seed, int(hits.sum())])))
     cells += [
         exact_cell(f"band {number + 1}", strata.chosen(np.arange(len(plan)) == number)) for number in range(len(plan))
     ]

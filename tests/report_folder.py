@@ -65,8 +65,12 @@ class ReportFolder:
     folder_names: dict[int, str] = field(default_factory=dict)
     view: Json | None = None
     samples: int = 0
-    """Images in the sample `estimate`."""
+    """Images in each sample."""
     signer: str = "Signer Inc."
+    designs: Sequence[str] = ("estimate",)
+    """The samples, which are all of the same images."""
+    copied: bool = True
+    """Whether every tenth picture has copies; else nobody knows."""
 
     def write(self, folder: Path) -> Json:
         """Write the folder, page included; returns report.json."""
@@ -82,7 +86,8 @@ class ReportFolder:
         report["folders"] |= {"count": len(tree), "bytes": path["bytes"], "footer_bytes": path["footer_bytes"]}
         if self.samples:
             (folder / "review").mkdir(exist_ok=True)
-            (folder / "review" / "estimate.json").write_text(json.dumps(sample_of(self, rows)))
+            for design in self.designs:
+                (folder / "review" / f"{design}.json").write_text(json.dumps(sample_of(self, rows, design)))
         (folder / "report.json").write_text(json.dumps(report))
         (folder / "report.html").write_text("<!doctype html><html lang=en><title>report</title><p>The overview.")
         return report
@@ -102,6 +107,8 @@ class _Rows:
     words: NDArray[np.int32]
     kilobytes: NDArray[np.int32]
     thumb: NDArray[np.int32]
+    lead: NDArray[np.int32]
+    """The first position of the same picture."""
 
     @property
     def scored(self) -> int:
@@ -137,7 +144,11 @@ def _rows(wanted: ReportFolder) -> _Rows:
     kilobytes = random.integers(20, 9000, count).astype(np.int32)
     folder = _leaf_ids(wanted)[leaf]
     columns = (row_id, score, verdict, error, leaf, folder, words, kilobytes)
-    return _Rows(*(column[order] for column in columns), thumb=thumb)
+    picture = np.where(row_id % 10 == 0, row_id % 1000, row_id) if wanted.copied else row_id
+    picture = np.where(error > 0, -1 - row_id, picture)[order]
+    _, firsts, place = np.unique(picture, return_index=True, return_inverse=True)
+    lead = firsts[place].astype(np.int32)
+    return _Rows(*(column[order] for column in columns), thumb=thumb, lead=lead)
 
 
 def _folder_paths(wanted: ReportFolder) -> list[str]:
@@ -186,10 +197,20 @@ def _row_table(wanted: ReportFolder, rows: _Rows) -> pa.Table:
             "flags": _flags(rows),
             "thumb": pa.array(rows.thumb, mask=rows.thumb < 0),
             **_origin_columns(wanted, rows),
+            **_picture_columns(wanted, rows),
             "etag": pa.array(['"0f"'] * len(errors)),
             "kept:album": pa.array([f"album {row % 7}" for row in rows.row_id]),
         }
     )
+
+
+def _picture_columns(wanted: ReportFolder, rows: _Rows) -> dict[str, pa.Array]:
+    """`picture`, the least row id, and `images`, of each row that has a verdict."""
+    absent = (rows.error > 0) | (not wanted.copied)
+    least = np.full(len(rows.lead), np.iinfo(np.int64).max)
+    np.minimum.at(least, rows.lead, rows.row_id)
+    sizes = np.bincount(rows.lead, minlength=len(rows.lead)).astype(np.int32)
+    return {"picture": pa.array(least[rows.lead], mask=absent), "images": pa.array(sizes[rows.lead], mask=absent)}
 
 
 def _facet_table(rows: _Rows) -> pa.Table:
@@ -203,6 +224,7 @@ def _facet_table(rows: _Rows) -> pa.Table:
             "row_id": rows.row_id,
             "kilobytes": rows.kilobytes,
             "origin": rows.origin,
+            "lead": rows.lead,
         }
     )
 
@@ -319,6 +341,18 @@ def _tree(wanted: ReportFolder, rows: _Rows) -> pa.Table:
     )
 
 
+def _picture_facts(rows: _Rows) -> Json:
+    counts = {name: rows.verdict == place for place, name in enumerate(VERDICTS[:3])}
+    return {
+        "total": len(np.unique(rows.lead[rows.error == 0])),
+        "images": {str(name): int(chosen.sum()) for name, chosen in counts.items()},
+        "pictures": {str(name): len(np.unique(rows.lead[chosen])) for name, chosen in counts.items()},
+        "mixed": 0,
+        "blank": 0,
+        "largest": [],
+    }
+
+
 def _report(wanted: ReportFolder, rows: _Rows, tree: pa.Table) -> Json:
     count, scored = len(rows.row_id), rows.scored
     ends = np.arange(101) / 100
@@ -393,7 +427,10 @@ def _report(wanted: ReportFolder, rows: _Rows, tree: pa.Table) -> Json:
             "reviewed": 600,
             "bands": [],
             "notes": [],
+            "by_picture": None,
         },
+        "pictures": _picture_facts(rows) if wanted.copied else None,
+        "no_pictures": None if wanted.copied else "The run was begun by a version that did not hash pictures.",
         "scores": {"scored": scored, "at_least": at_least.tolist(), "bands": bands},
         "data": DATA,
         "folders": {
@@ -422,15 +459,17 @@ def _report(wanted: ReportFolder, rows: _Rows, tree: pa.Table) -> Json:
         "num_bytes": int(rows.kilobytes.sum()) * 1024,
         "copies": {"contents": count, "rows": count, "differing": 0},
         "provenance": _provenance(rows),
-        "samples": [{"design": "estimate", "name": "review/estimate.json", "drawn": wanted.samples}]
-        if wanted.samples
-        else [],
+        "samples": [
+            {"design": design, "name": f"review/{design}.json", "drawn": wanted.samples}
+            for design in wanted.designs
+            if wanted.samples
+        ],
         "labels": None,
     }
 
 
-def sample_of(wanted: ReportFolder, rows: _Rows | None = None) -> Json:
-    """The sample `estimate`: every so many images, in an order that says nothing of the score."""
+def sample_of(wanted: ReportFolder, rows: _Rows | None = None, design: str = "estimate") -> Json:
+    """A sample: every so many images, in an order that says nothing of the score."""
     rows = rows or _rows(wanted)
     positions = np.random.default_rng(2).permutation(rows.scored)[: wanted.samples].tolist()
     items = [
@@ -441,7 +480,7 @@ def sample_of(wanted: ReportFolder, rows: _Rows | None = None) -> Json:
         }
         for position in positions
     ]
-    return {"design": "estimate", "items": items}
+    return {"design": design, "items": items}
 
 
 def _write(

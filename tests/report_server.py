@@ -74,16 +74,25 @@ class ReportServer:
                 found.setdefault(label["sha256"], []).append(label)
             return JSONResponse({"labels": found})
         label = {**await request.json(), "at": datetime.now(UTC).isoformat()}
-        self.labels = [one for one in self.labels if not _same(one, label["sha256"], label["reviewer"])] + [label]
+        again = bool(label.get("second_look"))
+        self.labels = [
+            one
+            for one in self.labels
+            if not _same(one, label["sha256"], label["reviewer"]) or bool(one.get("second_look")) != again
+        ] + [label]
         return JSONResponse({"label": label}, 201)
 
     async def _take_back(self, request: Request) -> Response:
         key = (request.path_params["sha256"], request.query_params["reviewer"])
-        self.labels = [one for one in self.labels if not _same(one, *key)]
+        last = [one for one in self.labels if _same(one, *key)][-1:]
+        self.labels = [one for one in self.labels if one not in last]
         return JSONResponse({})
 
     async def _sample(self, request: Request) -> Response:
-        return Response((self.folder / "review" / "estimate.json").read_bytes(), media_type="application/json")
+        return Response(
+            (self.folder / "review" / f"{request.path_params['design']}.json").read_bytes(),
+            media_type="application/json",
+        )
 
     async def _image(self, request: Request) -> Response:
         if request.path_params["row_id"] in self.changed:

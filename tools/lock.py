@@ -57,10 +57,8 @@ LISTED = ("--no-deps", "--universal")
 """uv's arguments for pins as they are, with their files for all machines."""
 RESOLVED = ("--python-platform", "x86_64-manylinux_2_31")
 """uv's arguments for the machine of the GPU image."""
-SOURCES = ("deepspeed", "pdqhash", "rouge-score")
+SOURCES = ("deepspeed", "rouge-score")
 """Packages that the index has as source archives only."""
-BUILDS_SOURCES = ("cython",)
-"""What these are built with, beside packages of the engine."""
 PARTS = ("engine", "jobs", "sources", "development")
 MEANING = {
     "engine": "torch, vLLM, and what they need",
@@ -201,7 +199,7 @@ def cpu_text(pins: list[Pin]) -> str:
 
 def build_text(pins: list[Pin]) -> str:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
-    names = needed([*build, *BUILDS_SOURCES])
+    names = needed(build)
     head = comment("What builds this project and the packages without wheels, from cpu.txt. Written by tools/lock.py.")
     return "\n".join([*head, *(str(pin) for pin in in_order(pins) if pin.key in names), ""])
 

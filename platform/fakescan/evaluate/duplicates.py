@@ -12,7 +12,8 @@ from fakescan.evaluate.config import EvaluateConfig
 from fakescan.storage.store import Store
 from fakescan.terminal.counting import Counting
 from fakevlm.errors import UserError
-from fakevlm.near_duplicates.pdq import MIN_QUALITY, Bits, hash_image, near_duplicates
+from fakevlm.near_duplicates.pairs import Bits, near_duplicates
+from fakevlm.near_duplicates.phash import picture_hash
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Duplicates:
 
     uris: frozenset[str]
     unhashed: int
-    """Images of either set that cannot be read, or are too smooth to be told from others."""
+    """Images of either set that cannot be read, or have hardly anything on them."""
 
 
 def read_training(config: EvaluateConfig) -> tuple[LabelledImage, ...] | None:
@@ -62,7 +63,4 @@ def _hashes(images: Sequence[LabelledImage], store: Store, what: str) -> tuple[l
 
 def _hash(uri: str, store: Store) -> Bits | None:
     picture = read_picture(uri, store)
-    if picture is None:
-        return None
-    made = hash_image(picture)
-    return made.bits if made.quality >= MIN_QUALITY else None
+    return None if picture is None else picture_hash(picture)

@@ -159,7 +159,7 @@ def remarks(results: Results) -> list[str]:
         lines.append(f"near-duplicates: {controls.duplicates:,} images are nearly in the training set, {fate}")
         if controls.unhashed:
             lines.append(
-                f"warning: {controls.unhashed:,} images of both could not be read, or were too smooth to compare"
+                f"warning: {controls.unhashed:,} images of both could not be read, or have hardly anything on them"
             )
     return [*lines, *text_remarks(texts)]
 

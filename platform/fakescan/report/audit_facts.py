@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from fakescan.report.report_file import (
     Estimated,
     LabelFile,
+    PicturePrevalenceFacts,
     PrevalenceBand,
     PrevalenceFacts,
     RowFacts,
     SampleFile,
 )
-from fakescan.review.audit_result import AuditResult, audit_result
+from fakescan.review.audit_result import AuditResult, FirstImages, audit_result, picture_statement
 from fakescan.review.labels import Labels
+from fakescan.review.picture_prevalence import PicturePrevalence
 from fakescan.review.plan import COVERING
 from fakescan.review.prevalence import Band, between
 from fakescan.review.sample_file import Sample, read_sample, read_samples
@@ -49,7 +51,7 @@ class AuditFacts:
     evaluation: str | None = None
     """An evaluation of the same detector, whose error rates tell a range."""
 
-    def told(self, rows: RowFacts, positions_of: PositionsOf) -> Told:
+    def told(self, rows: RowFacts, positions_of: PositionsOf, firsts: FirstImages) -> Told:
         """What is known. Raises UserError for error rates of another detector."""
         files: dict[str, bytes] = {}
         samples = read_samples(self.folder)
@@ -63,13 +65,13 @@ class AuditFacts:
         if self.labels is not None:
             files[LABELS] = _labels_json(self.labels)
             labels = LabelFile(name=LABELS, count=len(self.labels.of_image), reviewers=len(self.labels.reviewers))
-        return Told(self._prevalence(rows), listed, labels, files)
+        return Told(self._prevalence(rows, firsts if rows.pictures else None), listed, labels, files)
 
-    def _prevalence(self, rows: RowFacts) -> PrevalenceFacts:
+    def _prevalence(self, rows: RowFacts, firsts: FirstImages | None) -> PrevalenceFacts:
         if not rows.totals.judged:
             return PrevalenceFacts(statement="No image has a verdict.", basis="none")
         notes: list[str] = []
-        found = self._result(notes) if self.labels is not None or self.evaluation is not None else None
+        found = self._result(notes, firsts) if self.labels is not None or self.evaluation is not None else None
         if self.labels is None:
             notes.append("To know it, label some: fakescan review sample RUN -n 500, look at them in fakescan view.")
         if found is None:
@@ -78,14 +80,14 @@ class AuditFacts:
             found = AuditResult(self.folder.open(), counts, None, None, None)
         return _facts(found, notes)
 
-    def _result(self, notes: list[str]) -> AuditResult | None:
+    def _result(self, notes: list[str], firsts: FirstImages | None) -> AuditResult | None:
         """What labels and error rates tell; None, and why in `notes`, for labels that are too few or of no sample, and
         for a run with a damaged part."""
         drawn = [design for design in COVERING if read_sample(self.folder, design) is not None]
         design = drawn[0] if drawn else COVERING[0]
         for labels in (self.labels, None) if self.evaluation is not None else (self.labels,):
             try:
-                return audit_result(self.folder, labels, design=design, evaluation=self.evaluation)
+                return audit_result(self.folder, labels, design=design, evaluation=self.evaluation, firsts=firsts)
             except UserError as error:
                 if not str(error).startswith(("labels:", "run:")):
                     raise
@@ -151,6 +153,19 @@ def _facts(found: AuditResult, notes: list[str]) -> PrevalenceFacts:
         reviewed=int(reviewed.reviewed.labelled.sum()),
         bands=[_band(band) for band in (*reviewed.verdicts, *reviewed.bands)],
         notes=notes,
+        by_picture=None if found.by_picture is None else _by_picture(found.by_picture),
+    )
+
+
+def _by_picture(found: PicturePrevalence) -> PicturePrevalenceFacts:
+    statement = picture_statement(found)
+    return PicturePrevalenceFacts(
+        statement=f"{statement[0].upper()}{statement[1:]}.",
+        pictures=found.pictures,
+        drawn=found.drawn,
+        reviewed=found.reviewed,
+        fakes=found.fakes,
+        share=None if found.share is None else _estimated(found.share),
     )
 
 

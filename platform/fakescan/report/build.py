@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 import fakevlm
@@ -42,8 +43,9 @@ from fakescan.report.report_file import (
 from fakescan.report.rows import schema, sorted_batch
 from fakescan.report.rows.count_rows import RowCounts, counted
 from fakescan.report.rows.folder_tree import FolderTree
-from fakescan.report.rows.order import Order, thumbs_chosen
+from fakescan.report.rows.order import Window, thumbs_chosen
 from fakescan.report.rows.origins import provenance_notes
+from fakescan.report.rows.pictures import PlacedPictures, find_pictures, first_images, why_unknown
 from fakescan.report.rows.rows_files import WriteRows, chosen_name, facets_name, join_facets, rows_name
 from fakescan.report.rows.sorted_batch import BatchFile, SortParts, batch_name
 from fakescan.run.bulk.listing import PartListing
@@ -55,6 +57,7 @@ from fakescan.storage.objects import list_names, put_atomic, read_bytes
 from fakescan.storage.store import Store, is_local
 from fakescan.storage.url import redact
 from fakevlm.errors import UserError
+from fakevlm.near_duplicates.clusters import TABLES
 from fakevlm.reading import Meaning, counted_as, score_meaning
 from fakevlm.verdict import Verdict
 
@@ -139,7 +142,7 @@ class _Build:
     def report(self, audit: AuditFacts) -> ReportFile:
         found = self._known_facts() or self._rows()
         thumbs = self._thumbs(found)
-        told = audit.told(found, partial(self._positions, found))
+        told = audit.told(found, partial(self._positions, found), partial(self._first_images, found))
         report = ReportFile(
             created_at=datetime.now(UTC),
             fakescan_version=fakevlm.__version__,
@@ -161,6 +164,8 @@ class _Build:
             provenance=found.provenance
             and found.provenance.model_copy(update={"notes": provenance_notes(found.provenance, self.run)}),
             strip=found.strip,
+            pictures=found.pictures,
+            no_pictures=found.no_pictures,
             samples=told.samples,
             labels=told.labels,
         )
@@ -184,7 +189,11 @@ class _Build:
         order, tree = counts.order(), counts.tree()
         per_file = counts.rows_per_file
         windows = -(-len(order) // per_file)
-        self._write_rows(order, tree, per_file)
+        no_pictures = why_unknown(self.run, counts.totals().judged)
+        pictures = None if no_pictures else self._pictures(batches, order.at_positions(counts.row_ids()))
+        in_windows = order.windows(per_file) if pictures is None else pictures.windows(order, per_file)
+        chosen = thumbs_chosen(order.verdicts, self.settings.thumbs, None if pictures is None else pictures.leading)
+        self._write_rows(in_windows, len(order), tree, chosen)
         sink = pa.BufferOutputStream()
         pq.write_table(tree.table, sink, compression="snappy", row_group_size=2**20, store_schema=False)
         self._put(f"{self.data}/{FOLDERS}", sink.getvalue().to_pybytes())
@@ -225,6 +234,8 @@ class _Build:
             copies=counts.copies(),
             provenance=counts.provenance(),
             strip=counts.strip(self.run.strip),
+            pictures=None if pictures is None else pictures.facts(partial(self._uri_at, per_file)),
+            no_pictures=no_pictures,
         )
         self._put(f"{self.data}/{COUNTS}", found.model_dump_json(indent=1).encode())
         return found
@@ -246,12 +257,27 @@ class _Build:
         return len(firsts)
 
     def _count(self, batches: int) -> RowCounts:
-        files = (
-            BatchFile(self.target.fs, self._path(f"{self.work}/{batch_name(number)}")) for number in range(batches)
-        )
-        return counted(files, self.run.rows, len(self.run.identity.conditions))
+        return counted(self._batches(batches), self.run.rows, len(self.run.identity.conditions))
 
-    def _write_rows(self, order: Order, tree: FolderTree, per_file: int) -> None:
+    def _batches(self, batches: int) -> Iterator[BatchFile]:
+        return (BatchFile(self.target.fs, self._path(f"{self.work}/{batch_name(number)}")) for number in range(batches))
+
+    def _pictures(self, batches: int, row_ids: NDArray[np.int64]) -> PlacedPictures:
+        with self.settings.progress("finding near-duplicates", TABLES) as done:
+            found = find_pictures(self.target, self.work, self._batches(batches), done)
+        return PlacedPictures.of(found, row_ids)
+
+    def _first_images(self, found: RowFacts, judged: int) -> Iterator[pa.Table]:
+        paths = (self._path(f"{self.data}/{file.name}") for file in found.rows.files)
+        return first_images(self.target.fs, paths)
+
+    def _uri_at(self, per_file: int, position: int) -> str:
+        number, row = divmod(position, per_file)
+        with self.target.fs.open(self._path(f"{self.data}/{rows_name(number)}"), "rb") as source:
+            group = pq.ParquetFile(source).read_row_group(row // schema.ROWS_PER_GROUP, ["uri"])
+        return str(group["uri"][row % schema.ROWS_PER_GROUP].as_py())
+
+    def _write_rows(self, windows: Iterator[Window], rows: int, tree: FolderTree, thumbs: NDArray[np.int64]) -> None:
         work = WriteRows(
             self._portable(self.target),
             self.work,
@@ -259,16 +285,16 @@ class _Build:
             self.digest,
             self.run.identity.selection.keep_columns,
             tree,
-            thumbs_chosen(order.verdicts, self.settings.thumbs),
+            thumbs,
             self.run.strip.is_on,
         )
         there, pieces = self._names(self.data), self._names(self.work)
         todo = (
             window
-            for window in order.windows(per_file)
+            for window in windows
             if rows_name(window.number) not in there or facets_name(window.number) not in pieces
         )
-        self._each("writing rows", work, todo, len(order))
+        self._each("writing rows", work, todo, rows)
 
     def _thumbs(self, found: RowFacts) -> ThumbFiles:
         there = self._names(self.data)

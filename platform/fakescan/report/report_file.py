@@ -246,6 +246,40 @@ class CopyFacts(StrictModel):
     """Of these contents, those with more than one verdict."""
 
 
+class LargePicture(StrictModel):
+    """A picture that has many images."""
+
+    picture: int
+    """The row of its first image, which names it."""
+    rows: int
+    """Its images."""
+    real: int
+    fake: int
+    uncertain: int
+    position: int
+    """Of its image with the highest score."""
+    row_id: int
+    """Of the same image."""
+    uri: str
+    """Of the same image."""
+
+
+class PictureFacts(StrictModel):
+    """How many pictures the images with a verdict are: near-duplicates are one."""
+
+    total: int
+    images: dict[str, int]
+    """Images by verdict."""
+    pictures: dict[str, int]
+    """Pictures that have an image with this verdict."""
+    mixed: int
+    """Pictures whose images have different verdicts: they are counted under each."""
+    blank: int
+    """Images with hardly anything on them, of which only those with the same bytes are one picture."""
+    largest: list[LargePicture]
+    """Pictures with most images."""
+
+
 class PrevalenceBand(StrictModel):
     """What labels say of some images."""
 
@@ -255,6 +289,18 @@ class PrevalenceBand(StrictModel):
     reviewed: int
     fakes: int
     share: Estimated
+
+
+class PicturePrevalenceFacts(StrictModel):
+    """How many of the pictures are fake, by the same labels; a picture is what its first image is."""
+
+    statement: str
+    pictures: int
+    drawn: int
+    """Images of the sample that are the first one of their picture."""
+    reviewed: int
+    fakes: int
+    share: Estimated | None
 
 
 class PrevalenceFacts(StrictModel):
@@ -267,6 +313,8 @@ class PrevalenceFacts(StrictModel):
     reviewed: int = 0
     bands: list[PrevalenceBand] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
+    by_picture: PicturePrevalenceFacts | None = None
+    """None without labels, or where pictures are not known."""
 
 
 class SampleFile(StrictModel):
@@ -307,6 +355,10 @@ class RowFacts(StrictModel):
     provenance: ProvenanceFacts | None = None
     strip: StripSummary | None = None
     """Images that were looked at again; None for a run without a stability strip."""
+    pictures: PictureFacts | None
+    """None where they are not known."""
+    no_pictures: str | None
+    """Why not, in a sentence."""
 
 
 class ReportFile(StrictModel):
@@ -337,5 +389,7 @@ class ReportFile(StrictModel):
     """None where no file was read for it."""
     strip: StripSummary | None = None
     """Images that were looked at again; None for a run without a stability strip."""
+    pictures: PictureFacts | None
+    no_pictures: str | None
     samples: list[SampleFile] = Field(default_factory=list)
     labels: LabelFile | None = None

@@ -37,6 +37,17 @@ class PairAgreement:
 
 
 @dataclass(frozen=True)
+class SelfAgreement:
+    """How a reviewer agrees with what the same reviewer said when looking at an image the first time."""
+
+    reviewer: str
+    images: int
+    agreed: int
+    kappa: float
+    """Cohen's; NaN where it is not defined."""
+
+
+@dataclass(frozen=True)
 class StratumProgress:
     """How far the review of a stratum is."""
 
@@ -55,7 +66,7 @@ class SampleProgress:
     design: str
     drawn: int
     labelled: int
-    """Images with a label, unsure ones among them."""
+    """Images with a label, unsure ones among them; of the design `qa`, those that were looked at twice."""
     strata: list[StratumProgress]
 
 
@@ -73,6 +84,7 @@ class ReviewStatus:
     """Labels that the same reviewer has replaced later."""
     reviewers: list[ReviewerWork]
     pairs: list[PairAgreement]
+    selves: list[SelfAgreement]
     alpha: float | None
     """Krippendorff's, over all reviewers; None for fewer than three, NaN where it is not defined."""
 
@@ -89,11 +101,14 @@ def review_status(samples: list[Sample], labels: Labels) -> ReviewStatus:
         replaced=labels.changed,
         reviewers=[_work(name, labels) for name in names],
         pairs=[pair for both in itertools.combinations(names, 2) if (pair := _pair(*both, labels)).images],
+        selves=[own for name in names if (own := _self(name, labels)).images],
         alpha=krippendorff_alpha(_words(labels)) if len(names) > 2 else None,
     )
 
 
 def _progress(sample: Sample, labels: Labels) -> SampleProgress:
+    if sample.plan.design == "qa":
+        return SampleProgress("qa", sample.rows.num_rows, _looked_twice(sample, labels), [])
     found = reviewed_of(sample, labels)
     return SampleProgress(
         design=sample.plan.design,
@@ -113,6 +128,15 @@ def _progress(sample: Sample, labels: Labels) -> SampleProgress:
     )
 
 
+def _looked_twice(sample: Sample, labels: Labels) -> int:
+    """Images of a sample that two reviewers have labelled, or one of them twice."""
+    again = {sha256 for sha256, _ in labels.second_looks}
+    return sum(
+        key in again or (key in labels.of_image and len(labels.of_image[key].by_reviewer) > 1)
+        for key in sample.rows["sha256"].to_pylist()
+    )
+
+
 def _work(name: str, labels: Labels) -> ReviewerWork:
     given = [image.by_reviewer[name] for image in labels.of_image.values() if name in image.by_reviewer]
     words = Counter(label.label for label in given)
@@ -129,6 +153,17 @@ def _pair(first: str, second: str, labels: Labels) -> PairAgreement:
         if first in image.by_reviewer and second in image.by_reviewer
     ]
     return PairAgreement(first, second, len(both), sum(one == other for one, other in both), cohen_kappa(both))
+
+
+def _self(name: str, labels: Labels) -> SelfAgreement:
+    both = [
+        (first.label, label.label)
+        for (sha256, reviewer), label in labels.second_looks.items()
+        if reviewer == name
+        and sha256 in labels.of_image
+        and (first := labels.of_image[sha256].by_reviewer.get(name)) is not None
+    ]
+    return SelfAgreement(name, len(both), sum(one == other for one, other in both), cohen_kappa(both))
 
 
 def _words(labels: Labels) -> list[list[str]]:

@@ -1,9 +1,13 @@
 """Everything that can be said of the prevalence in a run: from labels, from error rates, or that nothing can."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from fakescan.review.error_rates import rates_of_counts, rates_of_evaluation
 from fakescan.review.labels import Labels
+from fakescan.review.picture_prevalence import PicturePrevalence, picture_prevalence
 from fakescan.review.plan import COVERING
 from fakescan.review.prevalence import Prevalence, between, prevalence_of
 from fakescan.review.sample_file import read_sample
@@ -15,6 +19,9 @@ from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 from fakevlm.metrics.prevalence import ErrorRates, Estimate, Kind, rogan_gladen
 from fakevlm.reading import Meaning
+
+FirstImages = Callable[[int], Iterable[pa.Table]]
+"""Gives the first image of every picture, for a number of images with a verdict; see `picture_prevalence`."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class AuditResult:
     rates: ErrorRates | None
     check: Estimate | None
     """From the flagged share and the detector's error rates; None where these are not known."""
+    by_picture: PicturePrevalence | None = None
+    """From the same labels, each picture counted once; None without labels, or where pictures are not known."""
 
     @property
     def judged(self) -> int:
@@ -66,6 +75,22 @@ class AuditResult:
         return self.check.low <= self.reviewed.share.high and self.reviewed.share.low <= self.check.high
 
 
+def picture_statement(found: PicturePrevalence) -> str:
+    """How many pictures are fake, in one sentence."""
+    pictures = f"{found.pictures:,} pictures"
+    if found.share is None:
+        return (
+            f"by picture: not known; only {found.reviewed:,} of the labelled images are the first of their picture, "
+            f"of {pictures}"
+        )
+    words = f"by picture: {between(found.share)} of {pictures} are fake (95 %, {found.reviewed:,} reviewed"
+    if found.share.kind is Kind.AT_MOST:
+        words += f", {found.fakes or 'none'} of them fake"
+    elif found.share.kind is Kind.AT_LEAST:
+        words += f", {found.reviewed - found.fakes or 'none'} of them real"
+    return f"{words})"
+
+
 _UNLIKE = "if the detector errs here as it did on the images that its error rates are from (95 %)"
 
 
@@ -92,8 +117,12 @@ def audit_result(
     evaluation: str | None = None,
     sensitivity: str | None = None,
     specificity: str | None = None,
+    firsts: FirstImages | None = None,
 ) -> AuditResult:
-    """What can be said. Raises UserError for labels without a sample, and for error rates of another detector."""
+    """What can be said. Raises UserError for labels without a sample, and for error rates of another detector.
+
+    `firsts`: with them prevalence is counted by picture as well.
+    """
     run = folder.open()
     rates = _rates(folder, run, evaluation, sensitivity, specificity)
     counts = count_run(folder, run)
@@ -104,7 +133,7 @@ def audit_result(
     chosen = next((one for one in COVERING if one == design), None)
     if chosen is None:
         raise UserError(f"design: {design!r} is none of {', '.join(COVERING)}; the others tell no prevalence")
-    reviewed = None
+    reviewed = by_picture = None
     if labels is not None:
         sample = read_sample(folder, chosen)
         if sample is None:
@@ -115,7 +144,9 @@ def audit_result(
         if sample.plan.run_id != run.run_id:
             raise UserError(f"labels: review/{design}.parquet is of another run; draw a sample of this one")
         reviewed = prevalence_of(sample, labels)
-    return AuditResult(run, counts, reviewed, rates, check)
+        if firsts is not None and sample.plan.rows == judged:
+            by_picture = picture_prevalence(sample, labels, firsts(judged))
+    return AuditResult(run, counts, reviewed, rates, check, by_picture)
 
 
 def _rates(

@@ -40,6 +40,9 @@ class Label(StrictModel):
     """When; with a time zone."""
     seen_score: bool | None = None
     """Whether the reviewer had seen verdict or score before."""
+    second_look: bool | None = None
+    """For the design `qa`: true where this reviewer had labelled the image before. Such a label tells only whether
+    reviewers agree with themselves, and the first one counts."""
     note: Annotated[str | None, Field(max_length=2000)] = None
     """What the reviewer wrote beside it."""
 
@@ -70,6 +73,8 @@ class Labels:
 
     of_image: dict[str, ImageLabels] = field(default_factory=dict)
     """By the image's SHA-256."""
+    second_looks: dict[tuple[str, str], Label] = field(default_factory=dict)
+    """What reviewers said when they looked again, by the image's SHA-256 and the reviewer."""
     changed: int = 0
     """Labels that the same reviewer replaced later."""
     files: int = 0
@@ -80,14 +85,23 @@ class Labels:
         return sorted({name for image in self.of_image.values() for name in image.by_reviewer})
 
     def add(self, label: Label) -> None:
-        """Take a label; it replaces what the same reviewer said before."""
+        """Take a label; it replaces what the same reviewer said before, at the same look."""
+        key = label.sha256, label.reviewer
+        if label.second_look:
+            if self._is_later(label, self.second_looks.get(key)):
+                self.second_looks[key] = label
+            return
         image = self.of_image.setdefault(label.sha256, ImageLabels({}))
-        before = image.by_reviewer.get(label.reviewer)
-        if before is not None:
-            self.changed += 1
-            if before.at is not None and label.at is not None and label.at < before.at:
-                return  # files are read in the order of their names, which need not be that of time
-        image.by_reviewer[label.reviewer] = label
+        if self._is_later(label, image.by_reviewer.get(label.reviewer)):
+            image.by_reviewer[label.reviewer] = label
+
+    def _is_later(self, label: Label, before: Label | None) -> bool:
+        """Whether a label replaces another one: files are read in the order of their names, which need not be that of
+        time."""
+        if before is None:
+            return True
+        self.changed += 1
+        return before.at is None or label.at is None or label.at >= before.at
 
 
 def read_labels(places: Sequence[str], store: Store) -> Labels:

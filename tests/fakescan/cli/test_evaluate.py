@@ -58,12 +58,12 @@ def test_missing_packages_are_named_before_anything_is_judged(
     data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
-    absent = {"pdqhash", "rouge_score"}
+    absent = {"sklearn", "rouge_score"}
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else find(name))
     arguments = ["evaluate", "--data", data, "--output", tmp_path / "out", "--training", data]
     wanted = "not installed; pip install 'fakescan[evaluate]'"
-    assert refused(capfd, *arguments) == f"rouge_score, pdqhash: {wanted}"
-    assert refused(capfd, *arguments, "--no-explain") == f"pdqhash: {wanted}"
+    assert refused(capfd, *arguments) == f"sklearn, rouge_score: {wanted}"
+    assert refused(capfd, *arguments, "--no-explain") == f"sklearn: {wanted}"
     assert not (tmp_path / "out").exists()
 
 

@@ -88,6 +88,15 @@ def score_of(row: int) -> float:
     return float(np.float32((row * 7919 % 1000) / 1000))
 
 
+def phash_of(row: int) -> str | None:
+    """Of seven rows two are one picture, in other qualities; some have hardly anything on them."""
+    if row % 29 == 5:
+        return None
+    near = row % 7 in (2, 5)
+    value = int.from_bytes(np.random.default_rng(row - row % 7 + 2 if near else row).bytes(32), "big")
+    return f"{value ^ (0b1111_0000_1111 if row % 7 == 5 else 0):064x}"
+
+
 def row_of(row: int, uri: str, data: bytes) -> dict[str, Any]:
     """A row of the run."""
     found: dict[str, Any] = {
@@ -105,7 +114,7 @@ def row_of(row: int, uri: str, data: bytes) -> dict[str, Any]:
     found |= {
         "sha256": hashlib.sha256(data).hexdigest(), "width": 40, "height": 30, "num_bytes": len(data),
         "format": "PNG" if row % 5 == 0 else "JPEG", "verdict": verdict, "score": score, "logit": score * 8 - 4,
-        "off_script": 0.6 if row % 31 == 0 else 0.01,
+        "phash": phash_of(row), "off_script": 0.6 if row % 31 == 0 else 0.01,
     }  # fmt: skip
     if verdict == "fake":
         found["explanation"] = MODEL_WORDS if row % 2 else "This is a fake image. The text on the sign is garbled."

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fakescan.review.agreement import review_status
 from fakescan.review.labels import read_labels
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
@@ -69,6 +70,20 @@ def test_the_last_word_of_a_reviewer_counts_whatever_file_it_is_in(tmp_path: Pat
     labels = read(tmp_path, late, early)
     assert labels.of_image[KEY].label == "real"
     assert labels.changed == 1
+
+
+def test_a_second_look_tells_only_of_the_reviewer(tmp_path: Path) -> None:
+    first, again = line(at="2026-11-26T10:00:00Z"), line(label="real", second_look=True, at="2026-11-26T11:00:00Z")
+    labels = read(tmp_path, first, again)
+    assert (labels.of_image[KEY].label, labels.changed) == ("fake", 0)
+    assert labels.second_looks[KEY, "ann"].label == "real"
+    found = review_status([], labels)
+    assert [(own.reviewer, own.images, own.agreed) for own in found.selves] == [("ann", 1, 0)]
+    assert found.pairs == []
+    # In the sample qa, a first label of another reviewer is one like any other.
+    labels = read(tmp_path, first, again, line(reviewer="bob", second_look=False))
+    found = review_status([], labels)
+    assert [(pair.first, pair.second, pair.agreed) for pair in found.pairs] == [("ann", "bob", 1)]
 
 
 def test_most_reviewers_decide_and_a_tie_is_unsure(tmp_path: Path) -> None:

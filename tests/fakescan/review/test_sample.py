@@ -102,6 +102,19 @@ def test_discover_shows_a_content_once(tmp_path: Path) -> None:
     assert len(set(rows["sha256"].to_pylist())) == rows.num_rows == 20
 
 
+def test_discover_shows_a_picture_once_whatever_its_folders(tmp_path: Path) -> None:
+    def phash(row: int) -> str | None:
+        value = int.from_bytes(np.random.default_rng(row % 30).bytes(32), "big")
+        return None if row == 77 else f"{value ^ ((1 << row // 30) - 1):064x}"
+
+    changes = {row: {"phash": phash(row)} for row in range(300)}
+    run = known_run(RunFolder(str(tmp_path / "run"), Store()), rows=300, changes=changes)
+    rows = draw_sample(run.folder, "discover", 50).sample.rows["row_id"].to_pylist()
+    assert len({row % 30 for row in rows if row != 77}) == len(rows) - 1 == 30
+    few = draw_sample(run.folder, "discover", 60, write=False).sample.rows["row_id"].to_pylist()
+    assert few == rows
+
+
 def test_qa_repeats_labelled_images(known: KnownRun) -> None:
     from fakescan.review.labels import read_labels
 

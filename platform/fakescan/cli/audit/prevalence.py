@@ -16,6 +16,7 @@ from fakescan.cli.reports.reporter import Reporter, with_reports
     cls=Command,
     examples=[
         ("From a reviewed sample", "fakescan prevalence audit --labels labels.jsonl"),
+        ("Each picture counted once, too", "fakescan prevalence audit --pictures pictures.parquet"),
         ("With the detector's error rates as a check", "fakescan prevalence audit --evaluation eval"),
         (
             "Without labels, as far as that goes",
@@ -34,6 +35,12 @@ from fakescan.cli.reports.reporter import Reporter, with_reports
 )
 @option("--sensitivity", metavar="FOUND/FAKES", unset="none", help="Fakes found of labelled fakes, for the same check.")
 @option("--specificity", metavar="PASSED/REALS", unset="none", help="Real images not flagged, of labelled ones.")
+@option(
+    "--pictures",
+    metavar="FILE",
+    unset="none",
+    help="What `fakescan duplicates -o` wrote: prevalence by picture as well, in which near-duplicates count once.",
+)
 @with_store("output", "the run")
 @with_reports
 def prevalence(
@@ -43,6 +50,7 @@ def prevalence(
     evaluation: str | None,
     sensitivity: str | None,
     specificity: str | None,
+    pictures: str | None,
     reporter: Reporter,
     **flags: Any,
 ) -> None:
@@ -53,8 +61,10 @@ def prevalence(
     """
     from fakescan.cli.reports.prevalence import prevalence_report, print_prevalence
     from fakescan.review.audit_result import audit_result
+    from fakescan.review.picture_file import first_images
 
     folder = run_folder(run, flags)
+    info = folder.open()
     found = audit_result(
         folder,
         labels_of(folder, labels),
@@ -62,6 +72,7 @@ def prevalence(
         evaluation=evaluation,
         sensitivity=sensitivity,
         specificity=specificity,
+        firsts=None if pictures is None else lambda judged: first_images(pictures, folder.store, info, judged=judged),
     )
     with reporter.for_people():
         print_prevalence(found)

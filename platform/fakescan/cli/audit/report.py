@@ -41,6 +41,10 @@ class ReportReport(JsonReport):
     """Rows without a verdict."""
     folders: int
     """Folders that are listed."""
+    pictures: int | None
+    """Pictures that the images with a verdict are, near-duplicates being one; null where nobody knows."""
+    fake_pictures: int | None
+    """Pictures that have an image with the verdict fake."""
     thumbs: int
     """Thumbnails, with those that could not be made."""
     thumbs_missing: int
@@ -122,6 +126,15 @@ def report(
             f"{totals.rows:,} rows: {names['real']} {totals.real:,}, {names['fake']} {totals.fake:,}, "
             f"{names['uncertain']} {totals.uncertain:,}, errors {totals.errors:,}"
         )
+        if made.pictures is not None:
+            flagged = (
+                f"{totals.fake:,} images called {names['fake']} are {made.pictures.pictures['fake']:,} pictures; "
+                if totals.fake
+                else ""
+            )
+            print(f"{flagged}{totals.judged:,} with a verdict are {made.pictures.total:,} pictures")
+        if made.prevalence.by_picture is not None:
+            print(made.prevalence.by_picture.statement)
         if made.thumbs.missing:
             print(f"{made.thumbs.missing:,} of {made.thumbs.count:,} thumbnails could not be made; the report says why")
         print(f"report: {page}")
@@ -139,6 +152,8 @@ def report(
             uncertain=totals.uncertain,
             errors=totals.errors,
             folders=made.folders.count,
+            pictures=None if made.pictures is None else made.pictures.total,
+            fake_pictures=None if made.pictures is None else made.pictures.pictures.get("fake", 0),
             thumbs=made.thumbs.count,
             thumbs_missing=made.thumbs.missing,
         )

@@ -9,6 +9,7 @@ from fakescan.storage.url import redact
 
 if TYPE_CHECKING:
     from fakescan.review.audit_result import AuditResult
+    from fakescan.review.picture_prevalence import PicturePrevalence
     from fakescan.review.prevalence import Band, Prevalence
     from fakescan.run.folder import RunFolder
     from fakevlm.metrics.prevalence import Estimate
@@ -68,6 +69,9 @@ class PrevalenceReport(JsonReport):
     """By verdict: name, rows, drawn, reviewed, fakes, and their share with its interval."""
     bands: list[dict[str, Any]] = field(default_factory=list)
     """The same by band of the score."""
+    by_picture: dict[str, Any] | None = None
+    """The same for pictures, of which near-duplicates are one: statement, pictures, drawn, reviewed, fakes, share; null
+    without --pictures or labels."""
     check: dict[str, float | str | None] | None = None
     """Share of fakes by Rogan and Gladen, from the flagged share and the error rates; null where these are unknown."""
     check_agrees: bool | None = None
@@ -108,6 +112,7 @@ def prevalence_report(folder: "RunFolder", found: "AuditResult") -> PrevalenceRe
         if_unsure_fake=None if told is None else estimate(told.if_unsure_fake),
         verdicts=[] if told is None else [_band(band) for band in told.verdicts],
         bands=[] if told is None else [_band(band) for band in told.bands],
+        by_picture=None if found.by_picture is None else _by_picture(found.by_picture),
         check=None if found.check is None else estimate(found.check),
         check_agrees=found.agrees,
         error_rates=None if found.rates is None else found.rates._asdict(),
@@ -120,6 +125,13 @@ def estimate(found: "Estimate") -> dict[str, float | str | None]:
     return {"value": value, "low": found.low, "high": found.high, "kind": found.kind.value}
 
 
+def _by_picture(found: "PicturePrevalence") -> dict[str, Any]:
+    from fakescan.review.audit_result import picture_statement
+
+    share = None if found.share is None else estimate(found.share)
+    return {"statement": picture_statement(found), **vars(found), "share": share}
+
+
 def _band(band: "Band") -> dict[str, Any]:
     numbers = {"rows": band.rows, "drawn": band.drawn, "reviewed": band.reviewed, "fakes": band.fakes}
     return {"name": band.name, **numbers, "share": estimate(band.share)}
@@ -127,10 +139,13 @@ def _band(band: "Band") -> dict[str, Any]:
 
 def print_prevalence(found: "AuditResult") -> None:
     """Print what is known, the sentence first."""
+    from fakescan.review.audit_result import picture_statement
     from fakescan.review.prevalence import between
     from fakevlm.reading import MEANS_NOTHING, Meaning
 
     print(found.statement)
+    if found.by_picture is not None:
+        print(picture_statement(found.by_picture))
     if found.reviewed is not None:
         _print_reviewed(found.reviewed, found.run.known_meaning)
     if found.is_of_other_rows:

@@ -18,7 +18,7 @@ _PURPOSES = {
     "threshold": "for a threshold or a calibration: most images near the border between fake and not fake",
     "disagree": "of images on which two runs disagree; tells which is right, and no prevalence",
     "discover": "of the highest scores of many folders; shows what there is, and no prevalence",
-    "qa": "of labelled images, for a second reviewer; tells how well reviewers agree",
+    "qa": "of labelled images, for a second look by their reviewer or another; tells how well reviewers agree",
 }
 
 
@@ -143,6 +143,8 @@ class StatusReport(JsonReport):
     """Each with labels by word and median seconds."""
     pairs: list[dict[str, Any]]
     """Each pair of reviewers with common images: images, agreed, kappa (Cohen's; null where it is not defined)."""
+    selves: list[dict[str, Any]]
+    """Each reviewer who has looked at images again: images, agreed, and kappa between both looks."""
     alpha: float | None
     """Krippendorff's over all reviewers; null for fewer than three, and where it is not defined."""
 
@@ -150,7 +152,7 @@ class StatusReport(JsonReport):
 def status_report(folder: "RunFolder", found: "ReviewStatus") -> StatusReport:
     """The object for a review's status."""
     values = asdict(found)
-    for pair in values["pairs"]:
+    for pair in (*values["pairs"], *values["selves"]):
         pair["kappa"] = _defined(pair["kappa"])
     return StatusReport(run=redact(folder.url), **{**values, "alpha": _defined(found.alpha)})
 
@@ -164,7 +166,8 @@ def print_status(found: "ReviewStatus") -> None:
 
     console = wide_console()
     for sample in found.samples:
-        title = f"{sample.design}: {sample.labelled:,} of {sample.drawn:,} images labelled"
+        done = "looked at twice" if sample.design == "qa" else "labelled"
+        title = f"{sample.design}: {sample.labelled:,} of {sample.drawn:,} images {done}"
         if not sample.strata:
             print(title)
             continue
@@ -184,9 +187,12 @@ def print_status(found: "ReviewStatus") -> None:
         )
     console.print(table)
     for pair in found.pairs:
-        kappa = "not defined (one label only)" if math.isnan(pair.kappa) else f"{pair.kappa:.2f}"
-        first, second = printable_line(pair.first), printable_line(pair.second)
-        print(f"{first} and {second} agree on {pair.agreed:,} of {pair.images:,} images, kappa {kappa}")
+        names = f"{printable_line(pair.first)} and {printable_line(pair.second)} agree"
+        print(f"{names} on {pair.agreed:,} of {pair.images:,} images, {_kappa(pair.kappa)}")
+    for own in found.selves:
+        name = printable_line(own.reviewer)
+        words = f"{name} agrees with {name}'s own first look"
+        print(f"{words} on {own.agreed:,} of {own.images:,} images, {_kappa(own.kappa)}")
     if found.alpha is not None and not math.isnan(found.alpha):
         print(f"all {len(found.reviewers)} reviewers: Krippendorff's alpha {found.alpha:.2f}")
     for words, count in {
@@ -196,6 +202,10 @@ def print_status(found: "ReviewStatus") -> None:
     }.items():
         if count:
             print(f"{count:,} {words}")
+
+
+def _kappa(value: float) -> str:
+    return "kappa not defined (one label only)" if math.isnan(value) else f"kappa {value:.2f}"
 
 
 def _defined(value: float | None) -> float | None:

@@ -59,6 +59,8 @@ class ShownImage:
     height: int
     strip: list[ShownVariant]
     """What the model says of it, changed; empty where it was not looked at again."""
+    images: int
+    """Images that are the same picture, with this one; 1 where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def render(report: ReportFile, galleries: list[Gallery]) -> str:
         spoken=spoken,
         provenance=report.provenance,
         folders=report.folders.worst[:SHOWN_FOLDERS],
+        pictures=report.pictures,
         galleries=galleries,
         has_page=(PAGE / "index.html").exists(),
     )
@@ -144,16 +147,21 @@ class _Thumbs:
         self._left = _IMAGE_BYTES
         self._group: tuple[int, list[dict[str, Any]]] | None = None
         self._files = [self._open(f"{target.path}/{report.data}{file.name}") for file in report.thumbs.files]
-        verdicts = [file.read(columns=["verdict"])["verdict"].to_pylist() for file in self._files]
-        self._verdicts = np.array([verdict for some in verdicts for verdict in some], object)
+        columns = [file.read(columns=["verdict", "picture"]) for file in self._files]
+        verdicts = [verdict for some in columns for verdict in some["verdict"].to_pylist()]
+        pictures = [picture for some in columns for picture in some["picture"].to_pylist()]
+        self._verdicts = np.array(verdicts, object)
+        self._pictures = np.array([-1 - n if one is None else one for n, one in enumerate(pictures)], np.int64)
 
     def _open(self, path: str) -> pq.ParquetFile:
         source: Any = path if is_local(self._target.fs) else self._target.fs.open(path, "rb", block_size=2**20)
         return pq.ParquetFile(open(path, "rb") if isinstance(source, str) else source)
 
     def of(self, verdict: str) -> Any:
-        """Places of the thumbnails with a verdict, the highest score first."""
-        return np.flatnonzero(self._verdicts == verdict)
+        """Places of the thumbnails with a verdict, the highest score first; one of each picture."""
+        places = np.flatnonzero(self._verdicts == verdict)
+        _, firsts = np.unique(self._pictures[places], return_index=True)
+        return places[np.sort(firsts)]
 
     def image(self, place: int) -> ShownImage:
         """The thumbnail at a place; without its picture where the file would get too large."""
@@ -174,6 +182,7 @@ class _Thumbs:
             width=row["width"] or SIDE,
             height=row["height"] or SIDE,
             strip=_strip(row["strip"]),
+            images=row["images"] or 1,
         )
 
     def _row(self, place: int) -> dict[str, Any]:

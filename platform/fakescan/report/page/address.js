@@ -1,8 +1,19 @@
 // The state of the page is its address: every state has a link, and Back and Forward go through them.
 
 const VIEWS = ["overview", "images", "folders", "errors", "review"];
-export const SORTS = ["high", "low", "size", "run"];
-const EMPTY = { verdict: [], score: [0, 100], folder: null, error: null, words: [], flags: [], origin: [], sort: "high" };
+export const SORTS = ["high", "low", "copies", "size", "run"];
+const EMPTY = {
+  verdict: [],
+  score: [0, 100],
+  folder: null,
+  error: null,
+  words: [],
+  flags: [],
+  origin: [],
+  one: false,
+  picture: null,
+  sort: "high",
+};
 
 const listeners = [];
 
@@ -18,7 +29,6 @@ let current = parse(location.hash);
 function parse(hash) {
   const [view, query = ""] = hash.replace(/^#/, "").split(/\?(.*)/s);
   const found = new URLSearchParams(query);
-  const image = /^(\d+)\.(\d+)$/.exec(found.get("image") ?? "");
   return {
     view: VIEWS.includes(view) ? view : "overview",
     verdict: list(found.get("verdict")),
@@ -29,11 +39,21 @@ function parse(hash) {
     flags: list(found.get("flags")),
     origin: list(found.get("origin")),
     sort: SORTS.includes(found.get("sort")) ? found.get("sort") : "high",
-    image: image && { position: Number(image[1]), rowId: Number(image[2]) },
+    one: found.get("one") === "yes",
+    picture: rowOf(found.get("picture")),
+    image: rowOf(found.get("image")),
     within: found.get("within"),
     search: found.get("search") ?? "",
     design: found.get("design"),
+    tree: found.get("as") === "tree",
+    open: found.getAll("open"),
   };
+}
+
+/** A row of the run, and the position where it was last seen. */
+function rowOf(text) {
+  const found = /^(\d+)\.(\d+)$/.exec(text ?? "");
+  return found && { position: Number(found[1]), rowId: Number(found[2]) };
 }
 
 /** Two percentages from "0.9-1"; the whole line for anything else. */
@@ -56,10 +76,14 @@ export function hashOf(wanted) {
   if (wanted.words?.length) add("words", wanted.words.join(","));
   if (wanted.flags?.length) add("flags", wanted.flags.join(","));
   if (wanted.origin?.length) add("origin", wanted.origin.join(","));
+  if (wanted.one) add("one", "yes");
+  if (wanted.picture) add("picture", `${wanted.picture.position}.${wanted.picture.rowId}`);
   if (wanted.sort && wanted.sort !== "high") add("sort", wanted.sort);
   if (wanted.within != null) add("within", wanted.within);
   if (wanted.search) add("search", wanted.search);
   if (wanted.design) add("design", wanted.design);
+  if (wanted.tree) add("as", "tree");
+  for (const path of wanted.open ?? []) add("open", path);
   if (wanted.image) add("image", `${wanted.image.position}.${wanted.image.rowId}`);
   return `#${wanted.view}${query.length ? `?${query.join("&")}` : ""}`;
 }
@@ -80,13 +104,23 @@ export function go(changes, { replace = false } = {}) {
 
 export const noFilter = () => ({ ...EMPTY });
 
-export const isFiltered = ({ verdict, score, folder, error, words, flags, origin }) =>
-  Boolean(verdict.length || score[0] > 0 || score[1] < 100 || folder != null || error) ||
-  [words, flags, origin].some(({ length }) => length);
+export const isFiltered = ({ verdict, score, folder, error, words, flags, origin, one, picture }) =>
+  Boolean(
+    verdict.length ||
+    score[0] > 0 ||
+    score[1] < 100 ||
+    folder != null ||
+    error ||
+    words.length ||
+    flags.length ||
+    origin.length ||
+    one ||
+    picture,
+  );
 
 /** What the choice of images depends on, as one text. */
-export const filterKey = ({ verdict, score, folder, error, words, flags, origin, sort }) =>
-  JSON.stringify([verdict, score, folder, error, words, flags, origin, sort]);
+export const filterKey = ({ verdict, score, folder, error, words, flags, origin, one, picture, sort }) =>
+  JSON.stringify([verdict, score, folder, error, words, flags, origin, one, picture?.rowId, sort]);
 
 function tell(before) {
   for (const listener of listeners) listener(current, before);

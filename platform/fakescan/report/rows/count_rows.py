@@ -52,6 +52,7 @@ class RowCounts:
         self._hashes = ContentHashes(rows, conditions)
         self._keys: list[NDArray[np.float32]] = []
         self._verdicts: list[NDArray[np.uint8]] = []
+        self._row_ids: list[NDArray[np.int64]] = []
         self.times: list[datetime] = []
         self.unreadable: list[Unreadable] = []
 
@@ -68,6 +69,7 @@ class RowCounts:
         self._keys.append(columns["key"].to_numpy())
         outcomes = outcome_numbers(columns["verdict"])
         self._verdicts.append(outcomes.astype(np.uint8))
+        self._row_ids.append(columns["row_id"].to_numpy())
         self._add_hashes(columns, outcomes)
 
     def _add_messages(self, counts: BatchCounts) -> None:
@@ -96,6 +98,12 @@ class RowCounts:
         order = Order(self._keys, self._verdicts)
         self._keys, self._verdicts = [], []
         return order
+
+    def row_ids(self) -> NDArray[np.int64]:
+        """The ids of the rows of all batches, one batch after the other; they are given up."""
+        ids: NDArray[np.int64] = np.concatenate([np.zeros(0, np.int64), *self._row_ids])
+        self._row_ids = []
+        return ids
 
     def tree(self) -> FolderTree:
         """The folders."""

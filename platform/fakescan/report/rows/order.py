@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,8 @@ class Window:
     slices: tuple[Slice, ...]
     places: NDArray[np.int32]
     """For each position its row among those of the slices, one slice after the other."""
+    pictures: pa.Table | None = None
+    """For each position `picture`, `images` and `lead`, as the files have them; None where nobody knows."""
 
 
 class Order:
@@ -51,6 +54,11 @@ class Order:
 
     def __len__(self) -> int:
         return len(self._order)
+
+    def at_positions(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of the rows of all batches, one batch after the other, in this order."""
+        ordered: NDArray[Any] = values[self._order]
+        return ordered
 
     @property
     def scored(self) -> int:
@@ -88,20 +96,36 @@ class Order:
         return Window(number, first, tuple(slices), places)
 
 
-def thumbs_chosen(verdicts: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+def thumbs_chosen(
+    verdicts: NDArray[np.uint8], count: int, leading: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """Ascending positions of at most `count` rows that get a thumbnail.
 
     Four of five are of what is flagged or uncertain: the highest scores, and as many from all the others evenly. The
-    rest are spread evenly over the other images, since a wrong `real` is to be seen as well.
+    rest are spread evenly over the other images, since a wrong `real` is to be seen as well. `leading`: positions that
+    are the first of their picture; the others get a thumbnail only where some are left.
     """
     flagged = np.flatnonzero((verdicts == FAKE) | (verdicts == UNCERTAIN))
     others = np.flatnonzero(verdicts < FAKE)
     for_others = min(len(others), max(count // 5, count - len(flagged)))
     for_flagged = count - for_others
-    if len(flagged) > for_flagged:
-        top = for_flagged // 2
-        flagged = np.concatenate([flagged[:top], _evenly(flagged[top:], for_flagged - top)])
-    return np.union1d(flagged, _evenly(others, for_others))
+    top = for_flagged // 2
+    first = np.ones(len(verdicts), bool) if leading is None else leading
+    return np.union1d(
+        _first_of_pictures(flagged, for_flagged, first, top), _first_of_pictures(others, for_others, first, 0)
+    )
+
+
+def _first_of_pictures(
+    positions: NDArray[np.int64], count: int, leading: NDArray[np.bool_], top: int
+) -> NDArray[np.int64]:
+    """At most `count` positions: the first `top`, and the rest evenly; leading ones before the others."""
+    if len(positions) <= count:
+        return positions
+    first, others = positions[leading[positions]], positions[~leading[positions]]
+    if len(first) < count:
+        return np.concatenate([first, _evenly(others, count - len(first))])
+    return np.concatenate([first[:top], _evenly(first[top:], count - top)])
 
 
 def _evenly(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fakescan.report.rows import schema as layout
 from fakescan.report.rows.folder_tree import FolderTree
 from fakescan.report.rows.order import Window, taken
+from fakescan.report.rows.pictures import pictures_at
 from fakescan.report.rows.schema import FACETS_SCHEMA, rows_schema, write_facets, write_rows
 from fakescan.report.rows.sorted_batch import CODES, BatchFile, batch_name
 from fakescan.report.rows.strip import REPORTED
@@ -36,6 +37,8 @@ CHOSEN_SCHEMA = pa.schema(
         pa.field("score", pa.float32()),
         pa.field("explanation", pa.string()),
         pa.field("strip", pa.string()),
+        pa.field("picture", pa.int64()),
+        pa.field("images", pa.int32()),
     ]
 )
 """Rows that get a thumbnail."""
@@ -95,8 +98,10 @@ class WriteRows:
             columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
             columns.setdefault("strip", pa.nulls(rows.num_rows, pa.string()))
             columns |= {"folder": folders, "thumb": self._thumbs(positions), "position": pa.array(positions)}
+            pictures = pictures_at(window, first, positions)
+            columns |= {name: pictures[name] for name in ("picture", "images")}
             chosen.append(_chosen(columns))
-            facets.append(_facets(rows, folders))
+            facets.append(_facets(rows, folders, pictures["lead"]))
             yield pa.table([columns[name] for name in schema.names], schema=schema)
 
     def _thumbs(self, positions: NDArray[np.int64]) -> pa.Array:
@@ -126,7 +131,7 @@ def facets_name(number: int) -> str:
     return f"facets-{number:05d}.parquet"
 
 
-def _facets(rows: pa.Table, folders: pa.Array) -> pa.Table:
+def _facets(rows: pa.Table, folders: pa.Array, lead: pa.Array) -> pa.Table:
     verdict = pc.fill_null(pc.index_in(rows["verdict"], pa.array(["real", "fake", "uncertain"])), 3)
     known = pc.fill_null(pc.index_in(rows["error_code"], pa.array(CODES)), len(CODES))
     error = pc.if_else(rows["error_code"].is_valid(), pc.add(known, 1), 0)
@@ -140,6 +145,7 @@ def _facets(rows: pa.Table, folders: pa.Array) -> pa.Table:
         "row_id": rows["row_id"],
         "kilobytes": kilobytes,
         "origin": rows["origin"],
+        "lead": lead,
     }
     return pa.table([columns[field.name].cast(field.type) for field in FACETS_SCHEMA], schema=FACETS_SCHEMA)
 

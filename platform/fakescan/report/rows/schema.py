@@ -29,11 +29,13 @@ FACETS_SCHEMA: Final = pa.schema(
         pa.field("row_id", pa.int64(), nullable=False),
         pa.field("kilobytes", pa.int32(), nullable=False),
         pa.field("origin", pa.uint8(), nullable=False),
+        pa.field("lead", pa.int32(), nullable=False),
     ]
 )
 """What filters and sorting need of each row, in the order of the rows. `verdict`: 0 real, 1 fake, 2 uncertain, 3 error;
 `error`: number of the code, 0 for none; `folder`: id; `words`, `flags`: bit masks; `origin`: number of what the file
-says of its origin, 0 where it was not read."""
+says of its origin, 0 where it was not read; `lead`: position of the first row of the same picture, its own where it is
+that or has no other."""
 
 THUMBS_SCHEMA: Final = pa.schema(
     [
@@ -45,6 +47,8 @@ THUMBS_SCHEMA: Final = pa.schema(
         pa.field("score", pa.float32()),
         pa.field("explanation", pa.string()),
         pa.field("strip", pa.string()),
+        pa.field("picture", pa.int64()),
+        pa.field("images", pa.int32()),
         pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
@@ -62,6 +66,7 @@ def rows_schema(kept: Sequence[str] = (), strip: Sequence[str] = ()) -> pa.Schem
     fields += [pa.field(f"{KEPT}{name}", pa.string()) for name in kept]
     fields += [pa.field(name, pa.int32(), nullable=False) for name in ("folder", "words", "flags")]
     fields += [pa.field("origin", pa.uint8(), nullable=False), pa.field("origin_words", pa.string())]
+    fields += [pa.field("picture", pa.int64()), pa.field("images", pa.int32())]
     return pa.schema([*fields, pa.field("thumb", pa.int32())])
 
 
@@ -74,7 +79,7 @@ def write_rows(tables: Iterable[pa.Table], schema: pa.Schema, sink: pa.NativeFil
     repeated = [
         name
         for name in schema.names
-        if name in ("format", "verdict", "error_code", "error_message", "remark", "folder", "words", "flags")
+        if name in ("format", "verdict", "error_code", "error_message", "remark", "folder", "words", "flags", "images")
         or name.startswith((KEPT, "origin", "provenance"))
     ]
     _write(tables, schema, sink, metadata, group=ROWS_PER_GROUP, page=ROWS_PER_PAGE, dictionaries=repeated)
@@ -85,7 +90,7 @@ def write_facets(tables: Iterable[pa.Table], sink: pa.NativeFile, metadata: Mapp
     repeated = ["verdict", "error", "folder", "words", "flags", "origin"]
     _write(
         tables, FACETS_SCHEMA, sink, metadata or {}, group=FACET_ROWS_PER_GROUP, page=2**20, dictionaries=repeated,
-        encodings={"row_id": "DELTA_BINARY_PACKED", "kilobytes": "DELTA_BINARY_PACKED"},
+        encodings={name: "DELTA_BINARY_PACKED" for name in ("row_id", "kilobytes", "lead")},
     )  # fmt: skip
 
 

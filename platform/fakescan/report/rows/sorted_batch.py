@@ -79,7 +79,7 @@ def batch_schema(kept: Sequence[str], strip: bool = False) -> pa.Schema:
 
     With `strip` also what the cards show of a stability strip.
     """
-    names = ("folder", "thumb")
+    names = ("folder", "thumb", "picture", "images")
     fields = [field for field in rows_schema(kept, REPORTED if strip else ()) if field.name not in names]
     fields += [pa.field("strip", pa.string())] if strip else []
     return pa.schema([*fields, pa.field("key", pa.float32(), nullable=False)])

@@ -27,10 +27,11 @@ class LabelLog:
         if not any(name.endswith(".jsonl") for name, _ in list_names(self._folder.fs, path)):
             return []
         found: Labels = read_labels([f"{self._folder.url}/{FOLDER}"], self._folder.store)
-        return [label for image in found.of_image.values() for label in image.by_reviewer.values()]
+        first = [label for image in found.of_image.values() for label in image.by_reviewer.values()]
+        return [*first, *found.second_looks.values()]
 
     def labels(self) -> dict[str, list[Label]]:
-        """By the image's hash, the last word of each reviewer."""
+        """By the image's hash, the last word of each reviewer, of the first look and of the second."""
         with self._lock:
             return _by_image([*self._before, *self._own])
 
@@ -62,7 +63,7 @@ class LabelLog:
 
 
 def _by_image(labels: Iterable[Label]) -> dict[str, list[Label]]:
-    found: dict[str, dict[str, Label]] = {}
+    found: dict[str, dict[tuple[str, bool], Label]] = {}
     for label in labels:
-        found.setdefault(label.sha256, {})[label.reviewer] = label
-    return {sha256: list(by_reviewer.values()) for sha256, by_reviewer in found.items()}
+        found.setdefault(label.sha256, {})[label.reviewer, bool(label.second_look)] = label
+    return {sha256: list(by_look.values()) for sha256, by_look in found.items()}

@@ -158,7 +158,7 @@ class ViewServer:
 
     async def _get_labels(self, request: web.Request) -> web.Response:
         found = await self._call(self._labels.labels)
-        fields = {"label", "reviewer", "at", "note"}
+        fields = {"label", "reviewer", "at", "note", "second_look"}
         labels = {
             sha256: [label.model_dump(mode="json", include=fields) for label in some] for sha256, some in found.items()
         }

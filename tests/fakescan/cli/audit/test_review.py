@@ -53,6 +53,43 @@ def test_from_a_sample_to_a_number(known: KnownRun, capfd: pytest.CaptureFixture
     assert (found["images"], found["errors"], found["reviewed"], found["above_zero"]) == (2970, 30, 400, True)
 
 
+def test_a_second_look_is_said_apart(known: KnownRun, capfd: pytest.CaptureFixture[str]) -> None:
+    url = known.folder.url
+    call(capfd, "review", "sample", url, "-n", 100)
+    keys = drawn(known)
+    known.write_labels("ann", keys)
+    out, _ = call(capfd, "review", "sample", url, "-n", 20, "--design", "qa")
+    assert "20 of 100 images drawn: of labelled images, for a second look by their reviewer or another" in out
+    again = read_sample(known.folder, "qa")
+    assert again is not None
+    keys = again.rows["sha256"].to_pylist()
+    assert "qa: 0 of 20 images looked at twice" in call(capfd, "review", "status", url)[0]
+    known.write_labels("again", keys[:8], reviewer="ann", second_look=True)
+    known.write_labels("bob", keys[6:12], second_look=False)
+    out, _ = call(capfd, "review", "status", url)
+    assert "qa: 12 of 20 images looked at twice" in out
+    assert "ann agrees with ann's own first look on 8 of 8 images, kappa " in out
+    assert "ann and bob agree on 6 of 6 images, kappa " in out
+    found = json.loads(call(capfd, "review", "status", url, "--json", "-q")[0])
+    assert [(own["reviewer"], own["images"], own["agreed"]) for own in found["selves"]] == [("ann", 8, 8)]
+    assert found["replaced"] == 0
+
+
+def test_prevalence_by_picture(known: KnownRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    url, place = known.folder.url, tmp_path / "pictures.parquet"
+    call(capfd, "review", "sample", url, "-n", 200)
+    known.write_labels("ann", drawn(known))
+    call(capfd, "duplicates", url, "-o", place)
+    out, _ = call(capfd, "prevalence", url, "--pictures", place)
+    assert "by picture: between" in out
+    assert "of 2,970 pictures are fake (95 %, 200 reviewed)" in out
+    found = json.loads(call(capfd, "prevalence", url, "--pictures", place, "--json", "-q")[0])
+    assert found["by_picture"]["share"] == found["prevalence"]  # no image has a copy
+    _, err = call(capfd, "prevalence", url, "--pictures", tmp_path / "none.parquet", status=2)
+    assert "pictures" in err
+    assert "Traceback" not in err
+
+
 def test_no_fake_among_the_labels_cannot_be_told_from_zero(
     known: KnownRun,
     capfd: pytest.CaptureFixture[str],

@@ -31,6 +31,7 @@ def report_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folders=40,
         thumbs=600,
         samples=4,
+        designs=("estimate", "qa"),
         view={"api": "api/", "reviewer": "ann", "can_label": True},
         names={row: f"<script>document.title=1</script>{HOSTILE} {row}" for row in range(ROWS)},
         explanations={row: f"<b>bold</b> {HOSTILE} javascript:alert(1)" for row in range(ROWS)},

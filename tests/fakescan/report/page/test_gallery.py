@@ -55,6 +55,10 @@ FILTERS = [
     ("origin=none,unread", "coalesce(provenance, 'none') = 'none'"),
     ("origin=ai_generated&flags=trusted", "provenance = 'ai_generated' AND provenance_basis = 'c2pa_trusted'"),
     ("origin=made_up", "false"),
+    ("picture=0.7", "picture = (SELECT picture FROM rows WHERE row_id = 7)"),
+    ("picture=0.120", "picture = (SELECT picture FROM rows WHERE row_id = 120)"),
+    ("picture=0.120&verdict=fake", "picture = (SELECT picture FROM rows WHERE row_id = 120) AND verdict = 'fake'"),
+    ("picture=0.99999999", "false"),
 ]
 
 
@@ -62,6 +66,45 @@ def test_each_filter_shows_what_a_query_finds(page: Page, rows: duckdb.DuckDBPyC
     for query, where in FILTERS:
         page.evaluate("(hash) => (location.hash = hash)", f"#images?{query}")
         expect_found(page, count(rows, where))
+
+
+def pictures(rows: duckdb.DuckDBPyConnection, where: str) -> list[int]:
+    """The image with the highest score of each picture that has an image there, in that order."""
+    found = rows.execute(
+        f"SELECT row_id FROM rows WHERE {where} QUALIFY row_number() OVER (PARTITION BY coalesce(picture, -1 - row_id) "
+        "ORDER BY score DESC NULLS LAST, row_id) = 1 ORDER BY score DESC NULLS LAST, row_id"
+    ).fetchall()
+    return [row for (row,) in found]
+
+
+def test_one_image_of_each_picture(page: Page, rows: duckdb.DuckDBPyConnection) -> None:
+    for query, where in (("", "true"), ("&verdict=fake", "verdict = 'fake'"), ("&folder=2016", "uri LIKE '%/2016/%'")):
+        page.evaluate("(hash) => (location.hash = hash)", f"#images?one=yes{query}")
+        wanted = pictures(rows, where)
+        assert len(wanted) < count(rows, where)
+        expect_found(page, len(wanted))
+        expect(page.locator(f'.card[aria-posinset="1"] a[href*=".{wanted[0]}"]')).to_be_visible()
+        assert shown_ids(page) == wanted[:8]
+    page.get_by_role("button", name="Without the filter one image of each picture").click()
+    expect_found(page, count(rows, "uri LIKE '%/2016/%'"))
+    page.get_by_role("checkbox", name=re.compile("one image of each picture")).check()
+    expect_found(page, len(wanted))
+
+
+def test_the_other_images_of_a_picture(page: Page, rows: duckdb.DuckDBPyConnection) -> None:
+    page.evaluate("location.hash = '#images?sort=copies&one=yes&verdict=fake'")
+    page.locator(".card a[href]").first.click()
+    images = rows.execute("SELECT max(images) FROM rows WHERE verdict = 'fake'").fetchall()[0][0]
+    assert images > 1
+    facts = page.locator("#image-facts")
+    expect(facts).to_contain_text(f"One of {images} images of this picture")
+    expect(facts.locator(".same li")).to_have_count(images - 1)
+    mine = page.locator("#image-name").text_content()
+    facts.locator(".same a").first.click()
+    expect(page.locator("#image-name")).not_to_have_text(mine or "")
+    facts.get_by_role("link", name=f"All {images} images of this picture").click()
+    expect(page.locator("#image")).to_be_hidden()
+    expect_found(page, images)
 
 
 def shown_ids(page: Page) -> list[int]:
@@ -75,6 +118,7 @@ ORDERS = {
     "high": "score DESC NULLS LAST, row_id",
     "low": "score NULLS LAST, row_id DESC",
     "run": "row_id",
+    "copies": "coalesce(images, 1) DESC, max(score) OVER (PARTITION BY picture) DESC NULLS LAST, score DESC NULLS LAST",
     "size": "num_bytes DESC, score DESC NULLS LAST",
 }
 
@@ -152,6 +196,24 @@ def test_every_state_has_an_address_and_back_goes_through_them(page: Page, serve
     expect(page.locator("#image")).to_be_hidden()
 
 
+def test_the_tree_of_folders_has_an_address(page: Page) -> None:
+    page.get_by_role("link", name="Folders", exact=True).click()
+    page.get_by_role("button", name="As a tree").click()
+    before = page.locator("#folder-rows tbody tr").count()
+    page.get_by_role("button", name="Folders in 2016").click()
+    expect(page.locator("#folder-rows tbody tr")).not_to_have_count(before)
+    expect(page.get_by_role("button", name="Folders in 2016")).to_be_focused()
+    rows = page.locator("#folder-rows tbody tr").count()
+    address = page.url
+    assert re.search(r"#folders\?as=tree&open=2016$", address)
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.locator("#folder-rows tbody tr")).to_have_count(rows)
+    page.get_by_role("button", name="Worst first").click()
+    page.go_back()
+    expect(page.locator("#folder-rows tbody tr")).to_have_count(rows)
+
+
 def test_one_image_with_everything_known_about_it(
     page: Page, server: ReportServer, rows: duckdb.DuckDBPyConnection
 ) -> None:
@@ -210,6 +272,22 @@ def test_the_command_for_the_current_filter(page: Page) -> None:
     expect(dialog.locator("pre").first).to_contain_text("--errors keep")
     dialog.get_by_role("radio", name="These images only").check()
     expect(dialog.locator("pre").first).to_contain_text("--keep fake --min-score 0.6")
+
+
+@pytest.mark.parametrize("which", ["shown", "rest"])
+def test_the_query_for_one_image_of_each_picture(
+    page: Page, rows: duckdb.DuckDBPyConnection, report_folder: Path, tmp_path: Path, which: str
+) -> None:
+    dialog = export(page, "verdict=fake&one=yes")
+    if which == "shown":
+        dialog.get_by_role("radio", name="These images only").check()
+    query = dialog.locator("pre").first.text_content() or ""
+    query = query.replace(DATA, f"{report_folder / DATA}/").replace("TO 'shown.csv'", f"TO '{tmp_path}/out.csv'")
+    duckdb.execute(query.replace("TO 'keep.csv'", f"TO '{tmp_path}/out.csv'"))
+    listed = {int(one["row_id"]) for one in csv.DictReader((tmp_path / "out.csv").open())}
+    chosen = set(pictures(rows, "verdict = 'fake'"))
+    others = {row for (row,) in rows.execute("SELECT row_id FROM rows WHERE verdict IN ('real', 'fake')").fetchall()}
+    assert listed == (chosen if which == "shown" else others - chosen)
 
 
 @pytest.mark.parametrize("which", ["shown", "rest"])

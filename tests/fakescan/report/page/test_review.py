@@ -11,10 +11,10 @@ from tests.report_server import READY, ReportServer
 pytestmark = pytest.mark.unit
 
 
-def begin(page: Page, reviewer: str) -> None:
+def begin(page: Page, reviewer: str, design: str = "estimate") -> None:
     page.get_by_role("link", name="Review", exact=True).click()
     page.get_by_label("Who are you?").fill(reviewer)
-    page.get_by_role("button", name="Review the sample estimate").click()
+    page.get_by_role("button", name=f"Review the sample {design}").click()
     page.locator(".choices").wait_for()
 
 
@@ -47,6 +47,35 @@ def test_review_by_keys_with_undo_and_a_second_reviewer(browser: Browser, server
         expect(other.locator("#review")).to_contain_text(
             "ann and bob: the same on 3 of 4 images (75\u00a0%); kappa 0.56, moderate"
         )
+
+
+def test_a_second_look_by_the_same_reviewer_and_by_another(page: Page, server: ReportServer) -> None:
+    begin(page, "ann")
+    for key, given in (("f", 1), ("r", 2)):
+        page.keyboard.press(key)
+        expect(page.locator(".progress")).to_contain_text(f"{given} of 4")
+    page.get_by_role("button", name="End").click()
+    begin(page, "ann", "qa")
+    # What she has said before is not shown, and counts as not seen yet.
+    expect(page.locator(".progress")).to_contain_text("0 of 4 by ann")
+    expect(page.locator("#review .verdict")).to_have_count(0)
+    for key, given in (("f", 1), ("f", 2), ("z", 1), ("f", 2), ("r", 3)):
+        page.keyboard.press(key)
+        expect(page.locator(".progress")).to_contain_text(f"{given} of 4")
+    page.keyboard.press("r")
+    expect(page.locator("#review")).to_contain_text("All 4 images of this sample are reviewed.")
+    expect(page.locator("#review")).to_contain_text("ann, at a second look: the same on 1 of 2 images (50\u00a0%)")
+    looks = [(label["label"], label["second_look"]) for label in server.labels]
+    assert looks == [("fake", None), ("real", None), ("fake", True), ("fake", True), ("real", False), ("real", False)]
+    page.get_by_role("button", name="Other samples").click()
+    begin(page, "bob", "qa")
+    for key, given in (("f", 1), ("f", 2), ("r", 3)):
+        page.keyboard.press(key)
+        expect(page.locator(".progress")).to_contain_text(f"{given} of 4 by bob")
+    page.keyboard.press("r")
+    # Her first look counts, not the second one.
+    expect(page.locator("#review")).to_contain_text("ann and bob: the same on 3 of 4 images")
+    expect(page.locator("#review")).not_to_contain_text("bob, at a second look")
 
 
 def test_labels_have_the_form_that_everything_else_reads(page: Page, server: ReportServer) -> None:

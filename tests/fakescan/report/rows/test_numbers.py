@@ -264,13 +264,18 @@ def test_the_overview_says_the_same(made_report: MadeReport, query: Query) -> No
         "count(*) FILTER (verdict = 'uncertain'), count(*) FILTER (verdict IS NULL) FROM parts"
     )[0]
     assert text.bold[:5] == [f"{count:,}" for count in counts]
-    bands, folders, origins, cross, errors = text.tables
+    pictures, bands, folders, origins, cross, errors = text.tables
     for table, trusted in ((origins, ""), (cross, "AND provenance_basis = 'c2pa_trusted'")):
         names = {LABELS[origin]: origin for origin in Origin} | {"not read": "unread"}
         for cells in table[1:]:
             where = f"coalesce(provenance, 'unread') = '{names[cells[0]]}' {trusted}"
             rows, real, fake, uncertain, failed = (f"{count:,}" for count in query.all(by_verdict(where))[0])
             assert [cells[1], *cells[-4:]] == [rows, fake, uncertain, real, failed]
+    assert made_report.file.pictures is not None
+    assert [cells[1:] for cells in pictures[1:]] == [
+        [f"{count:,}" for count in (one.rows, one.fake, one.uncertain, one.real)]
+        for one in made_report.file.pictures.largest
+    ]
     for cells, low in zip(bands[1:], range(9, -1, -1), strict=True):
         last = " OR score >= 1" if low == 9 else ""
         where = f"score >= {low / 10}::FLOAT AND score < {(low + 1) / 10}::FLOAT{last}"

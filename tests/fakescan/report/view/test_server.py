@@ -196,6 +196,22 @@ def test_labels_are_written_and_taken_back(viewing: Viewing) -> None:
     assert not file.exists()
 
 
+def test_a_second_look_stands_beside_the_first(viewing: Viewing) -> None:
+    sha256 = "cd" * 32
+    label = {"sha256": sha256, "label": "fake", "reviewer": "ann", "second_look": None}
+    post(viewing, label)
+    assert post(viewing, {**label, "label": "real", "second_look": True}).status_code == 201
+
+    def looks() -> list[tuple[str, bool]]:
+        found = viewing.get("api/labels").json()["labels"].get(sha256, [])
+        return [(one["label"], bool(one["second_look"])) for one in found]
+
+    assert looks() == [("fake", False), ("real", True)]
+    for left in ([("fake", False)], []):
+        assert CLIENT.delete(f"{viewing.url}api/labels/{sha256}?reviewer=ann").status_code == 200
+        assert looks() == left
+
+
 def test_wrong_labels_are_refused(viewing: Viewing) -> None:
     good = {"sha256": "ab" * 32, "label": "fake", "reviewer": "ann"}
     for change in ({"sha256": "x"}, {"label": "maybe"}, {"reviewer": ""}, {"extra": 1}, {"seconds": -1}):

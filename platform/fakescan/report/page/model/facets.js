@@ -14,6 +14,7 @@ const ARRAYS = {
   row_id: Float64Array,
   kilobytes: Int32Array,
   origin: Uint8Array,
+  lead: Int32Array,
 };
 const VERDICTS = { real: 0, fake: 1, uncertain: 2, error: 3 };
 const AT_ONCE = 4;
@@ -94,24 +95,29 @@ const maskOf = (chosen, known) =>
 /** The images that a state of the page chooses, in its order. */
 export async function select(state) {
   const [start, end] = bounds(state);
-  const { words, flags, folder, origin } = state;
+  const { words, flags, folder, origin, one, picture } = state;
   const judged = state.verdict.filter((name) => name !== "error");
   const byVerdict = state.verdict.length && judged.length && judged.length < 3;
-  const [verdicts, folders, wordMasks, flagMasks, origins, branch] = await Promise.all([
+  const [verdicts, folders, wordMasks, flagMasks, origins, leads, branch, shownPicture] = await Promise.all([
     byVerdict ? facet("verdict") : null,
     folder != null ? facet("folder") : null,
     words.length ? facet("words") : null,
     flags.length ? facet("flags") : null,
     origin.length ? facet("origin") : null,
+    one || picture ? facet("lead") : null,
     folder != null ? folderByPath(folder) : null,
+    picture ? currentPosition(picture) : null,
   ]);
   if (folder != null && !branch) return range(0, 0, false);
-  const isAll = !verdicts && !folders && !wordMasks && !flagMasks && !origins;
+  if (picture && shownPicture < 0) return range(0, 0, false);
+  const isAll = !verdicts && !folders && !wordMasks && !flagMasks && !origins && !leads;
   if (isAll && (state.sort === "high" || state.sort === "low")) return ordered(start, end, state.sort);
   const chosen = new Uint32Array(Math.max(0, end - start));
   const wantedVerdicts = state.verdict.reduce((mask, name) => mask | (1 << VERDICTS[name]), 0);
   const [wantedWords, wantedFlags] = [maskOf(words, report.data.words), maskOf(flags, report.data.flags)];
   const wantedOrigins = originMask(origin);
+  const wantedLead = picture ? leads[shownPicture] : -1;
+  const shown = one ? new Uint8Array(leads.length) : null; // Pictures of which there is an image already.
   let count = 0;
   for (let position = start; position < end; position++) {
     if (verdicts && !((wantedVerdicts >> verdicts[position]) & 1)) continue;
@@ -119,6 +125,9 @@ export async function select(state) {
     if (wordMasks && (wordMasks[position] & wantedWords) !== wantedWords) continue;
     if (flagMasks && (flagMasks[position] & wantedFlags) !== wantedFlags) continue;
     if (origins && !((wantedOrigins >> origins[position]) & 1)) continue;
+    if (picture && leads[position] !== wantedLead) continue;
+    if (one && shown[leads[position]]) continue;
+    if (one) shown[leads[position]] = 1;
     chosen[count++] = position;
   }
   return listed(await sorted(chosen.slice(0, count), state.sort));
@@ -147,16 +156,47 @@ async function sorted(positions, sort) {
     positions.subarray(0, judged).reverse();
     return positions;
   }
-  // One number holds what is sorted by and the position, so that the sort needs no function: 53 bits are enough for both.
-  const values = await facet(sort === "size" ? "kilobytes" : "row_id");
   const step = report.data.rows.count;
-  const rank =
-    sort === "size"
-      ? (position) => MOST_KILOBYTES - Math.min(values[position], MOST_KILOBYTES)
-      : (position) => values[position];
+  const rank = await rankOf(sort);
+  // One number holds what is sorted by and the position, so that the sort needs no function: 53 bits are enough for both.
   const keys = Float64Array.from(positions, (position) => rank(position) * step + position);
   keys.sort();
   return Uint32Array.from(keys, (key) => key % step);
+}
+
+/** What is sorted by, as a whole number of each position, the least first. */
+async function rankOf(sort) {
+  if (sort === "copies") {
+    const leads = await facet("lead");
+    const sizes = new Int32Array(leads.length);
+    for (const lead of leads) sizes[lead]++;
+    // The pictures in their order, so that the images of one stay together.
+    const pictures = Float64Array.from(sizes, (size, lead) => (leads.length - size) * leads.length + lead).sort();
+    const ranks = new Int32Array(leads.length);
+    pictures.forEach((key, rank) => (ranks[key % leads.length] = rank));
+    return (position) => ranks[leads[position]];
+  }
+  const values = await facet(sort === "size" ? "kilobytes" : "row_id");
+  if (sort === "run") return (position) => values[position];
+  return (position) => MOST_KILOBYTES - Math.min(values[position], MOST_KILOBYTES);
+}
+
+/** Positions of all images of the picture that one image is of, the highest score first. */
+export async function imagesOfPicture(position) {
+  const leads = await facet("lead");
+  const found = [];
+  for (let other = leads[position]; other < leads.length; other++)
+    if (leads[other] === leads[position]) found.push(other);
+  return found;
+}
+
+/** Where a row of an address is in this report: its position there may be of an older one. -1: it is in none. */
+async function currentPosition({ position, rowId }) {
+  if (position < report.data.rows.count) {
+    const { row_id: found } = await report.rows.read(["row_id"], position, position + 1);
+    if (Number(found[0]) === rowId) return position;
+  }
+  return positionOf(rowId);
 }
 
 /** The position of a row of the run, where a link's hint is of an older report. */

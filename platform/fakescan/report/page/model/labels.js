@@ -2,8 +2,9 @@
 
 import { report } from "./report.js";
 
-/** `byImage`: sha256 to a map of reviewer to { label, at }; `agreed`: what a report without `view` says, by sha256. */
-export const labels = { byImage: null, agreed: null };
+/** `byImage`: sha256 to a map of reviewer to { label, at }, and `again` of what they said at a second look; `agreed`: what
+ * a report without `view` says, by sha256. */
+export const labels = { byImage: null, again: new Map(), agreed: null };
 
 const api = () => report.data.view?.api;
 
@@ -19,9 +20,15 @@ async function call(path, options) {
 
 export async function loadLabels() {
   const found = await call("labels");
-  labels.byImage = new Map(
-    Object.entries(found.labels).map(([sha256, given]) => [sha256, new Map(given.map((one) => [one.reviewer, one]))]),
-  );
+  const byReviewer = (look) =>
+    new Map(
+      Object.entries(found.labels).map(([sha256, given]) => [
+        sha256,
+        new Map(given.filter(look).map((one) => [one.reviewer, one])),
+      ]),
+    );
+  labels.byImage = byReviewer((one) => !one.second_look);
+  labels.again = byReviewer((one) => one.second_look);
 }
 
 /** What reviewers said, wherever this report has it; none is no fault of the image that is looked at. */
@@ -39,19 +46,22 @@ export const loadSample = (design) => call(`sample/${encodeURIComponent(design)}
 
 export const labelOf = (sha256, reviewer) => labels.byImage?.get(sha256)?.get(reviewer);
 
+export const secondLookOf = (sha256, reviewer) => labels.again.get(sha256)?.get(reviewer);
+
 export async function giveLabel(label) {
   const { label: written } = await call("labels", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(label),
   });
-  if (!labels.byImage.has(label.sha256)) labels.byImage.set(label.sha256, new Map());
-  labels.byImage.get(label.sha256).set(label.reviewer, written ?? label);
+  const looks = label.second_look ? labels.again : labels.byImage;
+  if (!looks.has(label.sha256)) looks.set(label.sha256, new Map());
+  looks.get(label.sha256).set(label.reviewer, written ?? label);
 }
 
 export async function takeBack(sha256, reviewer) {
   await call(`labels/${sha256}?reviewer=${encodeURIComponent(reviewer)}`, { method: "DELETE" });
-  labels.byImage.get(sha256)?.delete(reviewer);
+  if (!labels.again.get(sha256)?.delete(reviewer)) labels.byImage.get(sha256)?.delete(reviewer);
 }
 
 /** How each pair of reviewers agrees on the images that both have labelled: [{ first, second, images, agreed, kappa }]. */
@@ -73,6 +83,25 @@ export function agreement(images) {
       };
     })
     .filter((pair) => pair.images);
+}
+
+/** How each reviewer agrees with what the same reviewer said before: [{ reviewer, images, agreed, kappa }]. */
+export function selfAgreement(images) {
+  const both = new Map(); // reviewer to pairs of labels
+  for (const sha256 of images) {
+    for (const [reviewer, { label }] of labels.again.get(sha256) ?? []) {
+      const first = labelOf(sha256, reviewer);
+      if (!first) continue;
+      if (!both.has(reviewer)) both.set(reviewer, []);
+      both.get(reviewer).push([first.label, label]);
+    }
+  }
+  return [...both].sort().map(([reviewer, pairs]) => ({
+    reviewer,
+    images: pairs.length,
+    agreed: pairs.filter(([one, other]) => one === other).length,
+    kappa: kappa(pairs),
+  }));
 }
 
 /** Cohen's kappa (1960), as `fakescan review status` computes it; NaN where both give all one label. */

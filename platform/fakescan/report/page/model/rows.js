@@ -2,7 +2,7 @@
 
 import { report } from "./report.js";
 
-const CARD_COLUMNS = ["row_id", "uri", "verdict", "score", "thumb", "error_code"];
+const CARD_COLUMNS = ["row_id", "uri", "verdict", "score", "thumb", "error_code", "images"];
 export const CSV_COLUMNS = [
   ...["row_id", "uri", "sha256", "verdict", "score", "error_code"],
   ...["provenance", "provenance_basis"],

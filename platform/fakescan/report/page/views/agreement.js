@@ -1,7 +1,7 @@
 // How far reviewers agree on the images that they have in common.
 
 import { counted, element, number, percent, plain } from "../dom.js";
-import { agreement, loadSample } from "../model/labels.js";
+import { agreement, loadSample, selfAgreement } from "../model/labels.js";
 import { report } from "../model/report.js";
 
 /** Over the samples of all designs. */
@@ -15,7 +15,8 @@ export async function agreementOfAll() {
 /** Over images by their SHA-256. */
 export function agreementWords(images) {
   const pairs = agreement(images);
-  if (!pairs.length)
+  const selves = selfAgreement(images);
+  if (!pairs.length && !selves.length)
     return [
       element("p", {
         className: "fine",
@@ -23,18 +24,21 @@ export function agreementWords(images) {
       }),
     ];
   const list = element("ul", { className: "plain" });
-  for (const { first, second, images: count, agreed, kappa } of pairs) {
-    const beyond = Number.isNaN(kappa)
-      ? "kappa is not defined, as all labels are the same"
-      : `kappa ${kappa.toFixed(2)}, ${strength(kappa)}`;
+  const add = (who, { images: count, agreed, kappa }) =>
     list.append(
       element("li", {
-        textContent: `${plain(first)} and ${plain(second)}: the same on ${number(agreed)} of ${counted(count, "image")} (${percent(agreed / count)}); ${beyond}`,
+        textContent: `${who}: the same on ${number(agreed)} of ${counted(count, "image")} (${percent(agreed / count)}); ${beyond(kappa)}`,
       }),
     );
-  }
+  for (const pair of pairs) add(`${plain(pair.first)} and ${plain(pair.second)}`, pair);
+  for (const own of selves) add(`${plain(own.reviewer)}, at a second look`, own);
   return [element("h2", { textContent: "Agreement" }), list];
 }
+
+const beyond = (kappa) =>
+  Number.isNaN(kappa)
+    ? "kappa is not defined, as all labels are the same"
+    : `kappa ${kappa.toFixed(2)}, ${strength(kappa)}`;
 
 /** The words of Landis and Koch (1977). */
 const strength = (kappa) =>

@@ -21,6 +21,8 @@ export function drawFilters(now) {
   }
   byId("score-low").value = now.score[0];
   byId("score-high").value = now.score[1];
+  const onePerPicture = byId("one-per-picture");
+  if (onePerPicture) onePerPicture.checked = now.one;
   drawScore(now.score);
   const errors = byId("filter-error");
   if (errors) errors.value = now.error ?? "";
@@ -76,6 +78,8 @@ function make() {
     .toSorted((a, b) => b.rows - a.rows)
     .slice(0, MOST_WORDS);
   if (known.length) parts.push(group("The explanation speaks of", ...checks("words", known.map(named))));
+  if (report.data.pictures) parts.push(pictureGroup(report.data.pictures));
+  else byId("sort-copies").remove();
   const others = flags.filter(({ rows }) => rows);
   if (others.length) parts.push(group("Also", ...checks("flags", others.map(named))));
   const said = origins();
@@ -152,6 +156,21 @@ function folderGroup() {
   );
 }
 
+function pictureGroup({ total }) {
+  const box = element("input", { type: "checkbox", id: "one-per-picture" });
+  box.addEventListener("change", () => go({ one: box.checked, image: null }));
+  return group(
+    "Near-duplicates",
+    element(
+      "label",
+      { className: "check" },
+      box,
+      element("span", { textContent: "one image of each picture" }),
+      element("span", { className: "count", textContent: number(total) }),
+    ),
+  );
+}
+
 function errorGroup(errors) {
   const select = element(
     "select",
@@ -174,6 +193,8 @@ function chips(now) {
     add(`Score ${now.score[0] / 100}–${now.score[1] / 100}`, { score: [0, 100] });
   if (now.folder != null) add(plain(shortPath(now.folder)), { folder: null });
   if (now.error) add(plain(now.error), { error: null });
+  if (now.one) add("one image of each picture", { one: false });
+  if (now.picture) add(`the picture of row ${number(now.picture.rowId)}`, { picture: null });
   for (const kind of ["words", "flags"]) {
     for (const name of now[kind]) {
       const known = report.data[kind].find((one) => one.name === name);

@@ -10,9 +10,8 @@ import { csvOf } from "../model/csv.js";
 
 const PAGE_ROWS = 100;
 let shown = PAGE_ROWS;
-let opened = new Set([0]);
-let isTree = false;
 let lastSearch = null;
+let focusOn = null; // The folder that was opened or closed: its button is made anew.
 
 export async function drawFolders(now) {
   const body = byId("folders");
@@ -23,14 +22,18 @@ export async function drawFolders(now) {
   prefetch("folder", "verdict"); // For whoever goes on to a folder's images.
   const all = await allFolders();
   const wanted = now.search.toLowerCase();
+  const isTree = now.tree;
+  const opened = openedIn(now);
   byId("as-tree").setAttribute("aria-pressed", String(isTree && !wanted));
   byId("as-list").setAttribute("aria-pressed", String(!isTree || Boolean(wanted)));
   const found = wanted ? all.filter(({ path }) => path.toLowerCase().includes(wanted)) : all;
-  const rows = isTree && !wanted ? branches(all) : worstFirst(found);
+  const rows = isTree && !wanted ? branches(all, opened) : worstFirst(found);
   byId("folder-words").textContent = wanted
     ? `${number(found.length)} of ${number(all.length)} folders`
     : `${number(all.length)} folders${report.data.folders.merged ? `, and ${number(report.data.folders.merged)} too small to list, counted in those above them` : ""}`;
-  byId("folder-rows").replaceChildren(folderTable(rows.slice(0, shown), { tree: isTree && !wanted, toggle }));
+  byId("folder-rows").replaceChildren(folderTable(rows.slice(0, shown), { tree: isTree && !wanted, opened }));
+  if (focusOn != null) byId("folder-rows").querySelector(`[data-folder="${focusOn}"] .toggle`)?.focus();
+  focusOn = null;
   byId("more-folders").hidden = rows.length <= shown;
   byId("more-folders").textContent = `Show ${number(Math.min(rows.length - shown, PAGE_ROWS * 5))} more`;
 }
@@ -46,12 +49,7 @@ function frame() {
   const mode = (id, words, tree) =>
     button(
       words,
-      () => (
-        (isTree = tree),
-        (shown = PAGE_ROWS),
-        search.value && go({ search: "" }, { replace: true }),
-        drawFolders(state())
-      ),
+      () => ((shown = PAGE_ROWS), go({ search: "", tree, open: tree ? state().open : [] })),
       { id, className: "small" },
     );
   return [
@@ -74,20 +72,25 @@ function frame() {
   ];
 }
 
-function toggle(id) {
-  if (!opened.delete(id)) opened.add(id);
-  drawFolders(state()).then(() => document.querySelector(`#folder-rows [data-folder="${id}"] .toggle`)?.focus());
+/** The folders that are open, by their paths; the base always is. */
+const openedIn = (now) => new Set(now.open);
+
+function toggle(folder) {
+  const open = state().open.filter((path) => path !== folder.path);
+  go({ open: open.length < state().open.length ? open : [...open, folder.path] }, { replace: true });
+  focusOn = folder.id;
 }
 
 /** Folders of the tree whose parents are open. */
-function branches(all) {
+function branches(all, opened) {
   const found = [];
-  for (let id = 0; id < all.length; id = opened.has(id) ? id + 1 : all[id].last + 1) found.push(all[id]);
+  for (let id = 0; id < all.length; id = !id || opened.has(all[id].path) ? id + 1 : all[id].last + 1)
+    found.push(all[id]);
   return found;
 }
 
 /** A table of folders; each leads to its images. */
-export function folderTable(folders, { tree = false, toggle: onToggle = null } = {}) {
+export function folderTable(folders, { tree = false, opened = new Set() } = {}) {
   const most = Math.max(0.001, ...folders.map(({ high }) => high ?? 0));
   const head = element("tr");
   for (const [words, name] of [
@@ -99,11 +102,11 @@ export function folderTable(folders, { tree = false, toggle: onToggle = null } =
   ])
     head.append(element("th", { scope: "col", textContent: words, className: name }));
   const body = element("tbody");
-  for (const folder of folders) body.append(folderRow(folder, most, tree, onToggle));
+  for (const folder of folders) body.append(folderRow(folder, most, tree, opened));
   return element("table", { className: "folders" }, element("thead", {}, head), body);
 }
 
-function folderRow(folder, most, tree, onToggle) {
+function folderRow(folder, most, tree, opened) {
   const words = plain(shortPath(folder.path));
   const link = element(
     "a",
@@ -114,10 +117,10 @@ function folderRow(folder, most, tree, onToggle) {
   if (tree) {
     const holder = element("span", { className: "branch" });
     holder.style.paddingInlineStart = `${Math.min(folder.depth, 12) * 1.1}rem`;
-    const isOpen = opened.has(folder.id);
-    const hasMore = folder.last > folder.id;
+    const isOpen = !folder.id || opened.has(folder.path);
+    const hasMore = folder.id && folder.last > folder.id; // The base is what the tree is of.
     const control = hasMore
-      ? button(isOpen ? "−" : "+", () => onToggle(folder.id), { className: "toggle", aria: {} })
+      ? button(isOpen ? "−" : "+", () => toggle(folder), { className: "toggle", aria: {} })
       : element("span", { className: "toggle" });
     if (hasMore) {
       control.setAttribute("aria-expanded", String(isOpen));

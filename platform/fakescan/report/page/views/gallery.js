@@ -222,7 +222,7 @@ function drawCard(card, row, index) {
   const score = row.score == null ? "" : scoreWords(row.score);
   link.setAttribute(
     "aria-label",
-    `${plain(name)}: ${badge(row.verdict).textContent}${score ? `, score ${score}` : row.error_code ? `, ${row.error_code}` : ""}`,
+    `${plain(name)}: ${badge(row.verdict).textContent}${score ? `, score ${score}` : row.error_code ? `, ${row.error_code}` : ""}${row.images > 1 ? `, one of ${number(row.images)} images of this picture` : ""}`,
   );
   link.title = plain(row.uri);
   const what = element(
@@ -230,6 +230,9 @@ function drawCard(card, row, index) {
     { className: "what" },
     badge(row.verdict),
     element("span", { className: "score", textContent: score || plain(row.error_code) }),
+    row.images > 1
+      ? element("span", { className: "copies", title: `${number(row.images)} images are this picture`, textContent: `×${number(row.images)}` })
+      : null,
   );
   about.replaceChildren(
     what,

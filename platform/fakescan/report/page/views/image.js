@@ -1,12 +1,12 @@
 // One image, with everything known about it.
 
-import { go, imagesHash, state } from "../address.js";
+import { go, hashOf, imagesHash, state } from "../address.js";
 import { bytes, byId, copyButton, counted, element, number, plain, plainLines, setText, showProblem } from "../dom.js";
-import { positionOf } from "../model/facets.js";
+import { imagesOfPicture, positionOf } from "../model/facets.js";
 import { knowLabels, labels } from "../model/labels.js";
 import { originLabel } from "../model/origins.js";
 import { report } from "../model/report.js";
-import { nameOf, wholeRow } from "../model/rows.js";
+import { cardRows, nameOf, wholeRow } from "../model/rows.js";
 import { badge, cautions, meter, scoreWords } from "./answer.js";
 import { chosenImages, focusImage } from "./gallery.js";
 import { showThumb } from "./picture.js";
@@ -97,6 +97,7 @@ function facts() {
       : null,
     origin(),
     given(),
+    samePicture(),
     details(),
   ].filter(Boolean);
 }
@@ -149,6 +150,53 @@ function given() {
   return element("div", {}, element("h3", { textContent: "Reviewed" }), list);
 }
 
+/** Other images of the same picture. */
+function samePicture() {
+  if (!(row.images > 1)) return null;
+  const mine = row;
+  const words = element("p", { className: "fine", textContent: "Looking for them…" });
+  const list = element("ul", { className: "same" });
+  const all = element("a", {
+    href: imagesHash({ picture: { position: row.position, rowId: row.row_id } }),
+    textContent: `All ${number(row.images)} images of this picture`,
+  });
+  drawSame(mine, list, words).catch((error) => setText(words, `${plain(error.message)}.`));
+  return element(
+    "div",
+    {},
+    element("h3", { textContent: `One of ${number(row.images)} images of this picture` }),
+    words,
+    list,
+    element("p", {}, all),
+  );
+}
+
+async function drawSame(mine, list, words) {
+  const positions = await imagesOfPicture(mine.position);
+  const others = positions.filter((position) => position !== mine.position).slice(0, MOST_SAME);
+  const rows = await cardRows(others);
+  if (mine !== row) return;
+  const more = positions.length - 1 - others.length;
+  setText(words, more ? `${number(others.length)} of the others, the highest score first:` : "The others:");
+  for (const position of others) {
+    const other = rows.get(position);
+    const frame = element("span", { className: "frame" });
+    const link = element(
+      "a",
+      {
+        href: hashOf({ ...state(), image: { position, rowId: other.row_id } }),
+        title: plain(other.uri),
+        aria: { label: `${plain(nameOf(other.uri).name)}: ${badge(other.verdict).textContent}, score ${scoreWords(other.score)}` },
+      },
+      frame,
+      badge(other.verdict),
+    );
+    list.append(element("li", {}, link));
+    showThumb(frame, other);
+  }
+}
+
+const MOST_SAME = 8;
 const ROWS = [
   ["uri", "Address"],
   ["width", "Size"],
@@ -162,6 +210,8 @@ const ROWS = [
   ["version", "Version"],
   ["last_modified", "Modified"],
   ["scanned_at", "Scanned"],
+  ["picture", "Picture"],
+  ["phash", "Looks (hash)"],
 ];
 const OWN = new Set([
   ...ROWS.map(([name]) => name),
@@ -185,6 +235,7 @@ const OWN = new Set([
   "provenance_generator",
   "provenance_signer",
   "provenance_detail",
+  "images",
 ]);
 
 function details() {

@@ -69,13 +69,20 @@ export async function sqlOf(filter, { which, uncertain, errors }) {
     if (mask) found.push(`${kind} & ${mask} = ${mask}`);
   }
   if (filter.origin.length) found.push(`coalesce(provenance, 'unread') IN (${filter.origin.map(text).join(", ")})`);
+  const rows = `read_parquet('${report.data.data}rows-*.parquet')`;
+  if (filter.picture)
+    found.push(`picture = (SELECT picture FROM ${rows} WHERE row_id = ${filter.picture.rowId})`);
+  if (filter.one)
+    found.push(
+      `row_id IN (SELECT first(row_id ORDER BY score DESC NULLS LAST, row_id) FROM ${rows}\n    WHERE ${found.join(" AND ") || "true"} GROUP BY coalesce(picture, -1 - row_id))`,
+    );
   const shown = found.join(" AND ") || "true";
   const named = (name) => filter.verdict.includes(name);
   const rest = [`NOT coalesce(${shown}, false)`];
   if (!uncertain && !named("uncertain")) rest.push("verdict IS DISTINCT FROM 'uncertain'");
   if (!errors && !named("error")) rest.push("verdict IS NOT NULL");
   const where = which === "shown" ? shown : rest.join(" AND ");
-  return `COPY (SELECT row_id, uri, lower(hex(sha256)) AS sha256, verdict, score\n  FROM read_parquet('${report.data.data}rows-*.parquet')\n  WHERE ${where}\n  ORDER BY row_id) TO '${which === "shown" ? "shown" : "keep"}.csv';`;
+  return `COPY (SELECT row_id, uri, lower(hex(sha256)) AS sha256, verdict, score\n  FROM ${rows}\n  WHERE ${where}\n  ORDER BY row_id) TO '${which === "shown" ? "shown" : "keep"}.csv';`;
 }
 
 export async function openKeepList() {
@@ -103,7 +110,19 @@ function exported() {
   const now = state();
   return now.view === "images"
     ? now
-    : { ...now, verdict: ["fake"], score: [0, 100], folder: null, error: null, words: [], flags: [], origin: [], sort: "high" };
+    : {
+        ...now,
+        verdict: ["fake"],
+        score: [0, 100],
+        folder: null,
+        error: null,
+        words: [],
+        flags: [],
+        origin: [],
+        one: false,
+        picture: null,
+        sort: "high",
+      };
 }
 
 async function draw({ focus } = {}) {
@@ -115,6 +134,7 @@ async function draw({ focus } = {}) {
     filter.folder != null && "the folder",
     filter.words.length && "words of the explanation",
     filter.flags.length && "“also”",
+    (filter.one || filter.picture) && "near-duplicates",
   ].filter(Boolean);
   const sql = await sqlOf(filter, choice);
   const body = [
@@ -190,6 +210,8 @@ function describe(filter) {
     parts.push(`score ${filter.score[0] / 100} to ${filter.score[1] < 100 ? "under " : ""}${filter.score[1] / 100}`);
   if (filter.folder != null) parts.push(`in ${plain(shortPath(filter.folder))}`);
   if (filter.error) parts.push(plain(filter.error));
+  if (filter.one) parts.push("one image of each picture");
+  if (filter.picture) parts.push(`of the picture of row ${number(filter.picture.rowId)}`);
   for (const kind of ["words", "flags"])
     parts.push(...filter[kind].map((name) => plain(report.data[kind].find((one) => one.name === name)?.label ?? name)));
   if (filter.origin.length) parts.push(`the file says: ${filter.origin.map(originLabel).map(plain).join(" or ")}`);

@@ -19,6 +19,7 @@ export function drawOverview() {
   byId("overview").append(
     lead(run, prevalence),
     tiles(),
+    ...pictures(),
     section(
       "Scores",
       element("p", {
@@ -46,8 +47,36 @@ export function drawOverview() {
 const section = (title, ...children) =>
   element("section", { className: "block" }, element("h2", { textContent: title }), ...children);
 
-function lead(run, { statement, notes = [] }) {
+/** How many pictures the images are. */
+function pictures() {
+  const { pictures: found, no_pictures: why, totals } = report.data;
+  if (!found)
+    return why ? [element("p", { className: "fine", textContent: `How many pictures these are is not known: ${why}` })] : [];
+  const flagged = found.images.fake
+    ? [
+        `The ${counted(found.images.fake, "image")} called ${verdictName("fake", { capital: false })} are `,
+        element("a", {
+          href: imagesHash({ verdict: ["fake"], one: true }),
+          textContent: counted(found.pictures.fake, "picture"),
+        }),
+        "; ",
+      ]
+    : [];
+  return [
+    element(
+      "p",
+      { className: "pictures" },
+      ...flagged,
+      `${flagged.length ? "all" : "The"} ${number(totals.judged)} with a verdict are `,
+      element("a", { href: imagesHash({ one: true, sort: "copies" }), textContent: counted(found.total, "picture") }),
+      ". Copies in another size, format or quality are one picture.",
+    ),
+  ];
+}
+
+function lead(run, { statement, notes = [], by_picture: byPicture }) {
   const made = element("div", { className: "lead" }, element("p", { className: "statement", textContent: statement }));
+  if (byPicture) made.append(element("p", { textContent: byPicture.statement }));
   for (const words of notes) made.append(element("p", { className: "fine", textContent: words }));
   const facts = [
     `Run ${plain(run.run_id)}`,

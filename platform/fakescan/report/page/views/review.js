@@ -2,7 +2,7 @@
 
 import { go, state } from "../address.js";
 import { announce, button, byId, counted, element, number, plain, setText, showProblem } from "../dom.js";
-import { canLabel, giveLabel, labelOf, loadLabels, loadSample, takeBack } from "../model/labels.js";
+import { canLabel, giveLabel, labelOf, loadLabels, loadSample, secondLookOf, takeBack } from "../model/labels.js";
 import { report } from "../model/report.js";
 import { wholeRow } from "../model/rows.js";
 import { shellWord } from "../model/shell.js";
@@ -22,7 +22,7 @@ const DESIGNS = {
   threshold: "where the threshold should be",
   disagree: "what two scans do not agree on",
   discover: "kinds of fakes, as different as can be",
-  qa: "whether reviewers agree, by looking twice",
+  qa: "whether reviewers agree, with each other and with themselves: a second look at images that have a label",
 };
 
 let sample = null; // { design, items }
@@ -77,6 +77,8 @@ async function start() {
     );
   }
   await loadLabels();
+  const agreed = await agreementOfAll();
+  if (state().view !== "review" || state().design) return; // The reader has begun meanwhile.
   const name = element("input", {
     id: "reviewer",
     type: "text",
@@ -122,13 +124,20 @@ async function start() {
     }),
     element("label", { className: "field", htmlFor: "reviewer" }, "Who are you?", name),
     list,
-    element("div", { id: "agreement" }, ...(await agreementOfAll())),
+    element("div", { id: "agreement" }, ...agreed),
   );
 }
 
 // ---- One image ------------------------------------------------------------------------------------------------------
 
-const isOpen = (item) => !labelOf(item.sha256, reviewer);
+/** Whether this reviewer has still to look: for `qa` again at what the same reviewer has labelled elsewhere. */
+function isOpen({ sha256 }) {
+  const label = labelOf(sha256, reviewer);
+  return !label || (isSecondLook(label) && !secondLookOf(sha256, reviewer));
+}
+
+/** In the sample `qa`, a label that was not given in it is of a first look. */
+const isSecondLook = (label) => sample.design === "qa" && label != null && label.second_look !== false;
 
 async function showNext(after) {
   const { items } = sample;
@@ -242,6 +251,7 @@ async function decide(label) {
       reviewer,
       seconds: Math.round((performance.now() - begun) / 100) / 10,
       seen_score: seen,
+      second_look: sample.design === "qa" ? isSecondLook(labelOf(item.sha256, reviewer)) : null,
       note: null,
     });
     showProblem("");
