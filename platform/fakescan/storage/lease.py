@@ -74,6 +74,11 @@ class Lease:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def owner(self) -> str:
+        """What names this holder in the object, for `is_held_by`."""
+        return self._owner
+
     def acquire(self, *, force: bool = False, wait: bool = False, say: Callable[[str], None] = logger.warning) -> None:
         """Take the lease. Raises UserError when a live process holds it.
 
@@ -270,6 +275,18 @@ def _is_gone(holder: dict[str, Any]) -> bool:
         return False
     pid = holder.get("pid")
     return isinstance(pid, int) and _start_time(pid) != str(holder["started"])
+
+
+def is_held_by(fs: AbstractFileSystem, path: str, owner: str) -> bool:
+    """Whether the lease is that owner's, for a process that writes in its name; waits for a store that is away.
+
+    The owner itself may be suspended or cut off, and not notice that somebody has taken over.
+    """
+    try:
+        holder = _content(read_bytes(fs, path))
+    except FileNotFoundError:  # given back: the owner has ended, or another one has come and gone
+        return False
+    return holder["owner"] in (owner, _NOBODY)
 
 
 def holder_of(fs: AbstractFileSystem, path: str) -> str | None:
