@@ -90,6 +90,11 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody else is known to hold the lease; False also where it cannot be told, and never waits."""
+        return self._is_lost
+
     def check(self) -> None:
         """Raise LeaseLostError once somebody else holds the lease.
 

@@ -14,7 +14,7 @@ from typing import Any
 from fakescan.cluster import connect, lasting_actor_options
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.errors import JobFailedError
-from fakescan.storage.lease import Lease, LeaseLostError
+from fakescan.storage.lease import Lease
 from fakescan.storage.preflight import check_writable_without_trace
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.telemetry.train_metrics import TrainMetrics
@@ -182,7 +182,8 @@ def _fit(config: TrainConfig, job: Job, lease: Lease, gpus: float, *, verbose: b
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)
-    lease.check()
+    if failure is None or lease.is_lost:  # that of a run that has failed may be in the store that is away
+        lease.check()
     fault, causes, result = None, [], None
     with suppress(RayError):
         actor = job.metrics_actor
@@ -292,9 +293,7 @@ class _Follower:
         changed = False
         while True:
             last = ended.wait(POLL_S)
-            try:
-                self._lease.check()
-            except LeaseLostError:  # the folder is another's now
+            if self._lease.is_lost:  # the folder is another's now
                 self._metrics_actor.stop.remote()
                 return
             changed |= self._move(display)

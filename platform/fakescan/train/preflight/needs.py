@@ -43,7 +43,7 @@ def needs(
 ) -> Needs:
     """What a run will take. `longest`: tokens of its longest sample."""
     model = sum(parameters.values()) * (2 if bf16 and config.zero else 4)
-    one = checkpoint_bytes(config, parameters)
+    one = checkpoint_bytes(config, parameters, bf16=bf16)
     kept = config.keep + (2 if config.best_by else 1)  # beside the best ones Ray keeps the last one
     return Needs(
         states=memory_per_worker(config, parameters, bf16=bf16),
@@ -101,9 +101,9 @@ def activation_bytes(config: TrainConfig, model: dict[str, Any], *, longest: int
     return config.micro_batch * (total + logits)
 
 
-def checkpoint_bytes(config: TrainConfig, parameters: dict[str, int]) -> int:
-    """Bytes of one checkpoint: trained weights and optimizer states, with float32 copies."""
-    return trained_weights(config, parameters) * 16
+def checkpoint_bytes(config: TrainConfig, parameters: dict[str, int], *, bf16: bool) -> int:
+    """Bytes of one checkpoint: trained weights and optimizer states; of weights in bf16 with float32 copies."""
+    return trained_weights(config, parameters) * (16 if bf16 and config.zero else 12)
 
 
 def check_disk(config: TrainConfig, needed: Needs) -> None:

@@ -9,6 +9,7 @@ from fakescan.train.preflight import decoding
 from fakescan.train.preflight.decoding import undecodable
 from fakevlm.data.dataset import Dataset, open_dataset
 from fakevlm.data.images import check_presence
+from tests.conftest import Bucket
 
 pytestmark = pytest.mark.unit
 
@@ -48,6 +49,22 @@ def test_bad_images_are_found_once_and_sound_ones_not_decoded_again(
     assert found(dataset, frozenset({cut})) == {}
     assert found(dataset, frozenset({cut})) == {}
     assert asked == [1, 1], "the new one once"
+
+
+def test_images_in_a_store_are_known_by_their_etags(labelled: Path, s3_bucket: Bucket) -> None:
+    location = s3_bucket.upload(labelled, "data")
+    fs, path = s3_bucket.store.filesystem(location)
+    dataset = open_dataset(path, fs, split="val")
+    assert found(dataset) == {}
+    before = check_presence(dataset).versions
+    assert len(set(before.values())) > 8
+    assert "" not in before.values()
+    image = dataset.image_path(dataset.records[3])
+    fs.pipe_file(image, b"no image")
+    fs.invalidate_cache()
+    after = check_presence(dataset).versions
+    assert {name for name in after if after[name] != before[name]} == {image}
+    assert found(dataset).keys() == {dataset.records[3].image}
 
 
 def test_a_cache_that_cannot_be_written_is_no_fault(
