@@ -21,7 +21,7 @@ from fakescan.telemetry.train_metrics import TrainMetrics
 from fakescan.terminal.json_logs.fields import set_process_fields
 from fakescan.train.checkpoints import arrow_filesystem
 from fakescan.train.config import TrainConfig
-from fakescan.train.failure import worker_death
+from fakescan.train.failure import RESUME, cause_of, worker_death
 from fakescan.train.folder import MODEL, TrainFolder, continue_log
 from fakescan.train.loop import Job, train_worker
 from fakescan.train.metrics_actor import Cause, MetricsActor, Progress, StepMetrics, TrainResult
@@ -191,21 +191,25 @@ def _fit(config: TrainConfig, job: Job, lease: Lease, gpus: float, *, verbose: b
     if fault is not None:
         raise (UserError if fault.is_mistake else TrainFailedError)(fault.message) from failure
     if failure is not None:
-        raise TrainFailedError(f"the training stopped: {_why(failure, causes)}") from failure
+        raise TrainFailedError(f"the training stopped: {_why(failure, causes, config)}") from failure
     if result is None:
         raise TrainFailedError("the training stopped before its model was written; the same command resumes")
     found: TrainResult = result
     return found
 
 
-def _why(failure: Exception, causes: list[Cause]) -> str:
+def _why(failure: Exception, causes: list[Cause], config: TrainConfig) -> str:
     """The first cause of the last failure, in one line: a worker's death, what a worker said, or what Ray says."""
     why = worker_death(getattr(failure, "worker_failures", {}))
     if why is None and causes:
         why = next(cause.message for cause in causes if cause.start == causes[-1].start)
-    if why is not None:
-        return f"{why}; the same command resumes at the last checkpoint (--verbose shows the logs)"
-    return f"{_last_line(failure)} (--verbose shows the logs)"
+    if why is None:  # of Ray's own part, which writes down what checkpoints there are
+        own = getattr(failure, "controller_failure", None)
+        found = None if own is None else cause_of(own, config)
+        why = None if found is None else str(found)
+    if why is None:
+        return f"{_last_line(failure)} (--verbose shows the logs)"
+    return f"{why.removesuffix(f'; {RESUME}')}; {RESUME} at the last checkpoint (--verbose shows the logs)"
 
 
 def _storage(config: TrainConfig) -> dict[str, Any]:

@@ -17,7 +17,8 @@ _TORCH_WRITER = ("inline_container", "PytorchStreamWriter")
 """Words of torch's own writer of files, which does not say why a write has failed."""
 _OF_OTHERS = ("connection closed by peer", "connection reset by peer", "gloo", "nccl", "broken pipe", "socket timeout")
 """Words of what a worker says when another one is gone."""
-_RESUME = "the same command resumes"
+RESUME = "the same command resumes"
+"""What is true of every training that stops."""
 
 
 class StoreAwayError(JobFailedError):
@@ -46,7 +47,7 @@ def cause_of(error: BaseException, config: TrainConfig) -> Ending | str | None:
             )
     for one in chain:
         if isinstance(one, store_errors()) and not isinstance(one, ValueError) and is_transient(one):
-            return f"the store of {redact(config.storage_path)} is away: {classify(one)[1]}; {_RESUME}"
+            return f"the store of {redact(config.storage_path)} is away: {classify(one)[1]}; {RESUME}"
     text = one_line(error)
     if any(word in text.lower() for word in _OF_OTHERS):
         return None
@@ -81,6 +82,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(one))
         yield one
         waiting += [one.__cause__, one.__context__]
+        carried = getattr(one, "cause", None)  # in errors that Ray brings from another process
+        waiting += [carried] if isinstance(carried, BaseException) else []
 
 
 def _is_full_disk(error: BaseException) -> bool:
@@ -100,7 +103,7 @@ def _full_disk(error: BaseException, config: TrainConfig) -> str:
     named = str(getattr(error, "filename", None) or error)
     inside = [name for name, place in places.items() if named.startswith(place) or f"'{place}" in named]
     setting = inside[-1] if inside else min(places, key=lambda name: _free(places[name]))
-    return f"{setting}: the disk of {places[setting]} is full; free some room, or lower keep, and {_RESUME}"
+    return f"{setting}: the disk of {places[setting]} is full; free some room, or lower keep, and {RESUME}"
 
 
 def _free(place: str) -> int:

@@ -105,7 +105,7 @@ def test_a_store_that_is_lost(tiny_model: Path, labelled: Path, tmp_path: Path, 
     output = output_of(process)
     assert process.returncode == 1, output
     (line,) = errors(output)
-    assert line.startswith("fakescan: error: the training stopped: the store of s3://"), line
+    assert line.startswith("fakescan: error: the training stopped: the store of s3://"), output
     assert "is away: " in line
     assert "the same command resumes" in line
     assert len(line) < 400

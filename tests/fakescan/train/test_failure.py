@@ -100,3 +100,11 @@ def test_workers_that_died_without_a_word() -> None:
     )
     assert worker_death({0: NodeDiedError("gone")}) == "the node of worker 0 is gone"
     assert worker_death({0: RuntimeError("said")}) is None
+
+
+def test_what_an_error_from_another_process_carries_is_seen(config: TrainConfig) -> None:
+    from ray.exceptions import RayTaskError
+
+    carried = OSError(errno.ENOSPC, "No space left on device", f"{config.storage_path}/train/x.json")
+    error = RayTaskError("run", "Traceback ...", carried)
+    assert isinstance(cause_of(error, config), Ending)
