@@ -95,6 +95,11 @@ class Lease:
         """Whether somebody else is known to hold the lease; False also where it cannot be told, and never waits."""
         return self._is_lost
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether nobody can have taken the lease over yet; never waits."""
+        return not self._is_lost and self._is_sure()
+
     def check(self) -> None:
         """Raise LeaseLostError once somebody else holds the lease.
 

@@ -302,7 +302,7 @@ class _Follower:
                 return
             changed |= self._move(display)
             waited += POLL_S
-            if last or (changed and waited >= SAVE_S):
+            if self._lease.is_sure and (last or (changed and waited >= SAVE_S)):
                 try:
                     self._folder.save(self.log, final=last)
                 except OSError as error:  # the store, after all retries; the training itself goes on

@@ -61,23 +61,45 @@ class TrainFolder:
         `facts` is what else the result depends on, as `claim` is told it. Raises UserError where the folder holds a run
         that was started with other settings, and where the store cannot be read.
         """
-        if not exists(f"{self.url}/{RESULT}", self._config.storage_store):
+        if not exists(f"{self.url}/{SETTINGS}", self._config.storage_store):
             return None
-        found = read_settings(self.fs, f"{self.path}/{RESULT}", "name", "name")
         before = read_settings(self.fs, f"{self.path}/{SETTINGS}", "name", "name")
-        if found is None or before is None:
+        found = read_settings(self.fs, f"{self.path}/{RESULT}", "name", "name")
+        if before is None or (found is None and "records" in before):
             return None
         now = {**self._config.model_dump(mode="json"), **facts}
         if self._config.precision == "auto":  # which the cluster decides, of which nothing is known yet
             now["precision"] = before.get("precision")
         self._refuse_changes(before, now)
-        result = TrainResult.model_validate(found)
+        result = self._earlier_result(before) if found is None else TrainResult.model_validate(found)
+        if result is None:
+            return None
         patience, earlier = self._config.patience, before.get("patience")
         is_over = result.stopped_early and patience is not None and earlier is not None and patience <= earlier
         if result.steps < facts["steps"] and not is_over:
             return None
         self.fs.invalidate_cache()
         return result if self.fs.exists(f"{self.path}/{MODEL}/config.json") else None
+
+    def _earlier_result(self, before: dict[str, Any]) -> TrainResult | None:
+        """The result of a run that an earlier version has finished, which did not write it down."""
+        self.fs.invalidate_cache()
+        try:
+            snapshot = json.loads(read_bytes(self.fs, f"{self.path}/{_SNAPSHOT}"))
+            step = int(snapshot["latest_checkpoint_result"]["metrics"]["step"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        # Of the files of a model it uploaded this one last.
+        if step < _steps(before) or not self.fs.exists(f"{self.path}/{MODEL}/tokenizer_config.json"):
+            return None
+        log = self.log()
+        return TrainResult(
+            steps=step,
+            steps_per_epoch=_plan(before).steps_per_epoch,
+            samples=before["samples"],
+            exported_step=step,
+            metrics=log[-1].metrics if log else {},
+        )
 
     def finish(self, result: TrainResult) -> None:
         """Write down that the run has ended."""
@@ -183,8 +205,12 @@ def _steps(settings: dict[str, Any]) -> int:
     """Steps of a run by its train.json, which earlier versions did not write into it."""
     if "steps" in settings:
         return int(settings["steps"])
+    return _plan(settings).steps
+
+
+def _plan(settings: dict[str, Any]) -> Plan:
     names = ("samples", "batch_size", "epochs", "max_steps", "seed")
-    return Plan(*(settings.get(name) for name in names)).steps  # type: ignore[arg-type]
+    return Plan(*(settings.get(name) for name in names))  # type: ignore[arg-type]
 
 
 def continue_log(before: list[StepMetrics], after: list[StepMetrics]) -> list[StepMetrics]:

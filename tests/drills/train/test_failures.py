@@ -112,7 +112,7 @@ def test_a_store_that_is_lost(tiny_model: Path, labelled: Path, tmp_path: Path, 
 
 
 def test_a_worker_that_dies_is_said_and_counted(tiny_model: Path, labelled: Path, tmp_path: Path) -> None:
-    config = settings(tiny_model, labelled, tmp_path, zero=0, workers=1, epochs=12, checkpoint_every=2)
+    config = settings(tiny_model, labelled, tmp_path, zero=0, workers=1, epochs=3, checkpoint_every=2)
     process = started(train_command(tmp_path, config))
     until(lambda: checkpoints(tmp_path / "train"), process, "the first checkpoint")
     os.kill(workers_of(process)[0].pid, signal.SIGKILL)

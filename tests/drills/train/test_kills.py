@@ -128,39 +128,53 @@ def is_quiet(folder: Path, seconds: float) -> bool:
 def test_a_run_that_is_killed_ten_times_at_random_moments_is_the_same_to_the_last_bit(
     seed: int, tiny_model: Path, labelled: Path, tmp_path: Path
 ) -> None:
-    """Twenty kills over both: three of four hit a worker alone, which is started again, and one the whole command."""
+    """Twenty kills over both: most hit a worker alone, which is started again, some the whole command.
+
+    Half of them come a random time after the one before, which is often while all is being started; the other half a
+    random time after the next checkpoint, while steps are made or the one after it is written.
+    """
     draw = random.Random(seed)
     config = settings(
-        tiny_model, labelled, tmp_path, zero=0, workers=1, epochs=30, checkpoint_every=3, max_failures=-1, keep=1
+        tiny_model, labelled, tmp_path, zero=0, workers=1, epochs=12, checkpoint_every=3, max_failures=-1, keep=1
     )
     command = train_command(tmp_path, config)
     run_folder = tmp_path / "train"
-    kills, process = 0, start(command)
-    while kills < 10:
-        began, delay = time.monotonic(), draw.uniform(0.0, 12.0)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(delay)
-        assert process.poll() is None, process.stdout and process.stdout.read()
-        workers = [child for child in children_of(process) if "RayTrainWorker" in process_title(child)]
-        if draw.random() < 0.25:
-            kill([psutil.Process(process.pid), *children_of(process)])
-            process.wait()
-            process = start(command)
-        elif workers:
-            kill(workers[:1])
-        else:
-            continue  # none has been started yet
-        kills += 1
-        print(f"kill {kills} after {time.monotonic() - began:.1f} s, {len(losses_so_far(run_folder))} steps logged")
-    output, _ = process.communicate(timeout=400)
+    process, kills = start(command), 0
+    try:
+        while kills < 10:
+            if kills % 2:
+                before = folders(run_folder)
+                until(lambda: folders(run_folder) - before, process, "another checkpoint")  # noqa: B023
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(0.0, 4.0 if kills % 2 else 15.0))
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            workers = [child for child in children_of(process) if "RayTrainWorker" in process_title(child)]
+            if kills % 4 == 3:
+                kill([psutil.Process(process.pid), *children_of(process)])
+                process.wait()
+                process = start(command)
+            elif workers:
+                kill(workers[:1])
+            else:
+                continue  # none has been started yet
+            kills += 1
+            print(f"kill {kills}: {max(folders(run_folder), default='no checkpoint')}")
+        output, _ = process.communicate(timeout=600)
+    finally:
+        kill([*children_of(process), *([psutil.Process(process.pid)] if process.poll() is None else [])])
     assert process.returncode == 0, output
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
-    config = {**config, "storage_path": str(undisturbed), "checkpoint_every": 1000}
-    subprocess.run(train_command(undisturbed, config), check=True, capture_output=True, timeout=400)
+    config = {**config, "storage_path": str(undisturbed), "checkpoint_every": 1000, "eval_every": 3}
+    subprocess.run(train_command(undisturbed, config), check=True, capture_output=True, timeout=600)
     assert losses(run_folder) == losses(undisturbed / "train")
     for name in ("model.safetensors", "config.json"):
         assert (run_folder / "model" / name).read_bytes() == (undisturbed / "train" / "model" / name).read_bytes()
+
+
+def folders(run: Path) -> set[str]:
+    """Names of a run's checkpoints."""
+    return {path.name for path in run.glob("checkpoint_*/")}
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
@@ -177,12 +191,6 @@ def kill(processes: list[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.Error):  # a short-lived one
             process.kill()
-
-
-def losses_so_far(folder: Path) -> list[float]:
-    with suppress(FileNotFoundError):
-        return losses(folder)
-    return []
 
 
 def test_two_workers_without_deepspeed_learn_as_one_does(plain: Any, trained: Callable[[str], Any]) -> None:

@@ -1,5 +1,6 @@
 """The folder of a run: what binds it to its data and settings, how it is extended, and who may write to it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,29 @@ def test_a_finished_run_is_finished_until_there_is_more_to_do(tmp_path: Path) ->
     assert folder(tmp_path, epochs=4).finished({**FACTS, "steps": 20}) is None
     (tmp_path / "train" / MODEL / "config.json").unlink()
     assert run.finished(FACTS) is None, "its model is gone, and is made again"
+
+
+def test_a_run_that_an_earlier_version_has_finished_is_finished(tmp_path: Path) -> None:
+    run = folder(tmp_path)
+    run.claim({name: FACTS[name] for name in ("weights_sha256", "samples", "precision", "bad_images")} | {"steps": 10})
+    train = tmp_path / "train"
+    settings_file = json.loads((train / SETTINGS).read_text())
+    for name in ("steps", "bad_images"):
+        del settings_file[name]
+    (train / SETTINGS).write_text(json.dumps(settings_file))
+    snapshot = {"latest_checkpoint_result": {"metrics": {"step": 8}}}
+    (train / _SNAPSHOT).write_text(json.dumps(snapshot))
+    (train / MODEL).mkdir()
+    for name in ("config.json", "tokenizer_config.json"):
+        (train / MODEL / name).write_text("{}")
+    assert run.finished(FACTS) is None
+    snapshot["latest_checkpoint_result"]["metrics"]["step"] = 10
+    (train / _SNAPSHOT).write_text(json.dumps(snapshot))
+    result = run.finished(FACTS)
+    assert result is not None
+    assert (result.steps, result.steps_per_epoch) == (10, 5)
+    (train / MODEL / "tokenizer_config.json").unlink()
+    assert run.finished(FACTS) is None, "its upload was cut short"
 
 
 def test_a_run_is_extended_and_not_shortened(tmp_path: Path) -> None:
