@@ -38,6 +38,9 @@ class Calibration(BaseModel):
     many are. None where nobody has written it down."""
     fitted_images: int | None = Field(default=None, ge=1)
     """Images that they were fitted to: a score says no more than so many can show."""
+    weights_sha256: str | None = Field(default=None, min_length=1)
+    """Hash over the weights whose logits it was fitted to; another model refuses it. None where nobody has written it
+    down."""
 
     @model_validator(mode="after")
     def _check(self) -> "Calibration":
@@ -60,7 +63,7 @@ class Calibration(BaseModel):
 
     def without_origin(self) -> "Calibration":
         """Only what scores and verdicts depend on, without what it was fitted to."""
-        return self.model_copy(update={"prior": None, "fitted_images": None})
+        return self.model_copy(update={"prior": None, "fitted_images": None, "weights_sha256": None})
 
 
 class Score(NamedTuple):

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.paths import is_local, path_fault
@@ -28,6 +28,18 @@ class MissingImages(NamedTuple):
     problems: list[DatasetProblem]
     paths: frozenset[str]
     """Their paths."""
+    versions: dict[str, str]
+    """By the path of each image that is there, what changes when it does: its size, and its etag or the time and inode
+    of a local file. Empty where the store tells no more than the size."""
+
+
+class _File(NamedTuple):
+    """What a listing says of a file."""
+
+    size: int
+    """Bytes."""
+    version: str
+    """See `MissingImages.versions`."""
 
 
 def check_presence(dataset: Dataset) -> MissingImages:
@@ -36,7 +48,8 @@ def check_presence(dataset: Dataset) -> MissingImages:
     Image paths that leave the dataset are skipped. Raises UserError when a folder cannot be listed.
     """
     paths = {record.image: dataset.image_path(record) for record in dataset.records if path_fault(record.image) is None}
-    sizes = _local_sizes(paths.values()) if is_local(dataset.fs) else _remote_sizes(dataset, paths.values())
+    found = _local_files(paths.values()) if is_local(dataset.fs) else _remote_files(dataset, paths.values())
+    sizes = {path: file.size for path, file in found.items()}
     problems, absent = [], set()
     for number, record in zip(dataset.numbers, dataset.records, strict=True):
         path = paths.get(record.image)
@@ -46,7 +59,9 @@ def check_presence(dataset: Dataset) -> MissingImages:
         kind = ProblemKind.EMPTY if path in sizes else ProblemKind.MISSING
         message = f"{path} has no bytes" if path in sizes else f"there is no file {path}"
         problems.append(DatasetProblem(kind, message, dataset.name, number, record.image))
-    return MissingImages(problems, frozenset(absent))
+    return MissingImages(
+        problems, frozenset(absent), {path: found[path].version for path in paths.values() if path in found}
+    )
 
 
 def check_decoding(
@@ -152,24 +167,26 @@ def _size(data: bytes, max_pixels: int) -> tuple[int, int]:
     return image.width, image.height
 
 
-def _local_sizes(paths: Collection[str]) -> dict[str, int]:
-    """Size in bytes of every file in the folders of `paths`, by its path."""
-    sizes: dict[str, int] = {}
+def _local_files(paths: Collection[str]) -> dict[str, _File]:
+    """Every file in the folders of `paths`, by its path."""
+    files: dict[str, _File] = {}
     for folder in {os.path.dirname(path) for path in paths}:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_file():
-                        sizes[os.path.join(folder, entry.name)] = entry.stat().st_size
+                        stat = entry.stat()
+                        version = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+                        files[os.path.join(folder, entry.name)] = _File(stat.st_size, version)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise UserError(f"data: {folder} cannot be listed: {error.strerror}") from None
-    return sizes
+    return files
 
 
-def _remote_sizes(dataset: Dataset, paths: Collection[str]) -> dict[str, int]:
-    """Size in bytes of every object below the deepest folders that hold `paths`, by its path.
+def _remote_files(dataset: Dataset, paths: Collection[str]) -> dict[str, _File]:
+    """Every object below the deepest folders that hold `paths`, by its path.
 
     A store lists a thousand keys per request whatever their folders are, and FF++ has thousands of folders: so each
     folder directly below the root is listed with all that is in it.
@@ -178,7 +195,7 @@ def _remote_sizes(dataset: Dataset, paths: Collection[str]) -> dict[str, int]:
     for path in paths:
         first, slash, _ = path[len(dataset.root) :].lstrip("/").partition("/")
         folders[first if slash else ""].append(posixpath.dirname(path))
-    sizes: dict[str, int] = {}
+    files: dict[str, _File] = {}
     for first, paths_in in folders.items():
         folder = posixpath.commonpath(paths_in)
         try:
@@ -187,5 +204,11 @@ def _remote_sizes(dataset: Dataset, paths: Collection[str]) -> dict[str, int]:
             continue
         except remote_errors() as error:
             raise UserError(f"data: {folder} cannot be listed: {one_line(error)}") from None
-        sizes |= {str(entry["name"]): int(entry["size"] or 0) for entry in found if entry["type"] == "file"}
-    return sizes
+        files |= {str(entry["name"]): _remote_file(entry) for entry in found if entry["type"] == "file"}
+    return files
+
+
+def _remote_file(entry: dict[str, Any]) -> _File:
+    size = int(entry["size"] or 0)
+    etag = next((entry[name] for name in ("ETag", "etag", "generation") if entry.get(name)), None)
+    return _File(size, "" if etag is None else f"{size} {etag}")

@@ -25,10 +25,11 @@ def rejudge(run: str, output: str, threshold: float | None, calibration: str | N
     Nothing is fetched or judged again. RUN stays as it is, and `fakescan verify` proves the new one.
     """
     from fakescan.cli.options.flags import store_from_flags
-    from fakescan.engine.judging_options import read_calibration, with_threshold
+    from fakescan.engine.judging_options import read_calibration, refuse_foreign, with_threshold
     from fakescan.run.folder import RunFolder
     from fakescan.run.rejudge import rejudge as make
     from fakescan.storage.preflight import check_readable, check_writable
+    from fakescan.storage.url import redact
     from fakevlm.errors import UserError
     from fakevlm.reading import outcome_name
 
@@ -39,7 +40,11 @@ def rejudge(run: str, output: str, threshold: float | None, calibration: str | N
     store = store_from_flags("output", flags)
     check_readable(run, store)
     folder = RunFolder(run, store)
-    stored = folder.open().identity.ask.calibration if calibration is None else read_calibration(calibration, store)
+    identity = folder.open().identity
+    stored = identity.ask.calibration
+    if calibration is not None:
+        stored = read_calibration(calibration, store)
+        refuse_foreign(stored, redact(calibration), identity.weights_sha256)
     check_writable(output, store)
     result = make(folder, RunFolder(output, store), with_threshold(stored, threshold))
     print(f"results: {output.rstrip('/')}/parts/*.parquet   (run {result.run.run_id}, from {result.run.rejudged_from})")

@@ -10,6 +10,7 @@ from fakescan.storage.objects import read_bytes
 from fakescan.storage.preflight import check_readable
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
+from fakevlm.checkpoint.card import CARD
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration, Verdict
@@ -34,12 +35,28 @@ class JudgingOptions(StrictModel):
 
 
 def chosen_calibration(checkpoint: Checkpoint, given: str | Calibration | None, store: Store) -> Calibration:
-    """The calibration that is given, or in the file or at the URL that is given; else the checkpoint's own."""
+    """The calibration that is given, or in the file or at the URL that is given; else the checkpoint's own.
+
+    Raises UserError for one that was fitted to another model.
+    """
     if given is None:
-        return checkpoint.calibration
-    if isinstance(given, Calibration):
-        return given
-    return read_calibration(given, store)
+        chosen, place = checkpoint.calibration, f"{redact(checkpoint.location)}/{CARD}"
+    elif isinstance(given, Calibration):
+        chosen, place = given, "it"
+    else:
+        chosen, place = read_calibration(given, store), redact(given)
+    refuse_foreign(chosen, place, checkpoint.weights_sha256)
+    return chosen
+
+
+def refuse_foreign(calibration: Calibration, place: str, weights_sha256: str) -> None:
+    """Raise UserError for a calibration, found at `place`, of other weights than those with this hash."""
+    fitted = calibration.weights_sha256
+    if fitted is not None and fitted != weights_sha256:
+        raise UserError(
+            f"calibration: {place} was fitted to another model (weights {fitted[:12]}…, this one has "
+            f"{weights_sha256[:12]}…), whose logits are others; calibrate this one with fakescan calibrate"
+        )
 
 
 def read_calibration(given: str, store: Store) -> Calibration:

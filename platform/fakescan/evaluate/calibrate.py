@@ -2,14 +2,14 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.model import open_model
-from fakescan.evaluate.benchmark import read_benchmark
+from fakescan.evaluate.benchmark import LabelledImage, read_benchmark
 from fakescan.evaluate.config import CalibrateConfig
 from fakescan.evaluate.judged import JudgedImages, judge
 from fakescan.evaluate.table import errors_remark, percent
@@ -18,6 +18,7 @@ from fakescan.storage.preflight import check_readable, check_writable
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.checkpoint.card import CARD, read_card, write_card
+from fakevlm.checkpoint.model_card import MODEL_CARD, with_calibration
 from fakevlm.errors import UserError
 from fakevlm.metrics.calibration import fit, threshold_for, uncertain_band, worth
 from fakevlm.metrics.classification import Interval, wilson
@@ -61,6 +62,10 @@ class CalibrationFit:
     """Those of them that reach the threshold."""
     uncertain: int
 
+    def of_weights(self, sha256: str) -> "CalibrationFit":
+        """The same, whose calibration names the weights that it was fitted to."""
+        return replace(self, calibration=self.calibration.model_copy(update={"weights_sha256": sha256}))
+
     @property
     def fpr(self) -> Interval:
         """95 % interval of the false-positive rate on the check's images."""
@@ -87,16 +92,19 @@ def run_calibration(
     check_readable(config.data, config.data_store)
     check_writable(config.output, config.output_store)
     images = read_benchmark(config).images
-    old = open_model(config.model, config.model_store, show_progress=True).calibration
+    checkpoint = open_model(config.model, config.model_store, show_progress=True)
+    old = checkpoint.calibration
     # Not under the checkpoint's own calibration, which changes here: the same command again would be refused.
     judged = judge(
         config.model_copy(update={"calibration": Calibration(), "threshold": None}), images, "calibration",
         conditions=(NONE, *config.conditions), explain=False, ray_address=ray_address, verbose=verbose,
     )  # fmt: skip
     fitted = calibrate(list(judged.values()), old, fpr=config.fpr, missed=config.missed)
+    if not config.engine.is_simulated:
+        fitted = fitted.of_weights(checkpoint.weights_sha256)
     fs, path = config.output_store.filesystem(config.output)
     put_atomic(fs, f"{path}/{FILE}", (fitted.calibration.model_dump_json(indent=1) + "\n").encode())
-    card = None if config.engine.is_simulated else _store(config.model, fitted.calibration)
+    card = None if config.engine.is_simulated else store_calibration(config.model, fitted.calibration)
     return CalibrationOutcome(fitted, f"{config.output.rstrip('/')}/{FILE}", card, judged[NONE].errors)
 
 
@@ -143,11 +151,16 @@ def _joined(judged: list[JudgedImages]) -> tuple[NDArray[np.bool_], NDArray[np.f
     """
     truth = np.concatenate([one.is_fake for one in judged])
     logit = np.concatenate([one.logit for one in judged])
-    part = np.array([_part(image.source) for one in judged for image in one.images])
+    part = np.array([_part(_source(image)) for one in judged for image in one.images])
     condition = np.repeat(np.arange(len(judged)), [len(one.images) for one in judged])
-    chosen = [int(_position(image.uri) * len(judged)) for one in judged for image in one.images]
+    chosen = [int(_position(image.name or image.uri) * len(judged)) for one in judged for image in one.images]
     used = (part == "fit") | (condition == np.array(chosen))
     return truth[used], logit[used], part[used]
+
+
+def _source(image: LabelledImage) -> str:
+    """What an image was made from, by a name that stays when the data set moves: its own path counts from the root."""
+    return image.source if image.source != image.uri else image.name or image.uri
 
 
 def _position(name: str) -> float:
@@ -169,17 +182,29 @@ def _quality(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> Quality:
     return Quality(confidence_ece(truth, score), brier(truth, score))
 
 
-def _store(model: str | None, calibration: Calibration) -> str | None:
+def store_calibration(model: str | None, calibration: Calibration) -> str | None:
     """Write the calibration into the card of a checkpoint in a local folder; the card's path, None without a card."""
     if model is None or scheme_of(model) != "file" or not Path(file_path(model)).is_dir():
         return None
     folder = Path(file_path(model))
     try:
         write_card(folder, read_card(folder).model_copy(update={"calibration": calibration}))
+        _tell_model_card(folder, calibration)
     except OSError as error:
         logger.warning("model: %s cannot be written: %s", folder, error.strerror)
         return None
     return str(folder / CARD)
+
+
+def _tell_model_card(folder: Path, calibration: Calibration) -> None:
+    """Say in the model card that `fakescan train` has written, if there is one, that the model is calibrated now."""
+    file = folder / MODEL_CARD
+    if not file.is_file():
+        return
+    text = file.read_text(encoding="utf-8")
+    told = with_calibration(text, calibration)
+    if told != text:
+        file.write_text(told, encoding="utf-8")
 
 
 def print_calibration(outcome: CalibrationOutcome) -> None:

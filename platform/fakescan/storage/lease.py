@@ -74,6 +74,11 @@ class Lease:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def owner(self) -> str:
+        """What names this holder in the object, for `is_held_by`."""
+        return self._owner
+
     def acquire(self, *, force: bool = False, wait: bool = False, say: Callable[[str], None] = logger.warning) -> None:
         """Take the lease. Raises UserError when a live process holds it.
 
@@ -84,6 +89,16 @@ class Lease:
             self._take_over(force, wait, say)
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody else is known to hold the lease; False also where it cannot be told, and never waits."""
+        return self._is_lost
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether nobody can have taken the lease over yet; never waits."""
+        return not self._is_lost and self._is_sure()
 
     def check(self) -> None:
         """Raise LeaseLostError once somebody else holds the lease.
@@ -270,6 +285,18 @@ def _is_gone(holder: dict[str, Any]) -> bool:
         return False
     pid = holder.get("pid")
     return isinstance(pid, int) and _start_time(pid) != str(holder["started"])
+
+
+def is_held_by(fs: AbstractFileSystem, path: str, owner: str) -> bool:
+    """Whether the lease is that owner's, for a process that writes in its name; waits for a store that is away.
+
+    The owner itself may be suspended or cut off, and not notice that somebody has taken over.
+    """
+    try:
+        holder = _content(read_bytes(fs, path))
+    except FileNotFoundError:  # given back: the owner has ended, or another one has come and gone
+        return False
+    return holder["owner"] in (owner, _NOBODY)
 
 
 def holder_of(fs: AbstractFileSystem, path: str) -> str | None:

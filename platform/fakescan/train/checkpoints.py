@@ -7,6 +7,9 @@ from typing import Any
 
 from fakescan.storage.store import Store
 
+CHECKPOINT = "checkpoint_"
+"""Beginning of the name of a checkpoint's folder; its step follows."""
+
 
 def report(folder: Path, metrics: dict[str, Any]) -> None:
     """Hand this worker's files to Ray Train, which puts those of all workers into one folder of the run."""
@@ -14,17 +17,28 @@ def report(folder: Path, metrics: dict[str, Any]) -> None:
 
     has_files = any(path.is_file() for path in folder.rglob("*"))
     checkpoint = ray.train.Checkpoint.from_directory(str(folder)) if has_files else None
-    ray.train.report(metrics, checkpoint=checkpoint)
+    name = f"{CHECKPOINT}{metrics['step']:07d}"
+    ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=name)
 
 
-def fetch(folder: Path, wanted: Callable[[str], bool]) -> bool:
-    """Copy the wanted files of the run's last checkpoint into `folder`; False when there is no checkpoint."""
-    import pyarrow.fs
+def last_checkpoint() -> Any:
+    """The run's last checkpoint, Ray Train's; None where there is none yet."""
     import ray.train
 
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return False
+    return ray.train.get_checkpoint()
+
+
+def reported_checkpoints() -> list[tuple[Any, dict[str, Any]]]:
+    """The run's checkpoints that are still there, with what was reported with each. All workers call it."""
+    import ray.train
+
+    return [(found.checkpoint, found.metrics) for found in ray.train.get_all_reported_checkpoints()]
+
+
+def fetch(checkpoint: Any, folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Copy the wanted files of a checkpoint into `folder`."""
+    import pyarrow.fs
+
     fs, root, local = checkpoint.filesystem, checkpoint.path, pyarrow.fs.LocalFileSystem()
     for entry in fs.get_file_info(pyarrow.fs.FileSelector(root, recursive=True)):
         name = posixpath.relpath(entry.path, root)
@@ -33,7 +47,6 @@ def fetch(folder: Path, wanted: Callable[[str], bool]) -> bool:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         pyarrow.fs.copy_files(entry.path, str(target), source_filesystem=fs, destination_filesystem=local)
-    return True
 
 
 def arrow_filesystem(store: Store, url: str) -> Any:

@@ -44,6 +44,12 @@ class TrainConfig(StrictModel):
     """Folder or URL prefix in which the run's folder is made."""
     name: str = "train"
     """Name of the run's folder. The same name and settings resume."""
+    exclude: tuple[str, ...] = ()
+    """Images, as the records name them, that are left out; a run that is resumed may leave out others."""
+    decode_images: bool = True
+    """Whether every image is decoded before a worker starts; each once, until it changes."""
+    max_bad_images: Annotated[int, Field(ge=0)] = 0
+    """Images that may turn out not to decode: they are named and left out. One more ends the run."""
     prompt: PromptSpec | None = None
     """Prompt to train with (`prompt_format` and `question`), stored with the result. Default: the checkpoint's."""
 
@@ -65,7 +71,9 @@ class TrainConfig(StrictModel):
     epochs: Annotated[int, Field(ge=1)] = 2
     """Times that every sample is seen."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Optimizer steps after which the run and its schedule end. Default: as many as the epochs take."""
+    """Optimizer steps after which the run ends; raise it to extend one. Default: as many as the epochs take."""
+    schedule_steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps after which the learning rate is zero. Default: the run's; set it in a run to be extended."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Samples of one optimizer step, over all workers."""
     micro_batch: Annotated[int, Field(ge=1)] = 4
@@ -99,6 +107,10 @@ class TrainConfig(StrictModel):
     """Steps between two evaluations. Default: as `checkpoint_every`."""
     eval_limit: Annotated[int, Field(ge=1)] | None = None
     """Evaluate on at most this many samples, drawn by the seed. Default: all of them."""
+    best_by: Literal["accuracy", "f1_fake", "f1_real", "auroc", "log_loss"] | None = None
+    """Result of the evaluations by which the best checkpoint becomes the model. Default: the last one does."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Evaluations in a row without a better `best_by` after which the run ends. Default: it makes all its steps."""
     max_failures: Annotated[int, Field(ge=-1)] = 3
     """Times that a run starts again from its last checkpoint after a worker died; -1 is without limit."""
 
@@ -130,6 +142,8 @@ class TrainConfig(StrictModel):
                 f"batch_size {self.batch_size} is not a multiple of workers {self.workers} x micro_batch "
                 f"{self.micro_batch}"
             )
+        if self.patience is not None and self.best_by is None:
+            raise ValueError("patience waits for a better best_by, which is not set; set it, such as to log_loss")
         if set(self.modes.values()) == {"frozen"}:
             raise ValueError("llm, vision and projector are all frozen: nothing would be trained")
         if self.quantize and (full := [name for name, mode in self.modes.items() if mode == "full"]):
@@ -145,7 +159,9 @@ UNBOUND = frozenset(
     {
         "workers", "gpus_per_worker", "cpus_per_worker", "checkpoint_every", "keep", "eval_every", "eval_limit",
         "max_failures", "data_store", "model_store", "storage_store", "micro_batch", "gradient_checkpointing",
-        "storage_path", "name",
+        "storage_path", "name", "decode_images",
+        # These change what is learnt, or how long: within the limits that TrainFolder.claim knows.
+        "epochs", "max_steps", "patience", "exclude", "max_bad_images",
     }
 )  # fmt: skip
-"""Settings that may change when a run is resumed: they change no result, but for rounding."""
+"""Settings that may change when a run is resumed; most change no result, but for rounding."""

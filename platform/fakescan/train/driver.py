@@ -14,18 +14,22 @@ from typing import Any
 from fakescan.cluster import connect, lasting_actor_options
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.errors import JobFailedError
-from fakescan.storage.lease import Lease, LeaseLostError
+from fakescan.storage.lease import Lease
+from fakescan.storage.preflight import check_writable_without_trace
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.telemetry.train_metrics import TrainMetrics
 from fakescan.terminal.json_logs.fields import set_process_fields
-from fakescan.train.check import Preflight, check, checkpoint_bytes, memory_per_worker
 from fakescan.train.checkpoints import arrow_filesystem
 from fakescan.train.config import TrainConfig
-from fakescan.train.export import FOLDER
-from fakescan.train.folder import TrainFolder, continue_log
+from fakescan.train.failure import RESUME, cause_of, worker_death
+from fakescan.train.folder import MODEL, TrainFolder, continue_log
 from fakescan.train.loop import Job, train_worker
-from fakescan.train.metrics_actor import MetricsActor, StepMetrics
+from fakescan.train.metrics_actor import Cause, MetricsActor, Progress, StepMetrics, TrainResult
+from fakescan.train.preflight.check import Preflight, check, check_inputs
+from fakescan.train.preflight.inputs import Inputs, open_inputs
+from fakescan.train.preflight.needs import Needs
 from fakescan.train.progress import TrainDisplay
+from fakescan.train.selection import Selection
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -50,34 +54,82 @@ class TrainOutcome:
     """Address of the resulting checkpoint."""
     log: list[StepMetrics]
     """One entry for each step, those of earlier starts included."""
+    result: TrainResult
+    is_new: bool = True
+    """False where the run had been finished before: then nothing was done."""
+    restarts: int = 0
+    """Times that the workers were started again."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a training would be and take."""
+
+    inputs: Inputs
+    preflight: Preflight
+    finished: TrainResult | None
+    """What the run says of itself where there is nothing left to do."""
+    needs: Needs
 
 
 def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: bool = False) -> TrainOutcome:
-    """Train, or go on where an earlier start of the same run stopped. Raises UserError before any worker starts."""
+    """Train, or go on where an earlier start of the same run stopped. Raises UserError before any worker starts.
+
+    A run that is finished stays as it is: nothing is written.
+    """
     import ray
 
     config = absolute(config)
-    preflight = check(config)
+    inputs = open_inputs(config)
     folder = TrainFolder(config)
+    model = f"{folder.url}/{MODEL}"
+    if (result := folder.finished(inputs.facts)) is not None:
+        return TrainOutcome(folder.url, model, folder.log(), result, is_new=False)
+    preflight = check(config, inputs)
     set_process_fields(run=redact(folder.url), run_id=None)
     with folder.lease() as lease:
         connect(ray_address, verbose=verbose)
         gpus = _gpus(config)
         bf16 = config.uses_bf16(gpu=gpus > 0)
-        weights, samples = preflight.checkpoint.weights_sha256, preflight.plan.samples
-        folder.claim({"weights_sha256": weights, "samples": samples, "precision": "bf16" if bf16 else "fp32"})
-        _say_needs(config, preflight, bf16=bf16, gpu=gpus > 0)
+        facts = {"precision": "bf16" if bf16 else "fp32", "bad_images": sorted(preflight.bad_images)}
+        bad_images = folder.claim({**inputs.facts, **facts})
+        needed = preflight.needs(config, inputs, bf16=bf16)
+        _say_needs(config, inputs, preflight, needed, gpu=gpus > 0)
         stores = {name: getattr(config, name).resolved() for name in ("data_store", "model_store", "storage_store")}
         resolved = config.model_copy(update=stores)
         with tempfile.TemporaryDirectory(prefix="fakescan-") as local:
             options = lasting_actor_options()
             metrics_actor = ray.remote(**options)(MetricsActor).remote(str(Path(local, "journal.jsonl")))
-            job = Job(resolved, gpus > 0, metrics_actor, preflight.split, preflight.eval_split)
-            metrics = TrainMetrics(config.name, preflight.plan.steps, preflight.plan.steps_per_epoch)
-            follower = _Follower(metrics_actor, folder, lease, metrics)
-            with TrainDisplay(preflight.plan.steps) as display, follower.following(display):
-                _fit(config, job, lease, gpus, verbose=verbose)
-    return TrainOutcome(folder.url, f"{folder.url}/{FOLDER}", follower.log)
+            job = Job(
+                resolved,
+                gpus > 0,
+                metrics_actor,
+                inputs.split,
+                inputs.eval_split,
+                lease_owner=lease.owner,
+                bad_images=bad_images,
+                staging=needed.staging,
+            )
+            metrics = TrainMetrics(config.name, inputs.plan.steps, inputs.plan.steps_per_epoch)
+            follower = _Follower(metrics_actor, folder, lease, metrics, config.max_failures)
+            with TrainDisplay(inputs.plan.steps) as display, follower.following(display):
+                result = _fit(config, job, lease, gpus, verbose=verbose)
+            folder.finish(result)
+    return TrainOutcome(folder.url, model, follower.log, result, restarts=follower.restarts)
+
+
+def dry_run(config: TrainConfig) -> DryRun:
+    """The checks of `run_train` and what the run would take; nothing is written, and Ray is not started.
+
+    Raises UserError as `run_train` does. Number types are those of GPUs where `gpus_per_worker` is above 0.
+    """
+    config = absolute(config)
+    inputs = open_inputs(config)
+    check_writable_without_trace(config.storage_path, config.storage_store)
+    finished = TrainFolder(config).finished(inputs.facts)
+    preflight = check_inputs(config, inputs)
+    bf16 = config.uses_bf16(gpu=bool(config.gpus_per_worker))
+    return DryRun(inputs, preflight, finished, preflight.needs(config, inputs, bf16=bf16))
 
 
 def absolute(config: TrainConfig) -> TrainConfig:
@@ -91,17 +143,22 @@ def absolute(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={**paths, **({"model": str(model.absolute())} if model.exists() else {})})
 
 
-def _fit(config: TrainConfig, job: Job, lease: Lease, gpus: float, *, verbose: bool) -> None:
+def _fit(config: TrainConfig, job: Job, lease: Lease, gpus: float, *, verbose: bool) -> TrainResult:
     import ray
     from ray.exceptions import RayError
     from ray.train import TrainingFailedError
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 
+    selection = Selection(config.best_by, config.patience)
     resources = {"CPU": config.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     run_config: Any = RunConfig(  # the trainer's own annotation still names the one of Ray Train's first version
         name=config.name,
-        checkpoint_config=CheckpointConfig(num_to_keep=config.keep),
+        checkpoint_config=CheckpointConfig(
+            num_to_keep=config.keep,
+            checkpoint_score_attribute=selection.attribute,
+            checkpoint_score_order=selection.order,
+        ),
         # Workers that find no room on the cluster are waited for a minute, ten times.
         failure_config=FailureConfig(max_failures=config.max_failures, controller_failure_limit=10),
         logging_config=LoggingConfig(log_level="INFO" if verbose else "CRITICAL"),
@@ -125,13 +182,34 @@ def _fit(config: TrainConfig, job: Job, lease: Lease, gpus: float, *, verbose: b
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)
-    lease.check()
+    if failure is None or lease.is_lost:  # that of a run that has failed may be in the store that is away
+        lease.check()
+    fault, causes, result = None, [], None
     with suppress(RayError):
-        fault = ray.get(job.metrics_actor.fault.remote())
-        if fault is not None:
-            raise UserError(fault) from failure
+        actor = job.metrics_actor
+        fault, causes, result = ray.get([actor.fault.remote(), actor.causes.remote(), actor.result.remote()])
+    if fault is not None:
+        raise (UserError if fault.is_mistake else TrainFailedError)(fault.message) from failure
     if failure is not None:
-        raise TrainFailedError(f"the training stopped: {_last_line(failure)} (--verbose shows the logs)") from failure
+        raise TrainFailedError(f"the training stopped: {_why(failure, causes, config)}") from failure
+    if result is None:
+        raise TrainFailedError("the training stopped before its model was written; the same command resumes")
+    found: TrainResult = result
+    return found
+
+
+def _why(failure: Exception, causes: list[Cause], config: TrainConfig) -> str:
+    """The first cause of the last failure, in one line: a worker's death, what a worker said, or what Ray says."""
+    why = worker_death(getattr(failure, "worker_failures", {}))
+    if why is None and causes:
+        why = next(cause.message for cause in causes if cause.start == causes[-1].start)
+    if why is None:  # of Ray's own part, which writes down what checkpoints there are
+        own = getattr(failure, "controller_failure", None)
+        found = None if own is None else cause_of(own, config)
+        why = None if found is None else str(found)
+    if why is None:
+        return f"{_last_line(failure)} (--verbose shows the logs)"
+    return f"{why.removesuffix(f'; {RESUME}')}; {RESUME} at the last checkpoint (--verbose shows the logs)"
 
 
 def _storage(config: TrainConfig) -> dict[str, Any]:
@@ -162,35 +240,44 @@ def _gpus(config: TrainConfig) -> float:
     return wanted
 
 
-def _say_needs(config: TrainConfig, preflight: Preflight, *, bf16: bool, gpu: bool) -> None:
+def _say_needs(config: TrainConfig, inputs: Inputs, preflight: Preflight, needed: Needs, *, gpu: bool) -> None:
     """Print what the run is and what it will take; warn where the machine has less memory than the states need."""
-    plan, parameters = preflight.plan, preflight.parameters
-    memory = memory_per_worker(config, parameters, bf16=bf16)
-    print(
-        f"{plan.samples:,} samples, {plan.steps:,} steps of {config.batch_size}; at most {preflight.longest} tokens; "
-        f"{sum(parameters.values()) / 1e6:,.1f} M weights; about {memory / 1e9:.2f} GB of weights, gradients and "
-        f"states per worker, besides activations; a checkpoint takes about "
-        f"{checkpoint_bytes(config, parameters) / 1e9:.2f} GB"
-    )
+    print(needs_line(config, inputs, preflight, needed))
     if not gpu:
-        needed, available = memory * config.workers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if needed > available:
+        memory, available = needed.states * config.workers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if memory > available:
             logger.warning(
                 "workers: %d workers need about %.1f GB, this machine has %.1f GB",
-                config.workers, needed / 1e9, available / 1e9,
+                config.workers, memory / 1e9, available / 1e9,
             )  # fmt: skip
+
+
+def needs_line(config: TrainConfig, inputs: Inputs, preflight: Preflight, needed: Needs) -> str:
+    """What a run is and what it takes, in a line."""
+    plan = inputs.plan
+    gone = len(inputs.samples.skipped)
+    return (
+        f"{plan.samples:,} samples{f', {gone:,} of them left out' if gone else ''}, {plan.steps:,} steps of "
+        f"{config.batch_size}; at most {preflight.longest} tokens; {sum(preflight.parameters.values()) / 1e6:,.1f} M "
+        f"weights; about {needed.states / 1e9:.2f} GB of weights, gradients and states per worker, and roughly "
+        f"{needed.activations / 1e9:.2f} GB of activations; a checkpoint takes about {needed.checkpoint / 1e9:.2f} GB"
+    )
 
 
 class _Follower:
     """Moves the workers' metrics to the display and into the run's folder, and stops the run if its lease is lost."""
 
-    def __init__(self, metrics_actor: Any, folder: TrainFolder, lease: Lease, metrics: TrainMetrics) -> None:
+    def __init__(
+        self, metrics_actor: Any, folder: TrainFolder, lease: Lease, metrics: TrainMetrics, max_failures: int
+    ) -> None:
         self._metrics_actor = metrics_actor
         self._folder = folder
         self._lease = lease
         self._metrics = metrics
+        self._max_failures = max_failures
         self.log = folder.log()
-        self._seen = 0
+        self.restarts = 0
+        self._seen = self._seen_bad = 0
 
     @contextmanager
     def following(self, display: TrainDisplay) -> Iterator[None]:
@@ -210,14 +297,12 @@ class _Follower:
         changed = False
         while True:
             last = ended.wait(POLL_S)
-            try:
-                self._lease.check()
-            except LeaseLostError:  # the folder is another's now
+            if self._lease.is_lost:  # the folder is another's now
                 self._metrics_actor.stop.remote()
                 return
             changed |= self._move(display)
             waited += POLL_S
-            if last or (changed and waited >= SAVE_S):
+            if self._lease.is_sure and (last or (changed and waited >= SAVE_S)):
                 try:
                     self._folder.save(self.log, final=last)
                 except OSError as error:  # the store, after all retries; the training itself goes on
@@ -231,11 +316,16 @@ class _Follower:
         from ray.exceptions import RayError
 
         try:
-            calls = [self._metrics_actor.take.remote(self._seen), self._metrics_actor.progress.remote()]
-            fresh, progress = ray.get(calls, timeout=30)
+            actor = self._metrics_actor
+            calls = [actor.take.remote(self._seen), actor.progress.remote(), actor.causes.remote()]
+            fresh, progress, causes, bad = ray.get([*calls, actor.bad_images.remote()], timeout=30)
         except RayError:
             return False
-        self._metrics.workers(**progress.model_dump())
+        self._metrics.workers(**progress.model_dump(exclude={"start_step"}))
+        self._say_restarts(progress, causes)
+        for image, message in list(bad.items())[self._seen_bad :]:
+            logger.warning("image %s is left out: %s", image, message)
+        self._seen_bad = len(bad)
         self._seen += len(fresh)
         for entry in fresh:
             display.add(entry)
@@ -251,6 +341,19 @@ class _Follower:
         if fresh:
             self.log = continue_log(self.log, fresh)
         return bool(fresh)
+
+    def _say_restarts(self, progress: Progress, causes: list[Cause]) -> None:
+        """Say that workers have died or failed, and from which step the run goes on."""
+        restarts = max(progress.starts - 1, 0)
+        if restarts > self.restarts:
+            why = next((cause.message for cause in causes if cause.start == restarts), None)
+            allowed = "" if self._max_failures < 0 else f" of at most {self._max_failures}"
+            logger.warning(
+                "a worker failed (%s); all were started again and go on from step %d (restart %d%s)",
+                why or "it died without a word: killed, or ended for lack of memory",
+                progress.start_step, restarts, allowed,
+            )  # fmt: skip
+            self.restarts = restarts
 
 
 def _last_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from fakevlm.metrics.classification import accuracy, auroc, f1
 def evaluate(
     stepper: Stepper, samples: Samples, indices: list[int], *, rank: int, workers: int, rows: int, threads: int
 ) -> dict[str, float]:
-    """Accuracy, F1 of both classes and AUROC on these samples, as far as defined; all workers get the same.
+    """Accuracy, F1 of both classes, AUROC and log loss of the verdict in nats; all workers get the same.
 
     As in a scan the prompt ends with the answer's first words, and the next token, fake over real, is the verdict.
     """
@@ -34,8 +34,13 @@ def evaluate(
                 # Every worker computes as often: with ZeRO-3 each pass gathers weights from all of them.
                 chosen = own[number] if number < len(own) else []
                 records = [samples.dataset.records[index] for index in chosen]
-                pixels = list(pool.map(samples.pixels, records))
-                batch = samples.text.batch([question] * len(records), pixels, samples.checkpoint.image, rows=rows)
+                kept = [
+                    (index, image)
+                    for index, image in zip(chosen, pool.map(samples.pixels, records), strict=True)
+                    if image is not None
+                ]
+                chosen, pixels = [index for index, _ in kept], [image for _, image in kept]
+                batch = samples.text.batch([question] * len(pixels), pixels, samples.checkpoint.image, rows=rows)
                 assert (batch.labels == IGNORED).all()
                 output = stepper.forward(
                     input_ids=torch.from_numpy(batch.input_ids[:, : len(ids)]).to(stepper.device),
@@ -59,6 +64,7 @@ def evaluate(
         "eval_f1_fake": f1(truth, said),
         "eval_f1_real": f1(~truth, ~said),
         "eval_auroc": auroc(truth, logit),
+        "eval_log_loss": float(np.logaddexp(0.0, np.where(truth, -logit, logit)).mean()),
     }
     # A split with one class has no AUROC, and one of its F1 is not defined.
     return {name: value for name, value in metrics.items() if np.isfinite(value)}

@@ -1,25 +1,39 @@
 """The batches of one worker, made ahead on threads: fetch, decode, tokenise."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
 
+from fakescan.storage.errors import classify, store_errors
+from fakescan.storage.objects import read_bytes
+from fakescan.train.config import TrainConfig
+from fakescan.train.failure import StoreAwayError
 from fakescan.train.plan import PADDING, Plan
 from fakevlm.checkpoint.checkpoint import Checkpoint
+from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.data.collate import Batch, Collator
-from fakevlm.data.dataset import Dataset
+from fakevlm.data.dataset import Dataset, open_dataset
 from fakevlm.data.record import Record
-from fakevlm.errors import ImageError, UserError
+from fakevlm.errors import ErrorCode, ImageError, UserError
 from fakevlm.preprocess import Pixels, decode
 
 MAX_PIXELS = 200_000_000
 """Images above this are refused before memory is taken for them."""
 AHEAD = 3
 """Steps that are made ahead."""
+
+
+def refuse_bad_image(record: Record, error: ImageError) -> None:
+    """Raise UserError for an image that cannot be read: what happens to one unless somebody counts them."""
+    raise UserError(
+        f"data: image {record.image}: {error.code}: {error.message}; find all such with fakescan data validate "
+        "--images, and name it in exclude, or raise max_bad_images"
+    )
 
 
 @dataclass(frozen=True)
@@ -29,28 +43,78 @@ class Samples:
     dataset: Dataset
     checkpoint: Checkpoint
     text: Collator
+    left_out: frozenset[str] = frozenset()
+    """Images of records that keep their place in the order and are not learnt from."""
+    on_bad_image: Callable[[Record, ImageError], None] = refuse_bad_image
+    """Called for an image that cannot be read; it raises, or the record is left out."""
 
-    def pixels(self, record: Record) -> Pixels:
-        """A record's image at the model's input size. Raises UserError naming it when it cannot be read."""
+    @cached_property
+    def skipped(self) -> frozenset[int]:
+        """Positions of the records that are left out."""
+        return frozenset(i for i, record in enumerate(self.dataset.records) if record.image in self.left_out)
+
+    def used(self, indices: NDArray[Any]) -> list[int]:
+        """Those of the positions that hold a record to learn from."""
+        return [index for index in indices.tolist() if index != PADDING and index not in self.skipped]
+
+    def pixels(self, record: Record) -> Pixels | None:
+        """A record's image at the model's input size; None for one that is left out because it cannot be read.
+
+        Raises StoreAwayError where its store does not answer: that is no fault of the image.
+        """
         try:
-            return decode(self.dataset.read_image(record), self.checkpoint.image, max_pixels=MAX_PIXELS).pixels
+            return decode(self._read(record), self.checkpoint.image, max_pixels=MAX_PIXELS).pixels
         except ImageError as error:
-            raise UserError(
-                f"data: image {record.image}: {error.code}: {error.message}; find all such with "
-                "fakescan data validate --images"
-            ) from None
+            self.on_bad_image(record, error)
+            return None
 
     def batch(self, indices: NDArray[Any]) -> Batch:
-        """The batch of the records with these indices; PADDING gives a row without labels."""
-        records = [self.dataset.records[index] for index in indices.tolist() if index != PADDING]
-        texts = [self.text.encode(record) for record in records]
-        pixels = [self.pixels(record) for record in records]
+        """The batch of the records with these indices; PADDING gives a row without labels, as does what is left out."""
+        records = [self.dataset.records[index] for index in self.used(indices)]
+        read = [(record, self.pixels(record)) for record in records]
+        texts = [self.text.encode(record) for record, image in read if image is not None]
+        pixels = [image for _, image in read if image is not None]
         return self.text.batch(texts, pixels, self.checkpoint.image, rows=len(indices))
+
+    def _read(self, record: Record) -> bytes:
+        path = self.dataset.image_path(record)
+        try:
+            return read_bytes(self.dataset.fs, path)
+        except store_errors() as error:
+            code, message = classify(error)
+            if code is ErrorCode.FETCH_FAILED:
+                raise StoreAwayError(
+                    f"data: {record.image} cannot be fetched: {message}; the same command resumes"
+                ) from None
+            raise ImageError(code, message) from None
+
+
+def open_samples(
+    config: TrainConfig, checkpoint: Checkpoint, split: str | None, left_out: frozenset[str] = frozenset()
+) -> Samples:
+    """The records of a split for a checkpoint."""
+    fs, path = config.data_store.filesystem(config.data)
+    text = Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
+    return Samples(open_dataset(path, fs, split=split), checkpoint, text, left_out)
+
+
+def with_prompt(checkpoint: Checkpoint, config: TrainConfig) -> Checkpoint:
+    """The checkpoint with the prompt that it is trained with."""
+    if config.prompt is None:
+        return checkpoint
+    tokens, text = PromptTokens(checkpoint.path), config.prompt.text()
+    return replace(
+        checkpoint,
+        prompt=config.prompt,
+        prompt_tokens=len(tokens.encode(text)) - 1 + checkpoint.image_tokens,
+        fake_token_id=tokens.next_token(text, config.prompt.fake_word),
+        real_token_id=tokens.next_token(text, config.prompt.real_word),
+    )
 
 
 def steps(
     samples: Samples, plan: Plan, first: int, *, rank: int, workers: int, micro_batch: int, threads: int
-) -> Iterator[list[Batch]]:
+) -> Generator[list[Batch], None, None]:
     """The micro-batches of each step from `first` on."""
     with ThreadPoolExecutor(threads, thread_name_prefix="feed") as pool:
         waiting: deque[list[Future[Batch]]] = deque()

@@ -9,16 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.storage.bound_settings import changes, put_settings, read_settings, refuse_changes
-from fakescan.storage.lease import TRAINING, Lease
+from fakescan.storage.lease import TRAINING, Lease, is_held_by
 from fakescan.storage.objects import put_atomic, read_bytes
+from fakescan.storage.preflight import exists
 from fakescan.storage.url import redact
 from fakescan.train.config import UNBOUND, TrainConfig
-from fakescan.train.metrics_actor import LOG, StepMetrics, log_lines, read_log
+from fakescan.train.metrics_actor import LOG, StepMetrics, TrainResult, log_lines, read_log
+from fakescan.train.plan import Plan
 from fakevlm.errors import UserError
 
-SETTINGS, PLOT, TENSORBOARD = "train.json", "metrics.png", "tensorboard"
+SETTINGS, RESULT, PLOT, TENSORBOARD = "train.json", "result.json", "metrics.png", "tensorboard"
+MODEL = "model"
+"""Folder of the result in the run's folder."""
+ADAPTER = "adapter"
+"""Folder of LoRA's own weights in the run's folder, where no part was trained in full."""
+_LEASE = "lease.json"
 _SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's list of a run's checkpoints."""
+_NOT_BOUND = frozenset({"steps", "bad_images", "held_out", "knows_generators"})
+"""Facts that are written down, but do not bind: `claim` looks at some of them itself."""
+_LATER_FACTS = ("records", "held_out_records")
+"""What train.json of earlier versions does not have, nor can be known of their runs."""
 
 
 class TrainFolder:
@@ -33,17 +44,73 @@ class TrainFolder:
     def lease(self) -> Iterator[Lease]:
         """Keep a second training out meanwhile. Raises UserError where one is running."""
         self.fs.makedirs(self.path, exist_ok=True)
-        lease = Lease(self.fs, f"{self.path}/lease.json", TRAINING)
+        lease = Lease(self.fs, f"{self.path}/{_LEASE}", TRAINING)
         lease.acquire()
         try:
             yield lease
         finally:
             lease.release()
 
-    def claim(self, facts: dict[str, Any]) -> None:
+    def is_ours(self, owner: str) -> bool:
+        """Whether the training whose lease has this owner may still write here; workers ask before they do."""
+        return is_held_by(self.fs, f"{self.path}/{_LEASE}", owner)
+
+    def finished(self, facts: dict[str, Any]) -> TrainResult | None:
+        """What a finished run with these settings says of itself; None where there is more to do. Writes nothing.
+
+        `facts` is what else the result depends on, as `claim` is told it. Raises UserError where the folder holds a run
+        that was started with other settings, and where the store cannot be read.
+        """
+        if not exists(f"{self.url}/{SETTINGS}", self._config.storage_store):
+            return None
+        before = read_settings(self.fs, f"{self.path}/{SETTINGS}", "name", "name")
+        found = read_settings(self.fs, f"{self.path}/{RESULT}", "name", "name")
+        if before is None or (found is None and "records" in before):
+            return None
+        now = {**self._config.model_dump(mode="json"), **facts}
+        if self._config.precision == "auto":  # which the cluster decides, of which nothing is known yet
+            now["precision"] = before.get("precision")
+        self._refuse_changes(before, now)
+        result = self._earlier_result(before) if found is None else TrainResult.model_validate(found)
+        if result is None:
+            return None
+        patience, earlier = self._config.patience, before.get("patience")
+        is_over = result.stopped_early and patience is not None and earlier is not None and patience <= earlier
+        if result.steps < facts["steps"] and not is_over:
+            return None
+        self.fs.invalidate_cache()
+        return result if self.fs.exists(f"{self.path}/{MODEL}/config.json") else None
+
+    def _earlier_result(self, before: dict[str, Any]) -> TrainResult | None:
+        """The result of a run that an earlier version has finished, which did not write it down."""
+        self.fs.invalidate_cache()
+        try:
+            snapshot = json.loads(read_bytes(self.fs, f"{self.path}/{_SNAPSHOT}"))
+            step = int(snapshot["latest_checkpoint_result"]["metrics"]["step"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        # Of the files of a model it uploaded this one last.
+        if step < _steps(before) or not self.fs.exists(f"{self.path}/{MODEL}/tokenizer_config.json"):
+            return None
+        log = self.log()
+        return TrainResult(
+            steps=step,
+            steps_per_epoch=_plan(before).steps_per_epoch,
+            samples=before["samples"],
+            exported_step=step,
+            metrics=log[-1].metrics if log else {},
+        )
+
+    def finish(self, result: TrainResult) -> None:
+        """Write down that the run has ended."""
+        self._put(RESULT, (result.model_dump_json(indent=1) + "\n").encode())
+
+    def claim(self, facts: dict[str, Any]) -> frozenset[str]:
         """Write the run's settings, or refuse to resume a run that was started with different ones.
 
-        Uploads that a killed start left unfinished are deleted. Raises UserError.
+        A run that was started may be extended by more steps, and leave out other records. Returns the images to leave
+        out because they cannot be read: `bad_images` of the facts, and those that were left out before, lest what is
+        learnt change in the middle. Uploads that a killed start left unfinished are deleted. Raises UserError.
         """
         settings = {**self._config.model_dump(mode="json"), **facts}
         file = f"{self.path}/{SETTINGS}"
@@ -55,12 +122,26 @@ class TrainFolder:
             self._sweep(set())
         else:
             self._refuse_changes(before, settings)
+            settings["bad_images"] = sorted({*before.get("bad_images", ()), *settings["bad_images"]})
+            if changes(before, settings):
+                put_settings(self.fs, file, settings)
             self._sweep(self._recorded())
+        return frozenset(settings["bad_images"])
 
     def _refuse_changes(self, before: dict[str, Any], now: dict[str, Any]) -> None:
-        bound = now.keys() - UNBOUND | ({"workers"} if self._config.zero else set())
-        changed = changes({name: before.get(name) for name in bound}, {name: now[name] for name in bound})
-        hints = {"workers": " (ZeRO's optimizer states are cut for that many)"}
+        bound = now.keys() - UNBOUND - _NOT_BOUND | ({"workers"} if self._config.zero else set())
+        # What an earlier version did not write down is not known to have changed.
+        bound -= {name for name in _LATER_FACTS if name not in before}
+        changed = changes({name: before.get(name) for name in bound}, {name: now.get(name) for name in bound})
+        if now["steps"] < _steps(before):
+            lengths = ("epochs", "max_steps")
+            shorter = changes({name: before.get(name) for name in lengths}, {name: now[name] for name in lengths})
+            changed += [f"{line} (a run can be extended, not shortened)" for line in shorter]
+        hints = {
+            "workers": " (ZeRO's optimizer states are cut for that many)",
+            "records": " (a hash of the data's records, in order: put them back as they were; exclude leaves some out)",
+            "held_out_records": " (a hash of the held-out records, by which best_by compares)",
+        }
         refuse_changes("name", self.url, [line + hints.get(line.partition(" ")[0], "") for line in changed], "name")
 
     def _recorded(self) -> set[str]:
@@ -118,6 +199,18 @@ class TrainFolder:
                             writer.add_scalar(name, value, entry.step, walltime=entry.at)
             for file in sorted(Path(temporary).iterdir()):
                 self._put(f"{TENSORBOARD}/events.out.tfevents.fakescan", file.read_bytes())
+
+
+def _steps(settings: dict[str, Any]) -> int:
+    """Steps of a run by its train.json, which earlier versions did not write into it."""
+    if "steps" in settings:
+        return int(settings["steps"])
+    return _plan(settings).steps
+
+
+def _plan(settings: dict[str, Any]) -> Plan:
+    names = ("samples", "batch_size", "epochs", "max_steps", "seed")
+    return Plan(*(settings.get(name) for name in names))  # type: ignore[arg-type]
 
 
 def continue_log(before: list[StepMetrics], after: list[StepMetrics]) -> list[StepMetrics]:

@@ -5,6 +5,7 @@ import os
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,18 @@ import numpy as np
 
 from fakescan.engine.model import open_model
 from fakescan.terminal.json_logs.fields import set_process_fields
-from fakescan.train.checkpoints import fetch, report
+from fakescan.train.checkpoints import fetch, last_checkpoint, report, reported_checkpoints
 from fakescan.train.config import TrainConfig
 from fakescan.train.evaluation import evaluate
-from fakescan.train.export import export, knows_generators
-from fakescan.train.feed import Samples, steps
-from fakescan.train.metrics_actor import LOG, StepMetrics, log_lines, read_log
+from fakescan.train.failure import Ending, cause_of
+from fakescan.train.feed import Samples, open_samples, steps, with_prompt
+from fakescan.train.folder import TrainFolder
+from fakescan.train.metrics_actor import LOG, StepMetrics, TrainResult, log_lines, read_log
 from fakescan.train.model import load
-from fakescan.train.plan import PADDING, Plan, learning_rate
+from fakescan.train.plan import Plan, learning_rate
+from fakescan.train.preflight.needs import check_staging
+from fakescan.train.result.export import export, knows_generators
+from fakescan.train.selection import Selection
 from fakescan.train.stepper import (
     DeepSpeedStepper,
     Stepper,
@@ -30,10 +35,9 @@ from fakescan.train.stepper import (
     prepare_environment,
 )
 from fakevlm.checkpoint.checkpoint import Checkpoint
-from fakevlm.checkpoint.tokens import PromptTokens
-from fakevlm.data.collate import IGNORED, Batch, Collator
-from fakevlm.data.dataset import open_dataset
-from fakevlm.errors import UserError
+from fakevlm.data.collate import IGNORED, Batch
+from fakevlm.data.record import Record
+from fakevlm.errors import ImageError, UserError
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,16 @@ class Job:
     metrics_actor: Any
     split: str | None
     eval_split: str | None
+    lease_owner: str
+    """Owner of the run's lease; workers write only while it is theirs."""
+    bad_images: frozenset[str] = frozenset()
+    """Images that cannot be read and are left out from the beginning."""
+    staging: int = 0
+    """Bytes that a worker's temporary files may take at once."""
 
 
 def train_worker(settings: dict[str, Any]) -> None:
-    """Ray Train calls it in every worker. Mistakes of the user, which no restart fixes, are reported to the driver."""
+    """Ray Train calls it in every worker. Why one fails, and that no restart changes it, is reported to the driver."""
     import ray
 
     job: Job = settings["job"]
@@ -59,6 +69,13 @@ def train_worker(settings: dict[str, Any]) -> None:
         _train(job)
     except UserError as error:
         ray.get(job.metrics_actor.report_fault.remote(str(error)))
+        raise
+    except Exception as error:
+        cause = cause_of(error, job.config)
+        if isinstance(cause, Ending):
+            ray.get(job.metrics_actor.report_fault.remote(str(cause), is_mistake=False))
+        elif cause is not None:
+            ray.get(job.metrics_actor.report_cause.remote(cause))
         raise
 
 
@@ -72,6 +89,7 @@ def _train(job: Job) -> None:
     rank, workers = context.get_world_rank(), context.get_world_size()
     set_process_fields(rank=rank)
     device = get_device()
+    check_staging(job.staging)
     bf16 = config.uses_bf16(gpu=job.gpu)
     seed_everything(config.seed + rank)
     threads = max(1, (os.cpu_count() or 1) // max(1, context.get_local_world_size()))
@@ -79,62 +97,146 @@ def _train(job: Job) -> None:
         torch.set_num_threads(threads)  # Ray has set it to the CPUs that it counts for the worker
     keep_alive = _partition_while_loading(config, bf16=bf16, gpu=job.gpu)
     checkpoint = with_prompt(open_model(config.model, config.model_store), config)
-    samples = open_samples(config, checkpoint, job.split)
+    samples = _counting(job, open_samples(config, checkpoint, job.split, job.bad_images.union(config.exclude)))
     held_out = _held_out(job, checkpoint)
     model = load(config, checkpoint, bf16=bf16, gpu=job.gpu)
     kind = DeepSpeedStepper if config.zero else TorchStepper
     stepper: Stepper = kind(model, config, device, bf16=bf16)
     del keep_alive
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
-    first, log = _resume(stepper, rank)
+    schedule = config.schedule_steps or plan.steps
+    first, log = _resume(job, stepper, rank)
+    selection = Selection(config.best_by, config.patience, log)
     if rank == 0:
-        job.metrics_actor.report_start.remote()
-    for step, batches in enumerate(
-        steps(samples, plan, first, rank=rank, workers=workers, micro_batch=config.micro_batch, threads=threads), first
-    ):
+        job.metrics_actor.report_start.remote(first)
+    done = first
+    batches_of = steps(
+        samples, plan, first, rank=rank, workers=workers, micro_batch=config.micro_batch, threads=threads
+    )
+    for step, batches in enumerate(batches_of if not selection.is_over else (), first):
         if _is_stopped(job, rank, device):
             return
-        factor = learning_rate(step, plan.steps, config.warmup_ratio)
+        factor = learning_rate(step, schedule, config.warmup_ratio)
         loss, norm = _step(stepper, batches, factor, check=step == first)
         done = step + 1
         metrics: dict[str, float] = {}
-        last = done == plan.steps
-        if held_out is not None and (last or done % (config.eval_every or config.checkpoint_every) == 0):
+        is_due = done == plan.steps or done % config.checkpoint_every == 0
+        if held_out is not None and _evaluates(config, done, is_due=is_due, is_last=done == plan.steps):
             others, indices = held_out
             rows = max(config.micro_batch, 16)
             metrics = evaluate(stepper, others, indices, rank=rank, workers=workers, rows=rows, threads=threads)
+        is_best = selection.add(metrics)
+        entry = StepMetrics(
+            step=done,
+            at=time.time(),
+            loss=loss,
+            lr=config.lr * factor,
+            grad_norm=norm,
+            samples=len(samples.used(plan.batch(step))),
+            metrics=metrics,
+        )
+        log.append(entry)
         if rank == 0:
-            entry = StepMetrics(
-                step=done,
-                at=time.time(),
-                loss=loss,
-                lr=config.lr * factor,
-                grad_norm=norm,
-                samples=int((plan.batch(step) != PADDING).sum()),
-                metrics=metrics,
-            )
-            log.append(entry)
             job.metrics_actor.add.remote(entry)
-        if last or done % config.checkpoint_every == 0:
+        if is_due or is_best or selection.is_over:
+            if _is_stopped(job, rank, device, writes=True):
+                return
             began = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
-                stepper.save(Path(folder), {"step": done})
+                bad = ray.get(job.metrics_actor.bad_images.remote()) if rank == 0 else {}
+                stepper.save(Path(folder), {"step": done, "bad_images": bad})
                 torch.save(random_states(), Path(folder) / _random_file(rank))
                 if rank == 0:
                     (Path(folder) / LOG).write_bytes(log_lines(log))
                 report(Path(folder), {"step": done, "loss": loss, **metrics})
             if rank == 0:
                 job.metrics_actor.report_checkpoint.remote(time.monotonic() - began)
-    if not _is_stopped(job, rank, device):
-        knows = knows_generators(checkpoint, samples.dataset.records)
-        export(stepper, config, replace(checkpoint, knows_generators=knows), rank)
+        if selection.is_over:
+            break
+    batches_of.close()
+    if _is_stopped(job, rank, device, writes=True):
+        return
+    exported = _go_to_best(stepper, selection, done, rank)
+    result = TrainResult(
+        steps=done,
+        steps_per_epoch=plan.steps_per_epoch,
+        samples=plan.samples,
+        left_out=sum(record.image in config.exclude for record in samples.dataset.records),
+        bad_images=_bad_records(job, samples.dataset.records),
+        stopped_early=done < plan.steps,
+        exported_step=exported,
+        held_out=None if held_out is None else held_out[0].dataset.split,
+        metrics=next((entry.metrics for entry in log if entry.step == exported), {}),
+    )
+    knows = knows_generators(checkpoint, samples.dataset.records)
+    export(stepper, config, replace(checkpoint, knows_generators=knows), result, rank)
+    if rank == 0:
+        ray.get(job.metrics_actor.report_result.remote(result))
 
 
-def _is_stopped(job: Job, rank: int, device: Any) -> bool:
-    """Whether the driver has stopped the run. All workers hear the same, so that none is left waiting for another."""
+def _evaluates(config: TrainConfig, done: int, *, is_due: bool, is_last: bool) -> bool:
+    """Whether there is an evaluation after this step. Checkpoints that are compared are all evaluated."""
+    every = config.eval_every or config.checkpoint_every
+    return is_last or done % every == 0 or (is_due and config.best_by is not None)
+
+
+def _go_to_best(stepper: Stepper, selection: Selection, done: int, rank: int) -> int:
+    """Load the best checkpoint where it is not the last one; the step of the weights that are loaded now."""
+    if selection.attribute is None:
+        return done
+    reported = reported_checkpoints()
+    best = selection.best_of([metrics for _, metrics in reported])
+    if best is None or reported[best][1]["step"] == done:
+        return done
+    with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
+        fetch(reported[best][0], Path(folder), lambda name: stepper.wanted(name, rank))
+        return int(stepper.load(Path(folder))["step"])
+
+
+def _counting(job: Job, samples: Samples) -> Samples:
+    """The same, whose images that cannot be read are named, counted, and left out up to `max_bad_images`."""
     import ray
 
-    return _sum_over_workers(float(rank == 0 and ray.get(job.metrics_actor.is_stopped.remote())), device) > 0
+    known: set[str] = set()
+
+    def count(record: Record, error: ImageError) -> None:
+        if record.image in known:
+            return
+        call = job.metrics_actor.report_bad_image.remote(record.image, f"{error.code}: {error.message}")
+        found, most = ray.get(call) + len(job.bad_images), job.config.max_bad_images
+        if found > most:
+            raise UserError(
+                f"data: image {record.image}: {error.code}: {error.message}; that makes {found:,} bad images, above "
+                f"max_bad_images {most:,}; find all with fakescan data validate --images, or raise it, or use exclude"
+            )
+        known.add(record.image)
+
+    return replace(samples, on_bad_image=count)
+
+
+def _bad_records(job: Job, records: Sequence[Record]) -> int:
+    """Records that were left out because their image cannot be read."""
+    import ray
+
+    bad = job.bad_images.union(ray.get(job.metrics_actor.bad_images.remote())).difference(job.config.exclude)
+    return sum(record.image in bad for record in records)
+
+
+def _is_stopped(job: Job, rank: int, device: Any, *, writes: bool = False) -> bool:
+    """Whether the driver has stopped the run. All workers hear the same, so that none is left waiting for another.
+
+    Before something is written the first worker looks at the lease itself: a driver that is suspended, or cut off from
+    its workers, cannot say that somebody else has taken the run over.
+    """
+    import ray
+
+    stopped = False
+    if rank == 0:
+        stopped = ray.get(job.metrics_actor.is_stopped.remote())
+        if writes and not stopped and not TrainFolder(job.config).is_ours(job.lease_owner):
+            ray.get(job.metrics_actor.stop.remote())
+            stopped = True
+    return _sum_over_workers(float(stopped), device) > 0
 
 
 def _step(stepper: Stepper, batches: list[Batch], factor: float, *, check: bool) -> tuple[float, float]:
@@ -147,9 +249,9 @@ def _step(stepper: Stepper, batches: list[Batch], factor: float, *, check: bool)
         last = number == len(batches) - 1
         loss = answer_loss(stepper, batch, last=last)
         total += loss.detach()
-        stepper.backward(loss / tokens, last=last)
-    mean = _sum_over_workers(float(total), stepper.device) / tokens
-    if check and not (math.isfinite(mean) and mean > 0):
+        stepper.backward(loss / max(tokens, 1.0), last=last)  # none where all of the step's records are left out
+    mean = _sum_over_workers(float(total), stepper.device) / max(tokens, 1.0)
+    if check and tokens and not (math.isfinite(mean) and mean > 0):
         raise UserError(f"preflight: the loss of the first batch is {mean}, which nothing can be learnt from")
     if not math.isfinite(mean):
         raise UserError(f"lr: the loss has become {mean}; lower lr, or set precision to fp32")
@@ -179,48 +281,31 @@ def answer_loss(stepper: Stepper, batch: Batch, *, last: bool = True) -> Any:
     )
 
 
-def open_samples(config: TrainConfig, checkpoint: Checkpoint, split: str | None) -> Samples:
-    """The records of a split for a checkpoint."""
-    fs, path = config.data_store.filesystem(config.data)
-    text = Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
-    return Samples(open_dataset(path, fs, split=split), checkpoint, text)
-
-
-def with_prompt(checkpoint: Checkpoint, config: TrainConfig) -> Checkpoint:
-    """The checkpoint with the prompt that it is trained with."""
-    if config.prompt is None:
-        return checkpoint
-    tokens, text = PromptTokens(checkpoint.path), config.prompt.text()
-    return replace(
-        checkpoint,
-        prompt=config.prompt,
-        prompt_tokens=len(tokens.encode(text)) - 1 + checkpoint.image_tokens,
-        fake_token_id=tokens.next_token(text, config.prompt.fake_word),
-        real_token_id=tokens.next_token(text, config.prompt.real_word),
-    )
-
-
 def _held_out(job: Job, checkpoint: Checkpoint) -> tuple[Samples, list[int]] | None:
     if job.eval_split is None:
         return None
-    samples = open_samples(job.config, checkpoint, job.eval_split)
+    left_out = job.bad_images.union(job.config.exclude)
+    samples = _counting(job, open_samples(job.config, checkpoint, job.eval_split, left_out))
     count = len(samples.dataset.records)
     order = np.random.default_rng(job.config.seed).permutation(count)
-    return samples, sorted(order[: job.config.eval_limit or count].tolist())
+    return samples, sorted(samples.used(order[: job.config.eval_limit or count]))
 
 
-def _resume(stepper: Stepper, rank: int) -> tuple[int, list[StepMetrics]]:
-    """Load the run's last checkpoint, if there is one; the step to go on with, and for the first worker the log."""
+def _resume(job: Job, stepper: Stepper, rank: int) -> tuple[int, list[StepMetrics]]:
+    """Load the run's last checkpoint, if there is one; the step to go on with, and the log up to it."""
     import torch
 
-    mine = {_random_file(rank), *([LOG] if rank == 0 else [])}
+    checkpoint = last_checkpoint()
+    if checkpoint is None:
+        return 0, []
     with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
-        if not fetch(Path(folder), lambda name: name in mine or stepper.wanted(name, rank)):
-            return 0, []
+        fetch(checkpoint, Path(folder), lambda name: name in (_random_file(rank), LOG) or stepper.wanted(name, rank))
         state = stepper.load(Path(folder))
         random_file, log = Path(folder) / _random_file(rank), Path(folder) / LOG
         if random_file.exists():  # there was no such worker if the number of workers has grown
             restore_random_states(torch.load(random_file, weights_only=False))
+        for image, message in state.get("bad_images", {}).items() if rank == 0 else ():
+            job.metrics_actor.report_bad_image.remote(image, message)
         return int(state["step"]), read_log(log.read_bytes()) if log.exists() else []
 
 

@@ -43,11 +43,51 @@ def read_log(lines: bytes) -> list[StepMetrics]:
     return [StepMetrics.model_validate_json(line) for line in lines.splitlines() if line]
 
 
+class Fault(StrictModel):
+    """What no restart of the workers changes, in one line."""
+
+    message: str
+    is_mistake: bool = True
+    """Whether it is a mistake of the user's, not of the machine or a store."""
+
+
+class Cause(StrictModel):
+    """Why a worker failed, where another start may fare better."""
+
+    start: int
+    """Which start of the workers it was, from 1."""
+    message: str
+
+
+class TrainResult(StrictModel):
+    """What a run that has ended says of itself; what its model's card and the next start of the same command say."""
+
+    steps: int
+    """Optimizer steps made."""
+    steps_per_epoch: int
+    samples: int
+    """Records of the data, those that were left out included."""
+    left_out: int = 0
+    """Records that the settings name in `exclude`."""
+    bad_images: int = 0
+    """Records that were left out because their image cannot be read."""
+    stopped_early: bool = False
+    """Whether it ended by `patience`."""
+    exported_step: int
+    """The step whose weights are the model."""
+    held_out: str | None = None
+    """The split of the evaluations."""
+    metrics: dict[str, float] = Field({})
+    """Results of the evaluation of the exported step."""
+
+
 class Progress(StrictModel):
     """What the workers have done beside their steps."""
 
     starts: int = 0
     """Starts of the workers."""
+    start_step: int = 0
+    """The step from which they went on at the latest one."""
     checkpoints: int = 0
     checkpoint_at: float = 0.0
     """Unix time of the latest one."""
@@ -63,7 +103,10 @@ class MetricsActor:
 
     def __init__(self, journal: str) -> None:
         self._log: list[StepMetrics] = []
-        self._fault: str | None = None
+        self._fault: Fault | None = None
+        self._causes: list[Cause] = []
+        self._bad_images: dict[str, str] = {}
+        self._result: TrainResult | None = None
         self._stopped = False
         self._progress = Progress()
         self._journal = Path(journal)
@@ -79,9 +122,9 @@ class MetricsActor:
         """The entries after the first `seen`."""
         return self._log[seen:]
 
-    def report_start(self) -> None:
-        """Called by the first worker as it begins or goes on."""
-        self._advance(self._progress.model_copy(update={"starts": self._progress.starts + 1}))
+    def report_start(self, step: int = 0) -> None:
+        """Called by the first worker as it begins, or goes on from a step."""
+        self._advance(self._progress.model_copy(update={"starts": self._progress.starts + 1, "start_step": step}))
 
     def report_checkpoint(self, seconds: float) -> None:
         """Called by the first worker: a checkpoint was written, which took so long."""
@@ -92,14 +135,45 @@ class MetricsActor:
         """Starts and checkpoints so far."""
         return self._progress
 
-    def report_fault(self, message: str) -> None:
-        """Called by a worker: a mistake of the user, in one line, that no restart fixes."""
-        self._note({"fault": message})
-        self._fault = self._fault or message
+    def report_fault(self, message: str, *, is_mistake: bool = True) -> None:
+        """Called by a worker: what no restart fixes, in one line."""
+        fault = Fault(message=message, is_mistake=is_mistake)
+        self._note({"fault": fault.model_dump()})
+        self._fault = self._fault or fault
 
-    def fault(self) -> str | None:
-        """The first such mistake, or None."""
+    def fault(self) -> Fault | None:
+        """The first such fault, or None."""
         return self._fault
+
+    def report_cause(self, message: str) -> None:
+        """Called by a worker that fails, with the reason: another start may fare better."""
+        cause = Cause(start=self._progress.starts, message=message)
+        self._note({"cause": cause.model_dump()})
+        self._causes.append(cause)
+
+    def causes(self) -> list[Cause]:
+        """These reasons, of all starts, in the order of their reports."""
+        return self._causes
+
+    def report_bad_image(self, image: str, message: str) -> int:
+        """Called by a worker for a record whose image cannot be read; the number of such records so far."""
+        if image not in self._bad_images:
+            self._note({"bad_image": [image, message]})
+            self._bad_images[image] = message
+        return len(self._bad_images)
+
+    def bad_images(self) -> dict[str, str]:
+        """Images that could not be read, with the reasons, in the order of their reports."""
+        return self._bad_images
+
+    def report_result(self, result: TrainResult) -> None:
+        """Called by the first worker when the model is written."""
+        self._note({"result": result.model_dump(mode="json")})
+        self._result = result
+
+    def result(self) -> TrainResult | None:
+        """What the workers say of the run when it has ended and its model is written; else None."""
+        return self._result
 
     def stop(self) -> None:
         """Called by the driver: the workers end before their next step."""
@@ -129,7 +203,15 @@ class MetricsActor:
                 self._log.append(StepMetrics.model_validate(what["entry"]))
             if "progress" in what:
                 self._progress = Progress.model_validate(what["progress"])
-            self._fault = self._fault or what.get("fault")
+            if "fault" in what:
+                self._fault = self._fault or Fault.model_validate(what["fault"])
+            if "cause" in what:
+                self._causes.append(Cause.model_validate(what["cause"]))
+            if "bad_image" in what:
+                image, message = what["bad_image"]
+                self._bad_images[image] = message
+            if "result" in what:
+                self._result = TrainResult.model_validate(what["result"])
             self._stopped |= "stop" in what
         if journal and not journal.endswith(b"\n"):
             with self._journal.open("a", encoding="utf-8") as file:

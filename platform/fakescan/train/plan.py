@@ -50,8 +50,8 @@ def _order(samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def learning_rate(step: int, steps: int, warmup_ratio: float) -> float:
-    """The factor on the peak learning rate: linear from 0 over the warm-up, then a half cosine down to 0."""
+    """The factor on the peak learning rate: linear from 0 over the warm-up, then a half cosine down to 0 at `steps`."""
     warmup = math.ceil(steps * warmup_ratio)
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakescan.train.test_export import assert_adapter_gives_merged_model, assert_they_say_the_same
+from tests.fakescan.train.result.test_export import assert_adapter_gives_merged_model, assert_they_say_the_same
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.fakescan.train.result.test_export import test_transformers_and_vllm_say_the_same as say_the_same
 from tests.fakescan.train.test_driver import test_two_workers_learn_as_one_does as learn_as_one_does
-from tests.fakescan.train.test_export import test_transformers_and_vllm_say_the_same as say_the_same
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

@@ -82,3 +82,45 @@ def test_a_sample_that_is_too_long(config: Path, capfd: pytest.CaptureFixture[st
     line = refused(capfd, config, "--set", "max_length=40")
     assert "max_length" in line
     assert "40" in line
+
+
+def test_bad_images_are_found_before_anything_starts(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in (0, 2):
+        (tmp_path / "data" / "object" / "fake" / f"train-{number}.png").write_bytes(b"no image")
+    with pytest.raises(SystemExit) as exit:
+        main(["train", str(config)])
+    assert exit.value.code == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.startswith(
+        "fakescan: error: data: 2 images cannot be read, the first is object/fake/train-0.png: not_an"
+    )
+    assert line.endswith("raise max_bad_images from 0 to leave them out")
+
+
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "object" / "fake" / "train-0.png").write_bytes(b"no image")
+    (tmp_path / "data" / "object" / "fake" / "train-2.png").unlink()
+    changes = ["--set", "max_bad_images=2", "--set", "exclude=[object/real/train-1.png]"]
+    with pytest.raises(SystemExit) as exit:
+        main(["train", str(config), "--dry-run", *changes])
+    out, err = capfd.readouterr()
+    assert exit.value.code == 0, err
+    assert not (tmp_path / "runs").exists()
+    first, memory, disk, left_out, ok = out.splitlines()
+    assert first.startswith("40 samples, 1 of them left out, 10 steps of 8; at most ")
+    assert memory.startswith("memory: about 0.")
+    assert memory.endswith("GB for each of 2 workers, in fp32")
+    assert disk.startswith("disk: up to 0.")
+    assert left_out == "left out: 2 images that cannot be read"
+    assert ok.startswith("ok: ")
+    assert "image object/fake/train-0.png is left out: not_an_image" in err
+    assert "image object/fake/train-2.png is left out: there is no file" in err
+
+
+def test_exporting_what_is_no_checkpoint(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "train.json is missing" in refused(capfd, "export", tmp_path)
+    assert "cannot read" in refused(capfd, "export", tmp_path / "none")

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fakescan.engine.judging_options import chosen_calibration
 from fakescan.evaluate.benchmark import LabelledImage
-from fakescan.evaluate.calibrate import CalibrationOutcome, calibrate, print_calibration
+from fakescan.evaluate.calibrate import CalibrationOutcome, calibrate, print_calibration, store_calibration
 from fakescan.evaluate.judged import JudgedImages
+from fakescan.storage.store import Store
+from fakevlm.checkpoint.checkpoint import open_checkpoint
+from fakevlm.checkpoint.model_card import calibration_lines
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
 from tests.fakescan.evaluate.conftest import MakeJudged
@@ -96,3 +100,52 @@ def test_the_calibration_survives_its_file(make_judged: MakeJudged, tmp_path: Pa
     file = tmp_path / "calibration.json"
     file.write_text(found.calibration.model_dump_json())
     assert Calibration.model_validate(json.loads(file.read_text())) == found.calibration
+
+
+def test_a_data_set_that_has_moved_is_divided_the_same(make_judged: MakeJudged) -> None:
+    truth = np.arange(400) % 2 == 0
+    scores = np.random.default_rng(0).uniform(size=400)
+
+    def at(root: str) -> JudgedImages:
+        images = [
+            LabelledImage(f"{root}/{number}.png", bool(fake), "", "", f"{root}/{number}.png", "", f"{number}.png")
+            for number, fake in enumerate(truth)
+        ]
+        return make_judged(images, [float(score) for score in scores + truth])
+
+    here, there = ([at(root)] * 2 for root in ("/here", "s3://bucket/there"))
+    options = {"fpr": 0.05, "missed": 0.05}
+    one, other = (calibrate(judged, Calibration(), **options) for judged in (here, there))
+    assert one == other
+
+
+def test_a_calibration_names_its_weights_and_another_model_refuses_it(
+    make_judged: MakeJudged, tiny_model: Path, tmp_path: Path
+) -> None:
+    checkpoint = open_checkpoint(str(tiny_model))
+    found = calibrate([overconfident(make_judged, 2_000)], Calibration(), fpr=0.05, missed=0.05)
+    named = found.of_weights(checkpoint.weights_sha256).calibration
+    file = tmp_path / "calibration.json"
+    file.write_text(named.model_dump_json())
+    assert chosen_calibration(checkpoint, str(file), Store()) == named
+    other = replace(checkpoint, weights_sha256="f" * 64)
+    for given in (str(file), named):
+        with pytest.raises(UserError, match=r"^calibration: .* was fitted to another model \(weights .*calibrate this"):
+            chosen_calibration(other, given, Store())
+    with pytest.raises(UserError, match=r"^calibration: .*fakevlm\.json was fitted to another model"):
+        chosen_calibration(replace(other, calibration=named), None, Store())
+    assert chosen_calibration(other, found.calibration, Store()), "of an earlier version, which does not say"
+
+
+def test_the_model_card_says_that_the_model_is_calibrated(make_judged: MakeJudged, tmp_path: Path) -> None:
+    found = calibrate([overconfident(make_judged, 2_000)], Calibration(), fpr=0.05, missed=0.05).calibration
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# a model\n\n{calibration_lines(Calibration())}\n\nthe rest\n")
+    assert store_calibration(str(tmp_path), found) == str(tmp_path / "fakevlm.json")
+    text = readme.read_text()
+    assert f"Calibrated: temperature {found.temperature:.4g}" in text
+    assert "Not calibrated" not in text
+    assert text.endswith("the rest\n")
+    readme.write_text("a card of somebody else")
+    store_calibration(str(tmp_path), found)
+    assert readme.read_text() == "a card of somebody else"

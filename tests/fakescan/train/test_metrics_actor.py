@@ -7,12 +7,16 @@ import pytest
 
 from fakescan.cluster import lasting_actor_options
 from fakescan.train.folder import continue_log
-from fakescan.train.metrics_actor import MetricsActor, StepMetrics
+from fakescan.train.metrics_actor import Fault, MetricsActor, StepMetrics, TrainResult
 
 ENTRIES = [
     StepMetrics(step=number, at=1e9 + number, loss=0.1 * number, metrics={"eval_auroc": 0.5} if number == 3 else {})
     for number in range(1, 6)
 ]
+
+
+def said(fault: Fault | None) -> str | None:
+    return None if fault is None else fault.message
 
 
 @pytest.fixture
@@ -30,14 +34,14 @@ def test_it_goes_on_where_it_was(journal: str) -> None:
     first.report_fault("lr: too high")
     second = MetricsActor(journal)
     assert second.take(0) == ENTRIES[:3]
-    assert (second.fault(), second.is_stopped()) == ("lr: too high", False)
+    assert (said(second.fault()), second.is_stopped()) == ("lr: too high", False)
     second.report_fault("another")
     second.stop()
     for entry in ENTRIES[3:]:
         second.add(entry)
     third = MetricsActor(journal)
     assert third.take(3) == ENTRIES[3:]
-    assert (third.fault(), third.is_stopped()) == ("lr: too high", True)
+    assert (said(third.fault()), third.is_stopped()) == ("lr: too high", True)
 
 
 @pytest.mark.unit
@@ -89,3 +93,21 @@ def test_starts_and_checkpoints_survive_as_well(journal: str) -> None:
     progress = MetricsActor(journal).progress()
     assert (progress.starts, progress.checkpoints, progress.checkpoint_s) == (2, 2, 2.5)
     assert progress.checkpoint_at > 0
+
+
+@pytest.mark.unit
+def test_causes_bad_images_and_the_result_survive_as_well(journal: str) -> None:
+    first = MetricsActor(journal)
+    first.report_start()
+    first.report_cause("the store is away")
+    assert [first.report_bad_image(name, "truncated: too short") for name in ("a.png", "b.png", "a.png")] == [1, 2, 2]
+    first.report_start(40)
+    first.report_fault("TMPDIR: full", is_mistake=False)
+    result = TrainResult(steps=50, steps_per_epoch=10, samples=80, exported_step=40, metrics={"eval_auroc": 0.5})
+    first.report_result(result)
+    second = MetricsActor(journal)
+    assert [(cause.start, cause.message) for cause in second.causes()] == [(1, "the store is away")]
+    assert second.bad_images() == {"a.png": "truncated: too short", "b.png": "truncated: too short"}
+    assert second.progress().start_step == 40
+    assert second.fault() == Fault(message="TMPDIR: full", is_mistake=False)
+    assert second.result() == result

@@ -40,7 +40,8 @@ def calibrate_run(run: str | None, labels: tuple[str, ...], design: str, flags: 
     )
     check_writable(output, folder.store)
     fs, path = folder.store.filesystem(output)
-    put_atomic(fs, f"{path.rstrip('/')}/{FILE}", (found.calibration.model_dump_json(indent=1) + "\n").encode())
+    calibration = found.calibration.model_copy(update={"weights_sha256": info.identity.weights_sha256 or None})
+    put_atomic(fs, f"{path.rstrip('/')}/{FILE}", (calibration.model_dump_json(indent=1) + "\n").encode())
     _print(found, f"{redact(output).rstrip('/')}/{FILE}", redact(folder.url), fpr)
 
 

@@ -1,30 +1,40 @@
 """The trained model in the layout of llava-1.5-7b-hf, as vLLM, transformers and a scan load it."""
 
 import json
+import posixpath
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from fakescan.storage.store import Store
 from fakescan.storage.url import redact
 from fakescan.train.config import TrainConfig
+from fakescan.train.folder import ADAPTER, MODEL
+from fakescan.train.metrics_actor import TrainResult
+from fakescan.train.result.model_card import model_card, work_done
 from fakescan.train.stepper import Stepper
 from fakevlm.checkpoint.card import CARD, Card, write_card
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.export import write_weights
+from fakevlm.checkpoint.model_card import MODEL_CARD
+from fakevlm.checkpoint.weights_hash import SMALL_FILES
 from fakevlm.data.record import Record
 
-FOLDER = "model"
-"""Folder of the result in the run's folder."""
-ADAPTER = "adapter"
-"""Folder of LoRA's own weights in the run's folder, where no part was trained in full."""
+_CARRIED = frozenset(
+    {*SMALL_FILES, "generation_config.json", "chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt"}
+)
+"""Files beside the weights that are the new model's as well. Any other, such as metrics, results and the states of a
+trainer, is of the model that it began as."""
+_LICENCES = ("license", "licence", "notice")
+"""Beginnings of the names, in lower case, of files that go wherever the weights go."""
 
 
-def export(stepper: Stepper, config: TrainConfig, checkpoint: Checkpoint, rank: int) -> None:
+def export(stepper: Stepper, config: TrainConfig, checkpoint: Checkpoint, result: TrainResult, rank: int) -> None:
     """Write the model into the run's folder. All workers call it; the first one writes."""
-    weights = _weights(stepper, config)
+    weights = trained_weights(stepper, config)
     if "full" not in config.modes.values():
         _export_adapter(stepper, config, rank)
     if rank != 0:
@@ -33,8 +43,8 @@ def export(stepper: Stepper, config: TrainConfig, checkpoint: Checkpoint, rank: 
         return
     with tempfile.TemporaryDirectory(prefix="fakescan-") as temporary:
         folder = Path(temporary)
-        write_model(folder, weights, config, checkpoint)
-        _upload(folder, config, FOLDER)
+        write_model(folder, weights, config, checkpoint, result)
+        upload(folder, config.storage_store, f"{config.storage_path.rstrip('/')}/{config.name}/{MODEL}")
 
 
 def knows_generators(start: Checkpoint, records: Iterable[Record]) -> bool:
@@ -56,18 +66,18 @@ def _export_adapter(stepper: Stepper, config: TrainConfig, rank: int) -> None:
         for settings in stepper.base.peft_config.values():
             settings.base_model_name_or_path = redact(config.model)
         stepper.base.save_pretrained(temporary)
-        _upload(Path(temporary), config, ADAPTER)
+        upload(Path(temporary), config.storage_store, f"{config.storage_path.rstrip('/')}/{config.name}/{ADAPTER}")
 
 
-def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Checkpoint) -> None:
+def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Checkpoint, result: TrainResult) -> None:
     """Write weights, configuration, tokenizer, processor, card and model card into `folder`."""
     for path in sorted(checkpoint.path.iterdir()):
-        if path.suffix in (".json", ".jinja", ".txt", ".model") and not path.name.endswith(".index.json"):
+        if path.is_file() and (path.name in _CARRIED or path.name.lower().startswith(_LICENCES)):
             shutil.copyfile(path, folder / path.name)
-    (folder / CARD).unlink(missing_ok=True)
     kind = write_weights(folder, weights)
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for part in (settings, settings.get("text_config", {}), settings.get("vision_config", {})):
+        part.pop("_name_or_path", None)
         for name in ("dtype", "torch_dtype"):
             if name in part:
                 part[name] = kind
@@ -76,34 +86,22 @@ def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Che
     card = Card(
         prompt=checkpoint.prompt,
         knows_generators=checkpoint.knows_generators,
-        description=f"Trained as {config.name}; not calibrated.",
+        description=f"Trained as {config.name}: {work_done(config, result)}.",
     )
     write_card(folder, card)
-    (folder / "README.md").write_text(model_card(config), encoding="utf-8")
+    (folder / MODEL_CARD).write_text(model_card(config, result), encoding="utf-8")
 
 
-def model_card(config: TrainConfig) -> str:
-    """The model card: what the model was made from, and how."""
-    parts = ", ".join(f"{name} {mode}" for name, mode in config.modes.items())
-    return f"""---
-tags: [fakevlm, synthetic-image-detection]
-base_model: {redact(config.model)}
----
-# {config.name}
+class TrainedModel(Protocol):
+    """A model with its weights, which may be spread over workers; a `Stepper` is one."""
 
-A LLaVA that says whether an image is real or fake, and why. Made by `fakescan train` on
-{datetime.now(UTC):%Y-%m-%d} from `{redact(config.model)}` with the data at `{redact(config.data)}`.
+    base: Any
 
-- trained parts: {parts}
-- {config.epochs} epochs, {config.batch_size} samples a step, peak learning rate {config.lr:g}, seed {config.seed}
-- prompt and prompt format: in `{CARD}`, which `fakescan scan` reads
-- calibration: none yet; a score is the model's own opinion until `{CARD}` holds a fitted temperature and threshold
-
-How good it is was measured only on the data it was held out from; it says nothing about images of other origins.
-"""
+    def whole(self, parameters: list[Any]) -> AbstractContextManager[Any]:
+        """A context in which all of these weights are in memory."""
 
 
-def _weights(stepper: Stepper, config: TrainConfig) -> Iterator[tuple[str, Any]]:
+def trained_weights(stepper: TrainedModel, config: TrainConfig) -> Iterator[tuple[str, Any]]:
     """Name and value of each weight, one at a time, on the CPU, with LoRA's additions added where there are any."""
     layers = {name: module for name, module in stepper.base.named_modules() if hasattr(module, "lora_A")}
     for name, parameter in stepper.base.named_parameters():
@@ -135,8 +133,17 @@ def _dequantized(parameter: Any) -> Any:
     return dequantize_4bit(parameter.data, state).bfloat16()
 
 
-def _upload(folder: Path, config: TrainConfig, name: str) -> None:
-    fs, path = config.storage_store.filesystem(f"{config.storage_path.rstrip('/')}/{config.name}/{name}")
+def upload(folder: Path, store: Store, url: str) -> None:
+    """Put the files of a folder at `url`, and delete those that an earlier model has left there.
+
+    The card comes first: should the upload break off, no calibration of other weights stands beside the new ones.
+    """
+    fs, path = store.filesystem(url)
     fs.makedirs(path, exist_ok=True)
-    for file in sorted(folder.iterdir()):
-        fs.put_file(str(file), f"{path}/{file.name}")
+    fs.invalidate_cache()
+    before = {posixpath.basename(str(entry["name"])) for entry in fs.ls(path, detail=True) if entry["type"] == "file"}
+    names = {file.name for file in folder.iterdir()}
+    for name in sorted(names, key=lambda name: (name != CARD, name)):
+        fs.put_file(str(folder / name), f"{path}/{name}")
+    for name in sorted(before - names):
+        fs.rm_file(f"{path}/{name}")

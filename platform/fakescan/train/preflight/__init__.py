@@ -1,0 +1,1 @@
+"""Before a worker starts: the inputs opened and checked, the images decoded, what the run will need."""
