@@ -59,6 +59,7 @@ class Collator:
         self.pad: int = config.get("pad_token_id") or self._end
         self._image_tokens = image_tokens
         self._prompt = prompt.text(answer_prefix=False)
+        self._spec = prompt
         self._prefix = prompt.answer_prefix
         self._before = self._tokens.encode(self._prompt)
 
@@ -68,8 +69,8 @@ class Collator:
         The checkpoint's own question is asked, whatever the record says: a model has one prompt.
         """
         answer = record.answer.strip()
-        if not answer.startswith(self._prefix):
-            raise UserError(f"data: the answer of {record.image} does not begin with {self._prefix!r}: {answer[:40]!r}")
+        if fault := self._spec.opening_fault(answer):
+            raise UserError(f"data: the answer of {record.image} {fault}")
         ids = self._tokens.encode(f"{self._prompt} {answer}")
         if ids[: len(self._before)] != self._before:
             raise UserError(f"data: the answer of {record.image} changes the tokens of the prompt before it")

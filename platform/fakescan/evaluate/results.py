@@ -138,6 +138,10 @@ class Results(StrictModel):
     sampled: bool
     repeated: int
     """Records left out because their image had come before."""
+    left_out: int = 0
+    """Images of a tree that no folder says the label of."""
+    left_out_names: list[str] = Field([])
+    """The first of them."""
     errors: dict[str, int]
     """Images without a verdict, by error code; they are counted in no other number."""
     overall: Scores

@@ -139,6 +139,11 @@ def remarks(results: Results) -> list[str]:
     for why in sorted(set(results.overall.undefined.values())):
         names = ", ".join(name for name, reason in results.overall.undefined.items() if reason == why)
         lines.append(f"not defined, because {why}: {names}")
+    if results.left_out:
+        named = ", ".join(results.left_out_names[:3])
+        lines.append(
+            f"warning: {results.left_out:,} images are in no folder with a label and are left out, such as {named}"
+        )
     if results.repeated:
         lines.append(f"{results.repeated:,} records name an image that had come before; each image is counted once")
     if controls.headers_auroc is None:

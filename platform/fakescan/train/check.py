@@ -1,6 +1,7 @@
 """The checks before a worker starts, and the memory and disk space that a run will need."""
 
 import importlib.util
+import logging
 import math
 import shutil
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from fakescan.train.plan import Plan
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.layout import read_weights
 from fakevlm.checkpoint.self_test import self_test
-from fakevlm.data.checks import check_records
+from fakevlm.data.checks import check_records, warning_lines
 from fakevlm.data.dataset import Dataset, split_names
 from fakevlm.data.images import check_presence
 from fakevlm.errors import UserError
+from fakevlm.prompt import PromptSpec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def check(config: TrainConfig) -> Preflight:
     datasets = [samples.dataset]
     if eval_split is not None:
         datasets.append(open_samples(config, checkpoint, eval_split).dataset)
-    _refuse_faults(datasets)
+    _refuse_faults(datasets, checkpoint.prompt)
     longest = int(samples.text.lengths(samples.dataset.records, config.max_length).max())
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
     parameters = dict.fromkeys(PARTS, 0)
@@ -77,10 +81,13 @@ def _splits(config: TrainConfig) -> tuple[str | None, str | None]:
     return split, held_out
 
 
-def _refuse_faults(datasets: list[Dataset]) -> None:
-    problems = check_records(datasets)
+def _refuse_faults(datasets: list[Dataset], prompt: PromptSpec) -> None:
+    found = check_records(datasets, prompt)
     for dataset in datasets:
-        problems += check_presence(dataset).problems
+        found += check_presence(dataset).problems
+    for line in warning_lines(found):
+        logger.warning("data: %s", line)
+    problems = [problem for problem in found if not problem.kind.is_warning]
     if problems:
         more = f"; {len(problems):,} problems in all, see fakescan data validate" if len(problems) > 1 else ""
         raise UserError(f"data: {problems[0]}{more}")

@@ -24,7 +24,7 @@ def overconfident(make_judged: MakeJudged, count: int, *, copies: int = 1) -> Ju
     truth = np.arange(count) % 2 == 0
     logit = draw.normal(np.where(truth, 1.0, -1.0), 1.0)  # log-odds 2 x: as good as the normals allow
     images = [
-        LabelledImage(f"{number}.png", bool(fake), "", "", f"photograph {number // (2 * copies)}", "")
+        LabelledImage(f"{number}.png", bool(fake), "", "", f"photograph {number // (2 * copies)}", ())
         for number, fake in enumerate(truth)
     ]
     judged = make_judged(images, [0.5] * count)
