@@ -286,7 +286,7 @@ def _label(item: dict[str, Any], labels: Mapping[str, int], answer: str, image: 
     found = {what: label for what, label in votes.items() if label is not None}
     if len(set(found.values())) > 1:
         raise ValueError(
-            "contradicts itself: " + ", ".join(f"its {what} is {verdict_word(x)}" for what, x in found.items())
+            "contradicts itself: " + ", ".join(f"its {what} {verdict_word(x)}" for what, x in found.items())
         )
     if stated is not None and known is None:
         if str(stated) not in ("0", "1") or isinstance(stated, bool):
@@ -379,11 +379,13 @@ def _paths(
         stripped = None if settings.image_root is None else below(image, settings.image_root)
         named[image] = _plain(image if stripped is None else stripped)
     folder = settings.image_folder or image_root(fs, file)
-    whole = {image: posixpath.normpath(posixpath.join(folder, path)) for image, path in named.items()}
-    if settings.image_folder is None and is_local(fs) and not any("://" in path for path in named.values()):
-        outside = any(below(path, folder) is None for path in whole.values())
-        folder = posixpath.commonpath([posixpath.dirname(path) for path in whole.values()]) if outside else folder
-    return folder, {image: below(path, folder) or named[image] for image, path in whole.items()}
+    # An address stays as it is: it is none of a file, which the checks say.
+    paths = {image: path for image, path in named.items() if "://" not in path}
+    whole = {image: posixpath.normpath(posixpath.join(folder, path)) for image, path in paths.items()}
+    outside = any(below(path, folder) is None for path in whole.values())
+    if outside and settings.image_folder is None and is_local(fs):
+        folder = posixpath.commonpath([posixpath.dirname(path) for path in whole.values()])
+    return folder, named | {image: below(path, folder) or named[image] for image, path in whole.items()}
 
 
 def _plain(path: str) -> str:

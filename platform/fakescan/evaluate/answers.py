@@ -34,6 +34,10 @@ MAX_SHOWN = 20
 class VerdictCounts(StrictModel):
     """Accuracy and F1 of verdicts that were read from the answers."""
 
+    recall_fake: Defined
+    """Share of the fake images whose answer says fake; null without any, and where a coin decides some answers."""
+    precision_fake: Defined
+    """Share of fake ones among the images whose answer says so."""
     accuracy: float
     accuracy_low: float
     """95 % Wilson interval."""
@@ -217,7 +221,10 @@ def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, co
     interval = wilson(round(right * len(truth)), len(truth))
     # Coins leave F1 without a value.
     tossed = coin and undecided
+    called = decided & fake
     return VerdictCounts(
+        recall_fake=None if tossed or not truth.any() else float(called[truth].mean()),
+        precision_fake=None if tossed or not called.any() else float(truth[called].mean()),
         accuracy=right,
         accuracy_low=interval.low,
         accuracy_high=interval.high,
@@ -248,12 +255,15 @@ def print_answers(results: AnswersResults) -> None:
     """Print both ways of counting side by side, and where they differ."""
     console = wide_console()
     title = f"{results.answers:,} answers, {results.fakes:,} of them to fake images, %"
-    table = number_table(console, title, "verdicts read by", "Acc", "95 % interval", "F1 real", "F1 fake", "undecided")
+    columns = ("recall", "precision", "Acc", "95 % interval", "uncertain", "F1 real", "F1 fake")
+    table = number_table(console, title, "verdicts read by", *columns)
     for name, counted in (("fakescan", results.ours), ("upstream's rule", results.upstream)):
+        first = (counted.recall_fake, counted.precision_fake, counted.accuracy)
         interval = span(counted.accuracy_low, counted.accuracy_high)
-        f1s = (percent(counted.f1_real), percent(counted.f1_fake))
-        table.add_row(name, percent(counted.accuracy), interval, *f1s, f"{counted.undecided:,}")
+        last = (counted.undecided / results.answers, counted.f1_real, counted.f1_fake)
+        table.add_row(name, *(percent(value) for value in first), interval, *(percent(value) for value in last))
     console.print(table)
+    print(f"uncertain: {results.ours.undecided:,} answers, which count as wrong")
     if results.upstream.undecided:
         print("upstream tosses a coin where it finds no verdict: half of those count as right, and F1 is left out")
     if results.scored is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fakescan.evaluate.benchmark import LabelledImage
-from fakescan.evaluate.calibrate import CalibrationOutcome, calibrate, print_calibration
+from fakescan.evaluate.calibrate import CalibrationOutcome, calibrate, check_enough, print_calibration
 from fakescan.evaluate.judged import JudgedImages
 from fakevlm.errors import UserError
 from fakevlm.verdict import Calibration
@@ -96,3 +96,43 @@ def test_the_calibration_survives_its_file(make_judged: MakeJudged, tmp_path: Pa
     file = tmp_path / "calibration.json"
     file.write_text(found.calibration.model_dump_json())
     assert Calibration.model_validate(json.loads(file.read_text())) == found.calibration
+
+
+def some(reals: int, fakes: int, *, per_source: int = 1) -> list[LabelledImage]:
+    return [
+        LabelledImage(f"{number}.png", number >= reals, "", "", f"s{number // per_source}", ())
+        for number in range(reals + fakes)
+    ]
+
+
+def test_what_it_takes_is_said_before_anything_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    check_enough(some(1_000, 400), fpr=0.01, missed=0.05, conditions=1)
+    assert capsys.readouterr().out == (
+        "a calibration takes about 330 real and 64 fake images at fpr 0.01 and missed 0.05; you have 1,000 and 400\n"
+    )
+    with pytest.raises(UserError) as caught:
+        check_enough(some(120, 40), fpr=0.01, missed=0.05, conditions=1)
+    assert re.fullmatch(
+        r"data: a calibration takes about 330 real and 64 fake images at fpr 0\.01 and missed 0\.05; you have 120 "
+        r"and 40 \(too few to .*threshold \d+ of 99 real, threshold \d+ of 19 fake\); add images",
+        str(caught.value),
+    )
+    with pytest.raises(UserError, match=r"you have 1,000 and 1,000, of 2 sources, none of which is divided \(too few"):
+        check_enough(some(1_000, 1_000, per_source=1_000), fpr=0.01, missed=0.05, conditions=1)
+    check_enough(some(200, 200), fpr=0.1, missed=0.2, conditions=1)
+
+
+def test_enough_is_enough(make_judged: MakeJudged) -> None:
+    """Whatever `check_enough` lets pass can be calibrated, and what it refuses cannot."""
+    for count in (40, 80, 120, 160, 240):
+        judged = overconfident(make_judged, count)
+        passed = True
+        try:
+            check_enough(judged.images, fpr=0.1, missed=0.1, conditions=1)
+        except UserError:
+            passed = False
+        if passed:
+            calibrate([judged], Calibration(), fpr=0.1, missed=0.1)
+        else:
+            with pytest.raises(UserError):
+                calibrate([judged], Calibration(), fpr=0.1, missed=0.1)
