@@ -13,6 +13,7 @@ class ProblemKind(StrEnum):
     OPENING = "answer does not begin as the prompt needs"
     LABEL = "answer contradicts the label"
     UNCERTAIN = "answer says neither real nor fake"
+    LENGTH = "sample is too long"
     CATEGORY = "unknown category"
     PATH = "image path leaves the dataset"
     SIZE = "wrong width or height"

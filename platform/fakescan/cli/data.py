@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from fakescan.storage.store import Store
+    from fakevlm.checkpoint.checkpoint import Checkpoint
     from fakevlm.data.contents import ImageContents
     from fakevlm.data.dataset import Dataset
     from fakevlm.data.problem import DatasetProblem
@@ -55,9 +56,23 @@ _SPLIT = option("--split", metavar="NAME", unset="all splits", help="Only data_j
 @_FOLDER
 @option("--images", is_flag=True, help="Decode every image too, and find files with the same bytes.")
 @option("--processes", type=click.IntRange(min=1), metavar="N", unset="one per core", help="Processes that decode.")
+@option(
+    "--model",
+    metavar="MODEL",
+    unset="FakeVLM's prompt, no lengths",
+    help="Checkpoint to be trained.",
+)
+@option(
+    "--max-length",
+    type=click.IntRange(min=16),
+    default=1024,
+    metavar="N",
+    help="With --model: longest sample, tokens.",
+)
 @option("--all", "show_all", is_flag=True, help="Show every problem, not the first 10 of each kind.")
 @option("--json", "json_file", metavar="FILE", unset="none", help="Write every problem there.")
 @with_store("data", "the dataset")
+@with_store("model", "the checkpoint")
 def validate(
     location: str,
     split: str | None,
@@ -66,23 +81,30 @@ def validate(
     image_folder: str | None,
     images: bool,
     processes: int | None,
+    model: str | None,
+    max_length: int,
     show_all: bool,
     json_file: str | None,
     **flags: Any,
 ) -> None:
     """Check every record of DATA and report all problems at once; status 1 if there are any.
 
-    What this calls ok, training takes: it makes the same checks. What training leaves out or does otherwise is a
-    warning. Without --split all splits of a folder are checked, also against each other.
+    What this calls ok for a --model, training takes: it makes the same checks. What training leaves out or does
+    otherwise is a warning. Without --split all splits of a folder are checked, also against each other.
     """
     from fakescan.cli.reports.data import print_problems, write_problems
     from fakescan.storage.url import file_path
     from fakevlm.data.checks import check_records
+    from fakevlm.data.collate import Collator
     from fakevlm.data.contents import ImageContents
 
     form = _Form(record_format, image_root, image_folder)
     splits = _splits(location, split, form, flags, strict=False)
-    found = check_records(splits)
+    checkpoint = None if model is None else _checkpoint(model, flags)
+    found = check_records(splits, None if checkpoint is None else checkpoint.prompt)
+    if checkpoint is not None:
+        collator = Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
+        found += [problem for dataset in splits for problem in collator.problems(dataset, max_length)]
     contents = ImageContents()
     for dataset in splits:
         found += _image_problems(dataset, contents, decode=images, processes=processes)
@@ -194,6 +216,13 @@ def _splits(location: str, split: str | None, form: _Form, flags: dict[str, Any]
         )
         for name in names
     ]  # fmt: skip
+
+
+def _checkpoint(model: str, flags: dict[str, Any]) -> "Checkpoint":
+    from fakescan.cli.options.flags import store_from_flags
+    from fakescan.engine.model import open_model
+
+    return open_model(model, store_from_flags("model", flags), show_progress=True)
 
 
 def _place(location: str, flags: dict[str, Any]) -> "tuple[AbstractFileSystem, str]":
