@@ -56,7 +56,7 @@ class PromptSpec(BaseModel):
 
     def asks(self, question: str) -> bool:
         """Whether it is this question, wherever the image and white space stand in it."""
-        return _bare(question) == _bare(self.question)
+        return question == self.question or _bare(question) == _bare(self.question)
 
     def text(self, answer_prefix: bool = True) -> str:
         """The whole prompt, without the beginning-of-sequence token and without a trailing space.

@@ -280,7 +280,8 @@ def _label(item: dict[str, Any], labels: Mapping[str, int], answer: str, image: 
     key = _label_key(item)
     stated = item[key] if key is not None else None
     said = {Verdict.REAL: REAL, Verdict.FAKE: FAKE}.get(parse_answer(answer))
-    folder = folder_label(image, labels)
+    # A folder 0 or 1 is one of a numbering, whatever --label says of the numbers of a field.
+    folder = folder_label(image, {name: label for name, label in labels.items() if not name.isdigit()})
     known = None if stated is None else labels.get(str(stated).strip().lower())
     votes = {"label": known, "answer": said, "folder": folder}
     found = {what: label for what, label in votes.items() if label is not None}
@@ -321,7 +322,7 @@ def _kept(item: dict[str, Any], notes: Counter[str]) -> dict[str, Any]:
     for name, value in item.items():
         if name in left:
             continue
-        if not isinstance(value, str | int | float):
+        if not isinstance(value, str | int | float) or value != value:  # JSON has no NaN
             notes[f"fields {name!r} were left out"] += not is_ours
             continue
         kept[f"imported_{name}" if name in _RESERVED and not is_ours else name] = value

@@ -54,7 +54,9 @@ def dd_vqa_records(items: Items, place: Place) -> Converted:
 def dd_vqa_record(item: dict[str, Any]) -> dict[str, Any]:
     """An item that names its frame, one question about it, in FakeClue's fields. Raises ValueError."""
     image = first_text(item, IMAGE_KEYS, "image path")
-    text = "" if "conversations" in item else first_text(item, TEXT_KEYS, "answer")
+    answers = item.get("answer")
+    several = answers if isinstance(answers, list) and all(isinstance(one, str) for one in answers) else []
+    text = "" if "conversations" in item else several[0] if several else first_text(item, TEXT_KEYS, "answer")
     label = _label(item, image)
     if label is None:
         said = parse_answer(text)
@@ -62,7 +64,7 @@ def dd_vqa_record(item: dict[str, Any]) -> dict[str, Any]:
             raise ValueError("has no label: no field label, no folder in the image's path and no answer that tells it")
         label = REAL if said is Verdict.REAL else FAKE
     question = with_image(str(item.get("question") or PromptSpec().question))
-    return fakeclue_fields(item, image, label, "deepfake", [text] if text else [], question)
+    return fakeclue_fields(item, image, label, "deepfake", several or ([text] if text else []), question)
 
 
 def _label(item: dict[str, Any], image: str) -> object:

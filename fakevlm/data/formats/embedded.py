@@ -109,6 +109,8 @@ def _holds_bytes(kind: Any) -> bool:
     """Whether values are bytes, or structs or lists with bytes in them."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(kind):
+        return _holds_bytes(kind.value_type)
     if pa.types.is_struct(kind):
         return any(_holds_bytes(kind.field(index).type) for index in range(kind.num_fields))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):

@@ -147,16 +147,20 @@ def _records(config: EvaluateConfig, usual_split: str) -> tuple[str, Iterator[La
     scheme = scheme_of(config.data)
     # Paths in a web store are whole addresses already.
     root = "" if scheme in ("file", "http") else f"{scheme}://"
-    return dataset.split, (_labelled(record, f"{root}{dataset.image_path(record)}") for record in dataset.records)
+    is_published = not dataset.is_trainable
+    return dataset.split, (
+        _labelled(record, f"{root}{dataset.image_path(record)}", is_published=is_published)
+        for record in dataset.records
+    )
 
 
-def _labelled(record: Record, uri: str) -> LabelledImage:
+def _labelled(record: Record, uri: str, *, is_published: bool) -> LabelledImage:
     maker = ""
     if record.is_fake:
         stated = (record.model_extra or {}).get("generator") or record.family
         maker = str(stated or _below_fake(record.image))
-    # As published, where the record had to be worded otherwise.
-    more = record.model_extra or {}
+    # As published, where the record had to be worded otherwise. FakeClue's own fields of such names mean nothing here.
+    more = (record.model_extra or {}) if is_published else {}
     references = tuple(text for text in more.get("answers") or [record.answer] if text)
     return LabelledImage(
         uri, record.is_fake, record.cate, maker, record.source or uri, references, record.image,
