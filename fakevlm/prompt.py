@@ -39,6 +39,25 @@ class PromptSpec(BaseModel):
             raise ValueError(f"real_word and fake_word must differ, both are {self.real_word!r}")
         return self
 
+    def opening_fault(self, answer: str) -> str | None:
+        """What keeps an answer from being trained on: it must begin with the prefix and one of the two words.
+
+        The score is read from the token after the prefix. None for an answer that is fine.
+        """
+        text = answer.strip()
+        if not text.startswith(f"{self.answer_prefix} "):
+            return f"does not begin with {self.answer_prefix!r}: {quoted(text)}"
+        rest = text[len(self.answer_prefix) + 1 :]
+        for word in (self.real_word, self.fake_word):
+            if rest.startswith(word) and not rest[len(word) : len(word) + 1].isalnum():
+                return None
+        words = f"{self.real_word!r} nor {self.fake_word!r} right after {self.answer_prefix!r}"
+        return f"has neither {words}, where the score is read: {quoted(text)}"
+
+    def asks(self, question: str) -> bool:
+        """Whether it is this question, wherever the image and white space stand in it."""
+        return question == self.question or _bare(question) == _bare(self.question)
+
     def text(self, answer_prefix: bool = True) -> str:
         """The whole prompt, without the beginning-of-sequence token and without a trailing space.
 
@@ -48,3 +67,12 @@ class PromptSpec(BaseModel):
         if self.prompt_format == "chat":
             prompt = f"USER: {IMAGE_TOKEN}\n{prompt.replace(IMAGE_TOKEN, '').strip()} ASSISTANT:"
         return f"{prompt} {self.answer_prefix}" if answer_prefix else prompt
+
+
+def _bare(question: str) -> str:
+    return " ".join(question.replace(IMAGE_TOKEN, " ").split())
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, cut off after 60 characters, for a message."""
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")

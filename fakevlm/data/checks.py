@@ -1,47 +1,79 @@
-"""Finds what is wrong with the records of a dataset, all of it at once."""
+"""Finds what is wrong with the records of a dataset, all of it at once; `data validate` and training ask here."""
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.paths import path_fault
 from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import Record
-from fakevlm.prompt import IMAGE_TOKEN
+from fakevlm.prompt import IMAGE_TOKEN, PromptSpec, quoted
 from fakevlm.verdict import Verdict, parse_answer
 
 MAX_SIDE = 100_000
 """A width or height above it, in pixels, is taken for a mistake."""
 
 
-def check_records(splits: Sequence[Dataset]) -> list[DatasetProblem]:
-    """What can be told of the splits of one dataset without their images, what could not be read included."""
+def check_records(splits: Sequence[Dataset], prompt: PromptSpec | None = None) -> list[DatasetProblem]:
+    """What can be told of the splits of one dataset without their images, what could not be read included.
+
+    `prompt` is that of the checkpoint to be trained, by default FakeVLM's. Those whose kind is a warning keep nothing
+    from being trained on; a dataset with any other is refused.
+    """
+    prompt = prompt or PromptSpec()
     problems: list[DatasetProblem] = []
     for dataset in splits:
         problems += dataset.faults
         for number, record in zip(dataset.numbers, dataset.records, strict=True):
-            for kind, message in _faults(record, dataset.categories):
+            for kind, message in _faults(record, dataset, prompt):
                 problems.append(DatasetProblem(kind, message, dataset.name, number, record.image))
-    return [*problems, *_conflicts(splits), *_leaks(splits)]
+    return [*problems, *_conflicts(splits), *_leaks(splits), *_duplicates(splits)]
 
 
-def _faults(record: Record, categories: tuple[str, ...]) -> Iterator[tuple[ProblemKind, str]]:
+def warning_lines(problems: Iterable[DatasetProblem]) -> list[str]:
+    """A line for each kind of warning among the problems: how many records, and the first of them."""
+    first: dict[ProblemKind, DatasetProblem] = {}
+    counts: Counter[ProblemKind] = Counter()
+    for problem in problems:
+        if problem.kind.is_warning:
+            counts[problem.kind] += 1
+            first.setdefault(problem.kind, problem)
+    return [f"{kind}: {counts[kind]:,} records, such as {first[kind]}" for kind in ProblemKind if kind in first]
+
+
+def _faults(record: Record, dataset: Dataset, prompt: PromptSpec) -> Iterator[tuple[ProblemKind, str]]:
     """What is wrong with a record by itself."""
     if fault := path_fault(record.image):
         yield ProblemKind.PATH, fault
-    if record.cate not in categories:
-        yield ProblemKind.CATEGORY, f"cate {record.cate!r} is not one of {', '.join(categories)}"
+    if record.cate not in dataset.categories:
+        yield ProblemKind.CATEGORY, f"cate {record.cate!r} is not one of {', '.join(dataset.categories)}"
     if fault := _size_fault(record.width, record.height):
         yield ProblemKind.SIZE, fault
-    if fault := _conversation_fault(record):
-        yield ProblemKind.CONVERSATION, fault
+    if not dataset.is_trainable and not record.conversations:
+        return  # a benchmark whose answers explain nothing
+    broken = _conversation_fault(record)
+    if broken is not None:
+        yield ProblemKind.CONVERSATION, broken
     if not record.answer.strip():
         return  # said already
     stated, said = Verdict.FAKE if record.is_fake else Verdict.REAL, parse_answer(record.answer)
     if said is Verdict.UNCERTAIN:
-        yield ProblemKind.UNCERTAIN, f"label {record.label} ({stated}), answer {_shown(record.answer)}"
+        yield ProblemKind.UNCERTAIN, f"label {record.label} ({stated}), answer {quoted(record.answer)}"
     elif said is not stated:
-        yield ProblemKind.LABEL, f"label {record.label} means {stated}, the answer says {said}: {_shown(record.answer)}"
+        yield ProblemKind.LABEL, f"label {record.label} means {stated}, the answer says {said}: {quoted(record.answer)}"
+    elif broken is None and dataset.is_trainable and (fault := prompt.opening_fault(record.answer)):
+        yield ProblemKind.OPENING, fault
+    if broken is None and dataset.is_trainable:
+        yield from _left_out(record, prompt)
+
+
+def _left_out(record: Record, prompt: PromptSpec) -> Iterator[tuple[ProblemKind, str]]:
+    """What training makes no use of in a sound record."""
+    if len(record.conversations) > 2:
+        yield ProblemKind.TURNS, f"{len(record.conversations)} turns, of which the first two are trained on"
+    if record.question and not prompt.asks(record.question):
+        yield ProblemKind.QUESTION, f"asks {quoted(record.question)}, training asks {quoted(prompt.question)}"
 
 
 def _size_fault(width: int | None, height: int | None) -> str | None:
@@ -103,5 +135,15 @@ def _leaks(splits: Sequence[Dataset]) -> Iterator[DatasetProblem]:
                     yield DatasetProblem(ProblemKind.LEAK, message, name, number, record.image)
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
+def _duplicates(splits: Sequence[Dataset]) -> Iterator[DatasetProblem]:
+    """Records of a split whose image an earlier one has, with the same label; another label is a conflict."""
+    for dataset in splits:
+        if not dataset.is_trainable:
+            continue
+        seen: dict[str, tuple[int, int]] = {}
+        for number, record in zip(dataset.numbers, dataset.records, strict=True):
+            first, label = seen.setdefault(posixpath.normpath(record.image), (number, record.label))
+            if first != number and label == record.label:
+                yield DatasetProblem(
+                    ProblemKind.DUPLICATE, f"is in record {first} too", dataset.name, number, record.image
+                )

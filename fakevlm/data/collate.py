@@ -1,6 +1,6 @@
 """Makes labelled records into what the model is trained on: token ids, and labels on the answer alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from fakevlm.checkpoint.config_files import image_token_id, read_config
 from fakevlm.checkpoint.tokens import PromptTokens
+from fakevlm.data.dataset import Dataset
+from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import Record
 from fakevlm.errors import UserError
 from fakevlm.preprocess import ImageSpec, Pixels
@@ -59,6 +61,7 @@ class Collator:
         self.pad: int = config.get("pad_token_id") or self._end
         self._image_tokens = image_tokens
         self._prompt = prompt.text(answer_prefix=False)
+        self._spec = prompt
         self._prefix = prompt.answer_prefix
         self._before = self._tokens.encode(self._prompt)
 
@@ -68,13 +71,31 @@ class Collator:
         The checkpoint's own question is asked, whatever the record says: a model has one prompt.
         """
         answer = record.answer.strip()
-        if not answer.startswith(self._prefix):
-            raise UserError(f"data: the answer of {record.image} does not begin with {self._prefix!r}: {answer[:40]!r}")
+        if fault := self._spec.opening_fault(answer):
+            raise UserError(f"data: the answer of {record.image} {fault}")
         ids = self._tokens.encode(f"{self._prompt} {answer}")
         if ids[: len(self._before)] != self._before:
             raise UserError(f"data: the answer of {record.image} changes the tokens of the prompt before it")
         whole = [*self._with_image(ids), self._end]
         return TokenizedSample(np.array(whole, dtype=np.int64), len(self._before) - 1 + self._image_tokens)
+
+    def problems(self, dataset: Dataset, max_length: int) -> Iterator[DatasetProblem]:
+        """The records that cannot be trained on with this checkpoint: too long, or of another tokenisation.
+
+        Records whose answer begins otherwise than the prompt needs are left to `check_records`.
+        """
+        for number, record in zip(dataset.numbers, dataset.records, strict=True):
+            if self._spec.opening_fault(record.answer):
+                continue
+            try:
+                length = len(self.encode(record).ids)
+            except UserError as error:
+                message = str(error).removeprefix("data: ")
+                yield DatasetProblem(ProblemKind.CONVERSATION, message, dataset.name, number, record.image)
+                continue
+            if length > max_length:
+                message = f"{length} tokens, above {max_length}"
+                yield DatasetProblem(ProblemKind.LENGTH, message, dataset.name, number, record.image)
 
     def lengths(self, records: Sequence[Record], max_length: int) -> NDArray[np.int64]:
         """Tokens of every record, int64[records]. Raises UserError for the longest where one is over `max_length`."""

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
+from fakevlm.data.contents import ImageContents, content_digest
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.paths import is_local, path_fault
 from fakevlm.data.problem import DatasetProblem, ProblemKind
@@ -71,11 +72,13 @@ def check_decoding(
     max_pixels: int,
     processes: int,
     done: Callable[[], None] = lambda: None,
+    contents: ImageContents | None = None,
 ) -> Iterator[DatasetProblem]:
     """Decodes each image once, but for those in `absent`, in `processes` processes; `done` is called after each.
 
     Also reports a width and height in the record that are not those of the file, in either order: some tools write
-    them as stored, some as displayed.
+    them as stored, some as displayed; and with `contents`, which the splits of a dataset share, files that have the
+    bytes of another.
     """
     records: dict[str, tuple[int, Record]] = {}
     for number, record in zip(dataset.numbers, dataset.records, strict=True):
@@ -86,22 +89,31 @@ def check_decoding(
         _Decoders(processes, max_pixels) as decoders,
         ThreadPoolExecutor(processes * _IN_FLIGHT, initializer=_block_interrupts) as threads,
     ):
-        for found in threads.map(lambda entry: _examine(dataset, decoders, *entry), chosen):
+        examined = threads.map(lambda entry: _examine(dataset, decoders, *entry), chosen)
+        for (number, record), (found, digest) in zip(chosen, examined, strict=True):
             if found is not None:
                 yield found
+            if contents is not None and digest and (same := contents.add(digest, dataset, number, record)):
+                yield same
             done()
 
 
-def _examine(dataset: Dataset, decoders: "_Decoders", number: int, record: Record) -> DatasetProblem | None:
+def _examine(
+    dataset: Dataset, decoders: "_Decoders", number: int, record: Record
+) -> tuple[DatasetProblem | None, bytes]:
+    """What is wrong with the image, and the digest of its bytes; an empty one where they could not be had."""
+    digest = b""
     try:
-        width, height = decoders.size(dataset.read_image(record))
+        data = dataset.read_image(record)
+        digest = content_digest(data)
+        width, height = decoders.size(data)
     except ImageError as error:
-        return DatasetProblem(ProblemKind.IMAGE, str(error), dataset.name, number, record.image)
+        return DatasetProblem(ProblemKind.IMAGE, str(error), dataset.name, number, record.image), digest
     said = (record.width, record.height)
     if None in said or said in ((width, height), (height, width)):
-        return None
+        return None, digest
     message = f"the record says {said[0]} x {said[1]} pixels, the file has {width} x {height}"
-    return DatasetProblem(ProblemKind.SIZE, message, dataset.name, number, record.image)
+    return DatasetProblem(ProblemKind.SIZE, message, dataset.name, number, record.image), digest
 
 
 class _Decoders:

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 from pathlib import Path
 
 from fsspec import AbstractFileSystem
@@ -19,13 +20,32 @@ def path_fault(image: str) -> str | None:
     """What keeps `image` from being the path of a file below the dataset's root; None if nothing does."""
     if image.endswith("/") or posixpath.normpath(image) == ".":
         return "names no file"
-    if image.startswith("/") or "://" in image or image[1:3] in (":\\", ":/"):
-        return "is absolute; paths count from the dataset's root"
+    if is_absolute(image):
+        return "is absolute; paths count from the dataset's root: strip what is before it with --image-root"
     if "\\" in image or "\0" in image or SURROGATE.search(image):
         return "holds a backslash, a NUL or half a surrogate; parts are separated by /"
     if ".." in image.split("/"):
         return "holds .., which may leave the dataset's root"
     return None
+
+
+def is_absolute(image: str) -> bool:
+    """Whether an image's path is one of a whole machine, Windows or not, or an address."""
+    return image.startswith(("/", "\\\\")) or "://" in image or _DRIVE.match(image) is not None
+
+
+def below(image: str, prefix: str) -> str | None:
+    """The path without the folder `prefix` before it; None where it is not below that. `C:\\a\\b` is below `C:/a`."""
+    path, folder = _slashes(image), _slashes(prefix).rstrip("/") + "/"
+    return path[len(folder) :].lstrip("/") if path.startswith(folder) else None
+
+
+def _slashes(path: str) -> str:
+    """A Windows path with `/` between its parts; any other as it is: there a backslash is a letter of a name."""
+    return path.replace("\\", "/") if _DRIVE.match(path) or path.startswith("\\\\") else path
+
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def is_local(fs: AbstractFileSystem) -> bool:
@@ -69,14 +89,25 @@ def records_file(fs: AbstractFileSystem, path: str, split: str | None) -> str:
     return files[split]
 
 
+def nested_files(fs: AbstractFileSystem, folder: str) -> list[str]:
+    """The files `X/X.json` in the folders of one that holds no records itself; DD-VQA has one for each method."""
+    if extension(folder) in READERS or any(_record_names(fs, place) for place in (_list_folder(folder), folder)):
+        return []
+    found = []
+    for inner in _folder_names(fs, folder):
+        place = posixpath.join(folder, inner)
+        found += [
+            posixpath.join(place, name) for name in _record_names(fs, place) if posixpath.splitext(name)[0] == inner
+        ]
+    return found
+
+
 def splits_in(fs: AbstractFileSystem, folder: str) -> dict[str, str]:
     """Path of the file of records by the name of the split, in a dataset folder or its LIST_FOLDER; or UserError."""
-    for place in (posixpath.join(folder, LIST_FOLDER), folder):
+    for place in (_list_folder(folder), folder):
         files: dict[str, str] = {}
-        for name in file_names(fs, place):
+        for name in _record_names(fs, place):
             stem = posixpath.splitext(name)[0]
-            if extension(name) not in READERS:
-                continue
             if stem in files:
                 raise UserError(f"data: {place} holds {posixpath.basename(files[stem])} and {name}; name one file")
             files[stem] = posixpath.join(place, name)
@@ -90,13 +121,30 @@ def splits_in(fs: AbstractFileSystem, folder: str) -> dict[str, str]:
 
 def file_names(fs: AbstractFileSystem, folder: str) -> list[str]:
     """Names of the files directly in a folder, sorted; none if there is no such folder. Raises UserError."""
+    return _names(fs, folder, "file")
+
+
+def _folder_names(fs: AbstractFileSystem, folder: str) -> list[str]:
+    return _names(fs, folder, "directory")
+
+
+def _record_names(fs: AbstractFileSystem, folder: str) -> list[str]:
+    return [name for name in file_names(fs, folder) if extension(name) in READERS]
+
+
+def _list_folder(folder: str) -> str:
+    return posixpath.join(folder, LIST_FOLDER)
+
+
+def _names(fs: AbstractFileSystem, folder: str, kind: str) -> list[str]:
     try:
         entries = fs.ls(folder, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except remote_errors() as error:
         raise UserError(f"data: {folder} cannot be listed: {one_line(error)}") from None
-    return sorted(posixpath.basename(str(entry["name"])) for entry in entries if entry["type"] == "file")
+    found = (str(entry["name"]).rstrip("/") for entry in entries if entry["type"] == kind)
+    return sorted(posixpath.basename(name) for name in found)
 
 
 def _exists(fs: AbstractFileSystem, path: str) -> bool:

@@ -5,13 +5,15 @@ from enum import StrEnum
 
 
 class ProblemKind(StrEnum):
-    """What is wrong. The text is what a person reads as a heading."""
+    """What is wrong, or to be known before training. The text is what a person reads as a heading."""
 
     FILE = "unreadable file"
     RECORD = "malformed record"
     CONVERSATION = "broken conversation"
+    OPENING = "answer does not begin as the prompt needs"
     LABEL = "answer contradicts the label"
     UNCERTAIN = "answer says neither real nor fake"
+    LENGTH = "sample is too long"
     CATEGORY = "unknown category"
     PATH = "image path leaves the dataset"
     SIZE = "wrong width or height"
@@ -20,6 +22,15 @@ class ProblemKind(StrEnum):
     MISSING = "missing image"
     EMPTY = "empty image file"
     IMAGE = "image cannot be decoded"
+    DUPLICATE = "image in several records"
+    CONTENT = "image file with the bytes of another"
+    TURNS = "later turns, which training leaves out"
+    QUESTION = "another question, in place of which training asks the prompt's"
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether training takes such a record all the same, and says so."""
+        return self in (ProblemKind.DUPLICATE, ProblemKind.CONTENT, ProblemKind.TURNS, ProblemKind.QUESTION)
 
 
 @dataclass(frozen=True, slots=True)

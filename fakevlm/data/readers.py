@@ -12,6 +12,8 @@ class Fault(NamedTuple):
     """Why a file, or the item of that number, cannot be read."""
 
     message: str
+    image: str | None = None
+    """The image that the item names, as far as it is known."""
 
 
 Items = Iterator[tuple[int | None, Any]]
@@ -20,13 +22,14 @@ Items = Iterator[tuple[int | None, Any]]
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 """Half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
 _LONG_NUMBER = "holds a number of thousands of digits"
+_CUT_OFF = "the file is cut off in it"
 
 
 def json_items(data: bytes) -> Items:
     """The items of a JSON list. After a syntax error those before it, and a fault with its place."""
     text = yield from _text(data)
     try:
-        values = json.loads(text)
+        values = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError:
         yield from _items_before_the_error(text)
         return
@@ -35,6 +38,9 @@ def json_items(data: bytes) -> Items:
         return
     except ValueError:  # Python's limit of what it turns into an integer
         yield None, Fault(_LONG_NUMBER)
+        return
+    if isinstance(values, Fault):
+        yield None, values
         return
     if not isinstance(values, list):
         yield None, Fault(f"holds {_kind(values)}, not a list of records")
@@ -46,15 +52,17 @@ def json_items(data: bytes) -> Items:
 
 def jsonl_items(data: bytes) -> Items:
     """The items of a file with one JSON value on each line; empty lines are skipped but counted."""
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line.decode("utf-8"))
+            yield number, json.loads(line.decode("utf-8"), object_pairs_hook=_object)
         except UnicodeDecodeError as error:
             yield number, Fault(f"is not UTF-8 (byte {error.object[error.start]:#04x})")
         except json.JSONDecodeError as error:
-            yield number, Fault(f"is not JSON: {error.msg} at column {error.colno}")
+            cut = number == len(lines) and _is_cut_off(line.decode("utf-8"), error)
+            yield number, Fault(_CUT_OFF if cut else f"is not JSON: {error.msg} at column {error.colno}")
         except RecursionError:
             yield number, Fault("is nested too deeply for a record")
         except ValueError:
@@ -77,6 +85,25 @@ def parquet_items(data: bytes) -> Items:
                 yield number, {name: value for name, value in row.items() if value is not None}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield number + 1 if number else None, Fault(f"cannot be read as Parquet: {one_line(error)}")
+
+
+def object_pairs(data: bytes) -> list[tuple[str, Any]] | Fault | None:
+    """The fields of a JSON object, as pairs at every depth; a fault for a damaged one, None for anything else."""
+    if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return None  # most files are lists, and too big to be parsed twice
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return Fault(f"is not UTF-8: byte {error.object[error.start]:#04x} at position {error.start}")
+    try:
+        pairs: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list)
+    except json.JSONDecodeError as error:
+        return Fault("the file is cut off" if _is_cut_off(text, error) else _break(text, error))
+    except RecursionError:
+        return Fault("is nested too deeply for records")
+    except ValueError:
+        return Fault(_LONG_NUMBER)
+    return pairs
 
 
 READERS: dict[str, Callable[[bytes], Items]] = {
@@ -104,7 +131,7 @@ def _text(data: bytes) -> Generator[tuple[int | None, Any], None, str]:
 
 def _items_before_the_error(text: str) -> Items:
     """The items of a JSON list up to its syntax error, and that."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=_object)
     at = _skip_space(text, 0)
     if text[at : at + 1] != "[":
         what = "is empty" if at == len(text) else "is not a JSON list of records"
@@ -134,10 +161,23 @@ def _items_before_the_error(text: str) -> Items:
 
 
 def _break(text: str, error: json.JSONDecodeError) -> str:
-    # What stops short inside a string is reported by the parser where that string begins.
-    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
-        return "the file is cut off in it"
+    if _is_cut_off(text, error):
+        return _CUT_OFF
     return f"is not JSON: {error.msg} in line {error.lineno} column {error.colno}"
+
+
+def _is_cut_off(text: str, error: json.JSONDecodeError) -> bool:
+    # What stops short inside a string is reported by the parser where that string begins.
+    return error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Fault:
+    """A JSON object. One that has a field twice is a fault: which of the two is meant, nobody can tell."""
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
+    names = [name for name, _ in pairs]
+    return Fault(f"has the field {next(name for name in names if names.count(name) > 1)!r} twice")
 
 
 def _skip_space(text: str, at: int) -> int:

@@ -1,8 +1,11 @@
-"""A file of answers that any model gave to images: JSONL, a JSON list or object, CSV or Parquet."""
+"""A file of answers that any model gave to images: JSONL, a JSON list or object, CSV or Parquet.
+
+Also what ms-swift's `swift infer` writes (swift/pipelines/infer/infer.py: `response`, `labels`, `messages`, `images`)
+and lmms-eval with `--log_samples` (lmms_eval/loggers/evaluation_tracker.py: `doc_id`, `filtered_resps`, `target`).
+"""
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fakevlm.data.problem import DatasetProblem, ProblemKind
-from fakevlm.data.readers import READERS, SURROGATE, Fault, Items, json_items
+from fakevlm.data.readers import READERS, SURROGATE, Fault, Items, json_items, object_pairs
 from fakevlm.errors import UserError
 
-IMAGE_KEYS = ("image", "image_path", "uri", "path", "id")
+IMAGE_KEYS = ("image", "image_path", "uri", "path", "id", "images")
 """Fields that may name the image; of several that a record has, the first here counts."""
+
+_RESPONSES = ("filtered_resps", "resps")
+"""Fields of lmms-eval with the answer in a list; `resps` is left out where the other says the same."""
 
 TEXT_KEYS = ("answer", "response", "output", "prediction", "text", "explanation")
 """Fields that may hold the answer. A record has exactly one of them: which of two is meant, nobody can tell."""
@@ -35,6 +41,12 @@ class ModelAnswer(BaseModel):
     """z_fake - z_real, unbounded."""
     label: int | None = Field(default=None, ge=0, le=1)
     """Label of the image: 1 real, 0 fake."""
+    document: int | None = Field(default=None, ge=0)
+    """Position of the image's record in the file that was judged, from 0, where that is all that names it."""
+    question: str = ""
+    """What the model was asked, where the file says it."""
+    reference: str = ""
+    """What a good answer says, where the file says it."""
 
     @field_validator("image", mode="before")
     @classmethod
@@ -67,18 +79,19 @@ def read_answers(path: Path) -> tuple[ModelAnswer, ...]:
     if read is None:
         raise UserError(f"answers: {path} is not named {', '.join(sorted(_READERS))}")
     answers: list[ModelAnswer] = []
-    numbers: dict[str, int | None] = {}
+    numbers: dict[tuple[str, str], int | None] = {}
     problems: list[DatasetProblem] = []
     for number, item in read(_bytes(path)):
         answer = _answer(item)
-        if isinstance(answer, ModelAnswer) and answer.image in numbers:
-            answer = Fault(f"is answered in record {numbers[answer.image]} already")
+        key = (answer.image, answer.question) if isinstance(answer, ModelAnswer) else ("", "")
+        if key in numbers:
+            answer = Fault(f"is answered in record {numbers[key]} already")
         if isinstance(answer, Fault):
             kind = ProblemKind.FILE if number is None else ProblemKind.RECORD
             problems.append(DatasetProblem(kind, answer.message, path.name, number, _image(item)))
         else:
             answers.append(answer)
-            numbers[answer.image] = number
+            numbers[key] = number
     if problems:
         more = f"; and {len(problems) - 1:,} more" if len(problems) > 1 else ""
         raise UserError(f"answers: {problems[0]}{more}")
@@ -102,6 +115,11 @@ def _answer(item: Any) -> ModelAnswer | Fault:
     if not isinstance(item, dict):
         return Fault(f"is {_shown(item)}, not an object with fields")
     fields = {name: value for name, value in item.items() if value is not None}
+    twice = next((value for value in fields.values() if isinstance(value, Fault)), None)
+    if twice is not None:
+        return twice
+    if "doc_id" in fields and any(key in fields for key in _RESPONSES):
+        return _logged_sample(fields)
     texts = [key for key in TEXT_KEYS if key in fields]
     if not texts:
         return Fault(f"has no answer: none of {', '.join(TEXT_KEYS)}")
@@ -110,11 +128,62 @@ def _answer(item: Any) -> ModelAnswer | Fault:
     images = [key for key in IMAGE_KEYS if key in fields]
     if not images:
         return Fault(f"names no image: none of {', '.join(IMAGE_KEYS)}")
+    image = fields[images[0]]
+    more: dict[str, Any] = {"document": None, "question": "", "reference": ""}
+    if "messages" in fields or images[0] == "images":  # ms-swift's
+        image = _only_path(image)
+        if isinstance(image, Fault):
+            return image
+        labels = fields.get("labels")
+        more |= {"question": _asked(fields.get("messages")), "reference": labels if isinstance(labels, str) else ""}
+    return _model_answer({**fields, **more, "image": image, "text": fields[texts[0]]}, images[0], texts[0])
+
+
+def _logged_sample(fields: dict[str, Any]) -> ModelAnswer | Fault:
+    """A line of lmms-eval. It names no image, only the position of its record, unless the task keeps more of it."""
+    key = next(key for key in _RESPONSES if key in fields)
+    text = fields[key]
+    while isinstance(text, list) and len(text) == 1:
+        text = text[0]
+    if isinstance(text, list):
+        return Fault(f"has {len(text)} answers under {key}, not one")
+    record = fields.get("doc")
+    named = (record.get(name) for name in IMAGE_KEYS) if isinstance(record, dict) else ()
+    image = next((value for value in named if isinstance(value, str) and value), None)
+    question, target = fields.get("input"), fields.get("target")
+    answer = {
+        "image": image or f"doc_id {fields['doc_id']}",
+        "text": text,
+        "document": None if image else fields["doc_id"],
+        "question": question if isinstance(question, str) else "",
+        "reference": target if isinstance(target, str) else "",
+        "label": fields.get("label"),
+    }
+    return _model_answer(answer, "doc_id", key)
+
+
+def _model_answer(fields: dict[str, Any], image: str, text: str) -> ModelAnswer | Fault:
+    """The answer of these fields; `image` and `text` are what the file calls the two."""
     try:
-        return ModelAnswer.model_validate({**fields, "image": fields[images[0]], "text": fields[texts[0]]})
+        return ModelAnswer.model_validate(fields)
     except ValidationError as error:
-        names = {"image": images[0], "text": texts[0]}
+        names = {"image": image, "text": text, "document": "doc_id"}
         return Fault("; ".join(_describe(dict(field), names) for field in error.errors(include_url=False)))
+
+
+def _only_path(images: Any) -> Any:
+    """The one path among `images`, which ms-swift writes as texts or as `{"bytes": null, "path": …}`."""
+    listed = images if isinstance(images, list) else [images]
+    if len(listed) != 1:
+        return Fault(f"names {len(listed)} images, not one")
+    path = listed[0].get("path") if isinstance(listed[0], dict) else listed[0]
+    return path if path else Fault("names no image: its images have no path")
+
+
+def _asked(messages: Any) -> str:
+    """The last question in a list of messages; empty where there is none."""
+    said = [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
+    return next((str(one["content"]) for one in reversed(said) if one.get("role") == "user" and "content" in one), "")
 
 
 def _describe(error: dict[str, Any], names: dict[str, str]) -> str:
@@ -133,25 +202,14 @@ def _image(item: Any) -> str | None:
 
 def _json_items(data: bytes) -> Items:
     """The items of a JSON list, or an item for each field of a JSON object."""
-    pairs = _object_pairs(data)
-    if pairs is None:
+    pairs = object_pairs(data)
+    if not isinstance(pairs, list):
         yield from json_items(data)
     elif any(name in IMAGE_KEYS for name, _ in pairs) and any(name in TEXT_KEYS for name, _ in pairs):
         yield None, Fault("holds one record, not a list; a file with one record on each line must be named .jsonl")
     else:
         for number, (image, text) in enumerate(pairs, start=1):
             yield number, {"image": image, "answer": text}
-
-
-def _object_pairs(data: bytes) -> list[tuple[str, Any]] | None:
-    """The fields of a JSON object, those of one name too; None for anything else, or what cannot be read."""
-    if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        return None  # most files are lists, and too big to be parsed twice
-    try:
-        pairs: list[tuple[str, Any]] = json.loads(data.decode("utf-8-sig"), object_pairs_hook=list)
-    except (ValueError, RecursionError):
-        return None
-    return pairs
 
 
 def _csv_items(data: bytes) -> Items:

@@ -18,6 +18,11 @@ MIN_IMAGES = 20
 """Images of each class to fit two numbers to; with fewer, some odd ones would decide."""
 
 
+def images_for(share: float) -> int:
+    """The fewest images of which a quantile can be set for a share of new ones, 99 for 0.01; 0 where any will do."""
+    return max(0, math.ceil(1 / Fraction(repr(float(share)))) - 1)
+
+
 class Fit(NamedTuple):
     """Platt scaling: score = sigmoid(logit / temperature + bias)."""
 
@@ -149,7 +154,7 @@ def _rank(count: int, share: float, name: str, kind: str) -> int:
     exact = Fraction(repr(float(share)))
     rank = math.floor((count + 1) * exact)
     if not rank:
-        raise UserError(f"{name}: {share:g} takes at least {math.ceil(1 / exact) - 1:,} {kind} images, got {count:,}")
+        raise UserError(f"{name}: {share:g} takes at least {images_for(share):,} {kind} images, got {count:,}")
     return rank
 
 

@@ -4,8 +4,9 @@ Labels and yes-or-no verdicts are bool[n] (else TypeError), scores float[n]. Wha
 score is NaN, or the lengths differ.
 """
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -84,6 +85,37 @@ def auroc(is_fake: ArrayLike, score: ArrayLike) -> float:
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     rank = np.cumsum(count) - (count - 1) / 2.0
     return float((rank[place][truth].sum() - fakes * (fakes + 1) / 2.0) / (fakes * reals))
+
+
+def auroc_interval(auroc: float, fakes: int, reals: int, confidence: float = 0.95) -> Interval:
+    """Interval of the probability behind an AUROC of so many images of each class; NaN without a class.
+
+    Newcombe's method 5 (2006): the values t with (auroc - t)^2 <= z^2 V(t), V being Hanley and McNeil's variance.
+    It has a width where the two classes do not overlap, unlike an interval around the estimate.
+    """
+    if not fakes or not reals or math.isnan(auroc):
+        return Interval(float("nan"), float("nan"))
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    mean = (fakes + reals) / 2 - 1
+
+    def outside(t: float) -> bool:
+        spread = 1 + mean * ((1 - t) / (2 - t) + t / (1 + t))
+        return (auroc - t) ** 2 > z * z * t * (1 - t) * spread / (fakes * reals)
+
+    return Interval(_edge(outside, 0.0, auroc), _edge(outside, 1.0, auroc))
+
+
+def _edge(outside: Callable[[float], bool], end: float, inside: float) -> float:
+    """Where, from `end` towards `inside`, values begin to belong to an interval; by halving."""
+    if not outside(end):
+        return end
+    for _ in range(60):
+        middle = (end + inside) / 2
+        if outside(middle):
+            end = middle
+        else:
+            inside = middle
+    return inside
 
 
 def average_precision(is_fake: ArrayLike, score: ArrayLike) -> float:

@@ -44,6 +44,12 @@ TEST_SETS = {"FakeClue": (5_000, 3_192), "LOKI": (2_217, 1_317)}
 """Images and fakes among them of the sets that the rows are of, where they are known."""
 
 
+def rows_beside(benchmark: str, images: int, fakes: int) -> tuple[PublishedRow, ...]:
+    """The rows that results on so many images may stand beside: those of a benchmark, for exactly its own set."""
+    of_paper = {name.lower(): counts for name, counts in TEST_SETS.items()}.get(benchmark.lower())
+    return published(benchmark) if of_paper == (images, fakes) else ()
+
+
 def published(benchmark: str) -> tuple[PublishedRow, ...]:
     """The rows of a benchmark by its name in any case; empty for a set that the paper does not report on."""
     return tuple(row for row in ROWS if row.benchmark.lower() == benchmark.lower())

@@ -50,14 +50,37 @@ def ece(is_fake: ArrayLike, score: ArrayLike, bins: int = 15) -> float:
     return sum(one.count * abs(one.share_fake - one.mean_score) for one in filled) / total if total else float("nan")
 
 
-def confidence_ece(is_fake: ArrayLike, score: ArrayLike, bins: int = 15) -> float:
-    """What papers call ECE, or ECE-15 with these bins (Guo et al. 2017): of max(p, 1 - p) against right verdicts.
+def confidence_ece(is_fake: ArrayLike, score: ArrayLike, bins: int = 15, *, threshold: float = 0.5) -> float:
+    """What papers call ECE, or ECE-15 with these bins (Guo et al. 2017): of the confidence against right verdicts.
 
-    bool[n] and float[n]; NaN without images. A verdict is fake from p = 0.5 on, whatever the threshold in use. With two
-    classes the lower half of the bins stays empty, and errors on fake and on real images can cancel out in a bin.
+    bool[n] and float[n]; NaN without images. A verdict is fake from `threshold` on; its confidence is p for fake and
+    1 - p for real. At 0.5, which papers take, that is max(p, 1 - p), and the lower half of the bins stays empty. Errors
+    on fake and on real images can cancel out in a bin.
     """
     truth, values = _probabilities(is_fake, score)
-    return ece((values >= 0.5) == truth, np.maximum(values, 1.0 - values), bins)
+    said = values >= threshold
+    return ece(said == truth, np.where(said, values, 1.0 - values), bins)
+
+
+def even_bins(is_fake: ArrayLike, score: ArrayLike, *, bins: int = 10, least: int = 20) -> list[Bin]:
+    """Bins of about as many images each, for a picture: at most `bins`, and none of fewer than `least` images.
+
+    bool[n] and float[n]. Images with one score are in one bin. With few images there is one bin. Equal parts of 0 to 1,
+    which `reliability` has, leave some with an image or two, whose share of fakes is 0 or 1 and says nothing.
+    """
+    truth, values = _probabilities(is_fake, score)
+    if not len(truth):
+        return []
+    order = np.argsort(values, kind="stable")
+    truth, values = truth[order], values[order]
+    count = max(1, min(bins, len(values) // least))
+    edges = [0]
+    for number in range(1, count):
+        at = int(np.searchsorted(values, values[number * len(values) // count], side="left"))
+        if at - edges[-1] >= least and len(values) - at >= least:
+            edges.append(at)
+    parts = zip(edges, [*edges[1:], len(values)], strict=True)
+    return [Bin(end - start, float(values[start:end].mean()), float(truth[start:end].mean())) for start, end in parts]
 
 
 def brier(is_fake: ArrayLike, score: ArrayLike) -> float:

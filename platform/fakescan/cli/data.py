@@ -1,11 +1,12 @@
 """`fakescan data`: checks, describes and divides labelled images before anything is trained on them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from fakescan.cli.audit.from_labels import from_labels
+from fakescan.cli.datasets.import_data import import_data
 from fakescan.cli.forge import forge
 from fakescan.cli.options.command import Group
 from fakescan.cli.options.option import option
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from fakescan.storage.store import Store
+    from fakevlm.checkpoint.checkpoint import Checkpoint
+    from fakevlm.data.contents import ImageContents
     from fakevlm.data.dataset import Dataset
     from fakevlm.data.problem import DatasetProblem
 
@@ -32,9 +35,16 @@ def data() -> None:
 
 data.add_command(forge)
 data.add_command(from_labels)
+data.add_command(import_data)
 
 _DATA = click.argument("location", metavar="DATA", type=Text(path="file"))
 _FORMAT = option("--format", "record_format", default="fakeclue", metavar="fakeclue|loki|dd-vqa", help="Whose records.")
+_ROOT = option(
+    "--image-root", metavar="PREFIX", unset="none", help="What image paths begin with, to be taken off them."
+)
+_FOLDER = option(
+    "--image-folder", metavar="FOLDER", unset="the dataset's", help="Where image paths count from, in the same store."
+)
 _SPLIT = option("--split", metavar="NAME", unset="all splits", help="Only data_json/NAME.json of the folder.")
 
 
@@ -42,55 +52,100 @@ _SPLIT = option("--split", metavar="NAME", unset="all splits", help="Only data_j
 @_DATA
 @_SPLIT
 @_FORMAT
-@option("--images", is_flag=True, help="Decode every image too.")
+@_ROOT
+@_FOLDER
+@option("--images", is_flag=True, help="Decode every image too, and find files with the same bytes.")
 @option("--processes", type=click.IntRange(min=1), metavar="N", unset="one per core", help="Processes that decode.")
+@option(
+    "--model",
+    metavar="MODEL",
+    unset="FakeVLM's prompt, no lengths",
+    help="Checkpoint to be trained.",
+)
+@option(
+    "--max-length",
+    type=click.IntRange(min=16),
+    default=1024,
+    metavar="N",
+    help="With --model: longest sample, tokens.",
+)
 @option("--all", "show_all", is_flag=True, help="Show every problem, not the first 10 of each kind.")
 @option("--json", "json_file", metavar="FILE", unset="none", help="Write every problem there.")
 @with_store("data", "the dataset")
+@with_store("model", "the checkpoint")
 def validate(
     location: str,
     split: str | None,
     record_format: str,
+    image_root: str | None,
+    image_folder: str | None,
     images: bool,
     processes: int | None,
+    model: str | None,
+    max_length: int,
     show_all: bool,
     json_file: str | None,
     **flags: Any,
 ) -> None:
     """Check every record of DATA and report all problems at once; status 1 if there are any.
 
-    Without --split all splits of a folder are checked, also against each other.
+    What this calls ok for a --model, training takes: it makes the same checks. What training leaves out or does
+    otherwise is a warning. Without --split all splits of a folder are checked, also against each other.
     """
     from fakescan.cli.reports.data import print_problems, write_problems
     from fakescan.storage.url import file_path
     from fakevlm.data.checks import check_records
+    from fakevlm.data.collate import Collator
+    from fakevlm.data.contents import ImageContents
 
-    splits = _splits(location, split, record_format, flags, strict=False)
-    problems = check_records(splits)
+    form = _Form(record_format, image_root, image_folder)
+    splits = _splits(location, split, form, flags, strict=False)
+    checkpoint = None if model is None else _checkpoint(model, flags)
+    found = check_records(splits, None if checkpoint is None else checkpoint.prompt)
+    if checkpoint is not None:
+        collator = Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
+        found += [problem for dataset in splits for problem in collator.problems(dataset, max_length)]
+    contents = ImageContents()
     for dataset in splits:
-        problems += _image_problems(dataset, decode=images, processes=processes)
+        found += _image_problems(dataset, contents, decode=images, processes=processes)
+    problems = [problem for problem in found if not problem.kind.is_warning]
     records = sum(len(dataset.records) for dataset in splits)
     if json_file is not None:
-        write_problems(Path(file_path(json_file)), location, records, problems)
+        write_problems(Path(file_path(json_file)), location, records, found)
+    print_problems(found, per_kind=None if show_all else 10)
     if problems:
-        print_problems(problems, per_kind=None if show_all else 10)
         click.echo(f"fakescan: error: {location} has {len(problems):,} problems", err=True)
         raise click.exceptions.Exit(1)
     names = ", ".join(dataset.name for dataset in splits)
-    click.echo(f"ok: {records:,} records in {names}, {'every image decodes' if images else 'every image is there'}")
+    warned = f", {len(found):,} warnings" if found else ""
+    click.echo(
+        f"ok: {records:,} records in {names}, {'every image decodes' if images else 'every image is there'}{warned}"
+    )
+    if not form.is_trainable:
+        click.echo("to train on it, make it FakeClue's first: fakescan data import")
 
 
 @data.command()
 @_DATA
 @_SPLIT
 @_FORMAT
+@_ROOT
+@_FOLDER
 @with_store("data", "the dataset")
-def stats(location: str, split: str | None, record_format: str, **flags: Any) -> None:
+def stats(
+    location: str,
+    split: str | None,
+    record_format: str,
+    image_root: str | None,
+    image_folder: str | None,
+    **flags: Any,
+) -> None:
     """Show what is in DATA: categories, labels, image sizes, answers."""
     from fakescan.cli.reports.data import print_stats
     from fakevlm.data.stats import dataset_stats
 
-    for dataset in _splits(location, split, record_format, flags, strict=True):
+    form = _Form(record_format, image_root, image_folder)
+    for dataset in _splits(location, split, form, flags, strict=True):
         print_stats(dataset.name, dataset_stats(dataset.records))
 
 
@@ -130,17 +185,44 @@ def split_command(
     print_splits(output, dataset.records, splits)
 
 
-def _splits(
-    location: str, split: str | None, record_format: str, flags: dict[str, Any], *, strict: bool
-) -> "list[Dataset]":
-    """The dataset of a file or of one split; those of all splits for a folder without `split`."""
-    from fakevlm.data.dataset import open_dataset, split_names
+class _Form(NamedTuple):
+    """How the records of the data are to be read."""
 
+    record_format: str
+    image_root: str | None
+    image_folder: str | None
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether training reads the same records as they are."""
+        return self == ("fakeclue", None, None)
+
+
+def _splits(location: str, split: str | None, form: _Form, flags: dict[str, Any], *, strict: bool) -> "list[Dataset]":
+    """The dataset of a file or of one split; those of all splits for a folder without `split`."""
+    from fakevlm.data.dataset import RECORD_FORMATS, open_dataset, split_names
+
+    if form.record_format not in RECORD_FORMATS:
+        raise UserError(f"format: {form.record_format!r} is not one of {', '.join(RECORD_FORMATS)}")
     fs, path = _place(location, flags)
     names: list[str | None] = [split]
     if split is None:
         names = [*split_names(path, fs)] or [None]
-    return [open_dataset(path, fs, split=name, record_format=record_format, strict=strict) for name in names]
+    folder = None if form.image_folder is None else _store(flags).filesystem(form.image_folder)[1]
+    return [
+        open_dataset(
+            path, fs, split=name, record_format=form.record_format, strict=strict,
+            image_root=form.image_root, image_folder=folder,
+        )
+        for name in names
+    ]  # fmt: skip
+
+
+def _checkpoint(model: str, flags: dict[str, Any]) -> "Checkpoint":
+    from fakescan.cli.options.flags import store_from_flags
+    from fakescan.engine.model import open_model
+
+    return open_model(model, store_from_flags("model", flags), show_progress=True)
 
 
 def _place(location: str, flags: dict[str, Any]) -> "tuple[AbstractFileSystem, str]":
@@ -158,8 +240,10 @@ def _store(flags: dict[str, Any]) -> "Store":
     return store_from_flags("data", flags)
 
 
-def _image_problems(dataset: "Dataset", *, decode: bool, processes: int | None) -> "list[DatasetProblem]":
-    """Images that are missing, empty or, with `decode`, damaged."""
+def _image_problems(
+    dataset: "Dataset", contents: "ImageContents", *, decode: bool, processes: int | None
+) -> "list[DatasetProblem]":
+    """Images that are missing, empty or, with `decode`, damaged or the same as others."""
     import os
 
     from fakescan.scan.config import ScanConfig
@@ -177,6 +261,7 @@ def _image_problems(dataset: "Dataset", *, decode: bool, processes: int | None) 
                 max_pixels=ScanConfig.model_fields["max_pixels"].default,
                 processes=processes or len(os.sched_getaffinity(0)),
                 done=counting.one_more,
+                contents=contents,
             )
         )
     return [*absent.problems, *damaged]

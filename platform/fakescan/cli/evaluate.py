@@ -30,7 +30,7 @@ _ROBUSTNESS: dict[str, Any] = {"metavar": "paper|wide|strip|NAME,…", "group": 
     metavar="RUN_A RUN_B",
     group=FlagGroup.MEASURES,
     unset="none",
-    help="Compare two finished evaluations; needs nothing else.",
+    help="Compare two finished evaluations; needs nothing else, and writes a report with -o.",
 )
 @option(
     "--answers",
@@ -58,9 +58,14 @@ def evaluate(
 
     if compare is not None:
         from fakescan.evaluate.compare import compare as difference
-        from fakescan.evaluate.compare import print_comparison
+        from fakescan.evaluate.compare import print_comparison, write_comparison
 
-        print_comparison(difference(*compare, store_from_flags("output", flags)))
+        store = store_from_flags("output", flags)
+        found = difference(*compare, store)
+        print_comparison(found)
+        if flags["output"]:
+            page, numbers = write_comparison(found, flags["output"], store)
+            click.echo(f"report: {page}   numbers: {numbers}")
         return
     from fakescan.evaluate.config import EvaluateConfig
 

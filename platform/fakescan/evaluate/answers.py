@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fakescan.evaluate.benchmark import LabelledImage, read_images
+from fakescan.evaluate.benchmark import Benchmark, LabelledImage, read_images
 from fakescan.evaluate.config import EvaluateConfig
 from fakescan.evaluate.measure import measure_texts
 from fakescan.evaluate.results import METRICS, Defined, Scores, Texts, scores
@@ -16,7 +17,10 @@ from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_writable
 from fakescan.terminal.tables import number_table, wide_console
-from fakevlm.data.record import FAKE
+from fakevlm.data.formats.loki import asked_label, yes_or_no
+from fakevlm.data.formats.wording import verdict_sentence
+from fakevlm.data.paths import below
+from fakevlm.data.record import FAKE, REAL
 from fakevlm.errors import UserError
 from fakevlm.metrics.answers_file import ModelAnswer, read_answers
 from fakevlm.metrics.classification import accuracy, f1, wilson
@@ -30,6 +34,10 @@ MAX_SHOWN = 20
 class VerdictCounts(StrictModel):
     """Accuracy and F1 of verdicts that were read from the answers."""
 
+    recall_fake: Defined
+    """Share of the fake images whose answer says fake; null without any, and where a coin decides some answers."""
+    precision_fake: Defined
+    """Share of fake ones among the images whose answer says so."""
     accuracy: float
     accuracy_low: float
     """95 % Wilson interval."""
@@ -60,6 +68,8 @@ class AnswersResults(StrictModel):
     fakes: int
     unanswered: int
     """Labelled images without an answer; they are counted in no other number."""
+    yes_or_no: int = 0
+    """Answers Yes or No to a question whether the image is real, or whether it is generated, read as such."""
     ours: VerdictCounts
     upstream: VerdictCounts
     disagreements: dict[str, int]
@@ -82,15 +92,17 @@ def run_answers(file: Path, config: EvaluateConfig | None, threshold: float | No
     if not 0 < threshold < 1:
         raise UserError(f"threshold: {threshold:g} is not between 0 and 1")
     answers = read_answers(file)
-    known = () if config is None else read_images(config, usual_split="test").images
+    known = None if config is None else read_images(config, usual_split="test")
     images = _labelled(answers, config, known)
-    texts = [answer.text for answer in answers]
+    said = [_yes_or_no(answer) for answer in answers]
+    texts = [verdict or answer.text for verdict, answer in zip(said, answers, strict=True)]
     truth = np.array([image.is_fake for image in images], dtype=np.bool_)
     different = disagreements(texts)
     results = AnswersResults(
         answers=len(answers),
         fakes=int(truth.sum()),
-        unanswered=len(known) - len(answers) if known else 0,
+        unanswered=len(known.images) - len({image.uri for image in images}) if known else 0,
+        yes_or_no=sum(verdict is not None for verdict in said),
         ours=_counted(truth, [parse_answer(text) for text in texts], coin=0.0),
         upstream=_counted(truth, [upstream_verdict(text) for text in texts], coin=0.5),
         disagreements=dict(Counter(str(one.reason) for one in different).most_common()),
@@ -104,7 +116,7 @@ def run_answers(file: Path, config: EvaluateConfig | None, threshold: float | No
             )
             for one in different
         ],
-        texts=measure_texts([image.reference for image in images], texts),
+        texts=measure_texts([image.references for image in images], [answer.text for answer in answers]),
         threshold=threshold,
         scored=_scored(truth, answers, threshold),
     )
@@ -115,39 +127,87 @@ def run_answers(file: Path, config: EvaluateConfig | None, threshold: float | No
     return results
 
 
+def _yes_or_no(answer: ModelAnswer) -> str | None:
+    """In FakeClue's words what Yes or No to the question says; None for any other answer or question."""
+    yes, asked = yes_or_no(answer.text), asked_label(answer.question)
+    if yes is None or asked is None:
+        return None
+    return verdict_sentence(asked if yes else (REAL if asked == FAKE else FAKE))
+
+
 def _labelled(
-    answers: Sequence[ModelAnswer], config: EvaluateConfig | None, known: Sequence[LabelledImage]
+    answers: Sequence[ModelAnswer], config: EvaluateConfig | None, known: Benchmark | None
 ) -> list[LabelledImage]:
     """The image of each answer."""
-    if config is None:
-        unlabelled = [answer.image for answer in answers if answer.label is None]
+    if config is None or known is None:
+        unlabelled = [answer.image for answer in answers if _label(answer) is None]
         if unlabelled:
             raise UserError(
                 f"answers: {len(unlabelled):,} have no label, such as {unlabelled[0]!r}; name the dataset with --data"
             )
-        return [LabelledImage(one.image, one.label == FAKE, "", "", one.image, "") for one in answers]
-    names = _names(known)
-    unknown = [answer.image for answer in answers if answer.image not in names]
+        return [_self_labelled(answer) for answer in answers]
+    names = _Names.of(known.images)
+    found = [_find(answer, known, names, config.image_root) for answer in answers]
+    unknown = [answer.image for answer, image in zip(answers, found, strict=True) if image is None]
     if unknown:
         raise UserError(
             f"answers: {len(unknown):,} are of images that {config.data} does not have, such as {unknown[0]!r}"
         )
-    images = [names[answer.image] for answer in answers]
-    seen: set[str] = set()
+    images = [image for image in found if image is not None]
+    seen: set[tuple[str, str]] = set()
     for answer, image in zip(answers, images, strict=True):
         if answer.label is not None and (answer.label == FAKE) != image.is_fake:
             raise UserError(f"answers: {answer.image!r} has label {answer.label} here and the other in {config.data}")
-        if image.uri in seen:
+        if (image.uri, answer.question) in seen:
             raise UserError(f"answers: {answer.image!r} is answered twice, under two names")
-        seen.add(image.uri)
+        seen.add((image.uri, answer.question))
     return images
 
 
-def _names(images: Sequence[LabelledImage]) -> dict[str, LabelledImage]:
-    """Each image by its path in the dataset, its URI, and the last part of its path where no other image has it."""
-    last = Counter(image.name.rpartition("/")[2] for image in images)
-    short = {name: image for image in images if last[name := image.name.rpartition("/")[2]] == 1}
-    return {**short, **{image.uri: image for image in images}, **{image.name: image for image in images}}
+def _self_labelled(answer: ModelAnswer) -> LabelledImage:
+    references = (answer.reference,) if len(answer.reference.split()) > 1 else ()  # Yes or a label explains nothing
+    return LabelledImage(answer.image, _label(answer) is Verdict.FAKE, "", "", answer.image, references)
+
+
+def _label(answer: ModelAnswer) -> Verdict | None:
+    """What the image is, by the answer's label or by the reference answer beside it; None where neither says it."""
+    if answer.label is not None:
+        return Verdict.FAKE if answer.label == FAKE else Verdict.REAL
+    said = parse_answer(answer.reference)
+    yes, asked = yes_or_no(answer.reference), asked_label(answer.question)
+    if yes is not None and asked is not None:
+        return Verdict.FAKE if yes == (asked == FAKE) else Verdict.REAL
+    return None if said is Verdict.UNCERTAIN else said
+
+
+class _Names(NamedTuple):
+    """Images by what a file of answers may call them."""
+
+    whole: dict[str, LabelledImage]
+    """By the path in the dataset, and by the URI."""
+    last: dict[str, LabelledImage]
+    """By the last part of the path, where no other image has it."""
+
+    @classmethod
+    def of(cls, images: Sequence[LabelledImage]) -> "_Names":
+        """The names of these images."""
+        count = Counter(image.name.rpartition("/")[2] for image in images)
+        last = {name: image for image in images if count[name := image.name.rpartition("/")[2]] == 1}
+        return cls({image.uri: image for image in images} | {image.name: image for image in images}, last)
+
+
+def _find(answer: ModelAnswer, known: Benchmark, names: _Names, image_root: str | None) -> LabelledImage | None:
+    """The image that an answer names: by its path, by one that ends with it, or by the file's name alone."""
+    if answer.document is not None:
+        place = known.documents.get(answer.document)
+        return None if place is None else known.images[place]
+    rest = None if image_root is None else below(answer.image, image_root)
+    path = rest or answer.image
+    if path in names.whole:
+        return names.whole[path]
+    parts = path.replace("\\", "/").split("/")
+    ends = ("/".join(parts[at:]) for at in range(len(parts)))
+    return next((names.whole[end] for end in ends if end in names.whole), names.last.get(path))
 
 
 def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, coin: float) -> VerdictCounts:
@@ -161,7 +221,10 @@ def _counted(truth: NDArray[np.bool_], verdicts: Sequence[Verdict | None], *, co
     interval = wilson(round(right * len(truth)), len(truth))
     # Coins leave F1 without a value.
     tossed = coin and undecided
+    called = decided & fake
     return VerdictCounts(
+        recall_fake=None if tossed or not truth.any() else float(called[truth].mean()),
+        precision_fake=None if tossed or not called.any() else float(truth[called].mean()),
         accuracy=right,
         accuracy_low=interval.low,
         accuracy_high=interval.high,
@@ -192,18 +255,23 @@ def print_answers(results: AnswersResults) -> None:
     """Print both ways of counting side by side, and where they differ."""
     console = wide_console()
     title = f"{results.answers:,} answers, {results.fakes:,} of them to fake images, %"
-    table = number_table(console, title, "verdicts read by", "Acc", "95 % interval", "F1 real", "F1 fake", "undecided")
+    columns = ("recall", "precision", "Acc", "95 % interval", "uncertain", "F1 real", "F1 fake")
+    table = number_table(console, title, "verdicts read by", *columns)
     for name, counted in (("fakescan", results.ours), ("upstream's rule", results.upstream)):
+        first = (counted.recall_fake, counted.precision_fake, counted.accuracy)
         interval = span(counted.accuracy_low, counted.accuracy_high)
-        f1s = (percent(counted.f1_real), percent(counted.f1_fake))
-        table.add_row(name, percent(counted.accuracy), interval, *f1s, f"{counted.undecided:,}")
+        last = (counted.undecided / results.answers, counted.f1_real, counted.f1_fake)
+        table.add_row(name, *(percent(value) for value in first), interval, *(percent(value) for value in last))
     console.print(table)
+    print(f"uncertain: {results.ours.undecided:,} answers, which count as wrong")
     if results.upstream.undecided:
         print("upstream tosses a coin where it finds no verdict: half of those count as right, and F1 is left out")
     if results.scored is not None:
         print_scores(console, f"from the scores, at the threshold {results.threshold:g}, %", results.scored)
     for line in text_remarks(results.texts):
         console.print(line, soft_wrap=True)
+    if results.yes_or_no:
+        print(f"{results.yes_or_no:,} answers are Yes or No to a question for real or for generated, and are read so")
     if results.unanswered:
         print(f"warning: {results.unanswered:,} labelled images have no answer and are left out")
     print(f"read differently: {len(results.differing):,} answers")

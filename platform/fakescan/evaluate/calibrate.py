@@ -2,6 +2,9 @@
 
 import hashlib
 import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from fakescan.terminal.tables import number_table, wide_console
 from fakevlm.checkpoint.card import CARD, read_card, write_card
 from fakevlm.checkpoint.model_card import MODEL_CARD, with_calibration
 from fakevlm.errors import UserError
-from fakevlm.metrics.calibration import fit, threshold_for, uncertain_band, worth
+from fakevlm.metrics.calibration import MIN_IMAGES, fit, images_for, threshold_for, uncertain_band, worth
 from fakevlm.metrics.classification import Interval, wilson
 from fakevlm.metrics.distortion import NONE
 from fakevlm.metrics.reliability import brier, confidence_ece
@@ -92,6 +95,7 @@ def run_calibration(
     check_readable(config.data, config.data_store)
     check_writable(config.output, config.output_store)
     images = read_benchmark(config).images
+    check_enough(images, fpr=config.fpr, missed=config.missed, conditions=1 + len(config.conditions))
     checkpoint = open_model(config.model, config.model_store, show_progress=True)
     old = checkpoint.calibration
     # Not under the checkpoint's own calibration, which changes here: the same command again would be refused.
@@ -106,6 +110,34 @@ def run_calibration(
     put_atomic(fs, f"{path}/{FILE}", (fitted.calibration.model_dump_json(indent=1) + "\n").encode())
     card = None if config.engine.is_simulated else store_calibration(config.model, fitted.calibration)
     return CalibrationOutcome(fitted, f"{config.output.rstrip('/')}/{FILE}", card, judged[NONE].errors)
+
+
+def check_enough(images: Sequence[LabelledImage], *, fpr: float, missed: float, conditions: int) -> None:
+    """Print what a calibration takes and what there is. Raises UserError where that is too little for any part of it.
+
+    How the images are divided depends on their sources alone, so that it is known before the first is judged.
+    """
+    needed: dict[str, dict[bool, int]] = {
+        "fit": {False: math.ceil(MIN_IMAGES / conditions), True: math.ceil(MIN_IMAGES / conditions)},
+        "threshold": {False: max(1, images_for(fpr)), True: max(1, images_for(missed))},
+        "check": {False: 1, True: 1},
+    }
+    real, fake = (max(math.ceil(needed[part][kind] / PARTS[part]) for part in PARTS) for kind in (False, True))
+    counted = Counter((_part(_source(image)), image.is_fake) for image in images)
+    fakes = sum(image.is_fake for image in images)
+    have = f"a calibration takes about {real:,} real and {fake:,} fake images"
+    have += f" at fpr {fpr:g} and missed {missed:g}; you have {len(images) - fakes:,} and {fakes:,}"
+    lacking = [
+        f"{part} {counted[part, kind]} of {count} {'fake' if kind else 'real'}"
+        for part, counts in needed.items()
+        for kind, count in counts.items()
+        if counted[part, kind] < count
+    ]
+    if lacking:
+        sources = len({_source(image) for image in images})
+        of = "" if sources == len(images) else f", of {sources:,} sources, none of which is divided"
+        raise UserError(f"data: {have}{of} (too few to {', '.join(lacking)}); add images")
+    print(have)
 
 
 def calibrate(judged: list[JudgedImages], old: Calibration, *, fpr: float, missed: float) -> CalibrationFit:
@@ -132,8 +164,8 @@ def calibrate(judged: list[JudgedImages], old: Calibration, *, fpr: float, misse
             fitted_images=fitted.samples // len(judged),  # each once, however many of its distorted copies there are
         ),
         images={name: int((part == name).sum()) for name in PARTS},
-        before=_quality(truth[check], calibrated(logit[check], old)),
-        after=_quality(truth[check], score[check]),
+        before=_quality(truth[check], calibrated(logit[check], old), old.threshold),
+        after=_quality(truth[check], score[check], threshold),
         fpr_wanted=fpr,
         real=int((check & ~truth).sum()),
         false_alarms=int((flagged & ~truth).sum()),
@@ -178,8 +210,8 @@ def _part(source: str) -> str:
     return "check"
 
 
-def _quality(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> Quality:
-    return Quality(confidence_ece(truth, score), brier(truth, score))
+def _quality(truth: NDArray[np.bool_], score: NDArray[np.float64], threshold: float) -> Quality:
+    return Quality(confidence_ece(truth, score, threshold=threshold), brier(truth, score))
 
 
 def store_calibration(model: str | None, calibration: Calibration) -> str | None:
@@ -217,9 +249,13 @@ def print_calibration(outcome: CalibrationOutcome) -> None:
         f"checked on {fitted.images['check']:,})"
     )
     if calibration.uncertain_low is not None:
-        print(f"uncertain: scores from {calibration.uncertain_low:.4g} to the threshold, {fitted.uncertain:,} images")
+        unsure = fitted.uncertain / (fitted.real + fitted.fake)
+        print(
+            f"uncertain: scores from {calibration.uncertain_low:.4g} to the threshold, {fitted.uncertain:,} images, "
+            f"{unsure:.1%} of the check's"
+        )
     table = number_table(console, "on images that nothing was fitted to, %", "", "before", "after")
-    table.add_row("ECE-15", percent(fitted.before.ece_15), percent(fitted.after.ece_15))
+    table.add_row("ECE-15 at the threshold", percent(fitted.before.ece_15), percent(fitted.after.ece_15))
     table.add_row("Brier score", percent(fitted.before.brier), percent(fitted.after.brier))
     console.print(table)
     rate = fitted.false_alarms / fitted.real

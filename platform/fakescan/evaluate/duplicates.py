@@ -29,7 +29,7 @@ def read_training(config: EvaluateConfig) -> tuple[LabelledImage, ...] | None:
     """The images of the training set; None when none is named. Raises UserError."""
     if config.training is None:
         return None
-    place = {"data": config.training, "split": config.training_split}
+    place = {"data": config.training, "split": config.training_split, "image_folder": None}
     try:
         return read_images(config.model_copy(update=place), usual_split="train").images
     except UserError as error:

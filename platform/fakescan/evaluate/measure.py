@@ -41,6 +41,8 @@ def measure(
         threshold=calibration.threshold,
         sampled=config.sample is not None,
         repeated=benchmark.repeated,
+        left_out=benchmark.left_out,
+        left_out_names=list(benchmark.left_out_names),
         errors=clean.errors,
         overall=by_condition[NONE],
         categories={name: _scores(clean, mask) for name, mask in _groups([one.category for one in clean.images])},
@@ -79,24 +81,32 @@ def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> GeneratorScores
 
 
 def _texts(clean: JudgedImages, said: Sequence[str]) -> Texts:
-    texts = measure_texts([image.reference for image in clean.images], said)
+    texts = measure_texts([image.references for image in clean.images], said)
     turned = sum(
         bool(text) and bool(other) for text, other in zip(said, overruled(clean.rows).to_pylist(), strict=True)
     )
     return texts.model_copy(update={"other_word": turned})
 
 
-def measure_texts(references: Sequence[str], texts: Sequence[str]) -> Texts:
-    """Compare texts with their references, empty where there is none, and with each other."""
-    compared = [(reference, text) for reference, text in zip(references, texts, strict=True) if reference]
-    known, said = [reference for reference, _ in compared], [text for _, text in compared]
+def measure_texts(references: Sequence[Sequence[str]], texts: Sequence[str]) -> Texts:
+    """Compare texts with their references, each with the nearest of its own, and with each other.
+
+    Where there are no references, a text is not compared.
+    """
+    pairs = [
+        (number, reference, text)
+        for number, (known, text) in enumerate(zip(references, texts, strict=True))
+        for reference in known
+    ]
+    numbers = np.array([number for number, _, _ in pairs], dtype=np.int64)
+    known, said = [reference for _, reference, _ in pairs], [text for _, _, text in pairs]
     repeats = boilerplate([text for text in texts if text])
-    encoder = open_encoder() if compared else None
+    encoder = open_encoder() if pairs else None
     return Texts(
         explained=sum(bool(text) for text in texts),
-        compared=len(compared),
-        rouge_l=_mean(rouge_l(known, said)),
-        css=_mean(encoder.cosine(known, said)) if encoder else None,
+        compared=len(np.unique(numbers)),
+        rouge_l=_mean(_nearest(numbers, rouge_l(known, said))),
+        css=_mean(_nearest(numbers, encoder.cosine(known, said))) if encoder else None,
         encoder=f"{encoder.name} {encoder.revision}" if encoder else None,
         most_common=repeats.most_common,
         most_common_share=repeats.most_common_share,
@@ -104,6 +114,15 @@ def measure_texts(references: Sequence[str], texts: Sequence[str]) -> Texts:
         distinct_2=repeats.distinct_2,
         distinct_texts=repeats.distinct_texts,
     )
+
+
+def _nearest(numbers: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The greatest value of each number, of those that are defined."""
+    if not len(numbers):
+        return values
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    greatest: NDArray[np.float64] = np.fmax.reduceat(values, starts)
+    return greatest
 
 
 def _controls(config: EvaluateConfig, judged: JudgedImages, duplicates: Duplicates | None) -> Controls:

@@ -12,10 +12,10 @@ from fakescan.evaluate import charts
 from fakescan.evaluate.benchmark import read_picture
 from fakescan.evaluate.judged import JudgedImages
 from fakescan.evaluate.results import Results
-from fakescan.evaluate.table import NAMES, percent, remarks, score_rows
+from fakescan.evaluate.table import NAMES, paper_conditions, paper_rows, percent, remarks, score_rows
 from fakescan.storage.store import Store
-from fakevlm.metrics.distortion import CONDITIONS, NONE, PAPER_ROWS
-from fakevlm.metrics.published import SOURCE, published
+from fakevlm.metrics.distortion import CONDITIONS, NONE
+from fakevlm.metrics.published import SOURCE
 from fakevlm.reading import counted_as, leaning
 from fakevlm.verdict import Verdict
 
@@ -36,13 +36,13 @@ def render(results: Results, judged: dict[str, JudgedImages], store: Store) -> s
         results=results,
         title=NAMES[results.benchmark],
         called_real=_called_real(results),
-        published=published(results.benchmark),
+        published=paper_rows(results),
         source=SOURCE,
         numbers=list(score_rows(results.overall)),
         remarks=remarks(results),
         charts=_charts(results, judged[NONE]),
         meanings={name: condition.meaning for name, condition in CONDITIONS.items()},
-        paper=PAPER_ROWS,
+        paper=paper_conditions(results),
         mistakes=_mistakes(results, judged[NONE], store),
     )
 

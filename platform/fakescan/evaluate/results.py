@@ -12,6 +12,7 @@ from fakescan.settings.strict_model import StrictModel
 from fakevlm.metrics.classification import (
     accuracy,
     auroc,
+    auroc_interval,
     average_precision,
     balanced_accuracy,
     confusion,
@@ -28,6 +29,9 @@ METRICS, IMAGES, REPORT = "metrics.json", "images.parquet", "report.html"
 """Names of the files that an evaluation leaves in its folder."""
 
 
+MIN_FOR_ECE = 150
+"""Images for a calibration error: ten in each of 15 bins. Fewer show mostly their own chance as an error."""
+
 Defined = Annotated[float | None, BeforeValidator(lambda value: None if value != value else value)]
 """A number; null for NaN, which stands for a value that is not defined."""
 
@@ -37,11 +41,23 @@ class Scores(StrictModel):
 
     images: int
     fakes: int
+    recall_fake: Defined = None
+    """Share of the fake images at or above the threshold."""
+    recall_fake_low: Defined = None
+    """95 % Wilson interval."""
+    recall_fake_high: Defined = None
+    precision_fake: Defined = None
+    """Share of fake ones among the images at or above the threshold; it falls where fakes are rarer than here."""
+    precision_fake_low: Defined = None
+    """95 % Wilson interval."""
+    precision_fake_high: Defined = None
     accuracy: Defined
     """Share of images on the right side of the threshold; the uncertain band does not matter here."""
     accuracy_low: Defined
     """95 % Wilson interval."""
     accuracy_high: Defined
+    uncertain: Defined = None
+    """Share of the images whose verdict is `uncertain`; accuracy counts them by the threshold all the same."""
     false_alarms: Defined
     """Share of the real images at or above the threshold."""
     false_alarms_low: Defined
@@ -53,12 +69,15 @@ class Scores(StrictModel):
     f1_macro: Defined
     balanced_accuracy: Defined
     auroc: Defined
+    auroc_low: Defined = None
+    """95 % interval (Newcombe 2006)."""
+    auroc_high: Defined = None
     average_precision: Defined
     tpr_at_fpr_1: Defined
-    """Share of the fakes found by the threshold that 1 % of these real images reach."""
+    """Share of the fakes found by the threshold that 1 % of these real images reach; null for fewer than 100."""
     tpr_at_fpr_5: Defined
     ece_15: Defined
-    """Calibration error of the confidence in the verdict (Guo et al. 2017)."""
+    """Calibration error of the confidence in the verdict at this threshold (Guo et al. 2017, who have 0.5)."""
     ece_15_fake: Defined
     """Calibration error of the score, P(fake)."""
     brier: Defined
@@ -138,6 +157,10 @@ class Results(StrictModel):
     sampled: bool
     repeated: int
     """Records left out because their image had come before."""
+    left_out: int = 0
+    """Images of a tree that no folder says the label of."""
+    left_out_names: list[str] = Field([])
+    """The first of them."""
     errors: dict[str, int]
     """Images without a verdict, by error code; they are counted in no other number."""
     overall: Scores
@@ -163,9 +186,20 @@ def scores(
     said = score >= threshold
     fakes, reals = int(is_fake.sum()), int((~is_fake).sum())
     interval = wilson(int((said == is_fake).sum()), len(is_fake))
-    alarms = int((said & ~is_fake).sum())
-    alarm_interval = wilson(alarms, reals)
+    alarms, found = int((said & ~is_fake).sum()), int((said & is_fake).sum())
+    alarm_interval, recall, precision = wilson(alarms, reals), wilson(found, fakes), wilson(found, alarms + found)
+    counts = confusion(is_fake, [Verdict(verdict) for verdict in verdicts])
+    unsure = counts.fake_uncertain + counts.real_uncertain
+    order = auroc(is_fake, logit)
+    order_interval = auroc_interval(order, fakes, reals)
     values = {
+        "recall_fake": found / fakes if fakes else math.nan,
+        "recall_fake_low": recall.low,
+        "recall_fake_high": recall.high,
+        "precision_fake": found / (alarms + found) if alarms + found else math.nan,
+        "precision_fake_low": precision.low,
+        "precision_fake_high": precision.high,
+        "uncertain": unsure / len(is_fake) if len(is_fake) else math.nan,
         "accuracy": accuracy(is_fake, said),
         "accuracy_low": interval.low,
         "accuracy_high": interval.high,
@@ -176,15 +210,35 @@ def scores(
         "f1_real": f1(~is_fake, ~said),
         "f1_macro": macro_f1(is_fake, said),
         "balanced_accuracy": balanced_accuracy(is_fake, said),
-        "auroc": auroc(is_fake, logit),
+        "auroc": order,
+        "auroc_low": order_interval.low,
+        "auroc_high": order_interval.high,
         "average_precision": average_precision(is_fake, logit),
         "tpr_at_fpr_1": tpr_at_fpr(is_fake, logit, 0.01).tpr,
         "tpr_at_fpr_5": tpr_at_fpr(is_fake, logit, 0.05).tpr,
-        "ece_15": confidence_ece(is_fake, score),
+        "ece_15": confidence_ece(is_fake, score, threshold=threshold),
         "ece_15_fake": ece(is_fake, score),
         "brier": brier(is_fake, score),
     }
-    counts = confusion(is_fake, [Verdict(verdict) for verdict in verdicts])._asdict()
     missing = "real images" if fakes else "fake images" if reals else "images"
     undefined = {name: f"there are no {missing}" for name, value in values.items() if math.isnan(value)}
-    return Scores.model_validate({"images": len(is_fake), "fakes": fakes, **values, **counts, "undefined": undefined})
+    if not alarms + found:
+        undefined |= dict.fromkeys((name for name in undefined if "precision" in name), "no image was called fake")
+    for name, why in _unresolved(len(is_fake), reals).items():
+        values[name] = math.nan
+        undefined.setdefault(name, why)
+    return Scores.model_validate(
+        {"images": len(is_fake), "fakes": fakes, **values, **counts._asdict(), "undefined": undefined}
+    )
+
+
+def _unresolved(images: int, reals: int) -> dict[str, str]:
+    """Numbers that so few images cannot tell, and why."""
+    found = {
+        name: f"{100 * rate:g} % of {reals} real images is less than one"
+        for name, rate in {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}.items()
+        if 0 < reals < 1 / rate
+    }
+    if 0 < images < MIN_FOR_ECE:
+        found |= dict.fromkeys(("ece_15", "ece_15_fake"), f"15 bins take {MIN_FOR_ECE} images, there are {images}")
+    return found

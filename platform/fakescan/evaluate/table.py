@@ -1,13 +1,17 @@
 """An evaluation in the terminal, in tables like the paper's, with the published rows beside ours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 
 from fakescan.evaluate.results import GeneratorScores, Results, Scores, Texts
 from fakescan.terminal.tables import number_table, wide_console
-from fakevlm.metrics.distortion import NONE, PAPER_ROWS
-from fakevlm.metrics.published import SOURCE, TEST_SETS, published
+from fakevlm.metrics.calibration import worth
+from fakevlm.metrics.distortion import NONE, PAPER_ROWS, PaperRow
+from fakevlm.metrics.published import SOURCE, TEST_SETS, PublishedRow, published, rows_beside
+
+RARE = 0.01
+"""Share of fakes among images of the wild, for what precision would be there."""
 
 NAMES = {"fakeclue": "FakeClue", "loki": "LOKI", "dd-vqa": "DD-VQA", "folder": "folder"}
 
@@ -25,21 +29,25 @@ def print_results(results: Results) -> None:
 
 
 def _print_paper(console: Console, results: Results) -> None:
-    title = f"{NAMES[results.benchmark]}, %   (F1 is that of class real, as in the paper)"
-    table = number_table(console, title, "model", "Acc", "F1", "ROUGE_L", "CSS")
+    title = f"{NAMES[results.benchmark]} at the threshold {results.threshold:g}, %   (recall and precision of fake)"
+    columns = ("recall", "precision", "Acc", "uncertain", "F1 real", "ROUGE_L", "CSS")
+    table = number_table(console, title, "model", *columns)
     overall, texts = results.overall, results.texts
-    table.add_row(
-        results.model,
-        percent(overall.accuracy),
-        percent(overall.f1_real),
-        percent(texts.rouge_l if texts else None),
-        percent(texts.css if texts else None),
-    )
-    table.add_section()
-    for row in published(results.benchmark):
-        cells = (row.accuracy, row.f1, row.rouge_l, row.css)
+    values = (overall.recall_fake, overall.precision_fake, overall.accuracy, overall.uncertain, overall.f1_real)
+    said = (texts.rouge_l if texts else None, texts.css if texts else None)
+    table.add_row(results.model, *(percent(value) for value in (*values, *said)))
+    rows = paper_rows(results)
+    if rows:
+        table.add_section()
+    for row in rows:
+        cells = (None, None, row.accuracy, None, row.f1, row.rouge_l, row.css)
         table.add_row(f"{row.model} ({SOURCE})", *("–" if cell is None else f"{cell:.1f}" for cell in cells))
     console.print(table)
+
+
+def paper_rows(results: Results) -> tuple[PublishedRow, ...]:
+    """The paper's rows, where it measured the same images."""
+    return rows_beside(NAMES[results.benchmark], results.overall.images, results.overall.fakes)
 
 
 def print_scores(console: Console, title: str, scores: Scores) -> None:
@@ -53,8 +61,13 @@ def print_scores(console: Console, title: str, scores: Scores) -> None:
 def score_rows(scores: Scores) -> Iterable[tuple[str, str]]:
     """Name and value of every number of some images, as people read them."""
     counts = f"{scores.images:,} images, {scores.fakes:,} of them fake"
+    yield "recall of fake: fakes called fake", percent(scores.recall_fake)
+    yield "  95 % Wilson interval", span(scores.recall_fake_low, scores.recall_fake_high)
+    yield "precision of fake: fakes among those called fake", percent(scores.precision_fake)
+    yield "  95 % Wilson interval", span(scores.precision_fake_low, scores.precision_fake_high)
     yield "accuracy", percent(scores.accuracy)
     yield "  95 % Wilson interval", span(scores.accuracy_low, scores.accuracy_high)
+    yield "  uncertain, of all images", percent(scores.uncertain)
     yield "false alarms, of real images", percent(scores.false_alarms)
     yield "  95 % Wilson interval", span(scores.false_alarms_low, scores.false_alarms_high)
     yield "balanced accuracy", percent(scores.balanced_accuracy)
@@ -62,10 +75,11 @@ def score_rows(scores: Scores) -> Iterable[tuple[str, str]]:
     yield "F1 of class real (the paper's)", percent(scores.f1_real)
     yield "F1, mean of both", percent(scores.f1_macro)
     yield "AUROC", percent(scores.auroc)
+    yield "  95 % interval", span(scores.auroc_low, scores.auroc_high)
     yield "average precision", percent(scores.average_precision)
     yield "fakes found at 1 % false alarms", percent(scores.tpr_at_fpr_1)
     yield "fakes found at 5 % false alarms", percent(scores.tpr_at_fpr_5)
-    yield "ECE-15", percent(scores.ece_15)
+    yield "ECE-15 of the verdicts at this threshold", percent(scores.ece_15)
     yield "ECE-15 of P(fake)", percent(scores.ece_15_fake)
     yield "Brier score", percent(scores.brier)
     yield "of", counts
@@ -74,13 +88,14 @@ def score_rows(scores: Scores) -> Iterable[tuple[str, str]]:
 def _print_categories(console: Console, groups: dict[str, Scores]) -> None:
     if not groups:
         return
-    columns = ("n", "fakes", "Acc", "95 % interval", "F1 real", "F1 fake", "AUROC", "ECE-15")
+    columns = ("n", "fakes", "recall", "precision", "Acc", "95 % interval", "uncertain", "F1 real", "AUROC", "ECE-15")
     table = number_table(console, "by category, %", "category", *columns)
     for name, scores in groups.items():
+        first = (scores.recall_fake, scores.precision_fake, scores.accuracy)
         interval = span(scores.accuracy_low, scores.accuracy_high)
-        values = (scores.f1_real, scores.f1_fake, scores.auroc, scores.ece_15)
-        counts = (f"{scores.images:,}", f"{scores.fakes:,}", percent(scores.accuracy), interval)
-        table.add_row(name, *counts, *(percent(value) for value in values))
+        last = (scores.uncertain, scores.f1_real, scores.auroc, scores.ece_15)
+        cells = (*(percent(value) for value in first), interval, *(percent(value) for value in last))
+        table.add_row(name, f"{scores.images:,}", f"{scores.fakes:,}", *cells)
     console.print(table)
 
 
@@ -98,17 +113,26 @@ def _print_generators(console: Console, groups: dict[str, GeneratorScores]) -> N
 def _print_conditions(console: Console, results: Results) -> None:
     if not results.conditions:
         return
-    title = f"robustness at the threshold {results.threshold:g}, %   (paper: FakeVLM on FakeClue)"
-    columns = ("n", "Acc", "F1 real", "AUROC", "ECE-15", "paper Acc", "paper F1")
-    table = number_table(console, title, "condition", *columns)
+    known = paper_conditions(results)
+    title = f"robustness at the threshold {results.threshold:g}, %{'   (paper: FakeVLM on FakeClue)' if known else ''}"
+    columns = ("n", "recall", "precision", "Acc", "uncertain", "F1 real", "AUROC", "ECE-15")
+    table = number_table(console, title, "condition", *columns, *(("paper Acc", "paper F1") if known else ()))
     for name, scores in results.conditions.items():
-        values = (scores.accuracy, scores.f1_real, scores.auroc, scores.ece_15)
-        paper = PAPER_ROWS.get(name)
-        said = (f"{paper.accuracy:.1f}", f"{paper.f1:.1f}") if paper else ("–", "–")
+        values = (
+            scores.recall_fake, scores.precision_fake, scores.accuracy, scores.uncertain, scores.f1_real, scores.auroc,
+            scores.ece_15,
+        )  # fmt: skip
+        paper = known.get(name)
+        said = (f"{paper.accuracy:.1f}", f"{paper.f1:.1f}") if paper else ("–", "–") if known else ()
         table.add_row(name, f"{scores.images:,}", *(percent(value) for value in values), *said)
         if name == NONE:
             table.add_section()
     console.print(table)
+
+
+def paper_conditions(results: Results) -> Mapping[str, PaperRow]:
+    """The paper's robustness table, where the images are its own: FakeClue's test split."""
+    return PAPER_ROWS if results.benchmark == "fakeclue" and paper_rows(results) else {}
 
 
 def percent(value: float | None) -> str:
@@ -124,21 +148,31 @@ def span(low: float | None, high: float | None) -> str:
 def remarks(results: Results) -> list[str]:
     """One line for each thing that the numbers alone do not say."""
     controls, texts, lines = results.controls, results.texts, []
-    images, fakes = TEST_SETS.get(NAMES[results.benchmark], (0, 0))
-    if images and (images, fakes) != (results.overall.images, results.overall.fakes):
+    name = NAMES[results.benchmark]
+    images, fakes = TEST_SETS.get(name, (0, 0))
+    if images and not paper_rows(results):
         lines.append(
-            f"the published rows are of another set: {NAMES[results.benchmark]} as published has {images:,} images, "
-            f"{fakes:,} of them fake"
+            f"the paper's rows are left out, these are other images: {name} as published has {images:,}, {fakes:,} of "
+            "them fake"
         )
+    elif published(name) and not images:
+        lines.append(f"the paper's rows are left out: it does not say which images of {name} it has")
+    if (rare := _where_rare(results.overall)) is not None:
+        lines.append(rare)
     if results.warning:
         lines.append(f"warning: {results.warning}")
     if results.errors:
         lines.append(errors_remark(results.errors, "verdict"))
     if any(scores.undefined for scores in results.categories.values()):
-        lines.append("a dash in a category's row: it has images of one class only")
+        lines.append("a dash in a category's row: it has images of one class only, or too few for that number")
     for why in sorted(set(results.overall.undefined.values())):
         names = ", ".join(name for name, reason in results.overall.undefined.items() if reason == why)
         lines.append(f"not defined, because {why}: {names}")
+    if results.left_out:
+        named = ", ".join(results.left_out_names[:3])
+        lines.append(
+            f"warning: {results.left_out:,} images are in no folder with a label and are left out, such as {named}"
+        )
     if results.repeated:
         lines.append(f"{results.repeated:,} records name an image that had come before; each image is counted once")
     if controls.headers_auroc is None:
@@ -162,6 +196,19 @@ def remarks(results: Results) -> list[str]:
                 f"warning: {controls.unhashed:,} images of both could not be read, or have hardly anything on them"
             )
     return [*lines, *text_remarks(texts)]
+
+
+def _where_rare(scores: Scores) -> str | None:
+    """What a verdict fake is worth where fakes are rare; None where that cannot be told."""
+    rates = (scores.recall_fake, scores.false_alarms_low, scores.false_alarms_high)
+    if scores.precision_fake is None or any(rate is None for rate in rates):
+        return None
+    recall, least, most = (float(rate or 0) for rate in rates)
+    low, high = (worth(recall, rate, RARE) for rate in (most, least))
+    return (
+        f"precision is that of this set, {100 * scores.fakes / scores.images:.0f} % of which are fake: where "
+        f"{100 * RARE:g} % are, {100 * low:.0f} to {100 * high:.0f} % of what is called fake would be"
+    )
 
 
 def errors_remark(errors: dict[str, int], missing: str) -> str:

@@ -10,12 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fakescan.cli.main import main
+from fakevlm.builtin import BUILT_IN
 from fakevlm.data.dataset import open_dataset
 from tests.conftest import Bucket
 from tests.fakevlm.data.labelled import fields, png, write_dataset
+from tests.fakevlm.data.published import dd_vqa, loki_earlier, loki_questions
 
 pytestmark = pytest.mark.unit
 
@@ -70,12 +74,14 @@ def test_all_problems_are_reported_at_once(tmp_path: Path, capfd: pytest.Capture
         "image path leaves the dataset: 1",
         "missing image: 1",
         "image cannot be decoded: 1",
+        "warning: image file with the bytes of another: 33",
     ]
     assert out.count("the answer says real") == 10
     assert "  … and 2 more (--all shows them" in out
     assert "train.json record 37: is 'nonsense', not an object with fields" in out
     written = json.loads(report.read_text())
-    assert (written["data"], written["records"], len(written["problems"])) == (str(root), 37, 17)
+    refused = [problem for problem in written["problems"] if not problem["warning"]]
+    assert (written["data"], written["records"], len(refused)) == (str(root), 37, 17)
     assert {"kind": "missing", "file": "train.json", "record": 13, "image": "doc/real/0.png"}.items() <= next(
         problem for problem in written["problems"] if problem["kind"] == "missing"
     ).items()
@@ -232,6 +238,45 @@ def test_ctrl_c_while_decoding_is_one_line(delay_s: float, tmp_path: Path) -> No
     assert "Traceback" not in err
 
 
+def _write_what_the_documentation_reads(root: Path) -> None:
+    """Files in the shapes of others, under the names in docs/data.md."""
+    (root / "my-checkpoint").symlink_to(BUILT_IN)
+    questions = [item for number in range(2) for item in loki_questions("sence", number, fake=number == 0)]
+    earlier, cluster = loki_earlier("doc/real/1.png", fake=False), "/mnt/cluster/FakeImage_dataset"
+    talks = [
+        {"image": f"{kind}/1.png", "conversations": fields(label=kind == "real")["conversations"]}
+        for kind in ("real", "fake")
+    ]
+    for name, contents in {
+        "LOKI/true_or_false.json": questions,
+        "LOKI/image_tf.json": [{**item, "image_path": f"{cluster}/doc/real/1.png"} for item in earlier],
+        "DD-VQA/test_set/Deepfakes/Deepfakes.json": dd_vqa("0_114_102"),
+        "DD-VQA/test_set/Original/Original.json": dd_vqa("5_044"),
+        "llava/train.json": talks,
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(json.dumps(contents))
+    for image in (
+        "LOKI/doc/real/1.png", "llava/real/1.png", "llava/fake/1.png",
+        *(f"LOKI/{item['image_path']}" for item in questions),
+        *(f"FaceForensics++/manipulated_sequences/Deepfakes/c23/frames/114_102/{number}.png" for number in range(3)),
+        *(f"FaceForensics++/original_sequences/youtube/c23/frames/044/{number}.png" for number in range(3)),
+    ):  # fmt: skip
+        (root / image).parent.mkdir(parents=True, exist_ok=True)
+        (root / image).write_bytes(png())
+    (root / "swift").mkdir()
+    lines = [
+        {"query": "<image>real?", "response": f"This is a {kind} image.", "images": [f"{kind}/1.png"]}
+        for kind in ("real", "fake")
+    ]
+    (root / "swift" / "train.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (root / "hub" / "data").mkdir(parents=True)
+    hub = pa.table(
+        {"image": [{"bytes": png(), "path": "1.png"}, {"bytes": png(9), "path": "2.png"}], "label": ["ai", "human"]}
+    )
+    pq.write_table(hub, root / "hub" / "data" / "train-00000-of-00001.parquet")
+
+
 def test_every_command_of_the_documentation_runs(
     s3_bucket: Bucket, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,8 +290,7 @@ def test_every_command_of_the_documentation_runs(
     write_dataset(tmp_path / "FakeClue", many)
     write_dataset(tmp_path / "FakeClue", [fields("scene/real/1.png", cate="scene")], split="test")
     s3_bucket.upload(tmp_path / "FakeClue", "FakeClue")
-    (tmp_path / "LOKI").mkdir()
-    (tmp_path / "LOKI" / "list.json").write_text(json.dumps([{"image": "person/real/1.png"}]))
+    _write_what_the_documentation_reads(tmp_path)
     ours = DOCS.read_text().partition("## Forge")[0]
     commands = [
         line

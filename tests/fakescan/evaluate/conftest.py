@@ -17,7 +17,7 @@ MakeJudged = Callable[..., JudgedImages]
 
 
 def labelled(uri: str, is_fake: bool, *, category: str = "", generator: str = "", reference: str = "") -> LabelledImage:
-    return LabelledImage(uri, is_fake, category, generator, uri, reference)
+    return LabelledImage(uri, is_fake, category, generator, uri, (reference,) if reference else ())
 
 
 def run_of(calibration: Calibration) -> RunFile:

@@ -11,6 +11,7 @@ from fakescan.evaluate.answers import run_answers
 from fakescan.evaluate.config import EvaluateConfig
 from fakevlm.errors import UserError
 from tests.fakevlm.data.labelled import fields, write_dataset
+from tests.fakevlm.data.published import logged_sample, loki_questions, swift_line
 
 pytestmark = pytest.mark.unit
 
@@ -121,3 +122,100 @@ def test_answers_that_do_not_fit_the_dataset(answers: list[dict[str, Any]], mess
 def test_answers_without_labels(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^answers: 1 have no label, such as 'a'; name the dataset with --data"):
         run_answers(write(tmp_path, [{"image": "a", "answer": "real"}]), None)
+
+
+FOUR = [
+    fields("animal/real/1.png"),
+    fields("animal/real/2.png"),
+    fields("animal/fake/3.png", 0),
+    fields("animal/fake/4.png", 0),
+]
+SAID = [
+    "This is a real image. The fur is even.",
+    "This is a fake image. The fur is even.",
+    "This is a fake image. The fur is even.",
+    "This is a real image. The fur is even.",
+]
+
+
+def by_hand(results: Any) -> None:
+    """Of four answers, two to real and two to fake images, one of each is right."""
+    ours = results.ours
+    assert (results.answers, results.fakes, results.unanswered, ours.undecided) == (4, 2, 0, 0)
+    assert (ours.accuracy, ours.recall_fake, ours.precision_fake, ours.f1_fake, ours.f1_real) == (0.5,) * 5
+    # ROUGE-L of nine words of which one differs: 8 / 9; of the two right ones it is 1.
+    assert results.texts.rouge_l == pytest.approx((1 + 1 + 8 / 9 + 8 / 9) / 4)
+
+
+@pytest.mark.parametrize("as_struct", [True, False])
+def test_what_ms_swift_writes(as_struct: bool, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data", FOUR, split="test")
+    lines = [
+        swift_line(f"/elsewhere/FakeClue/{item['image']}", text, item["conversations"][1]["value"], as_struct=as_struct)
+        for item, text in zip(FOUR, SAID, strict=True)
+    ]
+    by_hand(run_answers(write(tmp_path, lines[::-1]), EvaluateConfig(data=str(data), output="")))
+    by_hand(run_answers(write(tmp_path, lines), None))  # labels are in the reference answers
+
+
+def test_what_lmms_eval_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_dataset(tmp_path / "data", FOUR, split="test")
+    lines = [
+        logged_sample(position, text, item["conversations"][1]["value"])
+        for position, (item, text) in enumerate(zip(FOUR, SAID, strict=True))
+    ]
+    by_hand(run_answers(write(tmp_path, lines[::-1]), EvaluateConfig(data=str(data), output="")))
+    by_hand(run_answers(write(tmp_path, lines), None))
+    lines[0]["filtered_resps"] = lines[0].pop("filtered_resps")[0]  # as some tasks leave it
+    lines[1]["resps"] = [lines[1].pop("filtered_resps")]
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--answers", str(write(tmp_path, lines)), "--data", str(data)])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "fakescan 50.0 50.0 50.0 15.0 to 85.0 0.0 50.0 50.0" in out
+    beyond = [{**lines[0], "doc_id": 4}]
+    with pytest.raises(UserError, match=r"1 are of images that .* does not have, such as 'doc_id 4'"):
+        run_answers(write(tmp_path, beyond), EvaluateConfig(data=str(data), output=""))
+
+
+@pytest.mark.parametrize("harness", ["lmms-eval", "ms-swift"])
+def test_yes_and_no_to_lokis_opposite_questions(harness: str, tmp_path: Path) -> None:
+    items = [item for number in range(4) for item in loki_questions("doc", number, fake=number < 2)]
+    (tmp_path / "list.json").write_text(json.dumps(items))
+    said = ["Yes", "No", "No", "Yes", "No.", "yes", "No", "No"]  # of the fakes 1 is right, of the reals 0 and half of 1
+    if harness == "lmms-eval":
+        lines = [
+            logged_sample(position, text, item["answer"], item["question"])
+            for position, (item, text) in enumerate(zip(items, said, strict=True))
+        ]
+    else:
+        lines = []
+        for item, text in zip(items, said, strict=True):
+            lines.append(swift_line(f"/mnt/x/{item['image_path']}", text, item["answer"]))
+            lines[-1]["messages"][0]["content"] = item["question"]
+    config = EvaluateConfig(data=str(tmp_path / "list.json"), benchmark="loki", output="")
+    results = run_answers(write(tmp_path, lines), config)
+    # Right: both questions about image 0, none about 1, both about 2, the first about 3.
+    assert (results.answers, results.fakes, results.yes_or_no, results.unanswered) == (8, 4, 8, 0)
+    assert results.ours.accuracy == 5 / 8
+    assert results.ours.recall_fake == 2 / 4
+    assert results.ours.precision_fake == 2 / 3
+    assert results.texts is not None
+    assert (results.texts.compared, results.texts.rouge_l) == (0, None), "Yes is no explanation"
+    assert run_answers(write(tmp_path, lines), None).ours == results.ours
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"doc_id": 0, "filtered_resps": ["a", "b"]}, "has 2 answers under filtered_resps, not one"),
+        ({"doc_id": -1, "filtered_resps": ["a"]}, "doc_id: "),
+        ({"doc_id": 0, "filtered_resps": [None]}, "filtered_resps: "),
+        ({"response": "a", "images": []}, "names 0 images, not one"),
+        ({"response": "a", "images": ["a.png", "b.png"]}, "names 2 images, not one"),
+        ({"response": "a", "images": [{"bytes": "x", "path": None}]}, "its images have no path"),
+    ],
+)
+def test_lines_of_a_harness_that_cannot_be_used(line: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^answers: ") as caught:
+        run_answers(write(tmp_path, [line]), None)
+    assert words in str(caught.value)

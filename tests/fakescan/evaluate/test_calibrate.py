@@ -10,7 +10,13 @@ import pytest
 
 from fakescan.engine.judging_options import chosen_calibration
 from fakescan.evaluate.benchmark import LabelledImage
-from fakescan.evaluate.calibrate import CalibrationOutcome, calibrate, print_calibration, store_calibration
+from fakescan.evaluate.calibrate import (
+    CalibrationOutcome,
+    calibrate,
+    check_enough,
+    print_calibration,
+    store_calibration,
+)
 from fakescan.evaluate.judged import JudgedImages
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import open_checkpoint
@@ -28,7 +34,7 @@ def overconfident(make_judged: MakeJudged, count: int, *, copies: int = 1) -> Ju
     truth = np.arange(count) % 2 == 0
     logit = draw.normal(np.where(truth, 1.0, -1.0), 1.0)  # log-odds 2 x: as good as the normals allow
     images = [
-        LabelledImage(f"{number}.png", bool(fake), "", "", f"photograph {number // (2 * copies)}", "")
+        LabelledImage(f"{number}.png", bool(fake), "", "", f"photograph {number // (2 * copies)}", ())
         for number, fake in enumerate(truth)
     ]
     judged = make_judged(images, [0.5] * count)
@@ -108,7 +114,7 @@ def test_a_data_set_that_has_moved_is_divided_the_same(make_judged: MakeJudged) 
 
     def at(root: str) -> JudgedImages:
         images = [
-            LabelledImage(f"{root}/{number}.png", bool(fake), "", "", f"{root}/{number}.png", "", f"{number}.png")
+            LabelledImage(f"{root}/{number}.png", bool(fake), "", "", f"{root}/{number}.png", (), f"{number}.png")
             for number, fake in enumerate(truth)
         ]
         return make_judged(images, [float(score) for score in scores + truth])
@@ -149,3 +155,43 @@ def test_the_model_card_says_that_the_model_is_calibrated(make_judged: MakeJudge
     readme.write_text("a card of somebody else")
     store_calibration(str(tmp_path), found)
     assert readme.read_text() == "a card of somebody else"
+
+
+def some(reals: int, fakes: int, *, per_source: int = 1) -> list[LabelledImage]:
+    return [
+        LabelledImage(f"{number}.png", number >= reals, "", "", f"s{number // per_source}", ())
+        for number in range(reals + fakes)
+    ]
+
+
+def test_what_it_takes_is_said_before_anything_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    check_enough(some(1_000, 400), fpr=0.01, missed=0.05, conditions=1)
+    assert capsys.readouterr().out == (
+        "a calibration takes about 330 real and 64 fake images at fpr 0.01 and missed 0.05; you have 1,000 and 400\n"
+    )
+    with pytest.raises(UserError) as caught:
+        check_enough(some(120, 40), fpr=0.01, missed=0.05, conditions=1)
+    assert re.fullmatch(
+        r"data: a calibration takes about 330 real and 64 fake images at fpr 0\.01 and missed 0\.05; you have 120 "
+        r"and 40 \(too few to .*threshold \d+ of 99 real, threshold \d+ of 19 fake\); add images",
+        str(caught.value),
+    )
+    with pytest.raises(UserError, match=r"you have 1,000 and 1,000, of 2 sources, none of which is divided \(too few"):
+        check_enough(some(1_000, 1_000, per_source=1_000), fpr=0.01, missed=0.05, conditions=1)
+    check_enough(some(200, 200), fpr=0.1, missed=0.2, conditions=1)
+
+
+def test_enough_is_enough(make_judged: MakeJudged) -> None:
+    """Whatever `check_enough` lets pass can be calibrated, and what it refuses cannot."""
+    for count in (40, 80, 120, 160, 240):
+        judged = overconfident(make_judged, count)
+        passed = True
+        try:
+            check_enough(judged.images, fpr=0.1, missed=0.1, conditions=1)
+        except UserError:
+            passed = False
+        if passed:
+            calibrate([judged], Calibration(), fpr=0.1, missed=0.1)
+        else:
+            with pytest.raises(UserError):
+                calibrate([judged], Calibration(), fpr=0.1, missed=0.1)

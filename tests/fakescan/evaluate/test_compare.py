@@ -1,6 +1,8 @@
 """Two evaluations of the same images."""
 
 import io
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from fakescan.evaluate.driver import write_files
 from fakescan.evaluate.measure import measure
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
+from fakevlm.verdict import Calibration
 from tests.fakescan.evaluate.conftest import MakeJudged, labelled
 
 pytestmark = pytest.mark.unit
@@ -108,3 +111,45 @@ def test_the_file_of_images_is_for_people_too(make_judged: MakeJudged, tmp_path:
         table.column_names
     )
     assert table["is_fake"].to_pylist() == [image.is_fake for image in of]
+
+
+def test_a_comparison_writes_its_report(
+    make_judged: MakeJudged, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = images(400)
+    good = evaluation(make_judged, tmp_path / "good", of, scores(of, 1.5, 0))
+    bad = evaluation(make_judged, tmp_path / "bad", of, scores(of, 0.3, 1))
+    before = (tmp_path / "good" / "report.html").read_bytes()
+    with pytest.raises(SystemExit) as exit:
+        main(["evaluate", "--compare", good, bad, "-o", good])
+    assert exit.value.code == 0
+    out = capsys.readouterr().out
+    assert f"report: {good}/comparison.html   numbers: {good}/comparison.json" in out
+    assert (tmp_path / "good" / "report.html").read_bytes() == before, "the evaluation's own report stays"
+    numbers = json.loads((tmp_path / "good" / "comparison.json").read_text())
+    assert (numbers["images"], numbers["dropped"], numbers["uncertain"]) == (400, 0, [0.0, 0.0])
+    assert list(numbers["values"]) == [
+        "recall of fake", "precision of fake", "accuracy", "F1 of class real", "AUROC",
+    ]  # fmt: skip
+    found = compare(good, bad, Store())
+    assert numbers["values"]["accuracy"]["low"] == found.values["accuracy"][2].low
+    page = (tmp_path / "good" / "comparison.html").read_text()
+    assert "accuracy: the first is better, by more than chance" in page
+    assert f"{100 * found.values['AUROC'][0]:.2f}" in page
+    assert not re.search(r"""(?:src|href)=""", page)
+
+
+def test_the_share_of_uncertain_verdicts_is_said(
+    make_judged: MakeJudged, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = images(40)
+    band = Calibration(threshold=0.9, uncertain_low=0.5, uncertain_high=0.9)
+    judged = {"none": make_judged(of, [0.7 if image.is_fake else 0.1 for image in of], calibration=band)}
+    config = EvaluateConfig(data="/images", output=str(tmp_path / "one"), explain=False)
+    (tmp_path / "one").mkdir()
+    write_files(config, measure(config, Benchmark(tuple(of), 0, None), judged, None), judged)
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--compare", str(tmp_path / "one"), str(tmp_path / "one")])
+    out = capsys.readouterr().out
+    assert "uncertain: 50.0 % of the images by the first, 50.0 % by the second" in out
+    assert "precision" not in out, "none is called fake"

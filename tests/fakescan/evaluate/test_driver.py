@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fakescan.evaluate.calibrate import run_calibration
 from fakescan.evaluate.config import CalibrateConfig, EvaluateConfig
@@ -16,6 +17,7 @@ from fakevlm.checkpoint.card import read_card
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
 from tests.fakescan.conftest import Rows
+from tests.fakevlm.data.published import dd_vqa, loki_questions
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -142,3 +144,69 @@ def test_data_and_results_in_a_bucket(
     fs.invalidate_cache()
     assert {"metrics.json", "images.parquet", "report.html"} <= {name.rpartition("/")[2] for name in fs.ls(path)}
     assert "data:image/jpeg;base64," in fs.cat(f"{path}/report.html").decode(), "mistakes are shown with their images"
+
+
+def _published_set(benchmark: str, root: Path) -> tuple[dict[str, Any], tuple[int, int], dict[str, int]]:
+    """A benchmark in its published shape; the settings for it, its images and fakes, and images by category."""
+    images: list[str] = []
+    more: dict[str, Any] = {}
+    if benchmark == "loki":
+        kinds = [("sence", True), ("sence", False), ("person", True), ("animals", True), ("doc", False)]
+        items = [item for number, (name, fake) in enumerate(kinds) for item in loki_questions(name, number, fake=fake)]
+        (root / "true_or_false.json").write_text(json.dumps(items))
+        images = [item["image_path"] for item in items]
+        expected = ((5, 3), {"scene": 2, "human": 1, "animal": 1, "doc": 1})
+        data = root / "true_or_false.json"
+    elif benchmark == "dd-vqa":
+        for name, videos in (("Deepfakes", ("0_000_003", "0_114_102")), ("Original", ("5_044",))):
+            (root / "test_set" / name).mkdir(parents=True)
+            (root / "test_set" / name / f"{name}.json").write_text(json.dumps(dd_vqa(*videos)))
+        frames = "ff/manipulated_sequences/Deepfakes/c23/frames"
+        images = [f"{frames}/{video}/{number}.png" for video in ("000_003", "114_102") for number in range(9, 13)]
+        images += [f"ff/original_sequences/youtube/c23/frames/044/{number}.png" for number in range(9, 13)]
+        expected = ((9, 6), {"deepfake": 9})
+        data, more = root / "test_set", {"image_folder": str(root / "ff")}
+    else:
+        images = ["sd/ai/1.png", "sd/ai/2.png", "sd/nature/3.png", "x/0_real/4.png", "x/1_fake/5.png", "stray.png"]
+        expected = ((5, 3), {"sd": 3, "x": 2})
+        data, more = root, {"labels": ("ai=fake", "nature=real")}
+    for number, image in enumerate(dict.fromkeys(images)):
+        (root / image).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number * 9, 99, 33)).save(root / image)
+    return {"data": str(data), **more}, *expected
+
+
+@pytest.mark.parametrize("benchmark", ["loki", "dd-vqa", "folder"])
+def test_a_benchmark_as_published_is_evaluated(
+    benchmark: str, tiny_model: Path, ray_cluster: str, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    place, counts, categories = _published_set(benchmark, tmp_path / "set")
+    config = EvaluateConfig.model_validate(
+        {
+            **place,
+            "benchmark": benchmark,
+            "output": str(tmp_path / "out"),
+            "model": str(tiny_model),
+            "engine": {"kind": "fake"},
+            "explain": True,
+        }
+    )
+    done = run_evaluation(config, ray_address=ray_cluster)
+    results, judged = done.results, done.judged["none"]
+    assert (results.overall.images, results.overall.fakes) == counts
+    assert {name: one.images for name, one in results.categories.items()} == categories
+    assert (results.errors, results.repeated) == ({}, 0)
+    assert (results.left_out, results.left_out_names) == ((1, ["stray.png"]) if benchmark == "folder" else (0, []))
+    # By hand: each number once more, from the scores that were written down.
+    pairs = list(zip(judged.score.tolist(), judged.is_fake.tolist(), strict=True))
+    hits = sum(score >= 0.5 for score, fake in pairs if fake)
+    alarms = sum(score >= 0.5 for score, fake in pairs if not fake)
+    fakes, reals = counts[1], counts[0] - counts[1]
+    assert results.overall.recall_fake == hits / fakes
+    assert results.overall.precision_fake == (hits / (hits + alarms) if hits + alarms else None)
+    assert results.overall.accuracy == (hits + reals - alarms) / counts[0]
+    wins = sum((a > b) + (a == b) / 2 for a, fake in pairs if fake for b, other in pairs if not other)
+    assert results.overall.auroc == pytest.approx(wins / (fakes * reals))
+    assert results.texts is not None
+    assert results.texts.compared == (9 if benchmark == "dd-vqa" else 0), "Yes and No are no references"

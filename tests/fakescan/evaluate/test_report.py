@@ -31,7 +31,7 @@ def test_the_page_shows_the_worst_mistakes_and_needs_nothing_from_outside(
     page = render(measure(config, Benchmark(judged.images, 0, None), conditions, None), conditions, Store())
     assert page.count("<svg") == 4
     assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page), "no file of its own, no network"
-    assert "<b>3" not in page, "names are shown, not obeyed"
+    assert "<b>3.png" not in page, "names are shown, not obeyed"
     shown = re.findall(r"<b>score ([\d.]+)", page)
     assert len(shown) <= 2 * MAX_MISTAKES
     assert shown[0] == "0.990", "the worst first"

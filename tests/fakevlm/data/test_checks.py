@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from fakevlm.data.checks import check_records
+from fakevlm.data.checks import check_records, warning_lines
 from fakevlm.data.dataset import open_dataset
 from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import CATEGORIES
+from fakevlm.prompt import PromptSpec
 from tests.fakevlm.data.labelled import QUESTION, fields, write_dataset
 
 pytestmark = pytest.mark.unit
@@ -27,7 +28,10 @@ def kinds(problems: list[DatasetProblem]) -> list[tuple[int | None, ProblemKind]
 def test_sound_records_have_no_problems(tmp_path: Path) -> None:
     sound = [fields(f"{name}/{label}.png", label, cate=name) for name in CATEGORIES for label in (0, 1)]
     more = {"from": "human", "value": "Why?"}, {"from": "gpt", "value": "The light."}
-    assert check(tmp_path, *sound, fields("talk.png", conversations=[HUMAN, GPT, *more])) == []
+    assert check(tmp_path, *sound) == []
+    (warning,) = check(tmp_path, *sound, fields("talk.png", conversations=[HUMAN, GPT, *more]))
+    assert (warning.kind, warning.message) == (ProblemKind.TURNS, "4 turns, of which the first two are trained on")
+    assert warning.kind.is_warning
 
 
 @pytest.mark.parametrize(
@@ -81,9 +85,63 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 
 def test_an_image_with_both_labels_is_told_once(tmp_path: Path) -> None:
     items = [fields("a.png", label) for label in (1, 0, 1, 0)] + [fields("b.png")] * 2
-    (problem,) = check(tmp_path, *items)
+    problem, *warnings = check(tmp_path, *items)
     assert (problem.kind, problem.number) == (ProblemKind.CONFLICT, 2)
     assert problem.message == "label 0 here, 1 in train.json record 1"
+    assert {warning.kind for warning in warnings} == {ProblemKind.DUPLICATE}
+
+
+def test_an_image_in_several_records_is_a_warning_for_each_after_the_first(tmp_path: Path) -> None:
+    found = check(
+        tmp_path, fields("a.png"), fields("b.png"), fields("./a.png"), fields("a.png", answer="This is a real image.")
+    )
+    assert [(problem.kind, problem.number, problem.message) for problem in found] == [
+        (ProblemKind.DUPLICATE, 3, "is in record 1 too"),
+        (ProblemKind.DUPLICATE, 4, "is in record 1 too"),
+    ]
+    assert warning_lines(found) == [
+        "image in several records: 2 records, such as train.json record 3 (./a.png): is in record 1 too"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("The image is real. The fur is even.", "does not begin with 'This is a': 'The image is real."),
+        ("This is an authentic, real image.", "does not begin with 'This is a'"),
+        ("this is a real image.", "does not begin with 'This is a'"),
+        (
+            "This is a clearly real image.",
+            "has neither 'real' nor 'fake' right after 'This is a', where the score is read",
+        ),
+        ("This is a  real image.", "has neither"),
+        ("This is a realistic and real image.", "has neither"),
+        ("  This is a real image.", None),
+        ("This is a real-life picture. It is a real image.", None),
+    ],
+)
+def test_an_answer_must_begin_as_training_needs_it(answer: str, words: str | None, tmp_path: Path) -> None:
+    found = check(tmp_path, fields(answer=answer))
+    assert [problem.kind for problem in found] == ([ProblemKind.OPENING] if words else [])
+    assert all(str(words) in problem.message for problem in found)
+
+
+def test_the_prompt_of_the_checkpoint_decides(tmp_path: Path) -> None:
+    other = PromptSpec(question="<image>Real or fake?", answer_prefix="It is", real_word="real", fake_word="fake")
+    turns = [{"from": "human", "value": "Real or fake?\n<image>"}, {"from": "gpt", "value": "It is real."}]
+    dataset = open_dataset(write_dataset(tmp_path, [fields(conversations=turns)], images=False))
+    assert check_records([dataset], other) == []
+    kinds_by_default = [problem.kind for problem in check_records([dataset])]
+    assert kinds_by_default == [ProblemKind.OPENING, ProblemKind.QUESTION]
+    (question,) = [problem for problem in check_records([dataset]) if problem.kind is ProblemKind.QUESTION]
+    assert question.message == (
+        "asks 'Real or fake?\\n<image>', training asks '<image>Does the image looks real/fake?'"
+    )
+
+
+def test_a_question_that_differs_in_space_alone_is_the_same(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "<image>\nDoes the image  looks real/fake? "}, GPT]
+    assert check(tmp_path, fields(conversations=turns)) == []
 
 
 def test_what_stands_in_two_splits_is_told(tmp_path: Path) -> None:

@@ -211,6 +211,53 @@ def test_damaged_json(data: bytes, read: int, number: int | None, words: str, tm
     assert words in refused(path)
 
 
+def test_a_field_that_a_record_has_twice_is_a_fault(tmp_path: Path) -> None:
+    sound = json.dumps(fields())
+    twice = [
+        sound.replace('"label": 1', '"label": 1, "label": 0'),
+        sound.replace('"from": "human"', '"from": "human", "from": "gpt"'),
+        sound.replace('"width": 8', '"width": 8, "more": {"a": 1, "a": 2}'),
+    ]
+    (tmp_path / "list.json").write_text(f"[{', '.join([sound, *twice])}]")
+    (tmp_path / "list.jsonl").write_text("\r\n".join([sound, *twice]))
+    for name in ("list.json", "list.jsonl"):
+        assert open_dataset(tmp_path / name, strict=False).numbers == (1,)
+        assert [message for _, _, message in faults(tmp_path / name)] == [
+            "has the field 'label' twice",
+            "conversations.0: has the field 'from' twice",
+            "has the field 'a' twice",
+        ]
+
+
+def test_a_last_line_that_is_cut_off_is_told_as_such(tmp_path: Path) -> None:
+    whole = json.dumps(fields())
+    for cut in (whole[:-1], whole[:-30], whole[: whole.index("human") + 2]):
+        (tmp_path / "list.jsonl").write_text(f"{whole}\n{cut}")
+        assert faults(tmp_path / "list.jsonl") == [(ProblemKind.RECORD, 2, "the file is cut off in it")]
+        (tmp_path / "list.jsonl").write_text(f"{cut}\n{whole}")
+        assert "is not JSON" in faults(tmp_path / "list.jsonl")[0][2], "in the middle it is no cut"
+
+
+def test_image_root_and_folder(tmp_path: Path) -> None:
+    images = write_dataset(tmp_path / "images", [fields("a/1.png")])
+    items = [
+        fields("/mnt/set/a/1.png"), fields("/mnt/settle/a/1.png"), fields("a/1.png"), fields("C:\\set\\a\\1.png"),
+        fields("/mnt/set//a/1.png"),
+    ]  # fmt: skip
+    (tmp_path / "list.json").write_text(json.dumps(items))
+    for prefix in ("/mnt/set", "/mnt/set/"):
+        dataset = open_dataset(tmp_path / "list.json", image_root=prefix, image_folder=str(images))
+        assert [record.image for record in dataset.records] == [
+            "a/1.png", "/mnt/settle/a/1.png", "a/1.png", "C:\\set\\a\\1.png", "a/1.png",
+        ]  # fmt: skip
+        assert dataset.read_image(dataset.records[0]) == png()
+    windows = open_dataset(tmp_path / "list.json", image_root="C:/set")
+    assert windows.records[3].image == "a/1.png"
+    bucket = [fields("s3://bucket/set/a.png")]
+    (tmp_path / "list.json").write_text(json.dumps(bucket))
+    assert open_dataset(tmp_path / "list.json", image_root="s3://bucket/set").records[0].image == "a.png"
+
+
 def test_damaged_jsonl_loses_single_lines_only(tmp_path: Path) -> None:
     lines = [json.dumps(item).encode() for item in ITEMS]
     path = tmp_path / "list.jsonl"

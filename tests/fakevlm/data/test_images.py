@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fakevlm.data.contents import ImageContents
 from fakevlm.data.dataset import Dataset, open_dataset
 from fakevlm.data.images import _Decoders, check_decoding, check_presence
 from fakevlm.data.problem import DatasetProblem, ProblemKind
@@ -108,3 +109,24 @@ def test_a_dead_decoder_costs_no_other_image_its_verdict() -> None:
         with pytest.raises(ImageError) as damaged:
             decoders.size(b"")
         assert damaged.value.code is ErrorCode.EMPTY
+
+
+def test_files_with_the_same_bytes_are_warned_of_across_splits(tmp_path: Path) -> None:
+    write_dataset(tmp_path, [fields("a.png"), fields("b.png"), fields("c.png", 0), fields("./a.png")])
+    write_dataset(tmp_path, [fields("d.png"), fields("e.png")], split="val")
+    (tmp_path / "e.png").write_bytes(png(9, 7))
+    contents = ImageContents()
+    found = [
+        problem
+        for name in ("train", "val")
+        for problem in check_decoding(
+            open_dataset(tmp_path, split=name), (), max_pixels=10**6, processes=1, contents=contents
+        )
+        if problem.kind is ProblemKind.CONTENT
+    ]
+    assert [(problem.file, problem.number, problem.message) for problem in found] == [
+        ("train.json", 2, "has the bytes of a.png, train.json record 1"),
+        ("train.json", 3, "has the bytes of a.png, train.json record 1, whose label is 1, not 0"),
+        ("val.json", 1, "has the bytes of a.png, train.json record 1, in another split"),
+    ]
+    assert all(problem.kind.is_warning for problem in found)

@@ -16,6 +16,7 @@ from fakevlm.metrics.classification import (
     OperatingPoint,
     accuracy,
     auroc,
+    auroc_interval,
     average_precision,
     balanced_accuracy,
     confusion,
@@ -226,3 +227,32 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
         wilson(3, 2)
     with pytest.raises(ValueError, match="confidence"):
         wilson(1, 2, 1.0)
+
+
+@pytest.mark.parametrize(("value", "fakes", "reals"), [(0.9, 40, 60), (0.5, 10, 10), (1.0, 20, 20), (0.0, 5, 9)])
+def test_an_aurocs_interval_is_where_its_definition_puts_it(value: float, fakes: int, reals: int) -> None:
+    low, high = auroc_interval(value, fakes, reals)
+    assert 0 <= low <= value <= high <= 1
+    for end in (low, high):
+        if end in (0.0, 1.0):
+            continue
+        spread = 1 + ((fakes + reals) / 2 - 1) * ((1 - end) / (2 - end) + end / (1 + end))
+        variance = end * (1 - end) * spread / (fakes * reals)
+        assert (value - end) ** 2 == pytest.approx(1.959964**2 * variance, rel=1e-5)
+    assert high - low > 0.05, "never a point"
+
+
+def test_an_aurocs_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(0)
+    truth = np.repeat([True, False], [30, 50])
+    expected = 0.5 * (1 + math.erf(1 / 2))  # of normals one apart: the area is Phi(1 / sqrt 2)
+    held = 0
+    for _ in range(400):
+        low, high = auroc_interval(auroc(truth, draw.normal(truth.astype(float))), 30, 50)
+        held += low <= expected <= high
+    assert 0.92 < held / 400 < 0.99
+
+
+def test_an_aurocs_interval_without_a_class() -> None:
+    assert all(map(math.isnan, auroc_interval(math.nan, 0, 3)))
+    assert all(map(math.isnan, auroc_interval(0.5, 0, 3)))

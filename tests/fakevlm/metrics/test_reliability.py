@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from fakevlm.metrics.reliability import Bin, brier, confidence_ece, ece, reliability
+from fakevlm.metrics.reliability import Bin, brier, confidence_ece, ece, even_bins, reliability
 
 pytestmark = pytest.mark.unit
 
@@ -106,3 +106,27 @@ def test_what_is_no_probability_is_refused_and_nothing_is_nan(metric: Callable[.
 def test_there_must_be_bins() -> None:
     with pytest.raises(ValueError, match="bins"):
         ece([True], [0.5], bins=0)
+
+
+def test_the_confidence_is_that_of_the_threshold() -> None:
+    truth, score = [True, True, False, False], [0.8, 0.8, 0.8, 0.1]
+    assert confidence_ece(truth, score) == pytest.approx(3 / 4 * abs(2 / 3 - 0.8) + 1 / 4 * 0.1)
+    assert confidence_ece(truth, score, threshold=0.9) == pytest.approx(3 / 4 * abs(1 / 3 - 0.2) + 1 / 4 * 0.1)
+
+
+@given(scored, st.integers(1, 12), st.integers(1, 30))
+def test_even_bins_hold_every_image_once_and_none_too_few(pairs: Pairs, bins: int, least: int) -> None:
+    truth, score = columns(pairs)
+    found = even_bins(truth, score, bins=bins, least=least)
+    assert 1 <= len(found) <= bins
+    assert sum(one.count for one in found) == len(truth)
+    assert all(one.count >= least for one in found) or len(found) == 1
+    assert [one.mean_score for one in found] == sorted(one.mean_score for one in found)
+    assert sum(one.count * one.share_fake for one in found) == pytest.approx(truth.sum())
+
+
+def test_even_bins_are_about_even_and_ties_stay_together() -> None:
+    score = np.linspace(0, 1, 200)
+    assert [one.count for one in even_bins(score > 0.5, score)] == [20] * 10
+    assert [one.count for one in even_bins([True] * 50, [0.5] * 50)] == [50]
+    assert even_bins(np.zeros(0, np.bool_), []) == []

@@ -26,7 +26,8 @@ def print_problems(problems: Sequence[DatasetProblem], *, per_kind: int | None) 
         if not found:
             continue
         shown = found if per_kind is None else found[:per_kind]
-        lines = [f"{kind}: {len(found):,}", *(f"  {problem}" for problem in shown)]
+        heading = f"warning: {kind}" if kind.is_warning else str(kind)
+        lines = [f"{heading}: {len(found):,}", *(f"  {problem}" for problem in shown)]
         if len(found) > len(shown):
             lines.append(f"  … and {len(found) - len(shown):,} more (--all shows them, --json FILE writes them)")
         print("\n".join(lines))
@@ -37,6 +38,7 @@ def write_problems(file: Path, location: str, records: int, problems: Sequence[D
     found = [
         {
             "kind": problem.kind.name.lower(),
+            "warning": problem.kind.is_warning,
             "file": problem.file,
             "record": problem.number,
             "image": problem.image,
@@ -76,6 +78,9 @@ def print_stats(name: str, stats: DatasetStats) -> None:
             cells = (f"{width}x{height}" for width, height in pairs)
             table.add_row(size.label, f"{size.known:,}", *cells, f"{100 * size.commonest_share:.1f}")
         console.print(table)
+    if not any(answers.commonest for answers in stats.answers):
+        console.print("no record has an answer that explains anything")
+        return
     table = number_table(console, "answers", "label", "records", "words, median", "words, p95", "commonest %")
     for answers in stats.answers:
         words = f"{answers.median_words:.0f}", f"{answers.p95_words:.0f}"

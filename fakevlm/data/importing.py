@@ -1,0 +1,396 @@
+"""Makes FakeClue's records of other trainers' files, without changing what they say unless it is counted and told."""
+
+import json
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from fsspec import AbstractFileSystem
+from pydantic import ValidationError
+
+from fakevlm.data.dataset import RECORD_FORMATS, Dataset, open_dataset
+from fakevlm.data.formats.chat import FIELDS, Talk, renamed, talk_of
+from fakevlm.data.formats.embedded import EmbeddedImage, ImageParquet
+from fakevlm.data.formats.fields import with_image
+from fakevlm.data.formats.loki import POSITIONS, category_of
+from fakevlm.data.formats.wording import verdict_sentence, verdict_word, worded
+from fakevlm.data.labels import folder_label
+from fakevlm.data.paths import (
+    LIST_FOLDER,
+    ROOT_FILE,
+    below,
+    extension,
+    file_names,
+    image_root,
+    is_absolute,
+    is_local,
+    read_records_file,
+)
+from fakevlm.data.problem import DatasetProblem, ProblemKind
+from fakevlm.data.readers import READERS, Fault, Items
+from fakevlm.data.record import CATEGORIES, FAKE, REAL, Record
+from fakevlm.errors import UserError, one_line
+from fakevlm.prompt import PromptSpec
+from fakevlm.verdict import Verdict, parse_answer
+
+AUTO = "auto"
+"""The form that is told from the fields: LLaVA's, LlamaFactory's, ms-swift's, or a Parquet file with images inside."""
+
+_SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}")
+_RESERVED = ("source", "family", "severity")
+"""Fields that mean something in a record of ours, and may mean something else in another's."""
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """What is not in a file of records."""
+
+    labels: Mapping[str, int]
+    """Label by the name, in lower case, of a class or of a folder."""
+    category: str = "object"
+    """Category of records that name none of FakeClue's."""
+    image_root: str | None = None
+    """What image paths begin with, to be taken off them."""
+    image_folder: str | None = None
+    """Where image paths count from, in the same store; by default the folder of the file."""
+
+
+class _Made(NamedTuple):
+    """A record as it will be, but for the path of its image."""
+
+    number: int | None
+    file: str
+    image: str | EmbeddedImage
+    fields: dict[str, Any]
+
+
+@dataclass
+class ImportedData:
+    """The records of the files, and what was done to them."""
+
+    dataset: Dataset
+    """The records, with images below its root."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """What was added or left out, and how often."""
+    embedded: dict[str, dict[int, str]] = field(default_factory=dict)
+    """Paths that the images inside a file get below the root, by file and row."""
+
+
+def source_files(fs: AbstractFileSystem, path: str) -> list[str]:
+    """The files of `path`: itself, or all files of records of one kind in a folder. Raises UserError."""
+    if extension(path) in READERS:
+        return [path]
+    names = [name for name in file_names(fs, path) if extension(name) in READERS and name != "dataset_info.json"]
+    splits = {split_of(name) for name in names}
+    if len(splits) > 1:
+        raise UserError(f"data: {path} holds {', '.join(sorted(splits))}; name one file, or a folder with one set")
+    if not names:
+        raise UserError(f"data: {path} is neither a file of records ({', '.join(READERS)}) nor a folder with some")
+    return [posixpath.join(path, name) for name in names]
+
+
+def split_of(name: str) -> str:
+    """The name of the split that a file holds: `train` for `train.json` and for `train-00000-of-00002.parquet`."""
+    stem = posixpath.splitext(posixpath.basename(name))[0]
+    match = _SHARD.fullmatch(stem)
+    return match["split"] if match else stem
+
+
+def read_source(
+    fs: AbstractFileSystem,
+    path: str,
+    record_format: str,
+    settings: ImportSettings,
+    *,
+    target: str,
+    images_below: str,
+) -> ImportedData:
+    """All records of a file, or of the files of a folder. What cannot be one becomes a fault of the dataset.
+
+    Images inside a file get a path below `target`, the folder of the dataset to be made, and `images_below`, such as
+    `images/train`. Raises UserError when a file cannot be read at all.
+    """
+    notes: Counter[str] = Counter()
+    faults: list[DatasetProblem] = []
+    made: list[_Made] = []
+    if record_format in RECORD_FORMATS:
+        published = open_dataset(
+            path, fs, record_format=record_format, strict=False, image_folder=settings.image_folder
+        )
+        if RECORD_FORMATS[record_format].is_joined:  # its frames are found below that folder
+            settings = replace(settings, image_folder=published.root)
+        settings = replace(settings, labels={"0": FAKE, "1": REAL, **settings.labels})
+        sources = [(published.path, _published(published))]
+    elif record_format == AUTO:
+        sources = [(file, _rows(fs, file)) for file in source_files(fs, path)]
+    else:
+        raise UserError(f"format: {record_format!r} is not one of {', '.join((AUTO, *RECORD_FORMATS))}")
+    for file, rows in sources:
+        name = posixpath.basename(file)
+        for number, item in rows:
+            if not isinstance(item, dict):
+                message = (
+                    item.message if isinstance(item, Fault) else f"is {repr(item)[:60]}, not an object with fields"
+                )
+                kind = ProblemKind.FILE if number is None else ProblemKind.RECORD
+                faults.append(
+                    DatasetProblem(kind, message, name, number, item.image if isinstance(item, Fault) else None)
+                )
+                continue
+            try:
+                image, fields = _record(item, settings.labels, settings, notes)
+            except ValueError as error:
+                faults.append(DatasetProblem(ProblemKind.RECORD, one_line(error), name, number))
+                continue
+            made.append(_Made(number, name, image, fields))
+    inside = any(isinstance(one.image, EmbeddedImage) for one in made)
+    root, paths = _paths(fs, sources[0][0], [one.image for one in made if isinstance(one.image, str)], settings)
+    return _placed(fs, sources[0][0], made, faults, notes, target if inside else root, paths, images_below)
+
+
+def records_json(records: tuple[Record, ...]) -> bytes:
+    """The records as FakeClue's file has them."""
+    lines = (json.dumps(record.to_json()) for record in records)
+    return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+
+
+def list_files(data: ImportedData, folder: str, split: str) -> dict[str, bytes]:
+    """Path and contents of the files of records; to be written in this order, after the images."""
+    place = posixpath.join(folder, LIST_FOLDER)
+    root = data.dataset.root
+    files = {posixpath.join(place, ROOT_FILE): f"{root}\n".encode()} if root != folder else {}
+    return {**files, posixpath.join(place, f"{split}.json"): records_json(data.dataset.records)}
+
+
+def check_target(fs: AbstractFileSystem, data: ImportedData, folder: str, split: str) -> None:
+    """Raises UserError where the folder holds other records, or the same split with other contents."""
+    place = posixpath.join(folder, LIST_FOLDER)
+    present = set(file_names(fs, place))
+    if present and image_root(fs, posixpath.join(place, ROOT_FILE)) != data.dataset.root:
+        raise UserError(f"output: {place} holds records of images in another folder; choose a new one")
+    for path, contents in list_files(data, folder, split).items():
+        if posixpath.basename(path) in present and bytes(fs.cat_file(path)) != contents:
+            raise UserError(f"output: {path} exists and is another; remove it, or choose another folder or --split")
+
+
+def embedded_images(fs: AbstractFileSystem, path: str, data: ImportedData) -> Iterator[tuple[str, bytes]]:
+    """Path below the root, and bytes, of each image inside the files of `path`."""
+    for file in source_files(fs, path):
+        names = data.embedded.get(posixpath.basename(file), {})
+        if not names:
+            continue
+        for row, contents in ImageParquet(fs, file).images():
+            if row in names:
+                yield names[row], contents
+
+
+def _rows(fs: AbstractFileSystem, file: str) -> Items:
+    """Number and fields of each item, labels by their names where the file has names for them."""
+    if extension(file) == ".parquet":
+        parquet = ImageParquet(fs, file)
+        names = {str(number): name for number, name in enumerate(parquet.label_names)}
+        for number, row in parquet.rows():
+            if isinstance(row, dict) and (key := _label_key(row)) is not None and str(row[key]) in names:
+                row = {**row, key: names[str(row[key])]}
+            yield number, row
+        return
+    description = _description(fs, file)
+    for place, item in READERS[extension(file)](read_records_file(fs, file)):
+        yield place, renamed(item, description) if isinstance(item, dict) and description else item
+
+
+def _description(fs: AbstractFileSystem, file: str) -> Mapping[str, Any]:
+    """What LlamaFactory's `dataset_info.json` beside a file says of it; empty where there is none."""
+    place = posixpath.join(posixpath.dirname(file), "dataset_info.json")
+    try:
+        known = json.loads(bytes(fs.cat_file(place)).decode("utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"data: {place} cannot be read: {one_line(error)}") from None
+    entries = known.values() if isinstance(known, dict) else ()
+    name = posixpath.basename(file)
+    return next((one for one in entries if isinstance(one, dict) and one.get("file_name") == name), {})
+
+
+def _published(dataset: Dataset) -> Items:
+    """The records of a benchmark, in FakeClue's fields."""
+    for fault in dataset.faults:
+        yield fault.number, Fault(fault.message, fault.image)
+    for number, record in zip(dataset.numbers, dataset.records, strict=True):
+        yield number, {name: value for name, value in record.to_json().items() if value not in (None, [])}
+
+
+def _record(
+    item: dict[str, Any], labels: Mapping[str, int], settings: ImportSettings, notes: Counter[str]
+) -> tuple[str | EmbeddedImage, dict[str, Any]]:
+    """The image of an item, and the fields of its record. Raises ValueError with what is missing."""
+    twice = next((value for value in item.values() if isinstance(value, Fault)), None)
+    if twice is not None:
+        raise ValueError(twice.message)
+    talk = talk_of(item)
+    image = _image(talk)
+    turns = _asked_first(talk)
+    answer = next((text for speaker, text in turns if speaker == "gpt"), "")
+    name = image.name if isinstance(image, EmbeddedImage) else image.replace("\\", "/")
+    label = _label(item, labels, answer, name)
+    category = _category(item, settings, notes)
+    said = worded(label, answer)
+    if not answer.strip():
+        notes["records have no answer; theirs says the label and gives no reason"] += 1
+        turns = [turns[0] if turns else ("human", PromptSpec().question), ("gpt", verdict_sentence(label)), *turns[2:]]
+    elif said != answer.strip():
+        notes[f"answers did not begin with the verdict, such as {verdict_sentence(FAKE)!r}, which was put first"] += 1
+        turns = [turns[0], ("gpt", said), *turns[2:]]
+    notes["system prompts were left out"] += talk.has_system
+    fields = _kept(item, notes)
+    if isinstance(image, EmbeddedImage):
+        fields |= {"width": image.width, "height": image.height}
+    conversations = [{"from": speaker, "value": text} for speaker, text in turns]
+    return image, {**fields, "label": label, "cate": category, "conversations": conversations}
+
+
+def _image(talk: Talk) -> str | EmbeddedImage:
+    if len(talk.images) != 1:
+        raise ValueError(f"has {len(talk.images) or 'no'} images, a record has one")
+    image = talk.images[0]
+    if not isinstance(image, str | EmbeddedImage) or image == "":
+        raise ValueError(f"its image is {repr(image)[:40]}, not a path")
+    return image
+
+
+def _asked_first(talk: Talk) -> list[tuple[str, str]]:
+    """The turns, with the image in the first question where no question has it."""
+    turns = list(talk.turns)
+    if turns and turns[0][0] == "human" and not any("<image>" in text for _, text in turns):
+        bare = turns[0][1].strip()
+        turns[0] = ("human", with_image(bare) if bare else PromptSpec().question)
+    return turns
+
+
+def _label_key(item: dict[str, Any]) -> str | None:
+    return next((name for name in item if name.lower() == "label" and item[name] is not None), None)
+
+
+def _label(item: dict[str, Any], labels: Mapping[str, int], answer: str, image: str) -> int:
+    """The label that the item states, its answer says or its folder has. Raises ValueError."""
+    key = _label_key(item)
+    stated = item[key] if key is not None else None
+    said = {Verdict.REAL: REAL, Verdict.FAKE: FAKE}.get(parse_answer(answer))
+    # A folder 0 or 1 is one of a numbering, whatever --label says of the numbers of a field.
+    folder = folder_label(image, {name: label for name, label in labels.items() if not name.isdigit()})
+    known = None if stated is None else labels.get(str(stated).strip().lower())
+    votes = {"label": known, "answer": said, "folder": folder}
+    found = {what: label for what, label in votes.items() if label is not None}
+    if len(set(found.values())) > 1:
+        raise ValueError(
+            "contradicts itself: " + ", ".join(f"its {what} {verdict_word(x)}" for what, x in found.items())
+        )
+    if stated is not None and known is None:
+        if str(stated) not in ("0", "1") or isinstance(stated, bool):
+            raise ValueError(f"label {stated!r} is neither real nor fake: say which, such as --label {stated}=fake")
+        other = found.get("answer", found.get("folder"))
+        if other is None or other != int(stated):
+            raise ValueError(
+                f"label {stated}: which of 0 and 1 is fake? In FakeClue 0 is; say it with --label 0=fake --label 1=real"
+            )
+    if not found:
+        raise ValueError("has no label: no field label, no answer that says real or fake, no folder with such a name")
+    return next(iter(found.values()))
+
+
+def _category(item: dict[str, Any], settings: ImportSettings, notes: Counter[str]) -> str:
+    stated = item.get("cate", item.get("category"))
+    known = category_of(stated) if isinstance(stated, str) else None
+    if known in CATEGORIES:
+        return str(known)
+    what = "name no category" if stated is None else "name a category that is not FakeClue's"
+    notes[f"records {what} and count as {settings.category} (--category)"] += 1
+    return settings.category
+
+
+def _kept(item: dict[str, Any], notes: Counter[str]) -> dict[str, Any]:
+    """The other plain fields of an item. Those that a record of ours uses otherwise get another name."""
+    is_ours = {"image", "label", "cate", "conversations"} <= item.keys()
+    left = {*FIELDS, "label", "cate", "category", "answers", POSITIONS} | (
+        {_label_key(item)} if _label_key(item) else set()
+    )
+    kept: dict[str, Any] = {}
+    for name, value in item.items():
+        if name in left:
+            continue
+        if not isinstance(value, str | int | float) or value != value:  # JSON has no NaN
+            notes[f"fields {name!r} were left out"] += not is_ours
+            continue
+        kept[f"imported_{name}" if name in _RESERVED and not is_ours else name] = value
+    return kept
+
+
+def _placed(
+    fs: AbstractFileSystem,
+    file: str,
+    made: list[_Made],
+    faults: list[DatasetProblem],
+    notes: Counter[str],
+    root: str,
+    paths: Mapping[str, str],
+    images_below: str,
+) -> ImportedData:
+    """The records with their images' paths below one root."""
+    embedded: dict[str, dict[int, str]] = {}
+    records: list[Record] = []
+    numbers: list[int] = []
+    for one in made:
+        if isinstance(one.image, EmbeddedImage):
+            stem = posixpath.splitext(one.file)[0]
+            below_split = images_below if split_of(one.file) == stem else f"{images_below}/{stem}"
+            image = f"{below_split}/{one.image.row:08d}.{one.image.extension}"
+            embedded.setdefault(one.file, {})[one.image.row] = image
+        else:
+            image = paths[one.image]
+        try:
+            records.append(Record.model_validate({"image": image, **one.fields}))
+            numbers.append(one.number or 0)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            message = f"{where}: {first['msg']} (got {repr(first['input'])[:60]})"
+            faults.append(DatasetProblem(ProblemKind.RECORD, message, one.file, one.number, image))
+    if embedded and paths:
+        message = "holds images and paths of images; leave one of the two"
+        faults.append(DatasetProblem(ProblemKind.FILE, message, posixpath.basename(file)))
+    if not records and not faults:
+        faults.append(DatasetProblem(ProblemKind.FILE, "holds no records", posixpath.basename(file)))
+    dataset = Dataset(file, tuple(records), tuple(numbers), tuple(faults), fs, root, CATEGORIES)
+    return ImportedData(dataset, +notes, embedded)
+
+
+def _paths(
+    fs: AbstractFileSystem, file: str, images: list[str], settings: ImportSettings
+) -> tuple[str, dict[str, str]]:
+    """The root, and for each image as the file names it the path below that.
+
+    Where paths of this machine lead out of the folder that they count from, their longest common folder is the root.
+    """
+    named: dict[str, str] = {}
+    for image in dict.fromkeys(images):
+        stripped = None if settings.image_root is None else below(image, settings.image_root)
+        named[image] = _plain(image if stripped is None else stripped)
+    folder = settings.image_folder or image_root(fs, file)
+    # An address stays as it is: it is none of a file, which the checks say.
+    paths = {image: path for image, path in named.items() if "://" not in path}
+    whole = {image: posixpath.normpath(posixpath.join(folder, path)) for image, path in paths.items()}
+    outside = any(below(path, folder) is None for path in whole.values())
+    if outside and settings.image_folder is None and is_local(fs):
+        folder = posixpath.commonpath([posixpath.dirname(path) for path in whole.values()])
+    return folder, named | {image: below(path, folder) or named[image] for image, path in whole.items()}
+
+
+def _plain(path: str) -> str:
+    """A path with `/` between its parts and without `.` and `..` where they lead nowhere else."""
+    if "\\" in path and "/" not in path and not is_absolute(path):
+        path = path.replace("\\", "/")
+    return posixpath.normpath(path) if "://" not in path and path else path

@@ -1,0 +1,1 @@
+"""Commands of `fakescan data` that make datasets of what others have."""
