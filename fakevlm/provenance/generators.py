@@ -138,8 +138,8 @@ def _of_object(place: str, value: str) -> Iterator[Statement]:
     elif found.keys() & {"negative_prompt", "Negative Prompt"} and (
         _count(found, _EASY_KEYS) >= 2 or _count(found, _EASY_TITLES) >= 2
     ):
-        model = _string(found.get("use_stable_diffusion_model") or found.get("Stable Diffusion model"))
-        yield _said("Easy Diffusion", place, _string(found.get("prompt") or found.get("Prompt")), model=model)
+        weights = _string(found.get("use_stable_diffusion_model") or found.get("Stable Diffusion model"))
+        yield _said("Easy Diffusion", place, _string(found.get("prompt") or found.get("Prompt")), model=weights)
     elif {"generation_mode", "positive_prompt"} <= found.keys() or "core_metadata" in found:
         yield _said("InvokeAI", place, _string(found.get("positive_prompt")))
     elif _count(found, _DRAW_THINGS_KEYS) >= 6:
