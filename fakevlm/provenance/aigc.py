@@ -72,13 +72,13 @@ def _label_of(found: dict[str, Any], is_label: bool) -> dict[str, Any] | None:
     if isinstance(inner, str):
         inner = next(_objects(inner), {"Label": inner})
     if isinstance(inner, dict):
-        return inner if inner else None
+        found, is_label = inner, True
     keys = _KEYS + _SERVICE_KEYS
     if "Label" in found and (is_label or any(key in found for key in keys)):
         return found
     if all(key in found for key in _SERVICE_KEYS):
         return {"Label": "1", **found}
-    return None
+    return found if is_label and any(key in found for key in keys) else None
 
 
 def _statement(place: str, label: dict[str, Any]) -> Statement:

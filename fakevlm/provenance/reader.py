@@ -24,7 +24,7 @@ _EXIF_TEXTS = {
     exif.XP_TITLE: "XPTitle",
     exif.XP_KEYWORDS: "XPKeywords",
 }
-_LABELLED = ("UserComment", "ImageDescription", "comment", "Comment", "Description")
+_LABELLED = ("UserComment", "ImageDescription", "XPComment", "comment", "Comment", "Description")
 """Texts that hold other things too, and sometimes a label of GB 45438."""
 _XMP_TEXTS = ("UserComment", "description", "ImageDescription")
 _WORTH_PARSING = re.compile(rb"DigitalSource|AISystem|AIPrompt|Credit|AIGC|UserComment|provenance|CreatorTool|Steps|\0")

@@ -101,6 +101,7 @@ def test_every_other_state_is_a_claim_or_nothing(signers: Signers) -> None:
         assert not found.is_evidence
         assert detail_of(found)["c2pa"]["state"] == name.partition(",")[0], found
         assert detail_of(found)["c2pa"].get("checked", True) is True
+        assert ("Content Credentials" in sentence(found)) is (record[0] == "none")
 
 
 def test_without_a_list_nobody_is_trusted_and_the_detail_says_that_nobody_was_asked(signers: Signers) -> None:
