@@ -533,6 +533,17 @@ def claims() -> dict[str, Claim]:
             "iptc",
             None,
         ),
+        "iptc in a list, older capitals": Claim(
+            jpeg_with_xmp(
+                xmp(
+                    elements="<Iptc4xmpExt:DigitalSourcefileType><rdf:Bag><rdf:li>"
+                    f"{IPTC}compositeSynthetic</rdf:li></rdf:Bag></Iptc4xmpExt:DigitalSourcefileType>"
+                )
+            ),
+            "ai_edited",
+            "iptc",
+            None,
+        ),
         "iptc avif": Claim(saved(picture(48, 32), "AVIF", xmp=xmp(dst)), "ai_generated", "iptc", None),
         "iptc heif": Claim(saved(picture(48, 32), "HEIF", xmp=xmp(dst)), "ai_generated", "iptc", None),
         "iptc tiff": Claim(saved(picture(48, 32), "TIFF", tiffinfo={700: xmp(dst)}), "ai_generated", "iptc", None),
