@@ -237,6 +237,26 @@ UUID = "3f2c1d5e-0b1a-4c3d-9e8f-7a6b5c4d3e2f"
 GROK_SIGNATURE = "Signature: " + "q8Zt3kPzVw" * 8 + "=="
 
 
+def gif_with_xmp(packet: bytes) -> bytes:
+    """A GIF with XMP before its end, as Adobe's specification of XMP has it."""
+    trailer = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+    return saved(picture(48, 32, "P"), "GIF")[:-1] + b"\x21\xff\x0bXMP DataXMP" + packet + trailer + b";"
+
+
+def raw_profile(name: str, data: bytes) -> bytes:
+    """A profile as ImageMagick writes it into a PNG."""
+    digits = data.hex()
+    lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+    return f"\n{name}\n{len(data):8}\n{lines}\n".encode()
+
+
+def extended_xmp(packet: bytes) -> list[bytes]:
+    """Segments of XMP that is too long for one, the last piece first."""
+    parts = [(at, packet[at : at + 300]) for at in range(0, len(packet), 300)]
+    head = b"http://ns.adobe.com/xmp/extension/\0" + b"0123456789ABCDEF" * 2 + struct.pack(">I", len(packet))
+    return [jpeg_segment(0xE1, head + struct.pack(">I", at) + part) for at, part in reversed(parts)]
+
+
 class Claim(NamedTuple):
     """A file and the record that is right for it."""
 
@@ -513,6 +533,28 @@ def claims() -> dict[str, Claim]:
             "iptc",
             None,
         ),
+        "iptc in a list, older capitals": Claim(
+            jpeg_with_xmp(
+                xmp(
+                    elements="<Iptc4xmpExt:DigitalSourcefileType><rdf:Bag><rdf:li>"
+                    f"{IPTC}compositeSynthetic</rdf:li></rdf:Bag></Iptc4xmpExt:DigitalSourcefileType>"
+                )
+            ),
+            "ai_edited",
+            "iptc",
+            None,
+        ),
+        "iptc avif": Claim(saved(picture(48, 32), "AVIF", xmp=xmp(dst)), "ai_generated", "iptc", None),
+        "iptc heif": Claim(saved(picture(48, 32), "HEIF", xmp=xmp(dst)), "ai_generated", "iptc", None),
+        "iptc tiff": Claim(saved(picture(48, 32), "TIFF", tiffinfo={700: xmp(dst)}), "ai_generated", "iptc", None),
+        "iptc gif": Claim(gif_with_xmp(xmp(dst)), "ai_generated", "iptc", None),
+        "iptc png of imagemagick": Claim(
+            png_with_chunks(packed_text("Raw profile type xmp", raw_profile("xmp", xmp(dst)))),
+            "ai_generated",
+            "iptc",
+            None,
+        ),
+        "iptc jpeg, extended": Claim(jpeg_with(*extended_xmp(xmp(dst))), "ai_generated", "iptc", None),
         "iptc utf-16": Claim(
             jpeg_with_xmp(xmp(dst, packet=False).decode().encode("utf-16")), "ai_generated", "iptc", None
         ),
@@ -683,6 +725,12 @@ def claims() -> dict[str, Claim]:
                     }
                 )
             ),
+            "ai_generated",
+            "aigc_label",
+            "Tencent Cloud",
+        ),
+        "aigc, tencent, bare": Claim(
+            jpeg_with_exif(exif_block({0x010E: '{"ServiceProvider":"Tencent Cloud","ServiceUser":"1"}'})),
             "ai_generated",
             "aigc_label",
             "Tencent Cloud",

@@ -72,24 +72,26 @@ def _label_of(found: dict[str, Any], is_label: bool) -> dict[str, Any] | None:
     if isinstance(inner, str):
         inner = next(_objects(inner), {"Label": inner})
     if isinstance(inner, dict):
-        return inner if inner else None
+        found, is_label = inner, True
     keys = _KEYS + _SERVICE_KEYS
     if "Label" in found and (is_label or any(key in found for key in keys)):
         return found
     if all(key in found for key in _SERVICE_KEYS):
         return {"Label": "1", **found}
-    return None
+    return found if is_label and any(key in found for key in keys) else None
 
 
 def _statement(place: str, label: dict[str, Any]) -> Statement:
     value = label.get("Label")
     value = str(value).strip() if isinstance(value, (str, int)) else ""
     says = Origin.AI_GENERATED if value.lower() in _IS else Origin.NONE
-    producer = str(label.get("ContentProducer") or label.get("ServiceProvider") or "").strip()
+    producer = next(
+        (label[key] for key in ("ContentProducer", "ServiceProvider") if isinstance(label.get(key), str)), ""
+    )
     words: dict[str, Any] = {"field": place, "label": value}
     if meaning := _MEANINGS.get(value):
         words["meaning"] = meaning
     for key in (*_KEYS, *_SERVICE_KEYS):
         if isinstance(label.get(key), (str, int)) and str(label[key]).strip():
             words[key] = str(label[key])
-    return Statement(says, Basis.AIGC_LABEL, producer or None, words=words)
+    return Statement(says, Basis.AIGC_LABEL, producer.strip() or None, words=words)

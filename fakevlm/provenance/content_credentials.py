@@ -97,7 +97,7 @@ def read(data: bytes, format: str, trust: TrustLists | None) -> Credentials:
         return Credentials([], {**facts, "codes": [str(error)]})
     manifests = store.get("manifests")
     label = store.get("active_manifest")
-    if not isinstance(manifests, dict) or not isinstance(manifests.get(label), dict):
+    if not isinstance(label, str) or not isinstance(manifests, dict) or not isinstance(manifests.get(label), dict):
         return Credentials([], {**facts, "codes": ["claim.missing"]})
     results = _dict(store.get("validation_results"))
     failures = _codes(_dict(results.get("activeManifest")).get("failure"))
@@ -278,9 +278,9 @@ def _own_words(manifest: Mapping[str, Any], base: _Said, *, has_parent: bool) ->
         said = change  # nothing else is said of how it began
     elif change is not None and change.origin in _AI and start.origin is not Origin.AI_GENERATED:
         said = change._replace(origin=Origin.AI_EDITED)
-    words = {**said.words, "watermarked": True} if watermarked else said.words
+    known = {**said.words, "watermarked": True} if watermarked else said.words
     contains = tuple(dict.fromkeys([*base.contains, *placed]))
-    return said._replace(generator=said.generator or program, words=words, contains=contains)
+    return said._replace(generator=said.generator or program, words=known, contains=contains)
 
 
 def _first(said: list[_Said], wanted: Callable[[_Said], bool]) -> _Said | None:
@@ -358,7 +358,14 @@ def _certificate(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _codes(statuses: object) -> list[str]:
-    return [str(status.get("code")) for status in _dicts(statuses)]
+    """The codes, without those about the person or organisation that a manifest names beside its signer (CAWG)."""
+    codes = []
+    for status in _dicts(statuses):
+        code = str(status.get("code"))
+        is_of_identity = "/cawg." in str(status.get("url")) and code.startswith(("signingCredential.", "timeStamp."))
+        if not is_of_identity and not code.startswith("cawg."):
+            codes.append(code)
+    return codes
 
 
 def _ends(url: object, suffix: str) -> bool:

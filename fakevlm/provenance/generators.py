@@ -133,13 +133,15 @@ def _of_object(place: str, value: str) -> Iterator[Statement]:
         yield _said("SwarmUI", place, _string(inner.get("prompt")), model=_string(inner.get("model")))
     elif _string(found.get("Software")) == "NovelAI" or _is_novelai(found):
         yield _said("NovelAI", place, _string(found.get("Description") or found.get("prompt")))
+    elif "Fooocus" in (program := _string(found.get("software"))):
+        yield _said(program, place, _string(found.get("Prompt") or found.get("prompt")))
     elif _count(found, _FOOOCUS_KEYS) >= 3 or _string(found.get("version")).startswith("Fooocus"):
         yield _said("Fooocus", place, _string(found.get("prompt")), model=_string(found.get("base_model")))
     elif found.keys() & {"negative_prompt", "Negative Prompt"} and (
         _count(found, _EASY_KEYS) >= 2 or _count(found, _EASY_TITLES) >= 2
     ):
-        model = _string(found.get("use_stable_diffusion_model") or found.get("Stable Diffusion model"))
-        yield _said("Easy Diffusion", place, _string(found.get("prompt") or found.get("Prompt")), model=model)
+        weights = _string(found.get("use_stable_diffusion_model") or found.get("Stable Diffusion model"))
+        yield _said("Easy Diffusion", place, _string(found.get("prompt") or found.get("Prompt")), model=weights)
     elif {"generation_mode", "positive_prompt"} <= found.keys() or "core_metadata" in found:
         yield _said("InvokeAI", place, _string(found.get("positive_prompt")))
     elif _count(found, _DRAW_THINGS_KEYS) >= 6:

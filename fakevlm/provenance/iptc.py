@@ -9,8 +9,8 @@ from fakevlm.provenance.source_types import origin_of, term_of
 from fakevlm.provenance.statement import Statement
 from fakevlm.provenance.xmp import Xmp
 
-_SOURCE_TYPES = ("DigitalSourceType", "DigitalSourceFileType")
-"""IPTC's property, and the one that Google writes as well."""
+_SOURCE_TYPES = ("digitalsourcetype", "digitalsourcefiletype")
+"""IPTC's property, and the one that Google writes as well; their capitals have changed over the years."""
 _AI_FIELDS = ("AISystemUsed", "AISystemVersionUsed", "AIPromptInformation", "AIPromptWriterName")
 _CREDIT = re.compile(
     r"(?P<verb>Made|Created|Generated|AI[- ]Generated|Edited|AI[- ]Edited) (?:with|by|using) Google(?: AI| Photos)?",
@@ -23,7 +23,7 @@ _MAX_TYPES = 20
 
 def statements(xmp: Xmp, iim: list[bytes]) -> Iterator[Statement]:
     """What the fields say; the first of them decides."""
-    types = [value for name in _SOURCE_TYPES for value in xmp.values.get(name, ())][:_MAX_TYPES]
+    types = [text for name, texts in xmp.values.items() if name.lower() in _SOURCE_TYPES for text in texts][:_MAX_TYPES]
     fields = {name: text for name in _AI_FIELDS if (text := xmp.first(name).strip())}
     program = " ".join(fields[name] for name in _AI_FIELDS[:2] if name in fields) or None
     credit = next((text for text in (xmp.first("Credit").strip(), *_iim_credits(iim)) if _CREDIT.fullmatch(text)), "")

@@ -24,7 +24,7 @@ _EXIF_TEXTS = {
     exif.XP_TITLE: "XPTitle",
     exif.XP_KEYWORDS: "XPKeywords",
 }
-_LABELLED = ("UserComment", "ImageDescription", "comment", "Comment", "Description")
+_LABELLED = ("UserComment", "ImageDescription", "XPComment", "comment", "Comment", "Description")
 """Texts that hold other things too, and sometimes a label of GB 45438."""
 _XMP_TEXTS = ("UserComment", "description", "ImageDescription")
 _WORTH_PARSING = re.compile(rb"DigitalSource|AISystem|AIPrompt|Credit|AIGC|UserComment|provenance|CreatorTool|Steps|\0")
@@ -58,7 +58,8 @@ def _read(data: bytes, trust: TrustLists | None) -> Provenance:
     for xmp in packets or [Xmp()]:
         statements += iptc.statements(xmp, found.iim)
     statements += _labels(found, packets)
-    statements += generators.statements(_texts(found, packets))
+    texts = list(generators.statements(_texts(found, packets)))
+    statements += texts or software.text_statements(Text(*text) for text in found.texts)
     statements += _names(found, packets)
     if found.cut and (statements or detail):
         detail["cut"] = True
@@ -94,7 +95,6 @@ def _labels(found: FileMetadata, packets: list[Xmp]) -> Iterator[Statement]:
 
 
 def _names(found: FileMetadata, packets: list[Xmp]) -> Iterator[Statement]:
-    yield from software.text_statements(Text(*text) for text in found.texts)
     for tags in found.exif:
         yield from software.exif_statements(tags)
     for xmp in packets:

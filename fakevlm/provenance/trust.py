@@ -70,9 +70,17 @@ class TrustLists:
 
     @classmethod
     def newest(cls, cache: Path) -> Self | None:
-        """The lists that `fakescan provenance update-trust` fetched into a cache folder; None where it never did."""
+        """The lists that `fakescan provenance update-trust` fetched into a cache folder; None where it never did.
+
+        Raises UserError where they cannot be read.
+        """
         folder = cache / CACHE_NAME
-        return cls.from_path(folder) if folder.is_dir() else None
+        if not any(folder.glob("*.pem")):
+            return None
+        try:
+            return cls.from_path(folder)
+        except UserError as error:
+            raise UserError(f"{error}; fetch them again with `fakescan provenance update-trust`") from None
 
     @property
     def certificates(self) -> int:

@@ -55,7 +55,7 @@ def _segment(marker: int, body: bytes, found: FileMetadata) -> None:
         found.add_exif(body)
     elif body.startswith(_XMP):
         found.add_xmp(body[len(_XMP) :])
-    elif marker == 0xEB and body.startswith(b"JP") and b"jumb" in body[:64]:
+    elif marker == 0xEB and body.startswith(b"JP") and b"jumdc2pa" in body[:64]:  # there are other boxes, too
         found.has_manifest = True
     elif body.lstrip(b"\0 \r\n\t")[:5] in (b"AIGC{", b"AIGC:", b"AIGC\0", b"AIGC ") or body.startswith(b'{"AIGC"'):
         found.add_label(body)

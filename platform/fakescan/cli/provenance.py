@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _INDENT = " " * 4
 _MAX_NAME = 500
 _DEFAULT = "read"
+_WITH_VALUE = ("--log-file", "--log-format")
+"""Options of all commands that take a value."""
 
 
 class _FilesOrCommand(Group):
@@ -27,9 +29,20 @@ class _FilesOrCommand(Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; without the name of a command it is `read`."""
-        if args and args[0] not in HELP and not any(word in self.commands for word in args):
+        if args and args[0] not in HELP and _first_word(args) not in self.commands:
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
+
+
+def _first_word(args: list[str]) -> str | None:
+    """What follows the options that stand before a command."""
+    words = iter(args)
+    for word in words:
+        if word in _WITH_VALUE:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 @click.group(cls=_FilesOrCommand, subcommand_metavar="[read] FILE... | update-trust")

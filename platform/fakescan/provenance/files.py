@@ -65,7 +65,7 @@ def _record(uri: str, fetched: Fetched, child: Child[bytes, Provenance], trust: 
         num_bytes=fetched.num_bytes,
         error_code=fetched.error_code,
         error_message=fetched.error_message,
-        trust_list=trust and trust.facts(),
+        trust_list=None if trust is None else trust.facts(),
     )
     if fetched.data is None:
         return facts

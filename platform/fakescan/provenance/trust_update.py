@@ -10,6 +10,7 @@ from fakescan.check.named_files import fetch
 from fakescan.errors import JobFailedError
 from fakescan.sources.fetch import Fetcher
 from fakescan.storage.store import Store
+from fakescan.storage.url import scheme_of
 from fakevlm.errors import UserError, one_line
 from fakevlm.provenance import TrustLists
 from fakevlm.provenance.trust import CACHE_NAME, RECORD_NAME
@@ -27,14 +28,14 @@ def update_trust(addresses: Sequence[str], cache: Path, store: Store | None = No
     the cache folder cannot be written to.
     """
     fetcher = Fetcher((store or Store()).resolved(), max_bytes=_MAX_BYTES, concurrency=len(addresses))
-    texts, hashes = [], {}
+    texts: list[str] = []
+    hashes: dict[str, str | None] = {}
     for uri, fetched in fetch(addresses, fetcher):
         if fetched.data is None:
             raise JobFailedError(f"trust list {uri}: {fetched.error_code}: {fetched.error_message}")
-        hashes[uri] = fetched.sha256
+        hashes[os.path.abspath(uri) if scheme_of(uri) == "file" else uri] = fetched.sha256
         texts.append(fetched.data.decode("ascii", errors="replace"))
-    source = " ".join(dict.fromkeys(addresses))
-    dated = datetime.now(UTC).date().isoformat()
+    source, dated = " ".join(hashes), datetime.now(UTC).date().isoformat()
     try:
         lists = TrustLists.of(texts, source, dated)
     except UserError as error:

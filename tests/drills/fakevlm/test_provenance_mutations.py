@@ -3,10 +3,12 @@
 import json
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +86,28 @@ def test_no_damage_ends_the_process_takes_long_or_gathers_memory() -> None:
     origins = ("ai_generated", "ai_edited", "captured", "none")
     states = ("untrusted_signer", "expired", "content_changed", "broken", "remote_only", "no manifest")
     assert min(result["outcomes"][name] for name in (*origins, *states)) > 20, result
+
+
+def test_the_system_sees_no_connection(tmp_path: Path) -> None:
+    """By the calls of the process to the kernel, the library's own code included."""
+    program = shutil.which("strace")
+    if program is None:
+        pytest.skip("strace is not installed")
+    calls = tmp_path / "calls"
+    code = (
+        "from fakevlm.provenance import read\n"
+        "from tests.drills.fakevlm.test_provenance_mutations import Authority, signed\n"
+        "trust = Authority.make().trust\n"
+        "print([read(file, trust=trust).provenance for file in signed()])"
+    )
+    command = [program, "-f", "-e", "trace=network", "-o", str(calls), sys.executable, "-c"]
+    done = subprocess.run([*command, code], capture_output=True, text=True, timeout=250)
+    if done.returncode and "ptrace" in done.stderr:
+        pytest.skip("processes may not be traced here")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("ai_generated") >= 7
+    assert "connect(" not in calls.read_text()
+    # That one would be seen.
+    control = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
+    subprocess.run([*command, control], check=True, timeout=60)
+    assert "connect(" in calls.read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fakevlm.provenance import MAX_DETAIL, read
+from fakevlm.provenance import MAX_DETAIL, read, sentence
 from tests.provenance_files import (
     JPEG,
     PARAMETERS,
@@ -65,7 +65,9 @@ def test_what_says_nothing_has_no_detail() -> None:
 
 def test_a_label_that_is_no_statement_is_in_the_detail() -> None:
     for name, meaning in (("aigc, may be", "may be"), ("aigc, suspected", "is suspected to be")):
-        assert json.loads(read(CLAIMS[name].file).detail or "")["sources"][0]["meaning"] == f"{meaning} AI-generated"
+        found = read(CLAIMS[name].file)
+        assert json.loads(found.detail or "")["sources"][0]["meaning"] == f"{meaning} AI-generated"
+        assert sentence(found) == f"has a label that says that it {meaning} AI-generated"
     art = json.loads(read(CLAIMS["iptc art"].file).detail or "")
     assert art["sources"][0]["digital_source_type"] == "digitalArt"
 

@@ -1,6 +1,7 @@
 """Content Credentials in every state, and what a chain of them says, on files that are signed here."""
 
 import json
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_every_other_state_is_a_claim_or_nothing(signers: Signers) -> None:
         "content_changed": (good[:-30] + bytes([good[-30] ^ 1]) + good[-29:], ("none", None, None, None)),
         "broken, an assertion": (flipped(good, b"trainedAlgorithmicMedia"), ("none", None, None, None)),
         "broken, the claim": (flipped(good, b"Acme Program"), ("none", None, None, None)),
-        "broken, the box": (good.replace(b"jumdc2pa", b"jumdc2pb", 1), ("none", None, None, None)),
+        "broken, the box": (good.replace(b"jumdc2ma", b"jumdXXXX", 1), ("none", None, None, None)),
         "remote_only": (signers.trusted.sign(JPEG, "JPEG", remote="http://127.0.0.1:9/x"), ("none", None, None, None)),
     }
     for name, (file, record) in cases.items():
@@ -100,6 +101,7 @@ def test_every_other_state_is_a_claim_or_nothing(signers: Signers) -> None:
         assert not found.is_evidence
         assert detail_of(found)["c2pa"]["state"] == name.partition(",")[0], found
         assert detail_of(found)["c2pa"].get("checked", True) is True
+        assert ("Content Credentials" in sentence(found)) is (record[0] == "none")
 
 
 def test_without_a_list_nobody_is_trusted_and_the_detail_says_that_nobody_was_asked(signers: Signers) -> None:
@@ -295,8 +297,13 @@ def test_no_connection_is_opened(signers: Signers) -> None:
         both = asking.sign(remote, "JPEG")  # a manifest, and the address of another one
         assert read(both, trust=authority.trust).provenance == "ai_generated"
         assert server.seen == []
+        fetching = {"verify": {"remote_manifest_fetch": True}}
+        nowhere = c2pa.Context.from_dict({**fetching, "core": {"allowed_network_hosts": []}})
+        with pytest.raises(c2pa.C2paError):
+            c2pa.Reader(TYPES["JPEG"], BytesIO(remote), context=nowhere)
+        assert server.seen == []  # a second lock on the same door
         # That this would be seen: the same library, allowed to ask.
-        allowed = c2pa.Context.from_dict({"verify": {"remote_manifest_fetch": True}})
+        allowed = c2pa.Context.from_dict(fetching)
         with pytest.raises(c2pa.C2paError):
             c2pa.Reader(TYPES["JPEG"], BytesIO(remote), context=allowed)
         assert [seen.target for seen in server.seen] == ["/manifest.c2pa"]
@@ -307,3 +314,9 @@ def test_threads_share_what_is_made_once(signers: Signers) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda file: read(file, trust=signers.trust)[:2], files))
     assert set(found) == {("ai_generated", "c2pa_trusted")}
+
+
+def test_another_box_of_the_same_kind_is_no_manifest() -> None:
+    box = struct.pack(">I", 38) + b"jumb" + struct.pack(">I", 30) + b"jumdjson" + bytes(8) + b"\x03other.label\0"
+    file = jpeg_with(jpeg_segment(0xEB, b"JP" + bytes(2) + struct.pack(">I", 1) + box))
+    assert read(file) == Provenance()
