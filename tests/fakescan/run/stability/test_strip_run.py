@@ -1,12 +1,16 @@
 """Runs with a strip: what verify proves, what a summary counts, and verdicts made anew."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fakescan.run.compact import compact
 from fakescan.run.folder import RunFolder
+from fakescan.run.part_tables import PartTable, part_tables
 from fakescan.run.rejudge import rejudge
+from fakescan.run.run_file import differences
 from fakescan.run.stability.columns import HOLDS, LOGITS, NOTE, SCORES, VARIANTS
 from fakescan.run.summary.summary import summarize
 from fakescan.run.verify import verify
@@ -54,6 +58,24 @@ def test_a_run_without_a_strip_has_neither_columns_nor_counts(folder: RunFolder)
     assert verify(folder).problems == []
     assert summarize(folder).strip is None
     assert not run.strip.is_on
+
+
+def test_a_run_of_an_earlier_version_is_one_without_a_strip(folder: RunFolder) -> None:
+    now = make_strip_run(folder, stability="none")
+    path = Path(folder.path, "run.json")
+    old = json.loads(path.read_text())
+    for name in ("stability", "stability_share", "unstable"):
+        del old["identity"][name]
+    path.write_text(json.dumps(old | {"schema_version": "4"}))
+    run = folder.open()
+    assert not run.strip.is_on
+    assert run.result_schema.names == now.result_schema.names[:23]
+    assert differences(run, now.identity, None) == []
+    wanted = now.identity.model_copy(update={"stability": "flagged"})
+    assert differences(run, wanted, None) == ["stability was none, now flagged"]
+    (part,) = part_tables(folder, run, [0], ["row_id", *LOGITS, HOLDS])
+    assert isinstance(part, PartTable)
+    assert part.table[HOLDS].null_count == part.table.num_rows
 
 
 @pytest.mark.parametrize(
