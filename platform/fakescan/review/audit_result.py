@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fakescan.review.error_rates import rates_of_counts, rates_of_evaluation
 from fakescan.review.labels import Labels
-from fakescan.review.picture_prevalence import PicturePrevalence, picture_prevalence
+from fakescan.review.pictures.picture_prevalence import PicturePrevalence, picture_prevalence
 from fakescan.review.plan import COVERING
 from fakescan.review.prevalence import Prevalence, between, prevalence_of
 from fakescan.review.sample_file import read_sample

@@ -9,7 +9,7 @@ import pytest
 from fakescan.audit.pictures import find_pictures
 from fakescan.review.audit_result import audit_result, picture_statement
 from fakescan.review.labels import read_labels
-from fakescan.review.picture_file import first_images
+from fakescan.review.pictures.picture_file import first_images
 from fakescan.review.sample import draw_sample
 from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
