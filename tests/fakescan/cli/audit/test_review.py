@@ -86,7 +86,7 @@ def test_prevalence_by_picture(known: KnownRun, tmp_path: Path, capfd: pytest.Ca
     found = json.loads(call(capfd, "prevalence", url, "--pictures", place, "--json", "-q")[0])
     assert found["by_picture"]["share"] == found["prevalence"]  # no image has a copy
     _, err = call(capfd, "prevalence", url, "--pictures", tmp_path / "none.parquet", status=2)
-    assert "pictures" in err
+    assert "none.parquet" in err
     assert "Traceback" not in err
 
 
