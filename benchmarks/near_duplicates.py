@@ -57,13 +57,13 @@ def invented(rows: int, *, alike: bool, seed: int = 0) -> tuple[NDArray[np.uint8
     # Copies of equal bytes are common; the others differ in few bits, most of them.
     bits[copies] = np.where(rng.random(len(copies)) < 0.3, 0, np.minimum(LIMIT, rng.geometric(0.12, len(copies))))
     for start in range(0, len(copies), 2**17):
-        some = copies[start : start + 2**17]
-        flipped = np.zeros((len(some), 256), bool)
+        block = copies[start : start + 2**17]
+        flipped = np.zeros((len(block), 256), np.bool_)
         for step in range(LIMIT):  # some bits are drawn twice: then it is one less
-            chosen = np.flatnonzero(bits[some] > step)
+            chosen = np.flatnonzero(bits[block] > step)
             flipped[chosen, rng.integers(0, 256, len(chosen))] = True
-        hashes[some] = hashes[originals[some]] ^ np.packbits(flipped, axis=1)
-        bits[some] = flipped.sum(axis=1)
+        hashes[block] = hashes[originals[block]] ^ np.packbits(flipped, axis=1)
+        bits[block] = flipped.sum(axis=1)
     return hashes, originals, bits
 
 
