@@ -142,7 +142,8 @@ def main() -> None:
     report = Report("near_duplicates", vars(settings))
     print(f"{settings.rows:,} hashes\nmachine: {report.machine}\n", flush=True)
     hashes, originals, bits = kept(settings.folder, "hashes", lambda: invented(settings.rows, alike=settings.alike))
-    clusters, costs = kept(settings.folder, "clusters", lambda: found(hashes))
+    clusters, measured = kept(settings.folder, "clusters", lambda: found(hashes))
+    costs = [float(cost) for cost in measured]
     report.add(
         "clusters", seconds=costs[0], cpu_s=costs[1], bytes_a_hash=costs[2] / settings.rows,
         pictures=float(len(np.unique(clusters))), true_pictures=float(len(np.unique(originals))),
@@ -152,8 +153,10 @@ def main() -> None:
     for low, high in ((0, 0), (1, 8), (9, 16), (17, 20), (21, LIMIT)):
         chosen = copies & (bits >= low) & (bits <= high)
         if chosen.any():
-            report.add(f"copies, {low} to {high} bits", images=float(chosen.sum()), found=100 * together[chosen].mean())
-    report.add("copies, all", images=float(copies.sum()), found=100 * together[copies].mean())
+            report.add(
+                f"copies, {low} to {high} bits", images=float(chosen.sum()), found=100 * float(together[chosen].mean())
+            )
+    report.add("copies, all", images=float(copies.sum()), found=100 * float(together[copies].mean()))
     far = 0
     for start in range(0, settings.rows, 2**18):
         some = slice(start, start + 2**18)
