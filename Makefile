@@ -17,7 +17,7 @@ demo: setup ## scan the sample images with the built-in model
 	$(BIN)/fakescan scan samples/pairs --output "$$run" && \
 	$(BIN)/python tools/show_results.py "$$run" && \
 	$(BIN)/fakescan report "$$run" && \
-	printf '\nThe results are in %s\n' "$$run"
+	printf '\nThe results are in %s; to look at them, open %s\n' "$$run" "$$run/report/report.html"
 
 cluster: setup ## start a cluster of three nodes on this machine, in the background
 	@$(BIN)/python tools/local_cluster.py start

@@ -19,7 +19,8 @@ they print. Floors, in every cell, of which none is left out:
 A single band has few different outcomes: its coverage is their exact sum and not simulated.
 
 Prevalence by picture counts the first image of each picture alone, of which a sample holds some: fakes have more copies
-here than real images.
+here than real images. It is said to cover 95 % or more, and so held to 93 % alone: few labels in many bands give ranges
+that are too wide.
 """
 
 import argparse
@@ -48,6 +49,7 @@ KNOWN_FAKES, KNOWN_REALS = 1_500, 3_000
 """Images that the detector's error rates are known from."""
 FIRST_FAKES, FIRST_REALS = 0.25, 0.7
 """Shares of the images that are the first one of their picture."""
+BY_PICTURE = "prevalence by picture"
 LOW, HIGH = 93.0, 97.0
 COMPUTED = 6
 """Audits of each cell whose intervals are computed to their ends."""
@@ -196,7 +198,7 @@ def picture_cell(
             wrong += int((computed.low <= truth <= computed.high) != held[number])
     printed = np.array([kind_of(seen, one) is Kind.INTERVAL for seen, one in zip(reviewed, found, strict=True)])
     return Cell(
-        "prevalence by picture", float(held.mean()), float((~held & above).mean()), float(printed.mean()),
+        BY_PICTURE, float(held.mean()), float((~held & above).mean()), float(printed.mean()),
         float(np.mean(widths)), wrong,
     )  # fmt: skip
 
@@ -253,7 +255,7 @@ def add(report: Report, place: str, cell: Cell) -> None:
     is_interval = cell.intervals >= 0.5 or cell.kind == "Rogan-Gladen"
     words = f"{cell.kind} at {place}: {'interval' if is_interval else 'bound'}, coverage, %"
     report.require(words, 100 * cell.covered, LOW)
-    if is_interval:
+    if is_interval and cell.kind != BY_PICTURE:  # which says that it is 95 % or more
         report.require(words, 100 * cell.covered, HIGH, at_least=False)
     if cell.wrong:
         report.require(f"{cell.kind} at {place}: intervals unlike the test", cell.wrong, 1, at_least=False)

@@ -57,13 +57,13 @@ def invented(rows: int, *, alike: bool, seed: int = 0) -> tuple[NDArray[np.uint8
     # Copies of equal bytes are common; the others differ in few bits, most of them.
     bits[copies] = np.where(rng.random(len(copies)) < 0.3, 0, np.minimum(LIMIT, rng.geometric(0.12, len(copies))))
     for start in range(0, len(copies), 2**17):
-        part = copies[start : start + 2**17]
-        flipped: NDArray[np.bool_] = np.zeros((len(part), 256), np.bool_)
-        for step in range(LIMIT):  # part bits are drawn twice: then it is one less
-            chosen = np.flatnonzero(bits[part] > step)
+        block = copies[start : start + 2**17]
+        flipped = np.zeros((len(block), 256), np.bool_)
+        for step in range(LIMIT):  # some bits are drawn twice: then it is one less
+            chosen = np.flatnonzero(bits[block] > step)
             flipped[chosen, rng.integers(0, 256, len(chosen))] = True
-        hashes[part] = hashes[originals[part]] ^ np.packbits(flipped, axis=1)
-        bits[part] = flipped.sum(axis=1)
+        hashes[block] = hashes[originals[block]] ^ np.packbits(flipped, axis=1)
+        bits[block] = flipped.sum(axis=1)
     return hashes, originals, bits
 
 
@@ -142,7 +142,8 @@ def main() -> None:
     report = Report("near_duplicates", vars(settings))
     print(f"{settings.rows:,} hashes\nmachine: {report.machine}\n", flush=True)
     hashes, originals, bits = kept(settings.folder, "hashes", lambda: invented(settings.rows, alike=settings.alike))
-    clusters, costs = kept(settings.folder, "clusters", lambda: found(hashes))
+    clusters, measured = kept(settings.folder, "clusters", lambda: found(hashes))
+    costs = [float(cost) for cost in measured]
     report.add(
         "clusters", seconds=costs[0], cpu_s=costs[1], bytes_a_hash=costs[2] / settings.rows,
         pictures=float(len(np.unique(clusters))), true_pictures=float(len(np.unique(originals))),
@@ -152,8 +153,10 @@ def main() -> None:
     for low, high in ((0, 0), (1, 8), (9, 16), (17, 20), (21, LIMIT)):
         chosen = copies & (bits >= low) & (bits <= high)
         if chosen.any():
-            report.add(f"copies, {low} to {high} bits", images=float(chosen.sum()), found=100 * together[chosen].mean())
-    report.add("copies, all", images=float(copies.sum()), found=100 * together[copies].mean())
+            report.add(
+                f"copies, {low} to {high} bits", images=float(chosen.sum()), found=100 * float(together[chosen].mean())
+            )
+    report.add("copies, all", images=float(copies.sum()), found=100 * float(together[copies].mean()))
     far = 0
     for start in range(0, settings.rows, 2**18):
         some = slice(start, start + 2**18)

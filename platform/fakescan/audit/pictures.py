@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fakescan.audit.output_file import output_file
-from fakescan.review.picture_file import PICTURE_SCHEMA, metadata_of
+from fakescan.review.pictures.picture_file import PICTURE_SCHEMA, metadata_of
 from fakescan.run.facts.run_facts import OnParts, nobody
 from fakescan.run.folder import RunFolder
 from fakescan.run.part_tables import PartTable, part_tables, whole_tables

@@ -16,7 +16,7 @@ from fakescan.report.report_file import (
 )
 from fakescan.review.audit_result import AuditResult, FirstImages, audit_result, picture_statement
 from fakescan.review.labels import Labels
-from fakescan.review.picture_prevalence import PicturePrevalence
+from fakescan.review.pictures.picture_prevalence import PicturePrevalence
 from fakescan.review.plan import COVERING
 from fakescan.review.prevalence import Band, between
 from fakescan.review.sample_file import Sample, read_sample, read_samples

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fakescan.review.error_rates import rates_of_counts, rates_of_evaluation
 from fakescan.review.labels import Labels
-from fakescan.review.picture_prevalence import PicturePrevalence, picture_prevalence
+from fakescan.review.pictures.picture_prevalence import PicturePrevalence, picture_prevalence
 from fakescan.review.plan import COVERING
 from fakescan.review.prevalence import Prevalence, between, prevalence_of
 from fakescan.review.sample_file import read_sample
@@ -76,14 +76,14 @@ class AuditResult:
 
 
 def picture_statement(found: PicturePrevalence) -> str:
-    """How many pictures are fake, in one sentence."""
+    """How many pictures are fake, in one sentence. The range of a few labels is rather too wide than too narrow."""
     pictures = f"{found.pictures:,} pictures"
     if found.share is None:
         return (
             f"by picture: not known; only {found.reviewed:,} of the labelled images are the first of their picture, "
             f"of {pictures}"
         )
-    words = f"by picture: {between(found.share)} of {pictures} are fake (95 %, {found.reviewed:,} reviewed"
+    words = f"by picture: {between(found.share)} of {pictures} are fake (95 % or more, {found.reviewed:,} reviewed"
     if found.share.kind is Kind.AT_MOST:
         words += f", {found.fakes or 'none'} of them fake"
     elif found.share.kind is Kind.AT_LEAST:

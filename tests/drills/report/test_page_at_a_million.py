@@ -33,6 +33,9 @@ FILTERS = [
     "folder=2016&verdict=fake&words=eyes",
     "error=not_found",
     "flags=explained",
+    "one=yes",
+    "verdict=fake&one=yes&sort=copies",
+    "picture=0.10",
     "sort=low",
 ]
 # The time until the page says how many images there are and the first card is drawn.

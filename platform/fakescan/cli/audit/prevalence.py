@@ -61,7 +61,7 @@ def prevalence(
     """
     from fakescan.cli.reports.prevalence import prevalence_report, print_prevalence
     from fakescan.review.audit_result import audit_result
-    from fakescan.review.picture_file import first_images
+    from fakescan.review.pictures.picture_file import first_images
 
     folder = run_folder(run, flags)
     info = folder.open()

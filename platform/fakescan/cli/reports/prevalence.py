@@ -9,7 +9,7 @@ from fakescan.storage.url import redact
 
 if TYPE_CHECKING:
     from fakescan.review.audit_result import AuditResult
-    from fakescan.review.picture_prevalence import PicturePrevalence
+    from fakescan.review.pictures.picture_prevalence import PicturePrevalence
     from fakescan.review.prevalence import Band, Prevalence
     from fakescan.run.folder import RunFolder
     from fakevlm.metrics.prevalence import Estimate

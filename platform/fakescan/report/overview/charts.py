@@ -18,7 +18,7 @@ def score_chart(scores: Scores, threshold: float, low: float | None, high: float
     column = plot_width / len(counts)
 
     def y(count: float) -> float:
-        return _TOP + plot_height * (1 - math.log10(count + 1) / top)
+        return _TOP + plot_height * (1 - math.log10(count + 1) / math.log10(10**top + 1))
 
     def x(score: float) -> float:
         return _LEFT + plot_width * score

@@ -82,11 +82,11 @@ def test_prevalence_by_picture(known: KnownRun, tmp_path: Path, capfd: pytest.Ca
     call(capfd, "duplicates", url, "-o", place)
     out, _ = call(capfd, "prevalence", url, "--pictures", place)
     assert "by picture: between" in out
-    assert "of 2,970 pictures are fake (95 %, 200 reviewed)" in out
+    assert "of 2,970 pictures are fake (95 % or more, 200 reviewed)" in out
     found = json.loads(call(capfd, "prevalence", url, "--pictures", place, "--json", "-q")[0])
     assert found["by_picture"]["share"] == found["prevalence"]  # no image has a copy
     _, err = call(capfd, "prevalence", url, "--pictures", tmp_path / "none.parquet", status=2)
-    assert "pictures" in err
+    assert "none.parquet" in err
     assert "Traceback" not in err
 
 

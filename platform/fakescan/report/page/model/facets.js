@@ -21,6 +21,7 @@ const AT_ONCE = 4;
 const MOST_KILOBYTES = 2 ** 22; // 4 GiB: larger files are all the same to the sort.
 
 const columns = new Map();
+let pictureRanks = null;
 
 /** A column for all images. */
 export function facet(name) {
@@ -168,17 +169,25 @@ async function sorted(positions, sort) {
 async function rankOf(sort) {
   if (sort === "copies") {
     const leads = await facet("lead");
-    const sizes = new Int32Array(leads.length);
-    for (const lead of leads) sizes[lead]++;
-    // The pictures in their order, so that the images of one stay together.
-    const pictures = Float64Array.from(sizes, (size, lead) => (leads.length - size) * leads.length + lead).sort();
-    const ranks = new Int32Array(leads.length);
-    pictures.forEach((key, rank) => (ranks[key % leads.length] = rank));
+    const ranks = (pictureRanks ??= ranksOf(leads));
     return (position) => ranks[leads[position]];
   }
   const values = await facet(sort === "size" ? "kilobytes" : "row_id");
   if (sort === "run") return (position) => values[position];
   return (position) => MOST_KILOBYTES - Math.min(values[position], MOST_KILOBYTES);
+}
+
+/** For the first position of each picture its place among all pictures, those with most images first. */
+function ranksOf(leads) {
+  const sizes = new Int32Array(leads.length);
+  let most = 0;
+  for (let position = 0; position < leads.length; position++) most = Math.max(most, ++sizes[leads[position]]);
+  const next = new Int32Array(most + 1); // By size: how many pictures there are, and then the place of the next one.
+  for (let lead = 0; lead < leads.length; lead++) next[sizes[lead]]++;
+  for (let size = most, place = 0; size > 0; size--) [next[size], place] = [place, place + next[size]];
+  const ranks = new Int32Array(leads.length);
+  for (let lead = 0; lead < leads.length; lead++) if (sizes[lead]) ranks[lead] = next[sizes[lead]]++;
+  return ranks;
 }
 
 /** Positions of all images of the picture that one image is of, the highest score first. */
