@@ -14,7 +14,7 @@ from typing import Any
 from fakescan.cluster import connect, lasting_actor_options
 from fakescan.cluster_nodes import connected_nodes
 from fakescan.errors import JobFailedError
-from fakescan.storage.lease import Lease
+from fakescan.storage.lease import Lease, LeaseLostError
 from fakescan.storage.preflight import check_writable_without_trace
 from fakescan.storage.url import file_path, redact, scheme_of
 from fakescan.telemetry.train_metrics import TrainMetrics
@@ -302,9 +302,13 @@ class _Follower:
                 return
             changed |= self._move(display)
             waited += POLL_S
-            if self._lease.is_sure and (last or (changed and waited >= SAVE_S)):
+            if last or (changed and waited >= SAVE_S and self._lease.is_sure):
                 try:
+                    if last:
+                        self._lease.check()  # one that could not be renewed in time is waited for
                     self._folder.save(self.log, final=last)
+                except LeaseLostError:
+                    return
                 except OSError as error:  # the store, after all retries; the training itself goes on
                     logger.warning("the log could not be written: %s", error)
                 waited, changed = 0.0, False
