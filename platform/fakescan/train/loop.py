@@ -305,7 +305,8 @@ def _resume(job: Job, stepper: Stepper, rank: int) -> tuple[int, list[StepMetric
         if random_file.exists():  # there was no such worker if the number of workers has grown
             restore_random_states(torch.load(random_file, weights_only=False))
         for image, message in state.get("bad_images", {}).items() if rank == 0 else ():
-            job.metrics_actor.report_bad_image.remote(image, message)
+            if image not in job.bad_images:  # those are counted already
+                job.metrics_actor.report_bad_image.remote(image, message)
         return int(state["step"]), read_log(log.read_bytes()) if log.exists() else []
 
 
