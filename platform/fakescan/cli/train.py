@@ -35,7 +35,7 @@ class TrainCommand(SettingsFileCommand):
         """Write the commands below, then what every command with a file of settings writes."""
         with formatter.section("Commands"):
             write_rows(
-                [(f"{name} …", command.get_short_help_str(70)) for name, command in self.commands.items()], formatter
+                [(f"{name} …", command.get_short_help_str(100)) for name, command in self.commands.items()], formatter
             )
         super().format_options(ctx, formatter)
 

@@ -1,6 +1,7 @@
 """Checkpoints between a worker's disk and the run's storage: each worker moves only what is its own."""
 
 import posixpath
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,24 @@ def fetch(checkpoint: Any, folder: Path, wanted: Callable[[str], bool]) -> None:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         pyarrow.fs.copy_files(entry.path, str(target), source_filesystem=fs, destination_filesystem=local)
+
+
+def random_states() -> dict[str, Any]:
+    """The states of all random generators, for `restore_random_states`."""
+    import torch
+
+    states = {"python": random.getstate(), "torch": torch.get_rng_state()}
+    return {**states, "cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else states
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Go on drawing where another process stopped."""
+    import torch
+
+    random.setstate(states["python"])
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def arrow_filesystem(store: Store, url: str) -> Any:

@@ -14,7 +14,14 @@ import numpy as np
 
 from fakescan.engine.model import open_model
 from fakescan.terminal.json_logs.fields import set_process_fields
-from fakescan.train.checkpoints import fetch, last_checkpoint, report, reported_checkpoints
+from fakescan.train.checkpoints import (
+    fetch,
+    last_checkpoint,
+    random_states,
+    report,
+    reported_checkpoints,
+    restore_random_states,
+)
 from fakescan.train.config import TrainConfig
 from fakescan.train.evaluation import evaluate
 from fakescan.train.failure import Ending, cause_of
@@ -305,7 +312,8 @@ def _resume(job: Job, stepper: Stepper, rank: int) -> tuple[int, list[StepMetric
         if random_file.exists():  # there was no such worker if the number of workers has grown
             restore_random_states(torch.load(random_file, weights_only=False))
         for image, message in state.get("bad_images", {}).items() if rank == 0 else ():
-            job.metrics_actor.report_bad_image.remote(image, message)
+            if image not in job.bad_images:  # those are counted already
+                job.metrics_actor.report_bad_image.remote(image, message)
         return int(state["step"]), read_log(log.read_bytes()) if log.exists() else []
 
 
@@ -320,24 +328,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def random_states() -> dict[str, Any]:
-    """The states of all random generators, for `restore_random_states`."""
-    import torch
-
-    states = {"python": random.getstate(), "torch": torch.get_rng_state()}
-    return {**states, "cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else states
-
-
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Go on drawing where another process stopped."""
-    import torch
-
-    random.setstate(states["python"])
-    torch.set_rng_state(states["torch"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
 
 
 def _partition_while_loading(config: TrainConfig, *, bf16: bool, gpu: bool) -> Any:

@@ -71,6 +71,9 @@ def export_checkpoint(checkpoint_url: str, output: str | None, store: Store) -> 
         if exists(f"{url}/config.json", store):
             raise UserError(f"output: {redact(url)} holds a model already; name another folder with --output")
         check_writable(url, store)
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
         model = load(config, start, bf16=settings.get("precision") == "bf16", gpu=False)
         if unknown := model.load_state_dict(weights, strict=False).unexpected_keys:
             raise UserError(f"checkpoint: the model has no weight {unknown[0]}, of {len(unknown)} in the checkpoint")

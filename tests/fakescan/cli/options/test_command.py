@@ -135,7 +135,7 @@ def test_train_lists_the_settings_of_its_file(capfd: pytest.CaptureFixture[str])
     page = " ".join(shown(capfd, "fakescan train", "--help").split())
     assert "lora.rank Inner dimension of the additions. [default: 16]" in page
     assert "storage_path Folder or URL prefix in which the run's folder is made. [required]" in page
-    assert "max_steps Optimizer steps after which the run and its schedule end. [default: as many as" in page
+    assert "max_steps Optimizer steps after which the run ends; raise it to extend one. [default: as many as" in page
 
 
 @pytest.mark.parametrize(

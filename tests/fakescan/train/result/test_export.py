@@ -42,6 +42,13 @@ RESULT = TrainResult(
 @pytest.fixture(scope="module")
 def low_rank(tiny_model: Path, labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of LoRA: three steps in this process. The drills do it with DeepSpeed, through Ray."""
+    storage = tmp_path_factory.mktemp("low-rank")
+    kind = {**KINDS["lora"], "zero": 0}
+    return low_rank_run(TrainConfig.model_validate(settings(tiny_model, labelled, storage, **kind)))
+
+
+def low_rank_run(config: TrainConfig) -> Path:
+    """The folder of a run of three steps that is made in this process."""
     import torch
 
     from fakescan.train.feed import open_samples
@@ -49,10 +56,7 @@ def low_rank(tiny_model: Path, labelled: Path, tmp_path_factory: pytest.TempPath
     from fakescan.train.model import load
     from fakescan.train.stepper import TorchStepper
 
-    storage = tmp_path_factory.mktemp("low-rank")
-    kind = {**KINDS["lora"], "zero": 0}
-    config = TrainConfig.model_validate(settings(tiny_model, labelled, storage, **kind))
-    checkpoint = open_checkpoint(str(tiny_model))
+    checkpoint = open_checkpoint(config.model)
     samples = open_samples(config, checkpoint, "train")
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -63,7 +67,7 @@ def low_rank(tiny_model: Path, labelled: Path, tmp_path_factory: pytest.TempPath
             stepper.backward(answer_loss(stepper, batch) / batch.answer_tokens, last=True)
             stepper.step(1.0)
     export(stepper, config, checkpoint, RESULT, rank=0)
-    return storage / config.name
+    return Path(config.storage_path) / config.name
 
 
 @pytest.mark.parametrize("kind", ["zero 3"])  # LoRA in this process below; ZeRO 2 and LoRA in the drills
