@@ -13,7 +13,7 @@ from fakescan.evaluate.judged import JudgedImages
 from fakescan.evaluate.results import Controls, GeneratorScores, Results, Scores, Texts, scores
 from fakescan.run.own_words import overruled
 from fakescan.storage.url import redact
-from fakevlm.metrics.classification import auroc, wilson
+from fakevlm.metrics.classification import auroc, auroc_interval, wilson
 from fakevlm.metrics.distortion import NONE
 from fakevlm.metrics.header_baseline import SEPARABLE, headers_auroc
 from fakevlm.metrics.text import SentenceEncoder, boilerplate, open_encoder, rouge_l
@@ -72,12 +72,16 @@ def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> GeneratorScores
     said = judged.score[mask] >= judged.run.identity.ask.calibration.threshold
     interval = wilson(int(said.sum()), len(said))
     beside = mask | ~judged.is_fake
+    order = auroc(judged.is_fake[beside], judged.logit[beside])
+    order_interval = auroc_interval(order, len(said), int((~judged.is_fake).sum()))
     return GeneratorScores(
         fakes=len(said),
         found=float(said.mean()),
         found_low=interval.low,
         found_high=interval.high,
-        auroc=auroc(judged.is_fake[beside], judged.logit[beside]),
+        auroc=order,
+        auroc_low=order_interval.low,
+        auroc_high=order_interval.high,
     )
 
 
