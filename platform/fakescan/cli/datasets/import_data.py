@@ -70,9 +70,9 @@ def import_data(
     from fakescan.storage.preflight import check_readable, check_writable
     from fakescan.storage.url import redact, scheme_of
     from fakevlm.data.checks import check_records, warning_lines
+    from fakevlm.data.formats.imported import ImportSettings
     from fakevlm.data.importing import (
         AUTO,
-        ImportSettings,
         check_target,
         list_files,
         read_source,
