@@ -115,7 +115,7 @@ def check_enough(images: Sequence[LabelledImage], *, fpr: float, missed: float, 
         "check": {False: 1, True: 1},
     }
     real, fake = (max(math.ceil(needed[part][kind] / PARTS[part]) for part in PARTS) for kind in (False, True))
-    counted = Counter((_part(image.source), image.is_fake) for image in images)
+    counted = Counter((_part(_source(image)), image.is_fake) for image in images)
     fakes = sum(image.is_fake for image in images)
     have = f"a calibration takes about {real:,} real and {fake:,} fake images"
     have += f" at fpr {fpr:g} and missed {missed:g}; you have {len(images) - fakes:,} and {fakes:,}"
@@ -126,7 +126,7 @@ def check_enough(images: Sequence[LabelledImage], *, fpr: float, missed: float, 
         if counted[part, kind] < count
     ]
     if lacking:
-        sources = len({image.source for image in images})
+        sources = len({_source(image) for image in images})
         of = "" if sources == len(images) else f", of {sources:,} sources, none of which is divided"
         raise UserError(f"data: {have}{of} (too few to {', '.join(lacking)}); add images")
     print(have)
@@ -175,11 +175,16 @@ def _joined(judged: list[JudgedImages]) -> tuple[NDArray[np.bool_], NDArray[np.f
     """
     truth = np.concatenate([one.is_fake for one in judged])
     logit = np.concatenate([one.logit for one in judged])
-    part = np.array([_part(image.source) for one in judged for image in one.images])
+    part = np.array([_part(_source(image)) for one in judged for image in one.images])
     condition = np.repeat(np.arange(len(judged)), [len(one.images) for one in judged])
-    chosen = [int(_position(image.uri) * len(judged)) for one in judged for image in one.images]
+    chosen = [int(_position(image.name or image.uri) * len(judged)) for one in judged for image in one.images]
     used = (part == "fit") | (condition == np.array(chosen))
     return truth[used], logit[used], part[used]
+
+
+def _source(image: LabelledImage) -> str:
+    """What an image was made from, by a name that stays when the data set moves: its own path counts from the root."""
+    return image.source if image.source != image.uri else image.name or image.uri
 
 
 def _position(name: str) -> float:

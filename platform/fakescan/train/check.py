@@ -17,7 +17,7 @@ from fakescan.train.plan import Plan
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.layout import read_weights
 from fakevlm.checkpoint.self_test import self_test
-from fakevlm.data.checks import check_records, warning_lines
+from fakevlm.data.checks import check_records, check_warnings, warning_lines
 from fakevlm.data.dataset import Dataset, split_names
 from fakevlm.data.images import check_presence
 from fakevlm.errors import UserError
@@ -82,12 +82,11 @@ def _splits(config: TrainConfig) -> tuple[str | None, str | None]:
 
 
 def _refuse_faults(datasets: list[Dataset], prompt: PromptSpec) -> None:
-    found = check_records(datasets, prompt)
-    for dataset in datasets:
-        found += check_presence(dataset).problems
-    for line in warning_lines(found):
+    for line in warning_lines(check_warnings(datasets, prompt)):
         logger.warning("data: %s", line)
-    problems = [problem for problem in found if not problem.kind.is_warning]
+    problems = check_records(datasets, prompt)
+    for dataset in datasets:
+        problems += check_presence(dataset).problems
     if problems:
         more = f"; {len(problems):,} problems in all, see fakescan data validate" if len(problems) > 1 else ""
         raise UserError(f"data: {problems[0]}{more}")
