@@ -18,17 +18,30 @@ MAX_SIDE = 100_000
 def check_records(splits: Sequence[Dataset], prompt: PromptSpec | None = None) -> list[DatasetProblem]:
     """What can be told of the splits of one dataset without their images, what could not be read included.
 
-    `prompt` is that of the checkpoint to be trained, by default FakeVLM's. Those whose kind is a warning keep nothing
-    from being trained on; a dataset with any other is refused.
+    `prompt` is that of the checkpoint to be trained; without one nothing is said about how answers begin.
     """
-    prompt = prompt or PromptSpec()
     problems: list[DatasetProblem] = []
     for dataset in splits:
         problems += dataset.faults
         for number, record in zip(dataset.numbers, dataset.records, strict=True):
             for kind, message in _faults(record, dataset, prompt):
                 problems.append(DatasetProblem(kind, message, dataset.name, number, record.image))
-    return [*problems, *_conflicts(splits), *_leaks(splits), *_duplicates(splits)]
+    return [*problems, *_conflicts(splits), *_leaks(splits)]
+
+
+def check_warnings(splits: Sequence[Dataset], prompt: PromptSpec) -> list[DatasetProblem]:
+    """What training takes of the splits of one dataset, but makes no use of, asks otherwise or sees more than once.
+
+    `prompt` is that of the checkpoint to be trained. All of a kind that is a warning.
+    """
+    problems: list[DatasetProblem] = []
+    for dataset in splits:
+        if not dataset.is_trainable:
+            continue
+        for number, record in zip(dataset.numbers, dataset.records, strict=True):
+            for kind, message in _left_out(record, prompt):
+                problems.append(DatasetProblem(kind, message, dataset.name, number, record.image))
+    return [*problems, *_duplicates(splits)]
 
 
 def warning_lines(problems: Iterable[DatasetProblem]) -> list[str]:
@@ -42,7 +55,7 @@ def warning_lines(problems: Iterable[DatasetProblem]) -> list[str]:
     return [f"{kind}: {counts[kind]:,} records, such as {first[kind]}" for kind in ProblemKind if kind in first]
 
 
-def _faults(record: Record, dataset: Dataset, prompt: PromptSpec) -> Iterator[tuple[ProblemKind, str]]:
+def _faults(record: Record, dataset: Dataset, prompt: PromptSpec | None) -> Iterator[tuple[ProblemKind, str]]:
     """What is wrong with a record by itself."""
     if fault := path_fault(record.image):
         yield ProblemKind.PATH, fault
@@ -62,14 +75,14 @@ def _faults(record: Record, dataset: Dataset, prompt: PromptSpec) -> Iterator[tu
         yield ProblemKind.UNCERTAIN, f"label {record.label} ({stated}), answer {quoted(record.answer)}"
     elif said is not stated:
         yield ProblemKind.LABEL, f"label {record.label} means {stated}, the answer says {said}: {quoted(record.answer)}"
-    elif broken is None and dataset.is_trainable and (fault := prompt.opening_fault(record.answer)):
+    elif prompt and broken is None and dataset.is_trainable and (fault := prompt.opening_fault(record.answer)):
         yield ProblemKind.OPENING, fault
-    if broken is None and dataset.is_trainable:
-        yield from _left_out(record, prompt)
 
 
 def _left_out(record: Record, prompt: PromptSpec) -> Iterator[tuple[ProblemKind, str]]:
-    """What training makes no use of in a sound record."""
+    """What training makes no use of in a record whose conversation is sound."""
+    if _conversation_fault(record) is not None:
+        return
     if len(record.conversations) > 2:
         yield ProblemKind.TURNS, f"{len(record.conversations)} turns, of which the first two are trained on"
     if record.question and not prompt.asks(record.question):

@@ -111,7 +111,8 @@ def _turns(item: dict[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
 
 def _fields(item: dict[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
     """The turns of alpaca's and of ms-swift's query and response, or an answer alone."""
-    for pair in item.get("history") or []:
+    history = item.get("history") or []
+    for pair in history if isinstance(history, list) else [history]:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise ValueError("history holds no pairs of a question and an answer")
         yield "human", _text(pair[0]), []

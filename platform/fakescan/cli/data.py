@@ -94,14 +94,16 @@ def validate(
     """
     from fakescan.cli.reports.data import print_problems, write_problems
     from fakescan.storage.url import file_path
-    from fakevlm.data.checks import check_records
+    from fakevlm.data.checks import check_records, check_warnings
     from fakevlm.data.collate import Collator
     from fakevlm.data.contents import ImageContents
+    from fakevlm.prompt import PromptSpec
 
     form = _Form(record_format, image_root, image_folder)
     splits = _splits(location, split, form, flags, strict=False)
     checkpoint = None if model is None else _checkpoint(model, flags)
-    found = check_records(splits, None if checkpoint is None else checkpoint.prompt)
+    prompt = PromptSpec() if checkpoint is None else checkpoint.prompt
+    found = [*check_records(splits, prompt), *check_warnings(splits, prompt)]
     if checkpoint is not None:
         collator = Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
         found += [problem for dataset in splits for problem in collator.problems(dataset, max_length)]

@@ -13,6 +13,7 @@ from fakescan.sources.source import open_source
 from fakescan.storage.errors import store_errors
 from fakescan.storage.store import Store
 from fakescan.storage.url import file_path, redact, scheme_of
+from fakescan.terminal.console import printable_line
 from fakevlm.data.dataset import open_dataset, split_names
 from fakevlm.data.formats.loki import POSITIONS
 from fakevlm.data.labels import label_names
@@ -193,7 +194,7 @@ def _tree(config: EvaluateConfig, stray: list[str]) -> Iterator[LabelledImage]:
             folders = path.lower().split("/")[:-1]
             place = max((number for number, folder in enumerate(folders) if folder in labels), default=None)
             if place is None:
-                stray.append(path)
+                stray.append(printable_line(path))
                 continue
             is_fake = labels[folders[place]] == FAKE
             category = "/".join(path.split("/")[:place])

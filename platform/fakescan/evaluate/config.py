@@ -15,17 +15,17 @@ class EvaluateConfig(JudgingSettings):
     """One evaluation of one checkpoint on one set of labelled images."""
 
     benchmark: Annotated[BenchmarkName, Flag("fakeclue|loki|dd-vqa|folder", group=FlagGroup.DATA)] = "fakeclue"
-    """Layout of the data; `folder` is any tree with folders named real and fake, or as `labels` say."""
+    """Layout of the data; `folder` is any tree with folders named real and fake, or as `--label` says."""
     data: Annotated[str, Flag("DATA", group=FlagGroup.DATA)]
     """Dataset folder or file of records, or for `folder` the root of the tree; here or at a URL."""
     split: Annotated[str | None, Flag("NAME", group=FlagGroup.DATA)] = None
     """File of records in a dataset folder. Default: test where there is one, else the only one."""
     image_root: Annotated[str | None, Flag("PREFIX", group=FlagGroup.DATA)] = None
-    """What the records' image paths begin with and is taken off them, such as the folder of another machine."""
+    """What the records' image paths begin with and is taken off them, such as another machine's. Default: none."""
     image_folder: Annotated[str | None, Flag("FOLDER", group=FlagGroup.DATA)] = None
     """Folder that image paths count from, in the store of the data. Default: that of the dataset."""
     labels: Annotated[tuple[str, ...], Flag("NAME=real|fake", "--label", multiple=True, group=FlagGroup.DATA)] = ()
-    """What a folder's name means, such as `ai=fake`; `real`, `fake`, `0_real` and `1_fake` are known."""
+    """What a folder's name means, such as `ai=fake`. Default: `real`, `fake`, `0_real` and `1_fake` are known."""
     output: Annotated[str, Flag("URL", "-o/--output", group=FlagGroup.OUTPUT)]
     """Folder or URL prefix of the evaluation, which holds the scans, metrics.json and report.html; resumed if begun."""
     explain: bool = True

@@ -1,5 +1,6 @@
 """From labels and scores to the numbers of an evaluation."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,10 +13,10 @@ from fakescan.evaluate.judged import JudgedImages
 from fakescan.evaluate.results import Controls, GeneratorScores, Results, Scores, Texts, scores
 from fakescan.run.own_words import overruled
 from fakescan.storage.url import redact
-from fakevlm.metrics.classification import auroc, wilson
+from fakevlm.metrics.classification import auroc, auroc_interval, wilson
 from fakevlm.metrics.distortion import NONE
 from fakevlm.metrics.header_baseline import SEPARABLE, headers_auroc
-from fakevlm.metrics.text import boilerplate, open_encoder, rouge_l
+from fakevlm.metrics.text import SentenceEncoder, boilerplate, open_encoder, rouge_l
 
 
 def measure(
@@ -71,12 +72,16 @@ def _generator(judged: JudgedImages, mask: NDArray[np.bool_]) -> GeneratorScores
     said = judged.score[mask] >= judged.run.identity.ask.calibration.threshold
     interval = wilson(int(said.sum()), len(said))
     beside = mask | ~judged.is_fake
+    order = auroc(judged.is_fake[beside], judged.logit[beside])
+    order_interval = auroc_interval(order, len(said), int((~judged.is_fake).sum()))
     return GeneratorScores(
         fakes=len(said),
         found=float(said.mean()),
         found_low=interval.low,
         found_high=interval.high,
-        auroc=auroc(judged.is_fake[beside], judged.logit[beside]),
+        auroc=order,
+        auroc_low=order_interval.low,
+        auroc_high=order_interval.high,
     )
 
 
@@ -101,7 +106,7 @@ def measure_texts(references: Sequence[Sequence[str]], texts: Sequence[str]) -> 
     numbers = np.array([number for number, _, _ in pairs], dtype=np.int64)
     known, said = [reference for _, reference, _ in pairs], [text for _, _, text in pairs]
     repeats = boilerplate([text for text in texts if text])
-    encoder = open_encoder() if pairs else None
+    encoder = _encoder() if pairs else None
     return Texts(
         explained=sum(bool(text) for text in texts),
         compared=len(np.unique(numbers)),
@@ -114,6 +119,12 @@ def measure_texts(references: Sequence[Sequence[str]], texts: Sequence[str]) -> 
         distinct_2=repeats.distinct_2,
         distinct_texts=repeats.distinct_texts,
     )
+
+
+@functools.cache
+def _encoder() -> SentenceEncoder:
+    """The encoder of this process: loading takes seconds."""
+    return open_encoder()
 
 
 def _nearest(numbers: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:

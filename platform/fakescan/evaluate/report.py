@@ -12,7 +12,7 @@ from fakescan.evaluate import charts
 from fakescan.evaluate.benchmark import read_picture
 from fakescan.evaluate.judged import JudgedImages
 from fakescan.evaluate.results import Results
-from fakescan.evaluate.table import NAMES, paper_conditions, paper_rows, percent, remarks, score_rows
+from fakescan.evaluate.table import NAMES, paper_conditions, paper_rows, percent, ranked, remarks, score_rows
 from fakescan.storage.store import Store
 from fakevlm.metrics.distortion import CONDITIONS, NONE
 from fakevlm.metrics.published import SOURCE
@@ -31,7 +31,7 @@ def render(results: Results, judged: dict[str, JudgedImages], store: Store) -> s
 
     template = (Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "ranked": ranked}
     return environment.from_string(template).render(
         results=results,
         title=NAMES[results.benchmark],

@@ -102,6 +102,9 @@ class GeneratorScores(StrictModel):
     found_high: Defined
     auroc: Defined
     """Against all real images of the set; null where there are none."""
+    auroc_low: Defined = None
+    """95 % interval (Newcombe 2006)."""
+    auroc_high: Defined = None
 
 
 class Texts(StrictModel):

@@ -93,8 +93,8 @@ def _print_categories(console: Console, groups: dict[str, Scores]) -> None:
     for name, scores in groups.items():
         first = (scores.recall_fake, scores.precision_fake, scores.accuracy)
         interval = span(scores.accuracy_low, scores.accuracy_high)
-        last = (scores.uncertain, scores.f1_real, scores.auroc, scores.ece_15)
-        cells = (*(percent(value) for value in first), interval, *(percent(value) for value in last))
+        last = (percent(scores.uncertain), percent(scores.f1_real), ranked(scores), percent(scores.ece_15))
+        cells = (*(percent(value) for value in first), interval, *last)
         table.add_row(name, f"{scores.images:,}", f"{scores.fakes:,}", *cells)
     console.print(table)
 
@@ -106,7 +106,7 @@ def _print_generators(console: Console, groups: dict[str, GeneratorScores]) -> N
     table = number_table(console, "by generator, %", "generator", *columns)
     for name, one in groups.items():
         interval = span(one.found_low, one.found_high)
-        table.add_row(name, f"{one.fakes:,}", percent(one.found), interval, percent(one.auroc))
+        table.add_row(name, f"{one.fakes:,}", percent(one.found), interval, ranked(one))
     console.print(table)
 
 
@@ -118,13 +118,11 @@ def _print_conditions(console: Console, results: Results) -> None:
     columns = ("n", "recall", "precision", "Acc", "uncertain", "F1 real", "AUROC", "ECE-15")
     table = number_table(console, title, "condition", *columns, *(("paper Acc", "paper F1") if known else ()))
     for name, scores in results.conditions.items():
-        values = (
-            scores.recall_fake, scores.precision_fake, scores.accuracy, scores.uncertain, scores.f1_real, scores.auroc,
-            scores.ece_15,
-        )  # fmt: skip
+        values = (scores.recall_fake, scores.precision_fake, scores.accuracy, scores.uncertain, scores.f1_real)
         paper = known.get(name)
         said = (f"{paper.accuracy:.1f}", f"{paper.f1:.1f}") if paper else ("–", "–") if known else ()
-        table.add_row(name, f"{scores.images:,}", *(percent(value) for value in values), *said)
+        cells = (*(percent(value) for value in values), ranked(scores), percent(scores.ece_15))
+        table.add_row(name, f"{scores.images:,}", *cells, *said)
         if name == NONE:
             table.add_section()
     console.print(table)
@@ -138,6 +136,13 @@ def paper_conditions(results: Results) -> Mapping[str, PaperRow]:
 def percent(value: float | None) -> str:
     """A share from 0 to 1 in percent; a dash for what is not defined."""
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def ranked(scores: Scores | GeneratorScores) -> str:
+    """AUROC in percent with its interval."""
+    if scores.auroc is None or scores.auroc_low is None:
+        return percent(scores.auroc)
+    return f"{percent(scores.auroc)} ({span(scores.auroc_low, scores.auroc_high)})"
 
 
 def span(low: float | None, high: float | None) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fakevlm.data.checks import check_records, warning_lines
-from fakevlm.data.dataset import open_dataset
+from fakevlm.data.checks import check_records, check_warnings, warning_lines
+from fakevlm.data.dataset import Dataset, open_dataset
 from fakevlm.data.problem import DatasetProblem, ProblemKind
 from fakevlm.data.record import CATEGORIES
 from fakevlm.prompt import PromptSpec
@@ -18,7 +18,16 @@ HUMAN, GPT = {"from": "human", "value": QUESTION}, {"from": "gpt", "value": "Thi
 
 
 def check(tmp_path: Path, *items: Any) -> list[DatasetProblem]:
-    return check_records([open_dataset(write_dataset(tmp_path, items, images=False), strict=False)])
+    return checked(open_dataset(write_dataset(tmp_path, items, images=False), strict=False))
+
+
+def checked(dataset: Dataset, prompt: PromptSpec | None = None) -> list[DatasetProblem]:
+    """Problems, then warnings."""
+    prompt = prompt or PromptSpec()
+    problems, warnings = check_records([dataset], prompt), check_warnings([dataset], prompt)
+    assert not any(problem.kind.is_warning for problem in problems)
+    assert all(warning.kind.is_warning for warning in warnings)
+    return [*problems, *warnings]
 
 
 def kinds(problems: list[DatasetProblem]) -> list[tuple[int | None, ProblemKind]]:
@@ -130,10 +139,10 @@ def test_the_prompt_of_the_checkpoint_decides(tmp_path: Path) -> None:
     other = PromptSpec(question="<image>Real or fake?", answer_prefix="It is", real_word="real", fake_word="fake")
     turns = [{"from": "human", "value": "Real or fake?\n<image>"}, {"from": "gpt", "value": "It is real."}]
     dataset = open_dataset(write_dataset(tmp_path, [fields(conversations=turns)], images=False))
-    assert check_records([dataset], other) == []
-    kinds_by_default = [problem.kind for problem in check_records([dataset])]
-    assert kinds_by_default == [ProblemKind.OPENING, ProblemKind.QUESTION]
-    (question,) = [problem for problem in check_records([dataset]) if problem.kind is ProblemKind.QUESTION]
+    assert checked(dataset, other) == []
+    assert check_records([dataset]) == [], "without a prompt nothing can be said of it"
+    opening, question = checked(dataset)
+    assert (opening.kind, question.kind) == (ProblemKind.OPENING, ProblemKind.QUESTION)
     assert question.message == (
         "asks 'Real or fake?\\n<image>', training asks '<image>Does the image looks real/fake?'"
     )

@@ -69,10 +69,10 @@ def import_data(
     from fakescan.storage.objects import put_atomic
     from fakescan.storage.preflight import check_readable, check_writable
     from fakescan.storage.url import redact, scheme_of
-    from fakevlm.data.checks import check_records, warning_lines
+    from fakevlm.data.checks import check_records, check_warnings, warning_lines
+    from fakevlm.data.formats.imported import ImportSettings
     from fakevlm.data.importing import (
         AUTO,
-        ImportSettings,
         check_target,
         list_files,
         read_source,
@@ -82,6 +82,7 @@ def import_data(
     from fakevlm.data.labels import label_names
     from fakevlm.data.record import CATEGORIES
     from fakevlm.errors import UserError
+    from fakevlm.prompt import PromptSpec
 
     known = label_names(labels)
     if category not in CATEGORIES:
@@ -98,8 +99,7 @@ def import_data(
     place = None if image_folder is None else store.filesystem(image_folder)[1].rstrip("/")
     settings = ImportSettings(known, category, image_root, place)
     data = read_source(fs, path, record_format, settings, target=folder, images_below=f"images/{name}")
-    found = [*check_records([data.dataset]), *_missing(data)]
-    problems = [problem for problem in found if not problem.kind.is_warning]
+    problems = [*check_records([data.dataset], PromptSpec()), *_missing(data)]
     if problems:
         print_problems(problems, per_kind=10)
         click.echo(f"fakescan: error: {source} has {len(problems):,} problems; nothing was written", err=True)
@@ -111,7 +111,7 @@ def import_data(
         put_atomic(fs, file, contents)
     for note, count in sorted(data.notes.items()):
         click.echo(f"{count:,} {note}")
-    for line in warning_lines(found):
+    for line in warning_lines(check_warnings([data.dataset], PromptSpec())):
         click.echo(f"warning: {line}")
     records = data.dataset.records
     fakes = sum(record.is_fake for record in records)

@@ -12,7 +12,7 @@ from fakescan.train.preflight.inputs import Inputs
 from fakescan.train.preflight.needs import Needs, check_disk, needs
 from fakevlm.checkpoint.layout import read_weights
 from fakevlm.checkpoint.self_test import self_test
-from fakevlm.data.checks import check_records, warning_lines
+from fakevlm.data.checks import check_records, check_warnings, warning_lines
 from fakevlm.data.dataset import Dataset
 from fakevlm.data.images import check_presence
 from fakevlm.data.problem import DatasetProblem
@@ -70,10 +70,10 @@ def _check_records(config: TrainConfig, inputs: Inputs) -> tuple[dict[str, str],
     """
     excluded = frozenset(config.exclude)
     datasets = _datasets(inputs)
-    every = check_records(datasets, inputs.checkpoint.prompt)
-    for line in warning_lines(every):
+    prompt = inputs.checkpoint.prompt
+    for line in warning_lines(check_warnings(datasets, prompt)):
         logger.warning("data: %s", line)
-    problems = [problem for problem in every if not problem.kind.is_warning and problem.image not in excluded]
+    problems = [problem for problem in check_records(datasets, prompt) if problem.image not in excluded]
     absent: list[DatasetProblem] = []
     versions = []
     for dataset in datasets:

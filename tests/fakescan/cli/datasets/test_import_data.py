@@ -277,6 +277,7 @@ def test_benchmarks_become_training_data(tmp_path: Path, capfd: pytest.CaptureFi
         ({"image": 5}, "its image is 5, not a path"),
         ({"conversations": "x"}, "the conversation is 'x', not a list of turns"),
         ({"conversations": [{"from": "tool", "value": "x"}]}, "a turn is by 'tool'"),
+        ({"conversations": None, "history": 5}, "history holds no pairs of a question and an answer"),
         ({"conversations": [{"from": "human", "value": None}]}, "a turn says None, not a text"),
         ({"label": "maybe"}, "label 'maybe' is neither real nor fake: say which, such as --label maybe=fake"),
         ({"label": "fake"}, "contradicts itself: its label fake, its answer real, its folder real"),
