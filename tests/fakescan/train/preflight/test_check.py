@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from fakescan.cli.main import main
-from fakescan.train.check import check
 from fakescan.train.config import TrainConfig
+from fakescan.train.preflight.check import check
+from fakescan.train.preflight.inputs import open_inputs
 from fakevlm.errors import UserError
 from tests.fakevlm.data.labelled import QUESTION, fields, png
 from tests.striped import settings
@@ -66,9 +67,11 @@ def test_validate_and_training_agree(
     config = TrainConfig.model_validate(settings(tiny_model, data, tmp_path / "runs") | {"max_length": 300})
     if change not in TAKEN:
         with pytest.raises(UserError, match=r"^(?:data|max_length): "):
-            check(config)
+            check(config, open_inputs(config))
         return
-    assert check(config).plan.samples == 3
+    inputs = open_inputs(config)
+    check(config, inputs)
+    assert inputs.plan.samples == 3
     warnings = [line.removeprefix("warning: ") for line in out.splitlines() if line.startswith("warning: ")]
     said = [record.getMessage().removeprefix("data: ") for record in caplog.records if "data: " in record.getMessage()]
     assert len(said) == len(warnings) == (0 if change == "as it is" else 1)
