@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from fakescan.cli.main import main
@@ -17,7 +18,7 @@ from fakescan.run.verify import verify
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.detector import Detector
 from fakescan.storage.store import Store
-from fakevlm.provenance import Provenance, TrustLists, read
+from fakevlm.provenance import Provenance, TrustLists, read, sentence
 from tests.fakescan.serve.api.replica import send
 from tests.provenance_files import JPEG, PNG, claims
 from tests.signed_files import GENERATED, Authority, Signer, action
@@ -132,6 +133,15 @@ def test_the_report_counts_the_same(scanned: Scanned, tmp_path: Path) -> None:
     assert found is not None
     rows = scanned.rows.values()
     assert found.read == len(rows)
+    files = [f"{tmp_path}/report/{report.data}{file.name}" for file in report.rows.files]
+    words = {
+        Path(uri).stem: said
+        for uri, said in duckdb.sql(f"SELECT uri, origin_words FROM read_parquet({files})").fetchall()
+    }
+    for name, said in words.items():
+        expected = sentence(scanned.expected(name))
+        assert said == (None if expected == sentence(Provenance()) else expected), name
+    assert words["changed"].startswith("has Content Credentials of another picture")
     for origin in found.origins:
         said = [row for row in rows if (row["provenance"] or "unread") == origin.name]
         assert origin.rows == len(said)

@@ -45,20 +45,28 @@ def origin_numbers(origins: pa.ChunkedArray) -> NDArray[np.uint8]:
 
 
 def origin_words(rows: pa.Table) -> pa.Array:
-    """What each file says in a sentence; null where it says nothing, or was not read."""
-    says = pc.fill_null(pc.not_equal(rows["provenance"], Origin.NONE), False).to_numpy()
+    """What each file says in a sentence; null where it says nothing at all, or was not read."""
+    origins, details = rows["provenance"], rows["provenance_detail"]
+    certain = pc.fill_null(pc.not_equal(origins, Origin.NONE), False)
+    says = pc.or_(certain, pc.and_(pc.is_valid(origins), pc.is_valid(details)))
+    # Of a file that says something certain the sentence needs no detail, which is another one for each file.
+    some = (
+        rows.select(_COLUMNS)
+        .append_column("detail", pc.if_else(certain, pa.scalar(None, pa.string()), details))
+        .filter(says)
+    )
     found = np.full(rows.num_rows, None, dtype=object)
-    some = rows.select(_COLUMNS).filter(pa.array(says))
-    found[says] = [_words(*row.values()) for row in some.to_pylist()]
+    found[says.to_numpy()] = [_words(*row.values()) for row in some.to_pylist()]
     return pa.array(found, pa.string())
 
 
 @lru_cache(maxsize=4096)
-def _words(origin: str, basis: str | None, generator: str | None, signer: str | None) -> str | None:
+def _words(origin: str, basis: str | None, generator: str | None, signer: str | None, detail: str | None) -> str | None:
     try:
-        return sentence(Provenance(Origin(origin), Basis(basis) if basis else None, generator, signer))
-    except ValueError:  # of a later version
+        words = sentence(Provenance(Origin(origin), Basis(basis) if basis else None, generator, signer, detail))
+    except ValueError:  # of a later version, or no JSON
         return None
+    return None if words == sentence(Provenance()) else words
 
 
 def origin_cells(rows: pa.Table, outcomes: NDArray[np.int64]) -> Counter[str]:

@@ -10,6 +10,7 @@ export const WORDS = {
 export const DECISIONS = { fake: "Fake", real: "Real", unsure: "Unsure" };
 
 const FINDINGS = { fake: "fake", real: "real", uncertain: "uncertain", "no forgery found": "unfound", "means nothing": "nothing" };
+const NOTHING = "says nothing about its origin"; // The server's words.
 const UNFOUND =
   "No forgery found, which does not make the image real: the model knows no generator and does not notice generated images.";
 
@@ -91,11 +92,12 @@ function leaning(item) {
 
 // ---- What the file says ----------------------------------------------------------------------------------------------
 
-/** What the file says of its own origin, which is no part of the verdict; "" for one that says nothing. */
+/** What the file says of its own origin, which is no part of the verdict; "" for one that says nothing at all. */
 export function originWords(item) {
-  const found = item.result?.provenance;
-  if (!found || found.origin === "none") return "";
-  return found.origin ? `The file says of its origin: ${plain(found.words)}.` : `The file: ${plain(found.words)}.`;
+  const { origin, words, detail } = item.result?.provenance ?? {};
+  if (!words || (origin === "none" && (!detail || words === NOTHING))) return "";
+  if (!origin) return `The file: ${plain(words)}.`;
+  return ["none", "signed_other"].includes(origin) ? `The file ${plain(words)}.` : `The file says of its origin: ${plain(words)}.`;
 }
 
 /** Whether a trusted signer contradicts the verdict: one of the two is wrong. */

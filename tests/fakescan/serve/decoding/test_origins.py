@@ -18,6 +18,7 @@ from fakescan.serve.decoding.origins import OriginReader
 from fakescan.serve.detector import Detector
 from fakevlm.provenance import Provenance, TrustLists
 from tests.fakescan.serve.api.replica import send
+from tests.provenance_files import png_with_chunks
 
 pytestmark = pytest.mark.unit
 
@@ -92,7 +93,7 @@ class Deadly(origins._Read):
     """Native code that a file with a manifest ends, or keeps for ever."""
 
     def __call__(self, data: bytes) -> Provenance:
-        if data.endswith(b"jumb"):
+        if b"deadly" in data:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(data)
 
@@ -101,11 +102,14 @@ def test_a_manifest_that_ends_its_reader_ends_nothing_else(monkeypatch: pytest.M
     monkeypatch.setattr(origins, "_Read", Deadly)
     reader = OriginReader(None, processes=1)
     try:
-        found = reader.read(png() + b"jumb")
+        found = reader.read(png_with_chunks((b"caBX", b"deadly")))
         assert found.origin is None
         assert found.words.startswith("its origin could not be read: its process was killed by signal 9")
         assert reader.read(png()).origin == "none"
-        assert reader.read(png() + b"jumb ").origin == "none", "the next one has a process again"
+        after = reader.read(png_with_chunks((b"caBX", b"damaged")))
+        assert after.origin == "none", "the next one has a process again"
+        assert after.detail is not None
+        assert after.detail["c2pa"]["state"] == "broken"
     finally:
         reader.close()
 

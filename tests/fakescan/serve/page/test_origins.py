@@ -32,6 +32,7 @@ def files(server: PageServer, tmp_path: Path) -> list[Path]:
             "ai_generated", "c2pa_trusted", "AI-generated (signed by Signer Inc.)", signer="Signer Inc."
         ),
         "silent.jpg": said("none", None, "says nothing about its origin"),
+        "changed.jpg": said("none", None, "has Content Credentials of another picture", detail={"c2pa": {}}),
     }.items():
         server.script[name] = Scripted(0.04, provenance=provenance)
         (tmp_path / name).write_bytes(REAL.read_bytes() + name.encode())  # each is judged once
@@ -51,6 +52,8 @@ def test_the_page_says_it_beside_the_verdict_as_text(page: Page, files: list[Pat
     signed = card(page, "signed.jpg").locator(".origin")
     expect(signed).to_have_text("The file says of its origin: AI-generated (signed by Signer Inc.).")
     expect(signed).to_have_attribute("data-contradicts", "true")
+    changed = card(page, "changed.jpg").locator(".origin")
+    expect(changed).to_have_text("The file has Content Credentials of another picture.")
     expect(card(page, "silent.jpg").locator(".origin")).to_be_hidden()
     card(page, "silent.jpg").locator("summary").click()
     expect(card(page, "silent.jpg").locator("details")).to_contain_text("says nothing about its origin")
