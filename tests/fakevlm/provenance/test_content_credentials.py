@@ -11,7 +11,7 @@ import c2pa
 import pytest
 
 from fakevlm.provenance import Provenance, TrustLists, read, sentence
-from fakevlm.provenance.content_credentials import state_of
+from fakevlm.provenance.content_credentials.states import state_of
 from tests.image_bytes import picture, saved
 from tests.provenance_files import (
     IPTC,
@@ -265,6 +265,7 @@ def test_what_decides_when_several_speak(signers: Signers) -> None:
         (["ingredient.unknownProvenance"], "trusted"),
         (["assertion.action.malformed"], "nonconforming"),
         (["assertion.metadata.disallowed"], "nonconforming"),
+        (["ingredient.manifest.mismatch"], "nonconforming"),
         (["something.new"], "nonconforming"),
         (["signingCredential.untrusted"], "untrusted_signer"),
         (["signingCredential.invalid"], "untrusted_signer"),
