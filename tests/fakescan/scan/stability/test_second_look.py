@@ -161,13 +161,13 @@ def test_a_file_that_is_gone_or_another_one_by_now_is_said_and_costs_no_row(star
 
 
 def test_what_a_scan_counts_of_its_looks() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"verdict_holds": True, "variants": 5},
         {"verdict_holds": False, "variants": 4},
         {"verdict_holds": None, "strip_note": "pad: why", "variants": 4},
         {"verdict_holds": None, "variants": None},
     ]
-    full = {"row_id": 0, "uri": "a", "model": "m", "run_id": "r", "scanned_at": 0}
+    full: dict[str, Any] = {"row_id": 0, "uri": "a", "model": "m", "run_id": "r", "scanned_at": 0}
     table = pa.Table.from_pylist([full | row for row in rows], judged_schema(strip=True))
     counts = StripCounts.of(table)
     assert counts == StripCounts(looked=3, unstable=1, incomplete=1, variants=13)
