@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps hashes and clusters, for a trial in several calls")
     parser.add_argument("--no-brute-force", action="store_true", help="leave the comparison with all out")
     settings = parser.parse_args()
-    report = Report("near_duplicates", vars(settings))
+    report = Report("near_duplicates", {"rows": settings.rows, "alike": settings.alike})
     print(f"{settings.rows:,} hashes\nmachine: {report.machine}\n", flush=True)
     hashes, originals, bits = kept(settings.folder, "hashes", lambda: invented(settings.rows, alike=settings.alike))
     clusters, measured = kept(settings.folder, "clusters", lambda: found(hashes))

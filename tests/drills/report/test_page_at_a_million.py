@@ -35,7 +35,6 @@ FILTERS = [
     "flags=explained",
     "one=yes",
     "verdict=fake&one=yes&sort=copies",
-    "picture=0.10",
     "sort=low",
 ]
 # The time until the page says how many images there are and the first card is drawn.

@@ -1,14 +1,22 @@
 """Pictures in a report: every number of them is what DuckDB counts from the hashes in the parts of the run."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import pytest
 
+from fakescan.audit.pictures import find_pictures
+from fakescan.report.audit_facts import AuditFacts
 from fakescan.report.build import ReportSettings, build_report
 from fakescan.report.rows import pictures as module
 from fakescan.report.rows.order import thumbs_chosen
+from fakescan.review.audit_result import audit_result
+from fakescan.review.labels import Label, Labels
+from fakescan.review.pictures.picture_file import first_images
+from fakescan.review.sample import draw_sample
 from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from tests.fakescan.report.conftest import MadeReport, MadeRun
@@ -86,6 +94,34 @@ def test_the_overview_says_so(made_report: MadeReport) -> None:
     assert pictures is not None
     assert f"The {totals.fake:,} images called fake are <strong>{pictures.pictures['fake']:,} pictures</strong>" in page
     assert f"the {totals.judged:,} images with a verdict are {pictures.total:,}" in page
+
+
+def test_prevalence_by_picture_is_what_the_command_says(made_run: MadeRun, tmp_path: Path) -> None:
+    shutil.copytree(made_run.folder.path, tmp_path / "run")
+    folder = RunFolder(str(tmp_path / "run"), Store())
+    keys = draw_sample(folder, "estimate", 400).sample.rows["sha256"].to_pylist()
+    labels = Labels()
+    for key in keys:
+        labels.add(Label(sha256=key, label="fake" if key[0] in "01" else "real", reviewer="ann"))
+    target = RunFolder(str(tmp_path / "report"), Store())
+    report = build_report(folder, target, ReportSettings(thumbs=0), AuditFacts(folder, labels))
+    place, run = str(tmp_path / "pictures.parquet"), folder.open()
+    find_pictures(folder, place)
+    told = audit_result(
+        folder, labels, firsts=lambda judged: first_images(place, Store(), run, judged=judged)
+    ).by_picture
+    found = report.prevalence.by_picture
+    assert found is not None
+    assert told is not None
+    assert told.share is not None
+    assert found.share is not None
+    assert (found.pictures, found.drawn, found.reviewed, found.fakes) == (
+        told.pictures, told.drawn, told.reviewed, told.fakes,
+    )  # fmt: skip
+    assert (found.share.low, found.share.high) == (told.share.low, told.share.high)
+    assert report.pictures is not None
+    assert found.pictures == report.pictures.total
+    assert found.statement in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_a_call_after_an_interruption_reads_them(
