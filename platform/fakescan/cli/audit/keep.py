@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         ("What no verdict speaks against", "fakescan filter audit --drop fake -o keep.parquet"),
         ("Only what is surely fake goes", "fakescan filter audit --drop fake --min-score 0.95 -o keep.csv"),
         (
-            "What a trusted camera has signed",
-            "fakescan filter audit --keep real --provenance captured/c2pa_trusted -o k.csv",
+            "What a camera has taken, as its file says",
+            "fakescan filter audit --keep real --provenance captured -o keep.csv",
         ),
         ("Keys of a WebDataset", "fakescan filter audit --keep real --ids webdataset -o keep.txt"),
     ],
