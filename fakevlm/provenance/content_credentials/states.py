@@ -14,7 +14,7 @@ _BROKEN = (
 _EXPIRED = ("signingCredential.expired", "claimSignature.outsideValidity")
 _SIGNER = ("signingCredential.", "claimSignature.")
 _HARMLESS = ("timeStamp.", "signingCredential.ocsp.", "ingredient.unknownProvenance")
-"""About a time stamp, which then does not count; about asking for a revocation; about an ingredient with no manifest."""
+"""About a time stamp, which then does not count; a revocation not asked for; an ingredient without a manifest."""
 
 State = str
 """trusted, untrusted_signer, nonconforming, expired, content_changed, broken, remote_only; the weakest last."""
