@@ -82,6 +82,7 @@ class PageServer:
             "image": {"width": 112, "height": 112} if self.meaning == "forgeries" else {"width": 336, "height": 336},
             "max_images": 16, "max_body_bytes": 64 * 2**20, "max_pixels": 50_000_000, "max_request_pixels": 200_000_000,
             "formats": ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF"], "scans": False,
+            "provenance": True, "trust_list": None,
         }  # fmt: skip
 
     def result(self, name: str, data: bytes) -> Json:

@@ -11,7 +11,7 @@ import pytest
 
 from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
-from tests.deadly_images import WAYS, deadly_png, worse_libraries
+from tests.deadly_images import WAYS, deadly_png, slow_jpeg, worse_libraries
 from tests.drill_images import drill_images
 from tests.scan_process import ScanProcess, fakescan, read_rows, running
 
@@ -135,3 +135,25 @@ def test_every_way_to_die_in_the_fetch_and_in_the_decoder_of_one_shard(tmp_path:
         assert rows[name]["sha256"] == expected[name]["sha256"]
     assert ended.end() == 0
     fakescan("verify", deadly.run("deadly").url)
+
+
+def test_an_image_that_never_ends_is_one_poison_row(
+    ray_cluster: str, pictures: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    """A real file, a real decoder: a progressive JPEG of thousands of scans."""
+    source = tmp_path / "images"
+    source.mkdir()
+    for path in sorted(pictures.iterdir())[:12]:
+        (source / path.name).write_bytes(path.read_bytes())
+    (source / "00003-slow.jpg").write_bytes(slow_jpeg())
+    config = tmp_path / "scan.yaml"
+    run = RunFolder(str(tmp_path / "run"), Store())
+    settings = {"source": str(source), "output": run.url, "model": str(tiny_model), "engine": {"kind": "fake"}}
+    config.write_text(json.dumps({**settings, "shard_rows": 8, "decode_timeout_s": 1, "decode_memory_gib": 1}))
+    ended = fakescan("scan", "--config", config, "--ray-address", ray_cluster)
+    rows = read_rows(run)
+    (bad,) = [row for row in rows if row["error_code"]]
+    assert (Path(bad["uri"]).name, bad["error_code"]) == ("00003-slow.jpg", "poison")
+    assert bad["error_message"] == "decoding this image alone failed twice: it did not end within 1 s"
+    assert sum(row["verdict"] is not None for row in rows) == 12
+    assert "errors 1" in ended.out

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakescan.isolation.child import IMAGE_DEATHS, Death, WorkLimits
-from fakescan.run.folder import RunFolder
 from fakescan.scan.poison import suspicion
 from fakescan.scan.poison.deaths import SHARD_DEATHS, SPLIT
 from fakescan.scan.poison.suspicion import (
@@ -35,9 +33,8 @@ from fakescan.sources.fetch import Fetched, Fetcher
 from fakescan.sources.source import open_source
 from fakescan.storage.store import Store
 from fakevlm.preprocess import ImageSpec
-from tests.deadly_images import deadly_png, slow_jpeg, worse_libraries
+from tests.deadly_images import deadly_png, worse_libraries
 from tests.image_bytes import picture, saved
-from tests.scan_process import fakescan, read_rows
 
 GIB = 2**30
 SPEC = ImageSpec(shortest_edge=28, crop=(28, 28))
@@ -231,26 +228,3 @@ def test_work_in_containers_counts_and_goes_on(kind: str, tmp_path: Path) -> Non
     rows = pa.concat_tables(open_source(str(source), Store()))
     fetched = fetch_with_care(Fetcher(Store()), rows, WorkLimits(5.0, GIB))
     assert [one.data for one in fetched] == images
-
-
-@pytest.mark.cluster
-def test_an_image_that_never_ends_is_one_poison_row(
-    ray_cluster: str, pictures: Path, tmp_path: Path, tiny_model: Path
-) -> None:
-    """A real file, a real decoder: a progressive JPEG of thousands of scans."""
-    source = tmp_path / "images"
-    source.mkdir()
-    for path in sorted(pictures.iterdir())[:12]:
-        (source / path.name).write_bytes(path.read_bytes())
-    (source / "00003-slow.jpg").write_bytes(slow_jpeg())
-    config = tmp_path / "scan.yaml"
-    run = RunFolder(str(tmp_path / "run"), Store())
-    settings = {"source": str(source), "output": run.url, "model": str(tiny_model), "engine": {"kind": "fake"}}
-    config.write_text(json.dumps({**settings, "shard_rows": 8, "decode_timeout_s": 1, "decode_memory_gib": 1}))
-    ended = fakescan("scan", "--config", config, "--ray-address", ray_cluster)
-    rows = read_rows(run)
-    (bad,) = [row for row in rows if row["error_code"]]
-    assert (Path(bad["uri"]).name, bad["error_code"]) == ("00003-slow.jpg", "poison")
-    assert bad["error_message"] == "decoding this image alone failed twice: it did not end within 1 s"
-    assert sum(row["verdict"] is not None for row in rows) == 12
-    assert "errors 1" in ended.out
