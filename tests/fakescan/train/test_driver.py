@@ -126,9 +126,6 @@ def test_a_second_training_of_a_running_one_is_refused(tiny_model: Path, labelle
 def test_a_run_is_not_resumed_with_what_would_change_it(plain: Any, tiny_model: Path, labelled: Path) -> None:
     change = {**KINDS["plain"], "lr": 0.5}
     config = TrainConfig.model_validate(settings(tiny_model, labelled, Path(plain.url).parent, **change))
-    with pytest.raises(
-        UserError,
-        match=r"^name: \S+ was started with different settings \(lr was 0.001, now 0.5\); use another name, or the earlier "
-        r"settings$",
-    ):
+    message = r"\(lr was 0.001, now 0.5\); use another name, or the earlier settings$"
+    with pytest.raises(UserError, match=rf"^name: \S+ was started with different settings {message}"):
         run_train(config)
