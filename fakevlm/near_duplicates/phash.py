@@ -15,6 +15,8 @@ from PIL import Image
 BITS: Final = 256
 
 _FREQUENCIES = 16
+_SIDE_FACTOR = 4
+"""Pixels of the square that is transformed, for each frequency that is kept."""
 _REDUCE_FROM = 128
 """Sides from this on are halved before, which makes hashing twice as cheap and changes 10 bits at most."""
 _MIN_CONTRAST = 4.0
@@ -26,15 +28,27 @@ _SQUARE = 512
 
 def phash(pixels: NDArray[np.uint8]) -> str | None:
     """64 hexadecimal digits for RGB pixels, uint8[height, width, 3]; None for a picture with hardly anything on it."""
-    import imagehash
-
     image = Image.fromarray(pixels)
     if min(image.size) >= _REDUCE_FROM:
         image = image.reduce(2)
     grey = image.convert("L")
     if np.asarray(grey).std() < _MIN_CONTRAST:
         return None
-    return str(imagehash.phash(grey, hash_size=_FREQUENCIES))
+    return _hash(grey)
+
+
+def _hash(grey: Image.Image) -> str:
+    """`str(imagehash.phash(grey, hash_size=16))`, bit by bit, in half the time.
+
+    The transform is the same one in the same order, so that values which differ by rounding alone, as those of
+    symmetric pictures do, fall on the same side; rows of frequencies that are not used are left out.
+    """
+    from scipy.fft import dct
+
+    side = _SIDE_FACTOR * _FREQUENCIES
+    square = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS))
+    low = dct(dct(square, axis=0)[:_FREQUENCIES], axis=1)[:, :_FREQUENCIES]
+    return np.packbits(low > np.median(low)).tobytes().hex()
 
 
 def picture_hash(image: Image.Image) -> NDArray[np.uint8] | None:

@@ -82,3 +82,23 @@ def test_any_size_of_input(side: int) -> None:
     hashed = phash(pixels)
     assert hashed is None or len(bytes.fromhex(hashed)) == 32
     assert hashed == phash(pixels)
+
+
+def test_it_is_imagehash_bit_by_bit() -> None:
+    import imagehash
+
+    draw = np.random.default_rng(0)
+    blocks = [draw.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (64, 112, 113, 224, 336)]
+    smooth = [
+        np.asarray(Image.fromarray(block[:9, :9]).resize((edge, edge), Image.Resampling.BICUBIC))
+        for block in blocks
+        for edge in (100, 112, 336)
+    ]
+    ramp = np.repeat(np.linspace(0, 255, 112).astype(np.uint8)[:, None], 112, axis=1)
+    symmetric = [np.stack([square] * 3, axis=2) for square in (ramp, ramp.T, np.minimum(ramp, ramp[::-1]))]
+    board = np.kron(np.indices((7, 7)).sum(axis=0) % 2, np.ones((16, 16))).astype(np.uint8) * 255
+    samples = [seen(path.read_bytes()) for path in SAMPLES]
+    for pixels in (*blocks, *smooth, *symmetric, np.stack([board] * 3, axis=2), *samples):
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        grey = (image.reduce(2) if min(image.size) >= 128 else image).convert("L")
+        assert phash(pixels) == str(imagehash.phash(grey, hash_size=16))
