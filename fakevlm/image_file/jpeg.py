@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageChops, JpegImagePlugin
+from PIL import Image, ImageChops, ImageFile, JpegImagePlugin, features
 
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file.repair import MAX_MISSING, Repair, missing_note
@@ -21,6 +21,10 @@ _FILLERS = 4
 _END_MISSING = "the end marker is missing; all pixels are there"
 _MIN_RUN = 64
 """A run of one byte this long at the end of a file is a hole in it, not pixels."""
+
+
+_WRITES_RGBX = features.check("libjpeg_turbo") is True
+"""Whether the decoder can write four bytes a pixel, as Pillow keeps them. libjpeg of old cannot."""
 
 
 class _Segment(NamedTuple):
@@ -64,6 +68,28 @@ class _Layout(NamedTuple):
     @property
     def data(self) -> bytes:
         return b"\xff\xd8" + b"".join(map(_written, self.head)) + self.body
+
+
+def prepare(image: ImageFile.ImageFile, size: int) -> None:
+    """Has an opened file of `size` bytes decoded with less copying, to the same pixels.
+
+    Pillow hands a file on in pieces of 64 KB, and spreads each row from three bytes a pixel to the four that it keeps.
+    """
+    image.decodermaxblock = max(size, 1)
+    if _WRITES_RGBX and len(image.tile) == 1 and image.tile[0].args == ("RGB", ""):
+        image.tile = [image.tile[0]._replace(args=("RGBX", ""))]
+
+
+def reduce(image: ImageFile.ImageFile, enough: tuple[int, int]) -> tuple[float, float] | None:
+    """Has an opened file decoded at a half, a quarter or an eighth of its size, to not less than `enough`, across, down.
+
+    Returns the width and height that the whole image has then, which are not whole; None where it stays as it is.
+    """
+    width, height = image.size
+    if min(width // enough[0], height // enough[1]) < 2:
+        return None
+    drafted = image.draft(None, enough)
+    return None if drafted is None else drafted[1][2:]
 
 
 def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:

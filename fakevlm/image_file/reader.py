@@ -23,9 +23,19 @@ from PIL import (
 from fakevlm.errors import ErrorCode, ImageError, one_line
 from fakevlm.image_file import bmp, gif, isobmff, jpeg, png, samples, tiff, webp
 from fakevlm.image_file.heif import read_heif
-from fakevlm.image_file.orientation import upright
+from fakevlm.image_file.orientation import Box, turn_of, turned_box, turned_size
 from fakevlm.image_file.repair import Repair
 from fakevlm.image_file.signature import identify
+
+
+class Reduced(NamedTuple):
+    """An image that was made smaller while it was decoded."""
+
+    width: int
+    """Of the whole image in pixels, as displayed."""
+    height: int
+    box: Box
+    """Where it is in the smaller one, whose last row and column may reach beyond it."""
 
 
 class ImageFileContent(NamedTuple):
@@ -35,6 +45,17 @@ class ImageFileContent(NamedTuple):
     format: str
     note: str = ""
     """What was wrong with the file although it could be read; mostly ""."""
+    reduced: Reduced | None = None
+    """None for an image that is whole."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the whole image in pixels, as displayed."""
+        return self.rgb.size if self.reduced is None else (self.reduced.width, self.reduced.height)
+
+
+Enough = Callable[[int, int], tuple[int, int]]
+"""(width, height) of an image as stored to those that it is large enough with."""
 
 
 # Pillow's classes are called directly, not through Image.open: that one tries some forty formats in turn, and its limit
@@ -69,8 +90,10 @@ _NOT_SUPPORTED = re.compile(
 )
 
 
-def read_image(data: bytes, *, max_pixels: int) -> ImageFileContent:
+def read_image(data: bytes, *, max_pixels: int, enough: Enough | None = None) -> ImageFileContent:
     """The first image in `data` in RGB, as displayed. Raises ImageError, and nothing else.
+
+    With `enough`, a JPEG may come out at a half, a quarter or an eighth of its size, if it is large enough then.
 
     Metadata has no say: where a decoder refuses a file, its pixels are tried again without it. Where the pixels
     themselves end early, the image is read up to `repair.MAX_MISSING`, with a note.
@@ -80,12 +103,12 @@ def read_image(data: bytes, *, max_pixels: int) -> ImageFileContent:
         # Pillow warns of odd metadata. Narrow, because in threads a filter may outlive the block.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         try:
-            return _guarded(kind, lambda: _read(kind, Repair(data), max_pixels))
+            return _guarded(kind, lambda: _read(kind, Repair(data), max_pixels, enough))
         except ImageError as error:
             if error.code not in (ErrorCode.TRUNCATED, ErrorCode.UNSUPPORTED_FORMAT):
                 raise
             refusal = error
-        return _guarded(kind, lambda: _read_repaired(kind, data, max_pixels, refusal))
+        return _guarded(kind, lambda: _read_repaired(kind, data, max_pixels, enough, refusal))
 
 
 def _guarded(kind: str, read: Callable[[], ImageFileContent]) -> ImageFileContent:
@@ -100,7 +123,9 @@ def _guarded(kind: str, read: Callable[[], ImageFileContent]) -> ImageFileConten
         raise ImageError(code, f"{kind}: {one_line(error)}") from (error if isinstance(error, MemoryError) else None)
 
 
-def _read_repaired(kind: str, data: bytes, max_pixels: int, refusal: ImageError) -> ImageFileContent:
+def _read_repaired(
+    kind: str, data: bytes, max_pixels: int, enough: Enough | None, refusal: ImageError
+) -> ImageFileContent:
     """The image by the first repair that can be decoded; raises what was wrong with it otherwise."""
     repairs = _REPAIRS[kind](data, max_pixels)
     while True:
@@ -111,12 +136,12 @@ def _read_repaired(kind: str, data: bytes, max_pixels: int, refusal: ImageError)
         if repair is None:
             raise refusal
         try:
-            return _read(kind, repair, max_pixels)
+            return _read(kind, repair, max_pixels, enough)
         except _DAMAGED:
             continue
 
 
-def _read(kind: str, repair: Repair, max_pixels: int) -> ImageFileContent:
+def _read(kind: str, repair: Repair, max_pixels: int, enough: Enough | None) -> ImageFileContent:
     if kind == "HEIF":
         return ImageFileContent(samples.to_rgb(read_heif(repair.data, max_pixels), samples.Interpretation()), kind)
     if kind == "WEBP":  # its reader allocates the canvas on opening
@@ -127,6 +152,11 @@ def _read(kind: str, repair: Repair, max_pixels: int) -> ImageFileContent:
     meaning = samples.interpretation(image)
     if repair.white_is_zero:
         meaning = meaning._replace(white_is_zero=True)
+    size, extent = image.size, None
+    if kind == "JPEG":
+        if enough is not None:
+            extent = jpeg.reduce(image, enough(*size))
+        jpeg.prepare(image, len(repair.data))
     image.load()
     note = repair.note
     if not note and kind == "JPEG":
@@ -136,7 +166,13 @@ def _read(kind: str, repair: Repair, max_pixels: int) -> ImageFileContent:
         last_row = image.crop((0, image.height - 1, image.width, image.height))
         note = png.note(repair.data, last_row.getbbox(alpha_only=False) is None, max_pixels)
     image.info.update(repair.info)
-    return ImageFileContent(samples.to_rgb(upright(image), meaning), kind, note)
+    turn = turn_of(image)
+    turned = image if turn is None else image.transpose(turn)
+    reduced = None
+    if extent is not None:
+        width, height = turned_size(size, turn)
+        reduced = Reduced(width, height, turned_box(*extent, turned.size, turn))
+    return ImageFileContent(samples.to_rgb(turned, meaning), kind, note, reduced)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

@@ -99,10 +99,14 @@ def lines_of(found: "RunSummary", *, bar: str = "#") -> Iterator[str]:
 
 
 def _head(found: "RunSummary") -> Iterator[str]:
+    from fakescan.run.identity import DECODED_FAST
+
     yield f"run {found.run_id} of {found.source}"
     yield f"started {found.created_at:%Y-%m-%d %H:%M} UTC, model {found.model}"
     if found.warning:
         yield f"warning: {found.warning}"
+    if found.decode == "fast":
+        yield DECODED_FAST
     if found.is_finished:
         yield f"finished: {found.rows:,} rows"
     else:

@@ -7,8 +7,14 @@ from pydantic import Field
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.run.stability.strip import Stability, Strip, Unstable
 from fakescan.settings.strict_model import StrictModel
-from fakevlm.preprocess import ImageSpec
+from fakevlm.preprocess import Decoding, ImageSpec
 from fakevlm.prompt import PromptSpec
+
+
+DECODED_FAST = (
+    "decoded fast: large JPEG files at a reduced size, so that scores differ a little from those of an exact scan"
+)
+"""Beside the counts of a run whose images were decoded so."""
 
 
 class Selection(StrictModel):
@@ -62,6 +68,8 @@ class Identity(StrictModel):
     """The share of a sample of them; None for anything else."""
     unstable: Unstable = "keep"
     """What becomes of a verdict that does not hold."""
+    decode: Decoding = "exact"
+    """How the images are decoded; in a run from before there was a choice, exactly."""
 
     def as_resumed(self, wanted: "Identity") -> "Identity":
         """`wanted` as it is for a run with this identity, which decides what a scan leaves open."""

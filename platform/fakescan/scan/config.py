@@ -12,6 +12,7 @@ from fakescan.settings.flag import Flag, FlagGroup
 from fakescan.settings.run_slice import RunSlice, parse_slice
 from fakescan.storage.prefixes import Boundary
 from fakescan.storage.store import Store
+from fakevlm.preprocess import Decoding
 
 FEW_ERRORS = 5
 """Failed rows that the default of `max_error_rate` lets pass in a run of any size."""
@@ -37,6 +38,8 @@ class ScanConfig(JudgingSettings):
     """Share of the images that `stability` sample takes, always the same ones. Default: 0.02."""
     unstable: Annotated[Unstable, Flag("keep|uncertain", group=FlagGroup.VERDICTS)] = "keep"
     """What becomes of a verdict that does not hold: it is kept, or becomes uncertain."""
+    decode: Annotated[Decoding, Flag("exact|fast", group=FlagGroup.VERDICTS)] = "exact"
+    """How JPEG files are decoded: exact, or fast at a reduced size, which changes scores a little (performance.md)."""
     globs: Annotated[tuple[str, ...], Flag("PATTERN", "--glob", multiple=True, group=FlagGroup.IMAGES)] = ()
     """Only objects whose name below the source matches one of these patterns. Default: all names."""
     exclude: Annotated[tuple[str, ...], Flag("PATTERN", multiple=True, group=FlagGroup.IMAGES)] = ()
@@ -141,4 +144,6 @@ class ScanConfig(JudgingSettings):
             raise ValueError("stability_share: it is the share that stability sample takes; give that, or leave it out")
         if self.unstable != "keep" and self.stability == "none":
             raise ValueError("unstable: no verdict is tried without stability; give flagged, sample or all")
+        if self.decode != "exact" and self.stability != "none":
+            raise ValueError("decode: images are looked at again as they are, so stability needs exact; leave one out")
         return self

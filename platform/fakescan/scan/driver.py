@@ -209,6 +209,7 @@ def build_pipeline(
             shard_rows=run.shard_rows,
             provenance=ReadProvenance(read_list(folder, run)) if run.reads_provenance else None,
             carried=CarriedFiles(run.strip) if run.strip.is_on else None,
+            decoding=run.identity.decode,
         ),
         judge=JudgeSettings(
             engine=config.engine,

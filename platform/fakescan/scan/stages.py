@@ -36,7 +36,7 @@ from fakescan.terminal.json_logs.fields import log_fields
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.metrics.distortion import distort
 from fakevlm.near_duplicates.phash import phash
-from fakevlm.preprocess import DecodedImage, ImageSpec, try_decode
+from fakevlm.preprocess import DecodedImage, Decoding, ImageSpec, try_decode
 
 RowImage = tuple[int, bytes]
 """A row's id and the bytes of its image."""
@@ -167,6 +167,7 @@ class Decode:
     """Reads what the files say of their own origin; None: nobody asks them."""
     carried: CarriedFiles | None = None
     """The files that the judge may have to look at again; None without a stability strip."""
+    decoding: Decoding = "exact"
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `FETCHED_SCHEMA` to `decoded_schema`."""
@@ -219,7 +220,13 @@ class Decode:
     def decode(self, image: RowImage) -> DecodedImage | ImageError:
         """One row's image at the checkpoint's input size, or what is wrong with it. Raises MemoryError."""
         row_id, data = image
-        return try_decode(data, self.spec, max_pixels=self.max_pixels, change=self._distortion(row_id))
+        return try_decode(
+            data,
+            self.spec,
+            max_pixels=self.max_pixels,
+            change=self._distortion(row_id),
+            decoding=self.decoding,
+        )
 
     @contextmanager
     def _decoder(self, suspect: bool) -> Iterator[Callable[[RowImage], DecodedImage | ImageError]]:

@@ -101,6 +101,7 @@ def test_settings_that_change_no_row_may_change(checkpoint: Checkpoint, settings
         ({"engine": {"kind": "vllm", "dtype": "bfloat16"}}, "dtype was auto, now bfloat16"),
         ({"max_bytes": 5}, "max_bytes was 67108864, now 5"),
         ({"max_pixels": 5}, "max_pixels was 100000000, now 5"),
+        ({"decode": "fast"}, "decode was exact, now fast"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -142,6 +143,22 @@ def test_a_run_from_before_there_were_kept_columns_goes_on(checkpoint: Checkpoin
     assert "keep_columns was id,label, now label,id" in refused(
         of(checkpoint, keep_columns=["id", "label"]), of(checkpoint, keep_columns=["label", "id"])
     )
+
+
+def test_a_run_from_before_there_was_a_choice_of_decoding_is_exact(checkpoint: Checkpoint) -> None:
+    run = new_run(of(checkpoint), "m", None, fingerprint="f", rows=100, population=100, shard_rows=16)
+    stored = json.loads(run.model_dump_json())
+    assert stored["identity"].pop("decode") == "exact"
+    earlier = RunFile.model_validate_json(json.dumps(stored))
+    refuse_change("s3://b/run", earlier, of(checkpoint), None)
+    with pytest.raises(UserError, match=r"decode was exact, now fast\)"):
+        refuse_change("s3://b/run", earlier, of(checkpoint, decode="fast"), None)
+    assert "decode was fast, now exact" in refused(of(checkpoint, decode="fast"), of(checkpoint))
+
+
+def test_another_look_needs_exact_decoding() -> None:
+    with pytest.raises(ValueError, match="decode: images are looked at again as they are"):
+        ScanConfig(source="a", output="b", decode="fast", stability="flagged")
 
 
 def test_another_cut_is_refused(checkpoint: Checkpoint) -> None:

@@ -137,6 +137,17 @@ def test_decode_gives_pixels_and_facts_or_the_reason(started: Started, images: P
     assert not pixels[2].any()
 
 
+def test_decode_fast_is_done_as_said(images: Path, tmp_path: Path) -> None:
+    Image.effect_noise((600, 400), 90).convert("RGB").save(images / "04.png", "JPEG")
+    started = start(tmp_path / "other", open_source(str(images), Store()), ROWS)
+    exact, fast = (Decode(SPEC, 10**6, decoding=how)(fetch(started, 1)) for how in ("exact", "fast"))  # type: ignore[arg-type]
+    for name in ("width", "height", "format", "error_code", "error_message", "sha256"):
+        assert exact[name].to_pylist() == fast[name].to_pylist()
+    pixels = [table["pixels"].combine_chunks().to_numpy_ndarray() for table in (exact, fast)]
+    assert not np.array_equal(pixels[0][0], pixels[1][0])
+    assert np.array_equal(pixels[0][1:], pixels[1][1:])  # no JPEG
+
+
 def test_decode_of_a_shard_without_one_image(started: Started, images: Path) -> None:
     shutil.rmtree(images)
     table = Decode(SPEC, 10**6)(fetch(started, 0))

@@ -17,6 +17,7 @@ from fakescan.cli.reports.typed_command import (
     unset_variables,
 )
 from fakescan.run.counts import outcome_words
+from fakescan.run.identity import DECODED_FAST
 from fakescan.run.summary.origins import counted_words, unchecked_words
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.execution import ScanOutcome
@@ -41,6 +42,8 @@ def print_summary(outcome: ScanOutcome, config: ScanConfig) -> None:
     print_hanging(console, "rows: ", _rows_text(outcome))
     if outcome.run.known_meaning is Meaning.FORGERIES and outcome.whole.real:
         print_hanging(console, "note: ", NO_FORGERY_FOUND, style="warning")
+    if outcome.run.identity.decode == "fast":
+        print_hanging(console, "note: ", DECODED_FAST)
     if origins := counted_words(outcome.whole.provenance):
         print_hanging(console, "files say of their origin: ", origins)
     if unchecked := unchecked_words(outcome.whole.provenance, has_list=outcome.run.trust_list is not None):

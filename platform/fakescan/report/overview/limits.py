@@ -46,6 +46,11 @@ def limits(run: RunFile) -> Iterator[str]:
         f"The model sees {image.width} x {image.height} pixels from the middle of each image, made smaller: the edges "
         "of wide and tall pictures are never looked at, and small traces may be lost."
     )
+    if run.identity.decode == "fast":
+        yield (
+            "Large JPEG files were decoded at a reduced size (decode fast): their scores differ a little from those of an "
+            "exact scan, and verdicts near the threshold may be others."
+        )
     if ask.explain != "none":
         yield (
             "An explanation is what the model says it saw. It is often boilerplate, may describe what is not there, "

@@ -6,6 +6,7 @@ from fakescan.run.run_file import TrustListFacts
 from fakescan.run.stability.counts import StripSummary
 from fakescan.run.summary.image_facts import ImageFacts
 from fakescan.settings.strict_model import StrictModel
+from fakevlm.preprocess import Decoding
 from fakevlm.reading import Meaning
 
 
@@ -110,6 +111,8 @@ class RunSummary(StrictModel):
     has_own_words: bool
     """Whether explanations are the model's own words; false for a run that was begun by a version before schema 3,
     whose explanations open with the verdict's word also where the model's own is the other one."""
+    decode: Decoding
+    """How the images were decoded: scores of exact and of fast runs differ a little."""
     rows: int
     """Rows of the whole run."""
     done: int

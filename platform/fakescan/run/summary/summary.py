@@ -65,6 +65,7 @@ def summarize(
         meaning=run.known_meaning,
         is_calibrated=run.identity.ask.calibration.is_fitted,
         has_own_words=run.has_own_words or run.identity.ask.explain == "none",
+        decode=run.identity.decode,
         rows=run.rows,
         done=sum(sharding.size(shard) for shard in shards.tolist()),
         is_finished=len(shards) == sharding.count,

@@ -75,6 +75,7 @@ def identity_of(
         stability=config.stability,
         stability_share=share_of(config.stability, config.stability_share),
         unstable=config.unstable,
+        decode=config.decode,
     )
 
 
