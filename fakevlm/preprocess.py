@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fakevlm.errors import ErrorCode, ImageError, UserError, one_line
 from fakevlm.image_file import Reduced, read_image
+from fakevlm.resampling import resized_crop
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -224,8 +225,22 @@ def fit(image: Image.Image, spec: ImageSpec) -> Pixels:
     if height * width > MAX_RESIZED_PIXELS and (image.height, image.width) != (height, width):
         return _fit_long(image, height, width, spec)
     if (image.height, image.width) != (height, width):
+        pixels = _compiled(image, height, width, spec)
+        if pixels is not None:
+            return pixels
         image = _resize(image, height, width, spec)
     return _crop(image, spec)
+
+
+def _compiled(image: Image.Image, height: int, width: int, spec: ImageSpec) -> Pixels | None:
+    """The same by compiled code, where this process has it and the image is one for it."""
+    rows, columns = spec.crop or (height, width)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    if top < 0 or left < 0 or width == image.width or height == image.height:
+        return None
+    if _is_vertical_first(image, height, width):
+        return None
+    return resized_crop(image, (width, height), (left, top, left + columns, top + rows), spec.resample)
 
 
 def _crop(image: Image.Image, spec: ImageSpec) -> Pixels:

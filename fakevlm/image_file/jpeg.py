@@ -81,7 +81,7 @@ def prepare(image: ImageFile.ImageFile, size: int) -> None:
 
 
 def reduce(image: ImageFile.ImageFile, enough: tuple[int, int]) -> tuple[float, float] | None:
-    """Has an opened file decoded at a half, a quarter or an eighth of its size, to not less than `enough`, across, down.
+    """Has an opened file decoded at a half, a quarter or an eighth of its size, not below `enough`, across and down.
 
     Returns the width and height that the whole image has then, which are not whole; None where it stays as it is.
     """

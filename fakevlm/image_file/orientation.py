@@ -26,7 +26,7 @@ _FAR_BECOMES_NEAR = {
     Image.Transpose.TRANSVERSE: (True, True),
     Image.Transpose.ROTATE_90: (False, True),
 }
-"""Whether what was at the right or lower edge is at the (left, upper) edge afterwards; else it is still at the others."""
+"""Whether what was at the right, and at the lower, edge is at the left, and at the upper, edge afterwards."""
 
 _KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 _BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,

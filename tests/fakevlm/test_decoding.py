@@ -2,6 +2,11 @@
 
 import io
 import itertools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps, JpegImagePlugin
 
+from fakevlm import resampling
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file import jpeg, read_image
 from fakevlm.preprocess import DecodedImage, ImageSpec, decode, fit, try_decode
@@ -40,6 +46,17 @@ SIZES = [
 ]  # fmt: skip
 
 
+@pytest.fixture(params=["Pillow", "compiled"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By whom images are resized in a test."""
+    if request.param == "compiled":
+        assert resampling.prepare()
+    else:
+        monkeypatch.setattr(resampling, "_compiled", None)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("resample", [2, 3])
 @pytest.mark.parametrize("edge", [112, 31])
@@ -48,10 +65,12 @@ def test_leaving_out_rows_changes_no_pixel(size: tuple[int, int], resample: int,
     assert np.array_equal(fit(image, spec), whole(image, spec))
 
 
+@pytest.mark.usefixtures("way")
 def test_leaving_out_rows_changes_no_pixel_of_random_sizes() -> None:
     draw = np.random.default_rng(0)
     noise = Image.fromarray(draw.integers(0, 256, (1200, 1200, 3), dtype=np.uint8))
-    for _ in range(150):
+    compared = 0
+    for _ in range(200):
         width, height = (int(side) for side in draw.integers(20, 1200, 2))
         spec = ImageSpec(
             shortest_edge=int(draw.integers(8, 200)),
@@ -62,6 +81,58 @@ def test_leaving_out_rows_changes_no_pixel_of_random_sizes() -> None:
             continue  # padded, which `whole` does not know
         image = noise.crop((0, 0, width, height))
         assert np.array_equal(fit(image, spec), whole(image, spec)), (width, height, spec)
+        compared += 1
+    assert compared > 50
+
+
+def test_compiled_code_is_used_and_takes_images_that_pillow_keeps_in_pieces() -> None:
+    assert resampling.prepare()
+    draw = np.random.default_rng(0)
+    for size in ((3000, 2100), (2100, 3000), (4001, 997)):
+        image = Image.fromarray(draw.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+        height, width = spec_of(112).resized(image.height, image.width)
+        left, top = (width - 112) // 2, (height - 112) // 2
+        box = (left, top, left + 112, top + 112)
+        pixels = resampling.resized_crop(image, (width, height), box, 3)
+        assert pixels is not None
+        assert np.array_equal(pixels, np.asarray(image.resize((width, height), 3).crop(box)))
+
+
+def test_values_that_overshoot_are_clipped_as_pillow_clips_them() -> None:
+    assert resampling.prepare()
+    stripes = np.zeros((90, 130, 3), np.uint8)
+    stripes[:, ::7], stripes[::5] = 255, 255
+    image = Image.fromarray(stripes)
+    for size in ((131, 91), (260, 300), (40, 41), (60, 17)):
+        pixels = resampling.resized_crop(image, size, (0, 0, *size), 3)
+        assert pixels is not None
+        assert np.array_equal(pixels, np.asarray(image.resize(size, Image.Resampling.BICUBIC)))
+
+
+def test_a_process_is_prepared_when_it_has_done_many_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "_images", 0)
+    monkeypatch.setattr(resampling, "_is_tried", False)
+    monkeypatch.setattr(resampling, "_compiled", None)
+    resampling.count(resampling.MANY_IMAGES - 1)
+    assert resampling.resized_crop(picture(300, 200), (30, 20), (0, 0, 30, 20), 3) is None
+    resampling.count(1)
+    assert resampling.resized_crop(picture(300, 200), (30, 20), (0, 0, 30, 20), 3) is not None
+
+
+def test_without_a_place_for_compiled_code_pillow_goes_on(tmp_path: Path) -> None:
+    """A read-only installation of somebody who has no home: the same pixels, and a line that says it."""
+    copy = tmp_path / "installed"
+    package = Path(resampling.__file__).parents[1]
+    shutil.copytree(package, copy / "fakevlm", ignore=shutil.ignore_patterns("__pycache__", "assets"))
+    program = (
+        "from fakevlm import resampling; from PIL import Image; import logging; logging.basicConfig();"
+        "print(resampling.prepare(), resampling.resized_crop(Image.new('RGB', (90, 90)), (9, 9), (0, 0, 9, 9), 3))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(copy), "HOME": "/nonexistent/home", "XDG_CACHE_HOME": "/proc/none",
+           "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_LOCATOR_CLASSES": "UserWideCacheLocator"}  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=env)
+    assert done.stdout.split() == ["False", "None"], done.stderr
+    assert "images are resized more slowly, to the same pixels" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -90,6 +161,7 @@ def test_a_jpeg_that_is_longer_than_one_block_of_pillow_is_read_in_one() -> None
     assert image.tobytes() == Image.open(io.BytesIO(data)).tobytes()
 
 
+@pytest.mark.usefixtures("way")
 def test_odd_files_come_out_as_before() -> None:
     spec, compared = spec_of(16), 0
     for odd in itertools.islice(odd_images(), 0, None, 3):

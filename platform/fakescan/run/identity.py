@@ -10,7 +10,6 @@ from fakescan.settings.strict_model import StrictModel
 from fakevlm.preprocess import Decoding, ImageSpec
 from fakevlm.prompt import PromptSpec
 
-
 DECODED_FAST = (
     "decoded fast: large JPEG files at a reduced size, so that scores differ a little from those of an exact scan"
 )

@@ -33,6 +33,7 @@ from fakescan.storage.store import Store
 from fakescan.storage.transport.patient import record_limits
 from fakescan.storage.url import redact
 from fakescan.terminal.json_logs.fields import log_fields
+from fakevlm import resampling
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.metrics.distortion import distort
 from fakevlm.near_duplicates.phash import phash
@@ -177,6 +178,7 @@ class Decode:
     def _table(self, table: pa.Table) -> pa.Table:
         feed()
         started = time.process_time()
+        resampling.count(table.num_rows)
         height, width = self.spec.height, self.spec.width
         pixels = np.zeros((table.num_rows, height, width, 3), dtype=np.uint8)
         facts: list[tuple[int | None, int | None, str | None]] = []

@@ -48,8 +48,8 @@ def limits(run: RunFile) -> Iterator[str]:
     )
     if run.identity.decode == "fast":
         yield (
-            "Large JPEG files were decoded at a reduced size (decode fast): their scores differ a little from those of an "
-            "exact scan, and verdicts near the threshold may be others."
+            "Large JPEG files were decoded at a reduced size (decode fast): their scores differ a little from those of "
+            "an exact scan, and verdicts near the threshold may be others."
         )
     if ask.explain != "none":
         yield (

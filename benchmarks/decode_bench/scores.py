@@ -1,0 +1,103 @@
+"""What `--decode fast` does to scores: photographs and their forged twins, and the benchmark's images, both ways."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.decode_bench.steps import MAX_PIXELS
+from benchmarks.images import image_set, sample_photographs
+from benchmarks.report import ROOT
+from fakescan.engine.config import VllmConfig
+from fakescan.engine.judged_values import judged_values
+from fakescan.engine.judging_options import JudgingOptions
+from fakescan.engine.vllm_inprocess import InProcessEngine
+from fakevlm.builtin import BUILT_IN
+from fakevlm.checkpoint.checkpoint import open_checkpoint
+from fakevlm.data.record import SEVERITIES
+from fakevlm.forge import families_for, first_pair
+from fakevlm.preprocess import decode
+
+EDGES = (512, 1024)
+"""Sides of the forged files. The built-in model's input has 112 pixels: decoded at a half, and at a quarter."""
+_CATEGORY = "scene"
+_TRIES = 4
+
+Labelled = tuple[bytes, bool | None]
+
+
+def compare_scores(pairs: int) -> Iterator[tuple[str, ...]]:
+    """Rows of figures for each set of files: differences of pixels and scores, and verdicts that change."""
+    checkpoint = open_checkpoint(str(BUILT_IN))
+    calibration = checkpoint.calibration
+    engine = InProcessEngine(VllmConfig(), checkpoint, JudgingOptions(explain="none", calibration=calibration))
+    try:
+        for name, files in _sets(pairs):
+            differences: dict[str, list[float]] = defaultdict(list)
+            flips, rows = 0, []
+            for data, is_forged in files:
+                exact, fast = (
+                    decode(data, checkpoint.image, max_pixels=MAX_PIXELS, decoding=mode).pixels
+                    for mode in ("exact", "fast")  # type: ignore[arg-type]
+                )
+                if np.array_equal(exact, fast):  # not a JPEG, or too small to be decoded at less
+                    continue
+                first, second = (judged_values(one, calibration) for one in engine.judge([exact, fast]))
+                differences["level"].append(float(np.abs(exact.astype(int) - fast).mean()))
+                differences["score"].append(abs(first.score - second.score))
+                differences["logit"].append(abs(first.logit - second.logit))
+                flips += first.verdict != second.verdict
+                rows.append((is_forged, first.score, second.score))
+            name = f"{len(rows)} {name}"
+            for figure, numbers in differences.items():
+                values = np.array(numbers)
+                shown = ", ".join(f"{value:.4f}" for value in (*np.quantile(values, [0.5, 0.95]), values.max()))
+                yield name, f"difference of the {figure}: median, 95 %, most", shown
+            yield name, "verdicts that change", f"{flips}"
+            if rows[0][0] is not None:
+                areas = (_auroc([(bool(row[0]), float(row[column])) for row in rows]) for column in (1, 2))
+                yield name, "AUROC exact, fast", ", ".join(f"{area:.4f}" for area in areas)
+    finally:
+        engine.close()
+
+
+def _sets(pairs: int) -> Iterator[tuple[str, Iterable[Labelled]]]:
+    for edge in EDGES:
+        yield f"forged and not, {edge} pixels", _forged(pairs // len(EDGES), edge)
+    files = image_set(ROOT / ".cache" / "benchmarks", 2048).files[: 2 * pairs]
+    yield "of the benchmark's images", ((file.read_bytes(), None) for file in files)
+
+
+def _forged(pairs: int, edge: int) -> Iterator[Labelled]:
+    """JPEG files, a photograph's crop and its forged twin in turn."""
+    photographs = [_at_least(photo, edge) for photo in sample_photographs()]
+    families = families_for(_CATEGORY)
+    for number in range(pairs):
+        turn = number % len(families)
+        for attempt in range(_TRIES):
+            pair = first_pair(
+                photographs[(number + attempt) % len(photographs)],
+                families=(*families[turn:], *families[:turn]),
+                severity=SEVERITIES[number % len(SEVERITIES)],
+                rng=np.random.default_rng((edge, number, attempt)),
+                edge=edge,
+                donor=photographs[(number + attempt + 1) % len(photographs)],
+            )
+            if pair is not None:
+                yield from ((pair.real, False), (pair.fake, True))
+                break
+
+
+def _at_least(photo: Image.Image, edge: int) -> Image.Image:
+    factor = edge / min(photo.size)
+    if factor <= 1:
+        return photo
+    size = (max(edge, round(photo.width * factor)), max(edge, round(photo.height * factor)))
+    return photo.resize(size, Image.Resampling.BICUBIC)
+
+
+def _auroc(rows: list[tuple[bool, float]]) -> float:
+    fakes = np.array([score for is_fake, score in rows if is_fake])
+    reals = np.array([score for is_fake, score in rows if not is_fake])
+    return float((fakes[:, None] > reals).mean() + (fakes[:, None] == reals).mean() / 2)
