@@ -46,7 +46,9 @@ class PromptSpec(BaseModel):
         read from the token after the prefix.
         """
         text = answer.strip()
-        words = (self.real_word, self.fake_word) if is_fake is None else (self.fake_word if is_fake else self.real_word,)
+        words = (
+            (self.real_word, self.fake_word) if is_fake is None else (self.fake_word if is_fake else self.real_word,)
+        )
         advice = "begin it with " + " or ".join(f"'{self.answer_prefix} {word} …'" for word in words)
         if not text.startswith(f"{self.answer_prefix} "):
             return f"does not begin with {self.answer_prefix!r}: {quoted(text)}; {advice}"

@@ -76,8 +76,8 @@ def _faults(record: Record, dataset: Dataset, prompt: PromptSpec | None) -> Iter
     elif said is not stated:
         yield ProblemKind.LABEL, f"label {record.label} means {stated}, the answer says {said}: {quoted(record.answer)}"
     elif prompt and broken is None and dataset.is_trainable:
-        if fault := prompt.opening_fault(record.answer, record.is_fake):
-            yield ProblemKind.OPENING, fault
+        fault = prompt.opening_fault(record.answer, record.is_fake)
+        yield from ((ProblemKind.OPENING, fault),) if fault else ()
 
 
 def _left_out(record: Record, prompt: PromptSpec) -> Iterator[tuple[ProblemKind, str]]:

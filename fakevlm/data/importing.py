@@ -77,7 +77,9 @@ def source_files(fs: AbstractFileSystem, path: str, split: str | None = None) ->
     if not names:
         inner = [name for name in folder_names(fs, path) if _record_files(fs, posixpath.join(path, name))]
         told = f"; name its folder {' or '.join(inner[:3])}" if inner else ""
-        raise UserError(f"data: {path} is neither a file of records ({', '.join(READERS)}) nor a folder with some{told}")
+        raise UserError(
+            f"data: {path} is neither a file of records ({', '.join(READERS)}) nor a folder with some{told}"
+        )
     return [file for file in files if len(splits) == 1 or split_of(file) == split]
 
 

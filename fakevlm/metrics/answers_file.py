@@ -209,7 +209,7 @@ def _json_items(data: bytes) -> Items:
     pairs = object_pairs(data)
     if not isinstance(pairs, list):
         yield from json_items(data)
-    elif isinstance(logs := dict(pairs).get("logs"), list) and "model_configs" in dict(pairs):
+    elif isinstance(dict(pairs).get("logs"), list) and "model_configs" in dict(pairs):
         # An earlier lmms-eval: all samples of a task below its settings. Every object in it is a list of pairs here.
         yield from enumerate(json.loads(data.decode("utf-8-sig"))["logs"], start=1)
     elif any(name in IMAGE_KEYS for name, _ in pairs) and any(name in TEXT_KEYS for name, _ in pairs):

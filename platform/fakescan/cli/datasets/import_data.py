@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 )
 @click.argument("source", metavar="DATA", type=Text(path="file"))
 @option("-o", "--output", required=True, metavar="FOLDER", help="Dataset folder, in the store of DATA.")
-@option("--split", metavar="NAME", unset="the name of DATA", help="The records go to data_json/NAME.json; of a folder with several sets, NAME is read.")
+@option(
+    "--split",
+    metavar="NAME",
+    unset="the name of DATA",
+    help="The records go to data_json/NAME.json; of a folder with several sets, NAME is read.",
+)
 @option(
     "--format",
     "record_format",

@@ -379,7 +379,10 @@ def test_benchmarks_become_training_data(tmp_path: Path, capfd: pytest.CaptureFi
         ({"image": "../../etc/passwd"}, "there is no file"),
         ({"image": "http://x/a.png"}, "is absolute"),
         ({"image": "gone.png"}, "there is no file"),
-        ({"image": f"data:image/png;base64,{'A' * 99}"}, "written into the text (data:image/png;base64,AA…, 121 letters)"),
+        (
+            {"image": f"data:image/png;base64,{'A' * 99}"},
+            "written into the text (data:image/png;base64,AA…, 121 letters)",
+        ),
         ({"image": "A" * 5000}, "written into the text (AAAAAAAAAAAAAAAAAAAAAAAA…, 5,000 letters): write it to a file"),
         ({"conversations": talk(QUESTION, "<image>This is a real image.")}, "<image> occurs 2 times"),
         ({"conversations": talk(f"<image>{QUESTION}", "This is a real image.")}, "<image> occurs 2 times"),
