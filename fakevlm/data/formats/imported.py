@@ -114,7 +114,10 @@ def _label(item: dict[str, Any], labels: Mapping[str, int], answer: str, image: 
                 f"label {stated}: which of 0 and 1 is fake? In FakeClue 0 is; say it with --label 0=fake --label 1=real"
             )
     if not found:
-        raise ValueError("has no label: no field label, no answer that says real or fake, no folder with such a name")
+        raise ValueError(
+            "has no label: no field label (rename one that is called otherwise), no answer that says real or fake, no "
+            "folder with such a name"
+        )
     return next(iter(found.values()))
 
 

@@ -431,7 +431,7 @@ def test_bad_use(arguments: list[str], words: str, tmp_path: Path, capfd: pytest
         (b"\xff\xfe{}", "is not UTF-8"),
         (b'{"image": "images/real/0.png", "conversations": [{"from": "gpt", "from": "gpt"}]}', "not an object"),
         (b"null", "not an object with fields"),
-        (b"[]", "not an object with fields"),
+        (b"[]", "is a JSON list, not one record on each line; a file with a list must be named .json"),
         (b"", "holds no records"),
     ],
 )
