@@ -1,5 +1,6 @@
 """Fixtures that several test modules share: a real S3 server, fresh buckets in it, a web server."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -50,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         else:
             group = "engines and the cluster"
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_finish() -> None:
+    """Everything that was imported and collected stays to the end: nobody need search it for cycles again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 class Bucket(NamedTuple):
