@@ -39,20 +39,24 @@ class PromptSpec(BaseModel):
             raise ValueError(f"real_word and fake_word must differ, both are {self.real_word!r}")
         return self
 
-    def opening_fault(self, answer: str) -> str | None:
-        """What keeps an answer from being trained on: it must begin with the prefix and one of the two words.
+    def opening_fault(self, answer: str, is_fake: bool | None = None) -> str | None:
+        """What keeps an answer from being trained on, and what to do; None for an answer that is fine.
 
-        The score is read from the token after the prefix. None for an answer that is fine.
+        It must begin with the prefix and one of the two words, that of its label where `is_fake` says it: the score is
+        read from the token after the prefix.
         """
         text = answer.strip()
+        words = (
+            (self.real_word, self.fake_word) if is_fake is None else (self.fake_word if is_fake else self.real_word,)
+        )
+        advice = "begin it with " + " or ".join(f"'{self.answer_prefix} {word} …'" for word in words)
         if not text.startswith(f"{self.answer_prefix} "):
-            return f"does not begin with {self.answer_prefix!r}: {quoted(text)}"
+            return f"does not begin with {self.answer_prefix!r}: {quoted(text)}; {advice}"
         rest = text[len(self.answer_prefix) + 1 :]
-        for word in (self.real_word, self.fake_word):
-            if rest.startswith(word) and not rest[len(word) : len(word) + 1].isalnum():
-                return None
-        words = f"{self.real_word!r} nor {self.fake_word!r} right after {self.answer_prefix!r}"
-        return f"has neither {words}, where the score is read: {quoted(text)}"
+        if any(rest.startswith(word) and not rest[len(word) : len(word) + 1].isalnum() for word in words):
+            return None
+        missing = f"no {words[0]!r}" if len(words) == 1 else f"neither {words[0]!r} nor {words[1]!r}"
+        return f"has {missing} right after {self.answer_prefix!r}, where the score is read: {quoted(text)}; {advice}"
 
     def asks(self, question: str) -> bool:
         """Whether it is this question, wherever the image and white space stand in it."""

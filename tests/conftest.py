@@ -1,5 +1,6 @@
 """Fixtures that several test modules share: a real S3 server, fresh buckets in it, a web server."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -35,20 +36,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     pytest-xdist hands out the groups with most tests first, so that small modules are left to even the end out.
     """
-    for item in items:
-        module = item.nodeid.partition("::")[0]
+    modules = [item.nodeid.partition("::")[0] for item in items]
+    engines = {module for module, item in zip(modules, items, strict=True) if item.get_closest_marker("engine")}
+    for module, item in zip(modules, items, strict=True):
         fixtures = getattr(item, "fixturenames", ())
-        if module.startswith("tests/fakescan/train/"):
+        if module.startswith("tests/fakescan/train/") and not item.get_closest_marker("engine"):
             group = "trainings"
         elif "ray_cluster" in fixtures:
             group = "engines and the cluster"
-        elif item.get_closest_marker("unit"):
+        elif item.get_closest_marker("unit") and module not in engines:
             group = module
         elif item.get_closest_marker("cluster"):
             group = "servers and other clusters"
         else:
             group = "engines and the cluster"
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_finish() -> None:
+    """Everything that was imported and collected stays to the end: nobody need search it for cycles again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 class Bucket(NamedTuple):

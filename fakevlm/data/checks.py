@@ -75,8 +75,9 @@ def _faults(record: Record, dataset: Dataset, prompt: PromptSpec | None) -> Iter
         yield ProblemKind.UNCERTAIN, f"label {record.label} ({stated}), answer {quoted(record.answer)}"
     elif said is not stated:
         yield ProblemKind.LABEL, f"label {record.label} means {stated}, the answer says {said}: {quoted(record.answer)}"
-    elif prompt and broken is None and dataset.is_trainable and (fault := prompt.opening_fault(record.answer)):
-        yield ProblemKind.OPENING, fault
+    elif prompt and broken is None and dataset.is_trainable:
+        fault = prompt.opening_fault(record.answer, record.is_fake)
+        yield from ((ProblemKind.OPENING, fault),) if fault else ()
 
 
 def _left_out(record: Record, prompt: PromptSpec) -> Iterator[tuple[ProblemKind, str]]:

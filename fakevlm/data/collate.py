@@ -71,7 +71,7 @@ class Collator:
         The checkpoint's own question is asked, whatever the record says: a model has one prompt.
         """
         answer = record.answer.strip()
-        if fault := self._spec.opening_fault(answer):
+        if fault := self._spec.opening_fault(answer, record.is_fake):
             raise UserError(f"data: the answer of {record.image} {fault}")
         ids = self._tokens.encode(f"{self._prompt} {answer}")
         if ids[: len(self._before)] != self._before:
@@ -85,7 +85,7 @@ class Collator:
         Records whose answer begins otherwise than the prompt needs are left to `check_records`.
         """
         for number, record in zip(dataset.numbers, dataset.records, strict=True):
-            if self._spec.opening_fault(record.answer):
+            if self._spec.opening_fault(record.answer, record.is_fake):
                 continue
             try:
                 length = len(self.encode(record).ids)

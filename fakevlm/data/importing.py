@@ -21,6 +21,7 @@ from fakevlm.data.paths import (
     below,
     extension,
     file_names,
+    folder_names,
     image_root,
     is_absolute,
     is_local,
@@ -34,7 +35,10 @@ from fakevlm.errors import UserError, one_line
 AUTO = "auto"
 """The form that is told from the fields: LLaVA's, LlamaFactory's, ms-swift's, or a Parquet file with images inside."""
 
-_SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}")
+_SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]{16})?")
+"""One of several files of a set, as `datasets` names them; older ones end with a hash."""
+_NUMBERED_SHARD = re.compile(r"\d{4,5}")
+"""One of several files in a folder named after the set, as the hub converts them to Parquet."""
 
 
 class _Made(NamedTuple):
@@ -58,24 +62,48 @@ class ImportedData:
     """Paths that the images inside a file get below the root, by file and row."""
 
 
-def source_files(fs: AbstractFileSystem, path: str) -> list[str]:
-    """The files of `path`: itself, or all files of records of one kind in a folder. Raises UserError."""
+def source_files(fs: AbstractFileSystem, path: str, split: str | None = None) -> list[str]:
+    """The files of `path`: itself, or all files of one set in a folder; of several sets that of `split`.
+
+    Raises UserError.
+    """
     if extension(path) in READERS:
         return [path]
-    names = [name for name in file_names(fs, path) if extension(name) in READERS and name != "dataset_info.json"]
-    splits = {split_of(name) for name in names}
-    if len(splits) > 1:
-        raise UserError(f"data: {path} holds {', '.join(sorted(splits))}; name one file, or a folder with one set")
+    names = _record_files(fs, path)
+    files = [posixpath.join(path, name) for name in names]
+    splits = {split_of(file) for file in files}
+    if len(splits) > 1 and split not in splits:
+        raise UserError(f"data: {path} holds {', '.join(sorted(splits))}; choose one with --split, or name its file")
     if not names:
-        raise UserError(f"data: {path} is neither a file of records ({', '.join(READERS)}) nor a folder with some")
-    return [posixpath.join(path, name) for name in names]
+        inner = [name for name in folder_names(fs, path) if _record_files(fs, posixpath.join(path, name))]
+        told = f"; name its folder {' or '.join(inner[:3])}" if inner else ""
+        raise UserError(
+            f"data: {path} is neither a file of records ({', '.join(READERS)}) nor a folder with some{told}"
+        )
+    return [file for file in files if len(splits) == 1 or split_of(file) == split]
 
 
-def split_of(name: str) -> str:
-    """The name of the split that a file holds: `train` for `train.json` and for `train-00000-of-00002.parquet`."""
-    stem = posixpath.splitext(posixpath.basename(name))[0]
+def _record_files(fs: AbstractFileSystem, folder: str) -> list[str]:
+    """Names of the files of records directly in a folder."""
+    return [name for name in file_names(fs, folder) if extension(name) in READERS and name != "dataset_info.json"]
+
+
+def split_of(file: str) -> str:
+    """The name of the split that a file holds.
+
+    It is `train` for `train.json`, `train-00000-of-00002.parquet` and `train/0000.parquet`.
+    """
+    stem = posixpath.splitext(posixpath.basename(file))[0]
     match = _SHARD.fullmatch(stem)
+    if match is None and _NUMBERED_SHARD.fullmatch(stem):
+        return posixpath.basename(posixpath.dirname(file)) or stem
     return match["split"] if match else stem
+
+
+def _is_shard(name: str) -> bool:
+    """Whether a file may be one of several of a set."""
+    stem = posixpath.splitext(name)[0]
+    return bool(_SHARD.fullmatch(stem) or _NUMBERED_SHARD.fullmatch(stem))
 
 
 def read_source(
@@ -86,8 +114,11 @@ def read_source(
     *,
     target: str,
     images_below: str,
+    split: str | None = None,
 ) -> ImportedData:
-    """All records of a file, or of the files of a folder. What cannot be one becomes a fault of the dataset.
+    """All records of a file, or of the files of a folder, of several sets those of `split`.
+
+    What cannot be a record becomes a fault of the dataset.
 
     Images inside a file get a path below `target`, the folder of the dataset to be made, and `images_below`, such as
     `images/train`. Raises UserError when a file cannot be read at all.
@@ -104,7 +135,7 @@ def read_source(
         settings = replace(settings, labels={"0": FAKE, "1": REAL, **settings.labels})
         sources = [(published.path, _published(published))]
     elif record_format == AUTO:
-        sources = [(file, _rows(fs, file)) for file in source_files(fs, path)]
+        sources = [(file, _rows(fs, file)) for file in source_files(fs, path, split)]
     else:
         raise UserError(f"format: {record_format!r} is not one of {', '.join((AUTO, *RECORD_FORMATS))}")
     for file, rows in sources:
@@ -155,9 +186,11 @@ def check_target(fs: AbstractFileSystem, data: ImportedData, folder: str, split:
             raise UserError(f"output: {path} exists and is another; remove it, or choose another folder or --split")
 
 
-def embedded_images(fs: AbstractFileSystem, path: str, data: ImportedData) -> Iterator[tuple[str, bytes]]:
-    """Path below the root, and bytes, of each image inside the files of `path`."""
-    for file in source_files(fs, path):
+def embedded_images(
+    fs: AbstractFileSystem, path: str, data: ImportedData, split: str | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Path below the root, and bytes, of each image inside the files of `path`, of several sets those of `split`."""
+    for file in source_files(fs, path, split):
         names = data.embedded.get(posixpath.basename(file), {})
         if not names:
             continue
@@ -182,17 +215,26 @@ def _rows(fs: AbstractFileSystem, file: str) -> Items:
 
 
 def _description(fs: AbstractFileSystem, file: str) -> Mapping[str, Any]:
-    """What LlamaFactory's `dataset_info.json` beside a file says of it; empty where there is none."""
-    place = posixpath.join(posixpath.dirname(file), "dataset_info.json")
+    """What LlamaFactory's `dataset_info.json` beside a file, or beside its folder, says of it; empty without one."""
+    folder, name = posixpath.split(file)
+    above, folder_name = posixpath.split(folder)
+    for place, called in ((folder, name), (above, f"{folder_name}/{name}")):
+        known = _json_object(fs, posixpath.join(place, "dataset_info.json"))
+        for one in known.values():
+            if isinstance(one, dict) and one.get("file_name") == called:
+                return one
+    return {}
+
+
+def _json_object(fs: AbstractFileSystem, path: str) -> Mapping[str, Any]:
+    """The object in a JSON file; empty where there is none, or no object in it. Raises UserError."""
     try:
-        known = json.loads(bytes(fs.cat_file(place)).decode("utf-8-sig"))
+        known = json.loads(bytes(fs.cat_file(path)).decode("utf-8-sig"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UserError(f"data: {place} cannot be read: {one_line(error)}") from None
-    entries = known.values() if isinstance(known, dict) else ()
-    name = posixpath.basename(file)
-    return next((one for one in entries if isinstance(one, dict) and one.get("file_name") == name), {})
+        raise UserError(f"data: {path} cannot be read: {one_line(error)}") from None
+    return known if isinstance(known, dict) else {}
 
 
 def _published(dataset: Dataset) -> Items:
@@ -220,7 +262,7 @@ def _placed(
     for one in made:
         if isinstance(one.image, EmbeddedImage):
             stem = posixpath.splitext(one.file)[0]
-            below_split = images_below if split_of(one.file) == stem else f"{images_below}/{stem}"
+            below_split = f"{images_below}/{stem}" if _is_shard(one.file) else images_below
             image = f"{below_split}/{one.image.row:08d}.{one.image.extension}"
             embedded.setdefault(one.file, {})[one.image.row] = image
         else:

@@ -26,5 +26,5 @@ def label_names(pairs: Iterable[str]) -> dict[str, int]:
 
 def folder_label(path: str, names: Mapping[str, int]) -> int | None:
     """The label that the nearest folder of that name above a file gives it; None where there is none."""
-    folders = path.lower().split("/")[:-1]
+    folders = path.lower().replace("\\", "/").split("/")[:-1]
     return next((names[folder] for folder in reversed(folders) if folder in names), None)

@@ -94,7 +94,7 @@ def nested_files(fs: AbstractFileSystem, folder: str) -> list[str]:
     if extension(folder) in READERS or any(_record_names(fs, place) for place in (_list_folder(folder), folder)):
         return []
     found = []
-    for inner in _folder_names(fs, folder):
+    for inner in folder_names(fs, folder):
         place = posixpath.join(folder, inner)
         found += [
             posixpath.join(place, name) for name in _record_names(fs, place) if posixpath.splitext(name)[0] == inner
@@ -124,7 +124,8 @@ def file_names(fs: AbstractFileSystem, folder: str) -> list[str]:
     return _names(fs, folder, "file")
 
 
-def _folder_names(fs: AbstractFileSystem, folder: str) -> list[str]:
+def folder_names(fs: AbstractFileSystem, folder: str) -> list[str]:
+    """Names of the folders directly in a folder, sorted; none if there is no such folder. Raises UserError."""
     return _names(fs, folder, "directory")
 
 

@@ -52,7 +52,11 @@ def json_items(data: bytes) -> Items:
 
 def jsonl_items(data: bytes) -> Items:
     """The items of a file with one JSON value on each line; empty lines are skipped but counted."""
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.lstrip().startswith(b"["):
+        yield None, Fault("is a JSON list, not one record on each line; a file with a list must be named .json")
+        return
+    lines = data.split(b"\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -6,6 +6,7 @@ and lmms-eval with `--log_samples` (lmms_eval/loggers/evaluation_tracker.py: `do
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ def _answer(item: Any) -> ModelAnswer | Fault:
         if isinstance(image, Fault):
             return image
         labels = fields.get("labels")
+        labels = labels if labels is not None else fields.get("solution")  # what a reward is told
         more |= {"question": _asked(fields.get("messages")), "reference": labels if isinstance(labels, str) else ""}
     return _model_answer({**fields, **more, "image": image, "text": fields[texts[0]]}, images[0], texts[0])
 
@@ -148,9 +150,11 @@ def _logged_sample(fields: dict[str, Any]) -> ModelAnswer | Fault:
     if isinstance(text, list):
         return Fault(f"has {len(text)} answers under {key}, not one")
     record = fields.get("doc")
-    named = (record.get(name) for name in IMAGE_KEYS) if isinstance(record, dict) else ()
+    named = (record.get(name) for name in IMAGE_KEYS if name != "id") if isinstance(record, dict) else ()
     image = next((value for value in named if isinstance(value, str) and value), None)
-    question, target = fields.get("input"), fields.get("target")
+    question, target = fields.get("input", fields.get("arguments")), fields.get("target")
+    while isinstance(question, list) and question:  # what the model was given, of which the first is the prompt
+        question = question[0]
     answer = {
         "image": image or f"doc_id {fields['doc_id']}",
         "text": text,
@@ -205,6 +209,9 @@ def _json_items(data: bytes) -> Items:
     pairs = object_pairs(data)
     if not isinstance(pairs, list):
         yield from json_items(data)
+    elif isinstance(dict(pairs).get("logs"), list) and "model_configs" in dict(pairs):
+        # An earlier lmms-eval: all samples of a task below its settings. Every object in it is a list of pairs here.
+        yield from enumerate(json.loads(data.decode("utf-8-sig"))["logs"], start=1)
     elif any(name in IMAGE_KEYS for name, _ in pairs) and any(name in TEXT_KEYS for name, _ in pairs):
         yield None, Fault("holds one record, not a list; a file with one record on each line must be named .jsonl")
     else:

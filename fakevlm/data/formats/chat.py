@@ -21,13 +21,14 @@ _LISTS = ("conversations", "messages", "conversation")
 _IMAGES = ("images", "image", "image_path", "file_name", "img")
 _COLUMNS = {
     "prompt": "instruction", "query": "input", "response": "output", "history": "history", "messages": "messages",
-    "system": "system", "images": "images",
+    "system": "system", "images": "images", "chosen": "chosen",
 }  # fmt: skip
 """LlamaFactory's names for columns, and the fields that are read here."""
 
-FIELDS = frozenset(
-    {*_LISTS, *_IMAGES, *_COLUMNS.values(), "query", "response", "answer", "explanation", "reason", "videos", "audios"}
-)
+_ANSWERS = ("output", "response", "answer", "solution", "chosen", "explanation", "reason")
+"""Fields with the answer, where no turn has it; `chosen` and ms-swift's `solution` stand beside a question alone."""
+
+FIELDS = frozenset({*_LISTS, *_IMAGES, *_COLUMNS.values(), *_ANSWERS, "query", "videos", "audios"})
 """Fields of an item that become the conversation and its image."""
 
 
@@ -74,6 +75,8 @@ def talk_of(item: dict[str, Any]) -> Talk:
             raise ValueError(f"is about {name}, not about an image")
     images = tuple(_images(item))
     turns = list(_turns(item))
+    if turns and turns[-1][0] == "human" and (said := _answer(item)) is not None:
+        turns.append(("gpt", said, []))
     has_system = bool(item.get("system")) or any(speaker == "system" for speaker, _, _ in turns)
     spoken = [(speaker, text) for speaker, text, _ in turns if speaker != "system"]
     inside = [image for _, _, found in turns for image in found]
@@ -118,14 +121,19 @@ def _fields(item: dict[str, Any]) -> Iterator[tuple[str, str, list[Any]]]:
         yield "human", _text(pair[0]), []
         yield "gpt", _text(pair[1]), []
     asked = [item[name] for name in ("instruction", "input", "query") if item.get(name)]
-    keys = ("output", "response", "answer", "explanation", "reason")
-    said = next((item[name] for name in keys if item.get(name) is not None), None)
-    if asked:
+    said = _answer(item)
+    if asked or said is not None:
         yield "human", "\n".join(_text(part) for part in asked), []
     if said is not None:
-        if not asked:
-            yield "human", "", []
-        yield "gpt", _text(said), []
+        yield "gpt", said, []
+
+
+def _answer(item: dict[str, Any]) -> str | None:
+    """What a field says that holds the answer alone; None where no field does."""
+    said = next((item[name] for name in _ANSWERS if item.get(name) is not None), None)
+    if isinstance(said, dict):  # a turn of its own
+        said = said.get("value", said.get("content"))
+    return None if said is None else _text(said)
 
 
 def _content(content: object) -> tuple[str, list[Any]]:

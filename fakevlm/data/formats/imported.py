@@ -16,6 +16,8 @@ from fakevlm.data.record import CATEGORIES, FAKE, REAL
 from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Verdict, parse_answer
 
+_MAX_PATH = 4096
+"""Letters of the longest path that a system takes; what is longer is an image in base64."""
 _RESERVED = ("source", "family", "severity")
 """Fields that mean something in a record of ours, and may mean something else in another's."""
 
@@ -69,6 +71,9 @@ def _image(talk: Talk) -> str | EmbeddedImage:
     image = talk.images[0]
     if not isinstance(image, str | EmbeddedImage) or image == "":
         raise ValueError(f"its image is {repr(image)[:40]}, not a path")
+    if isinstance(image, str) and (image.startswith("data:") or len(image) > _MAX_PATH):
+        what = f"{image[:24]}…, {len(image):,} letters"
+        raise ValueError(f"its image is written into the text ({what}): write it to a file, or into Parquet as bytes")
     return image
 
 
@@ -109,7 +114,10 @@ def _label(item: dict[str, Any], labels: Mapping[str, int], answer: str, image: 
                 f"label {stated}: which of 0 and 1 is fake? In FakeClue 0 is; say it with --label 0=fake --label 1=real"
             )
     if not found:
-        raise ValueError("has no label: no field label, no answer that says real or fake, no folder with such a name")
+        raise ValueError(
+            "has no label: no field label (rename one that is called otherwise), no answer that says real or fake, no "
+            "folder with such a name"
+        )
     return next(iter(found.values()))
 
 

@@ -99,7 +99,8 @@ def _category(item: dict[str, Any], image: str) -> object:
     stated = next((item[key] for key in CATEGORY_KEYS if item.get(key) is not None), None)
     if stated is not None:
         return category_of(stated) if isinstance(stated, str) else stated
-    in_path = next((_CATEGORIES[part] for part in image.lower().split("/")[:-1] if part in _CATEGORIES), None)
+    folders = image.lower().replace("\\", "/").split("/")[:-1]
+    in_path = next((_CATEGORIES[folder] for folder in folders if folder in _CATEGORIES), None)
     matches = (_match(_TYPE, item.get("question_type")), _match(_EARLIER_TYPE, item.get("question_type")))
     named = next((match["category"] for match in (*matches, _match(_ID, item.get("id"))) if match), None)
     return in_path or (category_of(named) if named else None)

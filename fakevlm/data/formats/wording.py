@@ -1,6 +1,7 @@
 """An answer as FakeClue words it: the verdict first."""
 
 from fakevlm.data.record import FAKE
+from fakevlm.prompt import PromptSpec
 from fakevlm.verdict import Verdict, parse_answer
 
 
@@ -11,8 +12,12 @@ def worded(label: object, text: str) -> str:
     """
     text = text.strip()
     contrary = Verdict.REAL if label == FAKE else Verdict.FAKE
-    if text.startswith("This is a ") or parse_answer(text) is contrary:
+    if parse_answer(text) is contrary:
         return text
+    opening = f"This is a {verdict_word(label)}"
+    written = f"{opening}{text[len(opening) :]}" if text.lower().startswith(opening.lower()) else text
+    if PromptSpec().opening_fault(written, label == FAKE) is None:
+        return written
     verdict = verdict_sentence(label)
     return verdict if text.lower().rstrip(".") in ("", verdict_word(label)) else f"{verdict} {text}"
 

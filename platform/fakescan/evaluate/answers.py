@@ -16,7 +16,7 @@ from fakescan.evaluate.table import percent, print_scores, span, text_remarks
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.objects import put_atomic
 from fakescan.storage.preflight import check_writable
-from fakescan.terminal.tables import number_table, wide_console
+from fakescan.terminal.tables import Column, print_fitting, wide_console
 from fakevlm.data.formats.loki import asked_label, yes_or_no
 from fakevlm.data.formats.wording import verdict_sentence
 from fakevlm.data.paths import below
@@ -256,13 +256,15 @@ def print_answers(results: AnswersResults) -> None:
     console = wide_console()
     title = f"{results.answers:,} answers, {results.fakes:,} of them to fake images, %"
     columns = ("recall", "precision", "Acc", "95 % interval", "uncertain", "F1 real", "F1 fake")
-    table = number_table(console, title, "verdicts read by", *columns)
-    for name, counted in (("fakescan", results.ours), ("upstream's rule", results.upstream)):
+    rows = []
+    for counted in (results.ours, results.upstream):
         first = (counted.recall_fake, counted.precision_fake, counted.accuracy)
         interval = span(counted.accuracy_low, counted.accuracy_high)
         last = (counted.undecided / results.answers, counted.f1_real, counted.f1_fake)
-        table.add_row(name, *(percent(value) for value in first), interval, *(percent(value) for value in last))
-    console.print(table)
+        rows.append([*(percent(value) for value in first), interval, *(percent(value) for value in last)])
+    names = Column("verdicts read by", ["fakescan", "upstream's rule"])
+    numbers = [Column(name, cells) for name, cells in zip(columns, zip(*rows, strict=True), strict=True)]
+    print_fitting(console, title, names, numbers, ("F1 fake", "95 % interval", "F1 real"))
     print(f"uncertain: {results.ours.undecided:,} answers, which count as wrong")
     if results.upstream.undecided:
         print("upstream tosses a coin where it finds no verdict: half of those count as right, and F1 is left out")

@@ -1,11 +1,11 @@
 """An evaluation in the terminal, in tables like the paper's, with the published rows beside ours."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 
 from fakescan.evaluate.results import GeneratorScores, Results, Scores, Texts
-from fakescan.terminal.tables import number_table, wide_console
+from fakescan.terminal.tables import Column, number_table, print_fitting, wide_console
 from fakevlm.metrics.calibration import worth
 from fakevlm.metrics.distortion import NONE, PAPER_ROWS, PaperRow
 from fakevlm.metrics.published import SOURCE, TEST_SETS, PublishedRow, published, rows_beside
@@ -30,19 +30,21 @@ def print_results(results: Results) -> None:
 
 def _print_paper(console: Console, results: Results) -> None:
     title = f"{NAMES[results.benchmark]} at the threshold {results.threshold:g}, %   (recall and precision of fake)"
-    columns = ("recall", "precision", "Acc", "uncertain", "F1 real", "ROUGE_L", "CSS")
-    table = number_table(console, title, "model", *columns)
-    overall, texts = results.overall, results.texts
+    overall, texts, rows = results.overall, results.texts, paper_rows(results)
     values = (overall.recall_fake, overall.precision_fake, overall.accuracy, overall.uncertain, overall.f1_real)
     said = (texts.rouge_l if texts else None, texts.css if texts else None)
-    table.add_row(results.model, *(percent(value) for value in (*values, *said)))
-    rows = paper_rows(results)
-    if rows:
-        table.add_section()
-    for row in rows:
-        cells = (None, None, row.accuracy, None, row.f1, row.rouge_l, row.css)
-        table.add_row(f"{row.model} ({SOURCE})", *("–" if cell is None else f"{cell:.1f}" for cell in cells))
-    console.print(table)
+    ours = [percent(value) for value in (*values, *said)]
+    papers = [(None, None, row.accuracy, None, row.f1, row.rouge_l, row.css) for row in rows]
+    theirs = [["–" if cell is None else f"{cell:.1f}" for cell in cells] for cells in papers]
+    names = Column(
+        "model",
+        [results.model, *(f"{row.model} ({SOURCE})" for row in rows)],
+        [results.model, *(f"{row.model} (paper)" for row in rows)] if rows else None,
+        f"paper: {SOURCE}",
+    )
+    columns = ("recall", "precision", "Acc", "uncertain", "F1 real", "ROUGE_L", "CSS")
+    numbers = [Column(name, cells) for name, cells in zip(columns, zip(ours, *theirs, strict=True), strict=True)]
+    print_fitting(console, title, names, numbers, ("CSS", "ROUGE_L", "F1 real"), ends=(0,))
 
 
 def paper_rows(results: Results) -> tuple[PublishedRow, ...]:
@@ -60,7 +62,7 @@ def print_scores(console: Console, title: str, scores: Scores) -> None:
 
 def score_rows(scores: Scores) -> Iterable[tuple[str, str]]:
     """Name and value of every number of some images, as people read them."""
-    counts = f"{scores.images:,} images, {scores.fakes:,} of them fake"
+    counts = f"{scores.images:,} images, {scores.fakes:,} fake"
     yield "recall of fake: fakes called fake", percent(scores.recall_fake)
     yield "  95 % Wilson interval", span(scores.recall_fake_low, scores.recall_fake_high)
     yield "precision of fake: fakes among those called fake", percent(scores.precision_fake)
@@ -88,26 +90,48 @@ def score_rows(scores: Scores) -> Iterable[tuple[str, str]]:
 def _print_categories(console: Console, groups: dict[str, Scores]) -> None:
     if not groups:
         return
-    columns = ("n", "fakes", "recall", "precision", "Acc", "95 % interval", "uncertain", "F1 real", "AUROC", "ECE-15")
-    table = number_table(console, "by category, %", "category", *columns)
-    for name, scores in groups.items():
-        first = (scores.recall_fake, scores.precision_fake, scores.accuracy)
-        interval = span(scores.accuracy_low, scores.accuracy_high)
-        last = (percent(scores.uncertain), percent(scores.f1_real), ranked(scores), percent(scores.ece_15))
-        cells = (*(percent(value) for value in first), interval, *last)
-        table.add_row(name, f"{scores.images:,}", f"{scores.fakes:,}", *cells)
-    console.print(table)
+    each = list(groups.values())
+    numbers = [
+        Column("n", [f"{scores.images:,}" for scores in each]),
+        Column("fakes", [f"{scores.fakes:,}" for scores in each]),
+        *_headline(each),
+        Column("F1 real", [percent(scores.f1_real) for scores in each]),
+        _ranked(each),
+        Column("ECE-15", [percent(scores.ece_15) for scores in each]),
+    ]
+    numbers.insert(5, Column("95 % interval", [span(scores.accuracy_low, scores.accuracy_high) for scores in each]))
+    spare = ("ECE-15", "AUROC", "95 % interval", "fakes", "AUROC", "F1 real", "n")
+    print_fitting(console, "by category, %", Column("category", list(groups)), numbers, spare)
+
+
+def _headline(each: Sequence[Scores]) -> list[Column]:
+    """The numbers that come first."""
+    return [
+        Column("recall", [percent(scores.recall_fake) for scores in each]),
+        Column("precision", [percent(scores.precision_fake) for scores in each]),
+        Column("Acc", [percent(scores.accuracy) for scores in each]),
+        Column("uncertain", [percent(scores.uncertain) for scores in each]),
+    ]
+
+
+def _ranked(each: Sequence[Scores]) -> Column:
+    """AUROC, in a narrow window without its intervals."""
+    short = [percent(scores.auroc) for scores in each]
+    return Column("AUROC", [ranked(scores) for scores in each], short, "the intervals of AUROC")
 
 
 def _print_generators(console: Console, groups: dict[str, GeneratorScores]) -> None:
     if not groups:
         return
-    columns = ("fakes", "found", "95 % interval", "AUROC against all real")
-    table = number_table(console, "by generator, %", "generator", *columns)
-    for name, one in groups.items():
-        interval = span(one.found_low, one.found_high)
-        table.add_row(name, f"{one.fakes:,}", percent(one.found), interval, ranked(one))
-    console.print(table)
+    each = list(groups.values())
+    against = "AUROC against all real"
+    numbers = [
+        Column("fakes", [f"{one.fakes:,}" for one in each]),
+        Column("found", [percent(one.found) for one in each]),
+        Column("95 % interval", [span(one.found_low, one.found_high) for one in each]),
+        Column(against, [ranked(one) for one in each]),
+    ]
+    print_fitting(console, "by generator, %", Column("generator", list(groups)), numbers, (against, "95 % interval"))
 
 
 def _print_conditions(console: Console, results: Results) -> None:
@@ -115,17 +139,22 @@ def _print_conditions(console: Console, results: Results) -> None:
         return
     known = paper_conditions(results)
     title = f"robustness at the threshold {results.threshold:g}, %{'   (paper: FakeVLM on FakeClue)' if known else ''}"
-    columns = ("n", "recall", "precision", "Acc", "uncertain", "F1 real", "AUROC", "ECE-15")
-    table = number_table(console, title, "condition", *columns, *(("paper Acc", "paper F1") if known else ()))
-    for name, scores in results.conditions.items():
-        values = (scores.recall_fake, scores.precision_fake, scores.accuracy, scores.uncertain, scores.f1_real)
-        paper = known.get(name)
-        said = (f"{paper.accuracy:.1f}", f"{paper.f1:.1f}") if paper else ("–", "–") if known else ()
-        cells = (*(percent(value) for value in values), ranked(scores), percent(scores.ece_15))
-        table.add_row(name, f"{scores.images:,}", *cells, *said)
-        if name == NONE:
-            table.add_section()
-    console.print(table)
+    each = list(results.conditions.values())
+    numbers = [
+        Column("n", [f"{scores.images:,}" for scores in each]),
+        *_headline(each),
+        Column("F1 real", [percent(scores.f1_real) for scores in each]),
+        _ranked(each),
+        Column("ECE-15", [percent(scores.ece_15) for scores in each]),
+    ]
+    if known:
+        rows = [known.get(name) for name in results.conditions]
+        numbers.append(Column("paper Acc", [f"{row.accuracy:.1f}" if row else "–" for row in rows]))
+        numbers.append(Column("paper F1", [f"{row.f1:.1f}" if row else "–" for row in rows]))
+    names = list(results.conditions)
+    spare = ("ECE-15", "AUROC", "n", *(("paper F1",) if known else ()), "F1 real", "AUROC")
+    ends = (names.index(NONE),) if NONE in names else ()
+    print_fitting(console, title, Column("condition", names), numbers, spare, ends)
 
 
 def paper_conditions(results: Results) -> Mapping[str, PaperRow]:

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Secre
 from fakescan.storage.prefixes import Boundary
 from fakescan.storage.s3 import listing_xml
 from fakescan.storage.url import file_path, scheme_of, web_address
-from fakescan.storage.web_client import bounded_client, s3_http_session
 from fakevlm.errors import UserError
 from fakevlm.remote import ANSWER_S, missing_package, quiet_clients
 
@@ -159,9 +158,6 @@ def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, 
     if scheme == "file" or scheme == "memory":
         return {}
     headers = options.pop("headers", None)
-    if scheme == "http":
-        client = {"headers": headers or {}, "timeout": _web_timeout()}
-        return {"encoded": True, "client_kwargs": client, "get_client": bounded_client(store.boundary)}
     if scheme == "gs":
         if store.endpoint_url:
             options.setdefault("endpoint_url", store.endpoint_url)
@@ -172,8 +168,14 @@ def _constructor_options(store: Store, scheme: str, attempts: int) -> dict[str, 
         if store.anon:
             options.setdefault("anon", True)
         return options
-    if scheme != "s3":
+    if scheme not in ("http", "s3"):
         return options
+    # aiohttp, which it imports, is a tenth of what a worker's process takes to start.
+    from fakescan.storage.web_client import bounded_client, s3_http_session
+
+    if scheme == "http":
+        client = {"headers": headers or {}, "timeout": _web_timeout()}
+        return {"encoded": True, "client_kwargs": client, "get_client": bounded_client(store.boundary)}
     config = {
         "retries": {"mode": "standard", "total_max_attempts": attempts},
         "connect_timeout": 10,

@@ -20,7 +20,7 @@ from fakescan.telemetry.train_metrics import TrainMetrics
 from fakescan.terminal.json_logs.fields import set_process_fields
 from fakescan.train.checkpoints import arrow_filesystem
 from fakescan.train.config import TrainConfig
-from fakescan.train.failure import RESUME, cause_of, worker_death
+from fakescan.train.failure import RESUME, Ending, cause_of, lost_worker, worker_death
 from fakescan.train.folder import MODEL, TrainFolder
 from fakescan.train.loop import Job, train_worker
 from fakescan.train.metrics_actor import Cause, MetricsActor, StepMetrics, TrainResult
@@ -178,29 +178,41 @@ def _fit(config: TrainConfig, job: Job, lease: Lease, gpus: float, *, verbose: b
             signal.signal(signal.SIGINT, on_interrupt)
     if failure is None or lease.is_lost:  # that of a run that has failed may be in the store that is away
         lease.check()
-    fault, causes, result = None, [], None
+    fault, causes, result, starts = None, [], None, 0
     with suppress(RayError):
         actor = job.metrics_actor
-        fault, causes, result = ray.get([actor.fault.remote(), actor.causes.remote(), actor.result.remote()])
+        calls = [actor.fault.remote(), actor.causes.remote(), actor.result.remote(), actor.progress.remote()]
+        fault, causes, result, progress = ray.get(calls)
+        starts = progress.starts
     if fault is not None:
         raise (UserError if fault.is_mistake else TrainFailedError)(fault.message) from failure
+    # Ray's own part writes down what checkpoints there are.
+    own = cause_of(failed, config) if (failed := getattr(failure, "controller_failure", None)) is not None else None
+    if isinstance(own, Ending):
+        raise TrainFailedError(str(own)) from failure
     if failure is not None:
-        raise TrainFailedError(f"the training stopped: {_why(failure, causes, config)}") from failure
+        raise TrainFailedError(
+            f"the training stopped: {_why(failure, [cause for cause in causes if cause.start == starts], own, config)}"
+        ) from failure
     if result is None:
         raise TrainFailedError("the training stopped before its model was written; the same command resumes")
     found: TrainResult = result
     return found
 
 
-def _why(failure: Exception, causes: list[Cause], config: TrainConfig) -> str:
-    """The first cause of the last failure, in one line: a worker's death, what a worker said, or what Ray says."""
-    why = worker_death(getattr(failure, "worker_failures", {}))
+def _why(failure: Exception, causes: list[Cause], own: str | None, config: TrainConfig) -> str:
+    """The first cause of the last failure, in one line: a worker's death, what a worker said, or what Ray says.
+
+    `causes` are what workers have said at the last start, `own` what stopped Ray's own part.
+    """
+    failures = getattr(failure, "worker_failures", {})
+    why = worker_death(failures)
     if why is None and causes:
-        why = next(cause.message for cause in causes if cause.start == causes[-1].start)
-    if why is None:  # of Ray's own part, which writes down what checkpoints there are
-        own = getattr(failure, "controller_failure", None)
-        found = None if own is None else cause_of(own, config)
-        why = None if found is None else str(found)
+        why = causes[0].message
+    if why is None:
+        why = lost_worker(failures, config.workers)
+    if why is None:
+        why = own
     if why is None:
         return f"{_last_line(failure)} (--verbose shows the logs)"
     return f"{why.removesuffix(f'; {RESUME}')}; {RESUME} at the last checkpoint (--verbose shows the logs)"

@@ -17,6 +17,7 @@ _TORCH_WRITER = ("inline_container", "PytorchStreamWriter")
 """Words of torch's own writer of files, which does not say why a write has failed."""
 _OF_OTHERS = ("connection closed by peer", "connection reset by peer", "gloo", "nccl", "broken pipe", "socket timeout")
 """Words of what a worker says when another one is gone."""
+_SILENT = "died without a word: killed, or ended by the system for lack of memory"
 RESUME = "the same command resumes"
 """What is true of every training that stops."""
 
@@ -49,9 +50,22 @@ def cause_of(error: BaseException, config: TrainConfig) -> Ending | str | None:
         if isinstance(one, store_errors()) and not isinstance(one, ValueError) and is_transient(one):
             return f"the store of {redact(config.storage_path)} is away: {classify(one)[1]}; {RESUME}"
     text = one_line(error)
-    if any(word in text.lower() for word in _OF_OTHERS):
+    if _is_of_others(error):
         return None
     return f"{type(error).__name__}: {redact_text(text)[:300]}"
+
+
+def lost_worker(failures: dict[int, BaseException], workers: int) -> str | None:
+    """What follows where all failures, by rank, say that another worker is gone; None where one says anything else.
+
+    Ray may hear of those before it hears of the death.
+    """
+    if not failures or not all(_is_of_others(error) for error in failures.values()):
+        return None
+    if len(failures) == workers:
+        return "the workers lost the connection to each other; look at the network between their nodes"
+    others = ", ".join(map(str, sorted(failures)))
+    return f"a worker, lost by worker {others}, {_SILENT}"
 
 
 def worker_death(failures: dict[int, BaseException]) -> str | None:
@@ -67,8 +81,13 @@ def worker_death(failures: dict[int, BaseException]) -> str | None:
             if isinstance(one, NodeDiedError):
                 return f"the node of worker {rank} is gone"
             if isinstance(one, RayActorError | WorkerCrashedError):
-                return f"worker {rank} died without a word: killed, or ended by the system for lack of memory"
+                return f"worker {rank} {_SILENT}"
     return None
+
+
+def _is_of_others(error: BaseException) -> bool:
+    """Whether an error only says that another worker is gone."""
+    return any(word in one_line(error).lower() for word in _OF_OTHERS)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -82,8 +101,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(one))
         yield one
         waiting += [one.__cause__, one.__context__]
-        carried = getattr(one, "cause", None)  # in errors that Ray brings from another process
-        waiting += [carried] if isinstance(carried, BaseException) else []
+        # In errors that Ray brings from another process, and in those of Ray Train's own look at its workers.
+        carried = [getattr(one, name, None) for name in ("cause", "health_check_failure")]
+        waiting += [other for other in carried if isinstance(other, BaseException)]
 
 
 def _is_full_disk(error: BaseException) -> bool:

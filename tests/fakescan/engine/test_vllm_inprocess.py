@@ -152,43 +152,38 @@ def test_an_idle_engine_waits_a_moment_for_images_that_are_expected(
     assert together == [(1, full), (1, 3)], "no longer than until the batch is full, or the time is over"
 
 
-@pytest.mark.parametrize("explain", ["none", "all"])
-def test_explanations_only_as_asked(
-    explain: str, checkpoint: Checkpoint, images: Images, judged: list[Judgement]
+def test_nothing_is_explained_where_nobody_asks_and_nothing_answered_after_the_close(
+    checkpoint: Checkpoint, images: Images, judged: list[Judgement]
 ) -> None:
-    options = JudgingOptions.model_validate({"explain": explain, "calibration": ASK.calibration, "max_new_tokens": 3})
+    options = JudgingOptions(explain="none", calibration=ASK.calibration)
     engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, options)
     answers = engine.judge(images[:20])
     engine.close()
     for answer, before in zip(answers, judged, strict=False):
         assert score(answer) == pytest.approx(score(before), abs=1e-3), "the score does not depend on what is explained"
-        if explain == "none":
-            assert answer.explanation is None
-        else:
-            word = "fake" if answer.logprob_fake > answer.logprob_real else "real"
-            assert answer.explanation is not None
-            assert answer.explanation.startswith(f"This is a {word}")
-    if explain == "none":
-        assert engine.stats.running == 20, "one step for each image"
-
-
-def test_after_close_there_are_no_answers(checkpoint: Checkpoint, images: Images) -> None:
-    engine = InProcessEngine(VllmConfig(max_num_seqs=4), checkpoint, JudgingOptions(explain="none"))
-    engine.close()
+        assert answer.explanation is None
+    assert engine.stats.running == 20, "one step for each image"
     with pytest.raises(EngineDiedError):
         engine.judge(images[:1])
 
 
-@pytest.mark.parametrize(
-    ("prompt", "words"),
-    [
-        ({"answer_prefix": "The image is"}, "'The image is'"),
-        ({"prompt_format": "chat"}, "'chat'"),
-    ],
-)
-def test_a_prompt_that_the_model_was_not_trained_with_is_refused(
-    prompt: dict[str, str], words: str, tiny_model: Path, tmp_path: Path
+def test_everything_is_explained_where_somebody_asks(
+    vllm_engine: InProcessEngine, images: Images, judged: list[Judgement]
 ) -> None:
+    options = JudgingOptions(explain="all", calibration=ASK.calibration, max_new_tokens=3)
+    answers = [future.result() for future in [vllm_engine.submit(image, options) for image in images[:20]]]
+    for answer, before in zip(answers, judged, strict=False):
+        assert score(answer) == pytest.approx(score(before), abs=1e-3)
+        word = "fake" if answer.logprob_fake > answer.logprob_real else "real"
+        assert answer.explanation is not None
+        assert answer.explanation.startswith(f"This is a {word}")
+
+
+def test_a_prompt_that_the_model_was_not_trained_with_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    assert_prompt_refused({"prompt_format": "chat"}, "'chat'", tiny_model, tmp_path)
+
+
+def assert_prompt_refused(prompt: dict[str, str], words: str, tiny_model: Path, tmp_path: Path) -> None:
     model = shutil.copytree(tiny_model, tmp_path / "model")
     card = json.loads((model / "fakevlm.json").read_text())
     (model / "fakevlm.json").write_text(json.dumps({**card, "prompt": prompt}))
@@ -198,8 +193,11 @@ def test_a_prompt_that_the_model_was_not_trained_with_is_refused(
     assert "fakevlm.json" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["lm_head", "vision_tower", "embed_tokens"])
-def test_nan_in_the_weights_is_blamed_on_the_weights(name: str, tiny_model: Path, tmp_path: Path) -> None:
+def test_nan_in_the_weights_is_blamed_on_the_weights(tiny_model: Path, tmp_path: Path) -> None:
+    assert_blamed_on_weights("lm_head", tiny_model, tmp_path)
+
+
+def assert_blamed_on_weights(name: str, tiny_model: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     model = shutil.copytree(tiny_model, tmp_path / "model")

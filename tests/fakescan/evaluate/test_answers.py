@@ -177,6 +177,36 @@ def test_what_lmms_eval_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str
         run_answers(write(tmp_path, beyond), EvaluateConfig(data=str(data), output=""))
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_what_lmms_eval_wrote_before(flat: bool, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data", FOUR, split="test")
+    samples = []
+    for position, (item, text) in enumerate(zip(FOUR, SAID, strict=True)):
+        asked = ["Does the image looks real/fake?", {"until": ["\n"]}, position, "mine", "test"]
+        samples.append(
+            {
+                "doc_id": position,
+                "target": item["conversations"][1]["value"],
+                "doc": {"id": f"fakeclue-{position}", "cate": item["cate"]},
+                "arguments": asked if flat else [asked[:1]],
+                "resps": [[text]],
+                "filtered_resps": [text],
+                "exact_match": 1.0,
+            }
+        )
+    file = tmp_path / "fakeclue_test.json"
+    file.write_text(json.dumps({"args": {"model": "llava"}, "model_configs": {"task": "x"}, "logs": samples}, indent=4))
+    by_hand(run_answers(file, EvaluateConfig(data=str(data), output="")))
+    by_hand(run_answers(file, None))
+
+
+def test_what_a_reward_was_told_is_the_reference(tmp_path: Path) -> None:
+    lines = [swift_line(item["image"], text, None) for item, text in zip(FOUR, SAID, strict=True)]
+    for line, item in zip(lines, FOUR, strict=True):
+        line["solution"] = item["conversations"][1]["value"]
+    by_hand(run_answers(write(tmp_path, lines), None))
+
+
 @pytest.mark.parametrize("harness", ["lmms-eval", "ms-swift"])
 def test_yes_and_no_to_lokis_opposite_questions(harness: str, tmp_path: Path) -> None:
     items = [item for number in range(4) for item in loki_questions("doc", number, fake=number < 2)]

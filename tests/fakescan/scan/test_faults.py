@@ -15,11 +15,13 @@ import pytest
 from fakescan.run.folder import RunFolder
 from fakescan.storage.store import Store
 from tests.conftest import Bucket, new_bucket
+from tests.fakescan.scan.test_driver import Command, error_line
+from tests.fakescan.scan.test_driver import fakescan as in_process  # noqa: F401 - a fixture
 from tests.scan_process import ScanProcess, fakescan, read_rows, running
 from tests.storage_server import SeaweedServer
 from tests.web_server import Answer, WebServer
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixtures("ray_cluster")]
 
 SECRET = "do-not-show-this"
 SLOW = {"kind": "fake", "max_num_seqs": 1, "step_s": 0.1}
@@ -73,7 +75,11 @@ def facts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(
-    ray_cluster: str, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+    in_process: Command,  # noqa: F811
+    pictures: Path,
+    run: RunFolder,
+    tmp_path: Path,
+    tiny_model: Path,
 ) -> None:
     """The first scan on a Ray of its own: a terminal sends SIGINT to everything in the foreground."""
     settings = {"source": str(pictures), "output": run.url}
@@ -88,23 +94,31 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(
     assert not run.fs.exists(f"{run.path}/lease.json")
     done = len(run.part_names())
     assert 2 <= done < 8
-    again = fakescan(*command(tmp_path, tiny_model, **settings), "--ray-address", ray_cluster)
+    again = in_process(*command(tmp_path, tiny_model, **settings))
     assert "rows: 30 of 30" in again.out
-    fakescan("verify", run.url)
+    in_process("verify", run.url)
 
 
 def test_a_manifest_that_was_lost_is_one_clear_error(
-    ray_cluster: str, pictures: Path, first_scan: Path, run: RunFolder, tiny_model: Path
+    in_process: Command,  # noqa: F811
+    pictures: Path,
+    first_scan: Path,
+    run: RunFolder,
 ) -> None:
     shutil.copytree(first_scan, run.path)
     os.remove(Path(run.parts, "part-00000000.parquet"))
     os.remove(Path(run.path, "manifest", "part-00000.parquet"))
-    engine = ["--model", tiny_model, "--engine", "fake", "--ray-address", ray_cluster]
-    assert "manifest" in error_of(fakescan("scan", pictures, "-o", run.url, *engine, status=2))
+    assert "manifest" in error_line(in_process("scan", pictures, "-o", run.url, status=2))
 
 
 def test_signatures_of_addresses_are_never_shown(
-    ray_cluster: str, s3: SeaweedServer, pictures: Path, run: RunFolder, tmp_path: Path, tiny_model: Path
+    ray_cluster: str,
+    in_process: Command,  # noqa: F811
+    s3: SeaweedServer,
+    pictures: Path,
+    run: RunFolder,
+    tmp_path: Path,
+    tiny_model: Path,
 ) -> None:
     """Presigned addresses, sound and failing in every way: their secret is in the manifest and nowhere else."""
     import ray
@@ -141,7 +155,7 @@ def test_signatures_of_addresses_are_never_shown(
     rows = read_rows(run)
     assert [row["error_code"] for row in rows[:8]] == [None] * 8, [row["error_message"] for row in rows[:8]]
     assert {row["error_code"] for row in rows[8:]} == {"not_found", "denied", "fetch_failed", "not_an_image"}
-    fakescan("verify", run.url)
+    in_process("verify", run.url)
     assert SECRET in str(pq.read_table(Path(run.path, "manifest", "part-00000.parquet"))["uri"].to_pylist())
     assert SECRET not in scan.out + scan.err
     logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"

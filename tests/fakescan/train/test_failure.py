@@ -8,10 +8,11 @@ import pytest
 
 from fakescan.train import failure
 from fakescan.train.config import TrainConfig
-from fakescan.train.failure import Ending, StoreAwayError, cause_of, worker_death
+from fakescan.train.failure import Ending, StoreAwayError, cause_of, lost_worker, worker_death
 
 pytestmark = pytest.mark.unit
 
+GLOO = RuntimeError("[pair.cc:534] Gloo: Connection closed by peer [127.0.0.1]:3214")
 _Usage = namedtuple("_Usage", "free")
 
 
@@ -94,12 +95,26 @@ def test_anything_else_is_one_short_line(config: TrainConfig) -> None:
 
 def test_workers_that_died_without_a_word() -> None:
     from ray.exceptions import ActorDiedError, NodeDiedError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
     assert worker_death({1: ActorDiedError()}) == (
         "worker 1 died without a word: killed, or ended by the system for lack of memory"
     )
     assert worker_death({0: NodeDiedError("gone")}) == "the node of worker 0 is gone"
     assert worker_death({0: RuntimeError("said")}) is None
+    looked = WorkerHealthCheckFailedError("A worker health check failed.", failure=ActorDiedError())
+    assert worker_death({0: GLOO, 1: looked}) == (
+        "worker 1 died without a word: killed, or ended by the system for lack of memory"
+    )
+
+
+def test_workers_that_only_say_that_another_is_gone() -> None:
+    assert lost_worker({0: GLOO}, 2) == (
+        "a worker, lost by worker 0, died without a word: killed, or ended by the system for lack of memory"
+    )
+    assert lost_worker({0: GLOO, 1: RuntimeError("said")}, 3) is None
+    assert lost_worker({}, 2) is None
+    assert str(lost_worker({0: GLOO, 1: GLOO}, 2)).startswith("the workers lost the connection to each other")
 
 
 def test_what_an_error_from_another_process_carries_is_seen(config: TrainConfig) -> None:

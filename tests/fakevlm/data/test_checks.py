@@ -118,13 +118,15 @@ def test_an_image_in_several_records_is_a_warning_for_each_after_the_first(tmp_p
     [
         ("The image is real. The fur is even.", "does not begin with 'This is a': 'The image is real."),
         ("This is an authentic, real image.", "does not begin with 'This is a'"),
-        ("this is a real image.", "does not begin with 'This is a'"),
+        ("this is a real image.", "; begin it with 'This is a real …'"),
         (
             "This is a clearly real image.",
-            "has neither 'real' nor 'fake' right after 'This is a', where the score is read",
+            "has no 'real' right after 'This is a', where the score is read: 'This is a clearly real image.'; begin it "
+            "with 'This is a real …'",
         ),
-        ("This is a  real image.", "has neither"),
-        ("This is a realistic and real image.", "has neither"),
+        ("This is a  real image.", "has no 'real'"),
+        ("This is a realistic and real image.", "has no 'real'"),
+        ("This is a fake-looking scene. It is a real image.", "has no 'real'"),
         ("  This is a real image.", None),
         ("This is a real-life picture. It is a real image.", None),
     ],

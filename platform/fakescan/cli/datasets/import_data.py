@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 )
 @click.argument("source", metavar="DATA", type=Text(path="file"))
 @option("-o", "--output", required=True, metavar="FOLDER", help="Dataset folder, in the store of DATA.")
-@option("--split", metavar="NAME", unset="the name of DATA", help="The records go to data_json/NAME.json.")
+@option(
+    "--split",
+    metavar="NAME",
+    unset="the name of DATA",
+    help="The records go to data_json/NAME.json; of a folder with several sets, NAME is read.",
+)
 @option(
     "--format",
     "record_format",
@@ -92,13 +97,13 @@ def import_data(
     store = store_from_flags("data", flags)
     check_readable(source, store)
     fs, path = store.filesystem(source)
-    name = split or split_of(source_files(fs, path)[0] if record_format == AUTO else source.rstrip("/"))
+    name = split or split_of(source_files(fs, path, split)[0] if record_format == AUTO else source.rstrip("/"))
     if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
         raise UserError(f"split: {name!r} is no name of letters, digits, _, - and .; give one with --split")
     _, folder = store.filesystem(output)
     place = None if image_folder is None else store.filesystem(image_folder)[1].rstrip("/")
     settings = ImportSettings(known, category, image_root, place)
-    data = read_source(fs, path, record_format, settings, target=folder, images_below=f"images/{name}")
+    data = read_source(fs, path, record_format, settings, target=folder, images_below=f"images/{name}", split=split)
     problems = [*check_records([data.dataset], PromptSpec()), *_missing(data)]
     if problems:
         print_problems(problems, per_kind=10)
@@ -106,7 +111,7 @@ def import_data(
         raise click.exceptions.Exit(1)
     check_writable(output, store)
     check_target(fs, data, folder, name)
-    _write_images(fs, path, folder, data)
+    _write_images(fs, path, folder, data, split)
     for file, contents in list_files(data, folder, name).items():
         put_atomic(fs, file, contents)
     for note, count in sorted(data.notes.items()):
@@ -126,7 +131,7 @@ def _missing(data: "ImportedData") -> list[Any]:
     return [] if data.embedded else check_presence(data.dataset).problems
 
 
-def _write_images(fs: "AbstractFileSystem", path: str, folder: str, data: "ImportedData") -> None:
+def _write_images(fs: "AbstractFileSystem", path: str, folder: str, data: "ImportedData", split: str | None) -> None:
     """Write the images inside Parquet files, several at once: a store takes its time for each."""
     from collections import deque
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -140,7 +145,7 @@ def _write_images(fs: "AbstractFileSystem", path: str, folder: str, data: "Impor
         return
     waiting: deque[Future[None]] = deque()
     with Counting("writing images", count) as counting, ThreadPoolExecutor(16) as threads:
-        for name, contents in embedded_images(fs, path, data):
+        for name, contents in embedded_images(fs, path, data, split):
             waiting.append(threads.submit(put_atomic, fs, f"{folder}/{name}", contents))
             while len(waiting) > 64:
                 waiting.popleft().result()

@@ -7,7 +7,6 @@ from fakescan.storage.store import Store
 from fakescan.storage.transport.base import Transport
 from fakescan.storage.transport.fsspec import FsspecTransport
 from fakescan.storage.transport.s3 import S3Transport
-from fakescan.storage.transport.web import WebTransport
 
 _shared: dict[tuple[object, ...], Transport] = {}
 
@@ -17,6 +16,8 @@ def open_transport(scheme: str, store: Store, *, max_bytes: int, connections: in
     if scheme == "s3":
         return S3Transport(store, max_bytes=max_bytes, connections=connections, timeout_s=timeout_s)
     if scheme == "http":
+        from fakescan.storage.transport.web import WebTransport  # aiohttp; most workers never need it
+
         return WebTransport(store, max_bytes=max_bytes, connections=connections, timeout_s=timeout_s)
     return FsspecTransport(store, max_bytes=max_bytes)
 

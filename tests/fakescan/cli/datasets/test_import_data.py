@@ -14,6 +14,7 @@ from fakescan.cli.main import main
 from fakevlm.data.checks import check_records
 from fakevlm.data.dataset import Dataset, open_dataset
 from fakevlm.data.images import check_presence
+from fakevlm.prompt import PromptSpec
 from tests.conftest import Bucket
 from tests.fakevlm.data.labelled import QUESTION, png
 from tests.fakevlm.data.published import dd_vqa, loki_questions
@@ -58,6 +59,10 @@ def llava(kind: str, number: int) -> dict[str, Any]:
     return {"id": f"{kind}-{number}", "image": f"images/{kind}/{number}.png", "conversations": turns}
 
 
+def talk(asked: str, said: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": asked}, {"from": "gpt", "value": said}]
+
+
 def openai(kind: str, number: int) -> dict[str, Any]:
     messages = [
         {"role": "system", "content": "You are a detector."},
@@ -95,7 +100,28 @@ def parts(kind: str, number: int) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]}
 
 
-@pytest.mark.parametrize("form", [llava, openai, sharegpt, alpaca, query, pairs, parts])
+def reward(kind: str, number: int) -> dict[str, Any]:
+    """Of ms-swift's GRPO: a question, and what a reward is told."""
+    messages = [{"role": "user", "content": QUESTION}]
+    solution = f"This is a {kind} image. Look at it."
+    return {"messages": messages, "images": [f"images/{kind}/{number}.png"], "solution": solution}
+
+
+def preference(kind: str, number: int) -> dict[str, Any]:
+    """Of LlamaFactory: the better and the worse answer beside the question."""
+    answers = {"chosen": f"This is a {kind} image. Look at it.", "rejected": "I cannot tell."}
+    turns = {name: {"from": "gpt", "value": text} for name, text in answers.items()}
+    asked = {"conversations": llava(kind, number)["conversations"][:1]}
+    return {**asked, **turns, "images": [f"images/{kind}/{number}.png"]}
+
+
+def image_last(kind: str, number: int) -> dict[str, Any]:
+    item = llava(kind, number)
+    item["conversations"][0]["value"] = "Does the image looks real/fake?\n<image>"
+    return item
+
+
+@pytest.mark.parametrize("form", [llava, openai, sharegpt, alpaca, query, pairs, parts, reward, preference, image_last])
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 def test_every_form_of_the_other_trainers(
     form: Any, suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -109,7 +135,7 @@ def test_every_form_of_the_other_trainers(
     assert [(record.image, record.label, record.cate) for record in dataset.records] == [
         ("images/real/0.png", 1, "human"), ("images/real/1.png", 1, "human"), ("images/fake/0.png", 0, "human"),
     ]  # fmt: skip
-    assert {record.question for record in dataset.records} == {QUESTION}
+    assert {PromptSpec().asks(record.question) for record in dataset.records} == {True}
     assert dataset.records[2].answer == "This is a fake image. Look at it."
     assert dataset.root == str(tmp_path)
     assert check_records([dataset]) == []
@@ -144,21 +170,49 @@ def test_what_is_added_or_left_out_is_said(tmp_path: Path, capfd: pytest.Capture
     assert (records[2].cate, records[2].to_json()["model"]) == ("scene", "M")
 
 
-def test_llama_factory_describes_its_own_columns(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("This is a clearly fake image. Look.", "This is a fake image. This is a clearly fake image. Look."),
+        ("This is a composite. It looks fake.", "This is a fake image. This is a composite. It looks fake."),
+        ("this is a fake image. Look.", "This is a fake image. Look."),
+        ("THIS IS A FAKE IMAGE", "This is a fake IMAGE"),
+        ("Fake.", "This is a fake image."),
+        ("This is a real-life scene, but fake.", "This is a fake image. This is a real-life scene, but fake."),
+    ],
+)
+def test_the_verdict_is_put_first_where_training_needs_it(
+    said: str, answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pictures(tmp_path)
+    item = llava("fake", 0)
+    item["conversations"][1]["value"] = said
+    (tmp_path / "train.json").write_text(json.dumps([item]))
+    (record,) = imported(capfd, tmp_path, tmp_path / "train.json").records
+    assert record.answer == answer
+    assert PromptSpec().opening_fault(record.answer, record.is_fake) is None
+
+
+@pytest.mark.parametrize("folder", [".", "nested"])
+def test_llama_factory_describes_its_own_columns(
+    folder: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     pictures(tmp_path)
     chat = [
         {"role_is": "asker", "says": "<image>What?"},
         {"role_is": "answerer", "says": "This is a fake image. So."},
     ]
-    (tmp_path / "mine.json").write_text(json.dumps([{"talk": chat, "photos": ["images/fake/0.png"]}]))
+    file = tmp_path / folder / "mine.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps([{"talk": chat, "photos": ["images/fake/0.png"]}]))
     description = {
-        "file_name": "mine.json",
+        "file_name": str(file.relative_to(tmp_path)),
         "formatting": "sharegpt",
         "columns": {"messages": "talk", "images": "photos"},
         "tags": {"role_tag": "role_is", "content_tag": "says", "user_tag": "asker", "assistant_tag": "answerer"},
     }
     (tmp_path / "dataset_info.json").write_text(json.dumps({"other": {"file_name": "x.json"}, "mine": description}))
-    (record,) = imported(capfd, tmp_path, tmp_path / "mine.json").records
+    (record,) = imported(capfd, tmp_path, file, "--image-folder", tmp_path).records
     assert (record.question, record.answer, record.label) == ("<image>What?", "This is a fake image. So.", 0)
 
 
@@ -192,6 +246,44 @@ def test_images_inside_parquet(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     status, _, err = run(capfd, tmp_path / "data", "-o", tmp_path / "out", "--label", "ai=fake")
     assert status == 2
     assert "train.json exists and is another" in err
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        (("data/train-00000-of-00002-0123456789abcdef.parquet", "data/train-00001-of-00002-fedcba9876543210.parquet"),
+         "train"),
+        (("data/train/0000.parquet", "data/train/0001.parquet"), "train"),
+        (("data/REAL.PARQUET",), "REAL"),
+    ],
+)  # fmt: skip
+def test_how_the_hub_names_its_files(
+    names: tuple[str, ...], split: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in names:
+        write_parquet(tmp_path / name, ["real", "fake"])
+    dataset = imported(capfd, tmp_path, (tmp_path / names[0]).parent)
+    assert dataset.name == f"{split}.json"
+    assert [record.label for record in dataset.records] == [1, 0] * len(names)
+    assert len({record.image for record in dataset.records}) == 2 * len(names)
+
+
+def test_one_set_of_a_folder_with_several(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        write_parquet(tmp_path / "hub" / "data" / f"train-0000{number}-of-00002.parquet", ["real", "fake"])
+    write_parquet(tmp_path / "hub" / "data" / "test-00000-of-00001.parquet", ["fake"])
+    status, _, err = run(capfd, tmp_path / "hub" / "data", "-o", tmp_path / "out")
+    assert status == 2
+    assert "holds test, train; choose one with --split, or name its file" in err
+    assert "nor a folder with some; name its folder data\n" in run(capfd, tmp_path / "hub", "-o", tmp_path / "out")[2]
+    status, out, err = run(capfd, tmp_path / "hub" / "data", "-o", tmp_path / "out", "--split", "train")
+    assert status == 0, err
+    assert "4 records: real 2, fake 2" in out
+    status, out, err = run(capfd, tmp_path / "hub" / "data", "-o", tmp_path / "out", "--split", "test")
+    assert status == 0, err
+    dataset = open_dataset(tmp_path / "out", split="test")
+    assert dataset.records[0].image == "images/test/test-00000-of-00001/00000001.jpg"
+    assert check_presence(dataset).problems == []
 
 
 def test_numbers_without_names_are_not_guessed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -287,6 +379,14 @@ def test_benchmarks_become_training_data(tmp_path: Path, capfd: pytest.CaptureFi
         ({"image": "../../etc/passwd"}, "there is no file"),
         ({"image": "http://x/a.png"}, "is absolute"),
         ({"image": "gone.png"}, "there is no file"),
+        (
+            {"image": f"data:image/png;base64,{'A' * 99}"},
+            "written into the text (data:image/png;base64,AA…, 121 letters)",
+        ),
+        ({"image": "A" * 5000}, "written into the text (AAAAAAAAAAAAAAAAAAAAAAAA…, 5,000 letters): write it to a file"),
+        ({"conversations": talk(QUESTION, "<image>This is a real image.")}, "<image> occurs 2 times"),
+        ({"conversations": talk(f"<image>{QUESTION}", "This is a real image.")}, "<image> occurs 2 times"),
+        ({"conversations": talk("", "This is a real image.")[::-1]}, "the turns are gpt, human"),
     ],
 )
 def test_what_is_wrong_is_told_and_nothing_is_written(
@@ -331,7 +431,7 @@ def test_bad_use(arguments: list[str], words: str, tmp_path: Path, capfd: pytest
         (b"\xff\xfe{}", "is not UTF-8"),
         (b'{"image": "images/real/0.png", "conversations": [{"from": "gpt", "from": "gpt"}]}', "not an object"),
         (b"null", "not an object with fields"),
-        (b"[]", "not an object with fields"),
+        (b"[]", "is a JSON list, not one record on each line; a file with a list must be named .json"),
         (b"", "holds no records"),
     ],
 )
