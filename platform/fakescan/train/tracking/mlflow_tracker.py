@@ -11,6 +11,7 @@ from fakescan.storage.url import redact
 from fakescan.train.metrics_actor import StepMetrics
 from fakescan.train.tracking.tracker import PROJECT, Ending, Opened, TrackedRun, Tracker
 from fakevlm.errors import UserError
+from fakevlm.remote import shortened
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class MlflowTracker(Tracker):
         try:
             _client()
         except (MlflowException, ImportError) as error:
-            raise UserError(f"trackers: mlflow cannot use MLFLOW_TRACKING_URI: {error}") from None
+            raise UserError(f"trackers: mlflow cannot use MLFLOW_TRACKING_URI: {shortened(str(error))}") from None
 
     def open(self, run: TrackedRun, known: str | None) -> Opened:
         """See Tracker."""

@@ -145,7 +145,8 @@ class _TrackerThread(threading.Thread):
                 pause = min(2 * pause, _MAX_PAUSE_S)
                 continue
             pause = _FIRST_PAUSE_S
-            self._changed.wait()
+            if not self._is_done:
+                self._changed.wait()
 
     def _tell(self) -> None:
         self._changed.clear()

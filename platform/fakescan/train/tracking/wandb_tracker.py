@@ -3,6 +3,7 @@
 import importlib.util
 import netrc
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -51,7 +52,7 @@ class WandbTracker(Tracker):
         )
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
-            id=known or wandb.util.generate_id(),
+            id=known or secrets.token_hex(4),
             resume="allow",
             name=run.name,
             notes=run.url,
