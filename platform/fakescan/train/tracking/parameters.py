@@ -6,10 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import fakescan
+import fakevlm
 from fakescan.storage.url import redact
 from fakescan.train.config import TrainConfig
-from fakevlm import __version__
 
 _STORES = ("data_store", "model_store", "storage_store")
 _ADDRESSES = ("model", "data", "storage_path")
@@ -24,13 +23,13 @@ def parameters(config: TrainConfig, facts: Mapping[str, Any]) -> dict[str, str |
     settings = config.model_dump(mode="json", exclude={*_STORES, *_NOT_OF_THE_RUN})
     settings |= {name: redact(settings[name]) for name in _ADDRESSES}
     settings |= {name: value for name, value in facts.items() if name not in _NOT_OF_THE_RUN}
-    settings |= {"fakescan_version": __version__, "fakescan_commit": commit()}
+    settings |= {"fakescan_version": fakevlm.__version__, "fakescan_commit": commit()}
     return _flat(settings, "")
 
 
 def commit() -> str | None:
     """The commit of the code where it runs from a checkout, with `-dirty` where that was changed; else None."""
-    root = Path(fakescan.__file__).resolve().parents[2]
+    root = Path(fakevlm.__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
