@@ -1,6 +1,7 @@
 """MLflow: the run as its tracking server shows it, or a store of its own in a file or a database."""
 
 import importlib.util
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,9 +14,12 @@ from fakescan.train.tracking.tracker import PROJECT, Ending, Opened, TrackedRun,
 from fakevlm.errors import UserError
 from fakevlm.remote import shortened
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _STATUS: Mapping[Ending, str] = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 _LOSS = "train/loss"
 _METRICS_AT_ONCE, _PARAMETERS_AT_ONCE, _VALUE = 1000, 100, 500
 """Limits of MLflow's own: metrics and parameters of one request; characters of a value, of its oldest servers."""
@@ -40,6 +44,11 @@ class MlflowTracker(Tracker):
                 "trackers: mlflow has no address; set MLFLOW_TRACKING_URI, such as http://HOST:5000 or "
                 "sqlite:////data/mlflow.db"
             )
+        scheme = os.environ["MLFLOW_TRACKING_URI"].partition(":")[0].partition("+")[0]
+        if scheme in _DATABASES:  # which a client would make at once
+            if missing := [name for name in ("sqlalchemy", "alembic") if importlib.util.find_spec(name) is None]:
+                raise UserError(f"trackers: mlflow needs {missing[0]} for a database; install fakescan[mlflow]")
+            return
         from mlflow.exceptions import MlflowException
 
         try:
@@ -124,6 +133,8 @@ def _client() -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
+    if not logger.isEnabledFor(logging.INFO):
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
 
 
