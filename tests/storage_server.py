@@ -110,6 +110,18 @@ class SeaweedServer:
         """End the process as a crash would; what was acknowledged stays on the disk."""
         self._end(signal.SIGKILL)
 
+    def suspend(self) -> None:
+        """Connections are taken and never answered, until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Answer again."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, sign: signal.Signals) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, sign)
+
     def _end(self, sign: signal.Signals) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):

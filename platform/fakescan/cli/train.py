@@ -149,6 +149,8 @@ def _report(config: "TrainConfig", outcome: "TrainOutcome") -> None:
     _print_held_out(result)
     if result.left_out or result.bad_images:
         print(f"left out: {result.left_out:,} records by name, {result.bad_images:,} whose image cannot be read")
+    for place in outcome.tracked_at:
+        print(f"tracked by {place}")
     if outcome.restarts:
         print(f"restarts after a worker's death or failure: {outcome.restarts}")
 
@@ -173,8 +175,8 @@ def _print_held_out(result: "TrainResult") -> None:
 
 def _report_dry_run(config: "TrainConfig", found: "DryRun") -> None:
     from fakescan.storage.url import file_path, scheme_of
+    from fakescan.train.checkpoints.room import free_bytes
     from fakescan.train.driver import needs_line
-    from fakescan.train.preflight.needs import free_bytes
 
     needed = found.needs
     print(needs_line(config, found.inputs, found.preflight, needed))

@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import time
 from pathlib import Path
 
@@ -13,6 +14,9 @@ ABANDONED_S = 60.0
 """Age in seconds below which a temporary file is left alone: locks of another machine may not be seen here."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+_OTHER_DISK = frozenset({errno.EXDEV, errno.EPERM})
+"""A rename across disks, and one that a file system between does not allow."""
+_COPIED_AT_ONCE = 2**24
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
@@ -36,9 +40,38 @@ def put_local(path: Path, data: bytes, *, exclusive: bool) -> None:
                 os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+def move_local(source: Path, path: Path) -> None:
+    """Move a finished file to where readers see all of it or nothing; from another disk it is copied there first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
     try:
-        os.fsync(folder)  # the name survives a power cut, not only the contents
+        try:
+            with source.open("rb") as file:
+                os.fsync(file.fileno())
+            os.rename(source, path)
+        except OSError as error:
+            if error.errno not in _OTHER_DISK:
+                raise
+            with source.open("rb") as file, temporary.open("xb") as copy:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(copy, fcntl.LOCK_EX)
+                shutil.copyfileobj(file, copy, _COPIED_AT_ONCE)
+                copy.flush()
+                os.fsync(copy.fileno())
+                os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(place: Path) -> None:
+    """The names in it survive a power cut, not only the contents."""
+    folder = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(folder)
     finally:
         os.close(folder)
 

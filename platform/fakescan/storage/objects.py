@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fsspec import AbstractFileSystem
 
 from fakescan.storage.errors import classify
-from fakescan.storage.local_files import put_local
+from fakescan.storage.local_files import move_local, put_local
 from fakescan.storage.s3.listing import list_page, next_page
 from fakescan.storage.store import is_local, is_s3, without_retries
 from fakescan.storage.url import redact, split_bucket
@@ -106,6 +106,23 @@ def put_atomic(
                 raise FileExistsError(f"{redact(path)} exists") from None
 
     patiently(put, f"writing {redact(path)}", patience_s=patience_s)
+
+
+def put_file(fs: AbstractFileSystem, path: str, source: Path, *, patience_s: float | None = None) -> None:
+    """Give up a local file to a store, with the patience of `put_atomic`: readers see all of it or nothing.
+
+    On a local disk it is moved where that can be done, and copied else; the caller deletes what is left of it.
+    """
+    if is_local(fs):
+        move_local(source, Path(path))
+        return
+    patiently(lambda: fs.put_file(str(source), path), f"writing {redact(path)}", patience_s=patience_s)
+
+
+def get_file(fs: AbstractFileSystem, path: str, target: Path, *, patience_s: float | None = None) -> None:
+    """Copy an object into a local file, with the patience of `read_bytes`. `FileNotFoundError` if there is none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    patiently(lambda: fs.get_file(path, str(target)), f"reading {redact(path)}", patience_s=patience_s)
 
 
 def _media_type_options(fs: AbstractFileSystem, media_type: str) -> dict[str, Any]:

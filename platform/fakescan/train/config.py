@@ -113,6 +113,8 @@ class TrainConfig(StrictModel):
     """Evaluations in a row without a better `best_by` after which the run ends. Default: it makes all its steps."""
     max_failures: Annotated[int, Field(ge=-1)] = 3
     """Times that a run starts again from its last checkpoint after a worker died; -1 is without limit."""
+    trackers: tuple[Literal["wandb", "mlflow"], ...] = ()
+    """Services that are shown the run while it goes on, `wandb` and `mlflow`, set up by their own variables."""
 
     data_store: Store = Field(default_factory=Store)
     """Credentials and endpoint of the data."""
@@ -159,7 +161,7 @@ UNBOUND = frozenset(
     {
         "workers", "gpus_per_worker", "cpus_per_worker", "checkpoint_every", "keep", "eval_every", "eval_limit",
         "max_failures", "data_store", "model_store", "storage_store", "micro_batch", "gradient_checkpointing",
-        "storage_path", "name", "decode_images",
+        "trackers", "storage_path", "name", "decode_images",
         # These change what is learnt, or how long: within the limits that TrainFolder.claim knows.
         "epochs", "max_steps", "patience", "exclude", "max_bad_images",
     }

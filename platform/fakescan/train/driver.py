@@ -15,13 +15,13 @@ from fakescan.cluster_nodes import connected_nodes
 from fakescan.errors import JobFailedError
 from fakescan.storage.lease import Lease
 from fakescan.storage.preflight import check_writable_without_trace
-from fakescan.storage.url import file_path, redact, scheme_of
+from fakescan.storage.url import file_path, redact, redact_text, scheme_of
 from fakescan.telemetry.train_metrics import TrainMetrics
 from fakescan.terminal.json_logs.fields import set_process_fields
-from fakescan.train.checkpoints import arrow_filesystem
+from fakescan.train.checkpoints.arrow_filesystem import arrow_filesystem
 from fakescan.train.config import TrainConfig
 from fakescan.train.failure import RESUME, Ending, cause_of, lost_worker, worker_death
-from fakescan.train.folder import MODEL, TrainFolder
+from fakescan.train.folder import MODEL, TENSORBOARD, TrainFolder
 from fakescan.train.loop import Job, train_worker
 from fakescan.train.metrics_actor import Cause, MetricsActor, StepMetrics, TrainResult
 from fakescan.train.preflight.check import Preflight, check, check_inputs
@@ -29,6 +29,11 @@ from fakescan.train.preflight.inputs import Inputs, open_inputs
 from fakescan.train.preflight.needs import Needs
 from fakescan.train.progress import Follower, TrainDisplay
 from fakescan.train.selection import Selection
+from fakescan.train.tracking.live_log import LiveLog
+from fakescan.train.tracking.parameters import parameters
+from fakescan.train.tracking.services import check_trackers, trackers_of
+from fakescan.train.tracking.tracker import TrackedRun
+from fakescan.train.tracking.trackers import TrackerIds, Trackers
 from fakevlm.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -53,6 +58,8 @@ class TrainOutcome:
     """False where the run had been finished before: then nothing was done."""
     restarts: int = 0
     """Times that the workers were started again."""
+    tracked_at: tuple[str, ...] = ()
+    """Where trackers show the run, each with its name."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
     import ray
 
     config = absolute(config)
+    check_trackers(config.trackers)
     inputs = open_inputs(config)
     folder = TrainFolder(config)
     model = f"{folder.url}/{MODEL}"
@@ -86,7 +94,8 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
         gpus = _gpus(config)
         bf16 = config.uses_bf16(gpu=gpus > 0)
         facts = {"precision": "bf16" if bf16 else "fp32", "bad_images": sorted(preflight.bad_images)}
-        bad_images = folder.claim({**inputs.facts, **facts})
+        facts = {**inputs.facts, **facts}
+        bad_images = folder.claim(facts)
         needed = preflight.needs(config, inputs, bf16=bf16)
         _say_needs(config, inputs, preflight, needed, gpu=gpus > 0)
         stores = {name: getattr(config, name).resolved() for name in ("data_store", "model_store", "storage_store")}
@@ -102,14 +111,43 @@ def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: b
                 inputs.eval_split,
                 lease_owner=lease.owner,
                 bad_images=bad_images,
-                staging=needed.staging,
+                needs=needed,
             )
             metrics = TrainMetrics(config.name, inputs.plan.steps, inputs.plan.steps_per_epoch)
-            follower = Follower(metrics_actor, folder, lease, metrics, config.max_failures)
-            with TrainDisplay(inputs.plan.steps) as display, follower.following(display):
-                result = _fit(config, job, lease, gpus, verbose=verbose)
-            folder.finish(result)
-    return TrainOutcome(folder.url, model, follower.log, result, restarts=follower.restarts)
+            live_log = LiveLog(folder, Path(local, TENSORBOARD))
+            log = folder.log()
+            trackers = _trackers(config, folder, facts, log)
+            follower = Follower(metrics_actor, log, lease, metrics, config.max_failures, live_log, trackers)
+            try:
+                with TrainDisplay(inputs.plan.steps) as display, follower.following(display):
+                    trackers.start()
+                    result = _fit(config, job, lease, gpus, verbose=verbose)
+                folder.finish(result)
+            except BaseException as error:
+                is_failure = isinstance(error, Exception)
+                why = {"failure": redact_text(str(error))} if is_failure else {}
+                trackers.close("failed" if is_failure else "interrupted", {"restarts": follower.restarts, **why})
+                raise
+            trackers.close("finished", {"restarts": follower.restarts, **_facts_of(result)})
+    tracked_at = tuple(trackers.places)
+    return TrainOutcome(folder.url, model, follower.log, result, restarts=follower.restarts, tracked_at=tracked_at)
+
+
+def _trackers(config: TrainConfig, folder: TrainFolder, facts: dict[str, Any], log: list[StepMetrics]) -> Trackers:
+    run = TrackedRun(
+        name=config.name,
+        url=redact(folder.url),
+        parameters=parameters(config, facts),
+        folder=folder.path if scheme_of(folder.url) == "file" else None,
+        last_step=log[-1].step if log else 0,
+    )
+    return Trackers(trackers_of(config.trackers), run, TrackerIds(folder.fs, folder.path))
+
+
+def _facts_of(result: TrainResult) -> dict[str, Any]:
+    """What a tracker is told of a run that has its model."""
+    final = {f"final.{name.removeprefix('eval_')}": value for name, value in result.metrics.items()}
+    return {**result.model_dump(exclude={"metrics"}, exclude_none=True), **final}
 
 
 def dry_run(config: TrainConfig) -> DryRun:
@@ -118,6 +156,7 @@ def dry_run(config: TrainConfig) -> DryRun:
     Raises UserError as `run_train` does. Number types are those of GPUs where `gpus_per_worker` is above 0.
     """
     config = absolute(config)
+    check_trackers(config.trackers)
     inputs = open_inputs(config)
     check_writable_without_trace(config.storage_path, config.storage_store)
     finished = TrainFolder(config).finished(inputs.facts)
@@ -219,9 +258,7 @@ def _why(failure: Exception, causes: list[Cause], own: str | None, config: Train
 
 
 def _storage(config: TrainConfig) -> dict[str, Any]:
-    """Where Ray Train keeps checkpoints: through our own file system, which knows endpoint and credentials."""
-    if scheme_of(config.storage_path) == "file":
-        return {"storage_path": config.storage_path}
+    """Where Ray Train keeps checkpoints: through our own file system, with endpoint, credentials and patience."""
     return {
         "storage_path": config.storage_store.filesystem(config.storage_path)[1],
         "storage_filesystem": arrow_filesystem(config.storage_store.resolved(), config.storage_path),

@@ -18,6 +18,7 @@ _TORCH_WRITER = ("inline_container", "PytorchStreamWriter")
 _OF_OTHERS = ("connection closed by peer", "connection reset by peer", "gloo", "nccl", "broken pipe", "socket timeout")
 """Words of what a worker says when another one is gone."""
 _SILENT = "died without a word: killed, or ended by the system for lack of memory"
+_SHARED_MEMORY = "/dev/shm"
 RESUME = "the same command resumes"
 """What is true of every training that stops."""
 
@@ -121,6 +122,11 @@ def _full_disk(error: BaseException, config: TrainConfig) -> str:
     if scheme_of(config.storage_path) == "file":
         places["storage_path"] = file_path(config.storage_path)
     named = str(getattr(error, "filename", None) or error)
+    if _SHARED_MEMORY in named and not any(place.startswith(_SHARED_MEMORY) for place in places.values()):
+        return (
+            f"{_SHARED_MEMORY} is full, through which the GPUs of a node exchange gradients; give the container more "
+            f"of it (--shm-size, or a larger emptyDir in memory), and {RESUME}"
+        )
     inside = [name for name, place in places.items() if named.startswith(place) or f"'{place}" in named]
     setting = inside[-1] if inside else min(places, key=lambda name: _free(places[name]))
     return f"{setting}: the disk of {places[setting]} is full; free some room, or lower keep, and {RESUME}"

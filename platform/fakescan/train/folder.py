@@ -2,10 +2,8 @@
 
 import io
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from fakescan.storage.bound_settings import changes, put_settings, read_settings, refuse_changes
@@ -174,31 +172,14 @@ class TrainFolder:
                 log = continue_log(log, read_log(read_bytes(self.fs, file)))
         return log
 
-    def save(self, log: list[StepMetrics], *, final: bool = False) -> None:
-        """Write the log and the plot; TensorBoard's files at the end."""
-        if not log:
-            return
-        self._put(LOG, log_lines(log))
-        self._put(PLOT, plot(log, self._config.name))
-        if final:
-            self._tensorboard(log)
+    def save(self, log: list[StepMetrics]) -> None:
+        """Write the log and the plot."""
+        if log:
+            self._put(LOG, log_lines(log))
+            self._put(PLOT, plot(log, self._config.name))
 
     def _put(self, name: str, data: bytes) -> None:
         put_atomic(self.fs, f"{self.path}/{name}", data)
-
-    def _tensorboard(self, log: list[StepMetrics]) -> None:
-        from tensorboardX import SummaryWriter
-
-        with tempfile.TemporaryDirectory(prefix="fakescan-") as temporary:
-            with SummaryWriter(temporary) as writer:
-                for entry in log:
-                    values = {"train/loss": entry.loss, "train/lr": entry.lr, "train/grad_norm": entry.grad_norm}
-                    values |= {name.replace("_", "/", 1): value for name, value in entry.metrics.items()}
-                    for name, value in values.items():
-                        if value is not None:
-                            writer.add_scalar(name, value, entry.step, walltime=entry.at)
-            for file in sorted(Path(temporary).iterdir()):
-                self._put(f"{TENSORBOARD}/events.out.tfevents.fakescan", file.read_bytes())
 
 
 def _steps(settings: dict[str, Any]) -> int:

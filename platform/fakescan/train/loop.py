@@ -3,25 +3,21 @@
 import math
 import os
 import random
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fakescan.engine.model import open_model
+from fakescan.storage.weather.waits import WAITS
 from fakescan.terminal.json_logs.fields import set_process_fields
-from fakescan.train.checkpoints import (
-    fetch,
-    last_checkpoint,
-    random_states,
-    report,
-    reported_checkpoints,
-    restore_random_states,
-)
+from fakescan.train.checkpoints.random_states import random_states, restore_random_states
+from fakescan.train.checkpoints.room import check_room, remove_abandoned_folders, staging_folder
+from fakescan.train.checkpoints.stored import fetch, last_checkpoint, reported_checkpoints
+from fakescan.train.checkpoints.uploads import Uploads
 from fakescan.train.config import TrainConfig
 from fakescan.train.evaluation import evaluate
 from fakescan.train.failure import Ending, cause_of
@@ -30,7 +26,7 @@ from fakescan.train.folder import TrainFolder
 from fakescan.train.metrics_actor import LOG, StepMetrics, TrainResult, log_lines, read_log
 from fakescan.train.model import load
 from fakescan.train.plan import Plan, learning_rate
-from fakescan.train.preflight.needs import check_staging
+from fakescan.train.preflight.needs import Needs
 from fakescan.train.result.export import export, knows_generators
 from fakescan.train.selection import Selection
 from fakescan.train.stepper import (
@@ -60,8 +56,8 @@ class Job:
     """Owner of the run's lease; workers write only while it is theirs."""
     bad_images: frozenset[str] = frozenset()
     """Images that cannot be read and are left out from the beginning."""
-    staging: int = 0
-    """Bytes that a worker's temporary files may take at once."""
+    needs: Needs | None = None
+    """What the run takes, by the estimates."""
 
 
 def train_worker(settings: dict[str, Any]) -> None:
@@ -74,16 +70,23 @@ def train_worker(settings: dict[str, Any]) -> None:
     prepare_environment(job.gpu)
     try:
         _train(job)
-    except UserError as error:
-        ray.get(job.metrics_actor.report_fault.remote(str(error)))
-        raise
     except Exception as error:
-        cause = cause_of(error, job.config)
-        if isinstance(cause, Ending):
-            ray.get(job.metrics_actor.report_fault.remote(str(cause), is_mistake=False))
-        elif cause is not None:
-            ray.get(job.metrics_actor.report_cause.remote(cause))
+        report_why(job, error)
         raise
+
+
+def report_why(job: Job, error: Exception) -> None:
+    """Tell the driver why a worker fails."""
+    import ray
+
+    if isinstance(error, UserError):
+        ray.get(job.metrics_actor.report_fault.remote(str(error)))
+        return
+    cause = cause_of(error, job.config)
+    if isinstance(cause, Ending):
+        ray.get(job.metrics_actor.report_fault.remote(str(cause), is_mistake=False))
+    elif cause is not None:
+        ray.get(job.metrics_actor.report_cause.remote(cause))
 
 
 def _train(job: Job) -> None:
@@ -95,8 +98,14 @@ def _train(job: Job) -> None:
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     set_process_fields(rank=rank)
+    WAITS.tell(lambda waits: job.metrics_actor.report_waits.remote(rank, [str(wait) for wait in waits]))
     device = get_device()
-    check_staging(job.staging)
+    sharers = context.get_local_world_size() if config.zero else 1
+    remove_abandoned_folders()
+    if job.needs is not None:
+        room = job.needs.staging_room(sharers)
+        check_room(room, "a checkpoint or the model is put together in")
+    uploads = _uploads(job, rank, workers, sharers, device)
     bf16 = config.uses_bf16(gpu=job.gpu)
     seed_everything(config.seed + rank)
     threads = max(1, (os.cpu_count() or 1) // max(1, context.get_local_world_size()))
@@ -112,7 +121,7 @@ def _train(job: Job) -> None:
     del keep_alive
     plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
     schedule = config.schedule_steps or plan.steps
-    first, log = _resume(job, stepper, rank)
+    first, log = _resume(job, stepper, rank, sharers)
     selection = Selection(config.best_by, config.patience, log)
     if rank == 0:
         job.metrics_actor.report_start.remote(first)
@@ -146,24 +155,26 @@ def _train(job: Job) -> None:
         if rank == 0:
             job.metrics_actor.add.remote(entry)
         if is_due or is_best or selection.is_over:
-            if _is_stopped(job, rank, device, writes=True):
+            uploads.wait()
+            if _is_stopped(job, rank, device):
                 return
-            began = time.monotonic()
-            with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
+            with uploads.checkpoint({"step": done, "loss": loss, **metrics}) as folder:
                 bad = ray.get(job.metrics_actor.bad_images.remote()) if rank == 0 else {}
-                stepper.save(Path(folder), {"step": done, "bad_images": bad})
-                torch.save(random_states(), Path(folder) / _random_file(rank))
+                stepper.save(folder, {"step": done, "bad_images": bad})
+                torch.save(random_states(), folder / _random_file(rank))
                 if rank == 0:
-                    (Path(folder) / LOG).write_bytes(log_lines(log))
-                report(Path(folder), {"step": done, "loss": loss, **metrics})
-            if rank == 0:
-                job.metrics_actor.report_checkpoint.remote(time.monotonic() - began)
+                    (folder / LOG).write_bytes(log_lines(log))
         if selection.is_over:
             break
     batches_of.close()
+    if rank == 0:
+        job.metrics_actor.report_activity.remote("uploading the last checkpoint")
+    uploads.wait()
     if _is_stopped(job, rank, device, writes=True):
         return
-    exported = _go_to_best(stepper, selection, done, rank)
+    if rank == 0:
+        job.metrics_actor.report_activity.remote("writing the model")
+    exported = _go_to_best(job, stepper, selection, done, rank, sharers)
     result = TrainResult(
         steps=done,
         steps_per_epoch=plan.steps_per_epoch,
@@ -187,7 +198,27 @@ def _evaluates(config: TrainConfig, done: int, *, is_due: bool, is_last: bool) -
     return is_last or done % every == 0 or (is_due and config.best_by is not None)
 
 
-def _go_to_best(stepper: Stepper, selection: Selection, done: int, rank: int) -> int:
+def _uploads(job: Job, rank: int, workers: int, sharers: int, device: Any) -> Uploads:
+    """Those of this worker. The first one counts the checkpoints."""
+    folder = TrainFolder(job.config)
+
+    def stored(seconds: float) -> None:
+        if rank == 0:
+            job.metrics_actor.report_checkpoint.remote(seconds)
+
+    return Uploads(
+        folder.fs,
+        folder.path,
+        sharers=sharers,
+        workers=workers if job.config.zero else 1,
+        may_write=lambda: folder.is_ours(job.lease_owner),
+        pending_workers=partial(_sum_over_workers, device=device),
+        on_failure=lambda error: report_why(job, error),
+        on_stored=stored,
+    )
+
+
+def _go_to_best(job: Job, stepper: Stepper, selection: Selection, done: int, rank: int, sharers: int) -> int:
     """Load the best checkpoint where it is not the last one; the step of the weights that are loaded now."""
     if selection.attribute is None:
         return done
@@ -195,9 +226,10 @@ def _go_to_best(stepper: Stepper, selection: Selection, done: int, rank: int) ->
     best = selection.best_of([metrics for _, metrics in reported])
     if best is None or reported[best][1]["step"] == done:
         return done
-    with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
-        fetch(reported[best][0], Path(folder), lambda name: stepper.wanted(name, rank))
-        return int(stepper.load(Path(folder))["step"])
+    fs = TrainFolder(job.config).fs
+    with staging_folder() as folder:
+        fetch(fs, reported[best][0].path, folder, lambda name: stepper.wanted(name, rank), sharers=sharers)
+        return int(stepper.load(folder)["step"])
 
 
 def _counting(job: Job, samples: Samples) -> Samples:
@@ -298,17 +330,19 @@ def _held_out(job: Job, checkpoint: Checkpoint) -> tuple[Samples, list[int]] | N
     return samples, sorted(samples.used(order[: job.config.eval_limit or count]))
 
 
-def _resume(job: Job, stepper: Stepper, rank: int) -> tuple[int, list[StepMetrics]]:
+def _resume(job: Job, stepper: Stepper, rank: int, sharers: int) -> tuple[int, list[StepMetrics]]:
     """Load the run's last checkpoint, if there is one; the step to go on with, and the log up to it."""
     import torch
 
     checkpoint = last_checkpoint()
     if checkpoint is None:
         return 0, []
-    with tempfile.TemporaryDirectory(prefix="fakescan-") as folder:
-        fetch(checkpoint, Path(folder), lambda name: name in (_random_file(rank), LOG) or stepper.wanted(name, rank))
-        state = stepper.load(Path(folder))
-        random_file, log = Path(folder) / _random_file(rank), Path(folder) / LOG
+    fs = TrainFolder(job.config).fs
+    with staging_folder() as folder:
+        own = {_random_file(rank), LOG}
+        fetch(fs, checkpoint.path, folder, lambda name: name in own or stepper.wanted(name, rank), sharers=sharers)
+        state = stepper.load(folder)
+        random_file, log = folder / _random_file(rank), folder / LOG
         if random_file.exists():  # there was no such worker if the number of workers has grown
             restore_random_states(torch.load(random_file, weights_only=False))
         for image, message in state.get("bad_images", {}).items() if rank == 0 else ():

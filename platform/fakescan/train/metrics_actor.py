@@ -32,6 +32,13 @@ class StepMetrics(StrictModel):
     metrics: dict[str, float] = Field({})
     """Results of the evaluation after this step, where there was one."""
 
+    @property
+    def scalars(self) -> dict[str, float]:
+        """All numbers of the step by the names that TensorBoard and trackers show: `train/loss`, `eval/accuracy` ..."""
+        values = {"train/loss": self.loss, "train/lr": self.lr, "train/grad_norm": self.grad_norm}
+        values |= {name.replace("_", "/", 1): value for name, value in self.metrics.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
 
 def log_lines(log: list[StepMetrics]) -> bytes:
     """The log as JSONL, without empty fields."""
@@ -92,7 +99,9 @@ class Progress(StrictModel):
     checkpoint_at: float = 0.0
     """Unix time of the latest one."""
     checkpoint_s: float = 0.0
-    """Seconds that writing it took."""
+    """Seconds from the beginning of it until it was in the run's folder."""
+    activity: str = ""
+    """What they do after the last step."""
 
 
 class MetricsActor:
@@ -109,6 +118,7 @@ class MetricsActor:
         self._result: TrainResult | None = None
         self._stopped = False
         self._progress = Progress()
+        self._waits: dict[int, list[str]] = {}
         self._journal = Path(journal)
         if self._journal.exists():
             self._replay(self._journal.read_bytes())
@@ -124,7 +134,9 @@ class MetricsActor:
 
     def report_start(self, step: int = 0) -> None:
         """Called by the first worker as it begins, or goes on from a step."""
-        self._advance(self._progress.model_copy(update={"starts": self._progress.starts + 1, "start_step": step}))
+        self._waits.clear()
+        begun = {"starts": self._progress.starts + 1, "start_step": step, "activity": ""}
+        self._advance(self._progress.model_copy(update=begun))
 
     def report_checkpoint(self, seconds: float) -> None:
         """Called by the first worker: a checkpoint was written, which took so long."""
@@ -134,6 +146,18 @@ class MetricsActor:
     def progress(self) -> Progress:
         """Starts and checkpoints so far."""
         return self._progress
+
+    def report_activity(self, activity: str) -> None:
+        """Called by the first worker when it has made its last step: what it does now."""
+        self._advance(self._progress.model_copy(update={"activity": activity}))
+
+    def report_waits(self, rank: int, waits: list[str]) -> None:
+        """Called by a worker whenever it begins or ends to wait for a store; what it waits for now."""
+        self._waits[rank] = waits
+
+    def waits(self) -> list[str]:
+        """What workers wait for, each once."""
+        return sorted({wait for waits in self._waits.values() for wait in waits})
 
     def report_fault(self, message: str, *, is_mistake: bool = True) -> None:
         """Called by a worker: what no restart fixes, in one line."""

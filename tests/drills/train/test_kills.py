@@ -85,7 +85,7 @@ def test_a_training_stops_when_another_has_taken_its_run_over(
     assert process.returncode == 1, output
     assert output.splitlines()[-1] == "fakescan: error: another training has taken this run over; this one stops"
     assert not (run_folder / "model").exists()
-    assert not (run_folder / "tensorboard").exists(), "nothing more is written into a folder of somebody else"
+    assert not (run_folder / "result.json").exists(), "nothing more is written into a folder of somebody else"
 
 
 def test_workers_of_a_suspended_command_write_nothing_into_a_run_that_was_taken_over(

@@ -1,15 +1,17 @@
 """Files in a folder: what a killed writer leaves is removed, what a living one writes is not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from fakescan.storage.local_files import ABANDONED_S, put_local, remove_abandoned
+from fakescan.storage.local_files import ABANDONED_S, move_local, put_local, remove_abandoned
 
 pytestmark = pytest.mark.unit
 
@@ -94,3 +96,22 @@ def test_a_folder_that_is_not_there_has_nothing(tmp_path: Path) -> None:
 def test_nothing_but_the_file_is_left_of_a_writing(tmp_path: Path, exclusive: bool) -> None:
     put_local(tmp_path / "run.json", b"{}", exclusive=exclusive)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_finished_file_is_moved_and_copied_to_another_disk(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.pt", tmp_path / "run" / "a.pt"
+    source.write_bytes(b"new")
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    move_local(source, target)
+    assert target.read_bytes() == b"new"
+    assert not source.exists(), "a rename: large checkpoints are not written twice"
+    other = Path(tempfile.mkdtemp(dir="/dev/shm")) / "a.pt"
+    try:
+        if os.stat(other.parent).st_dev == os.stat(tmp_path).st_dev:
+            pytest.skip("temporary files are in /dev/shm")
+        move_local(target, other)
+        assert other.read_bytes() == b"new"
+        assert [path.name for path in other.parent.iterdir()] == ["a.pt"]
+    finally:
+        shutil.rmtree(other.parent)

@@ -31,6 +31,17 @@ def test_a_full_disk_is_said_with_its_place(config: TrainConfig) -> None:
     )
 
 
+def test_shared_memory_that_is_full_is_not_the_disk(config: TrainConfig) -> None:
+    error = RuntimeError(
+        "NCCL error: Error while creating shared memory segment /dev/shm/nccl-9d2f (size 9637888), "
+        "error: No space left on device (28)"
+    )
+    cause = cause_of(error, config)
+    assert isinstance(cause, Ending)
+    assert str(cause).startswith("/dev/shm is full, ")
+    assert "--shm-size" in str(cause)
+
+
 def test_a_full_disk_behind_the_words_of_a_library(config: TrainConfig) -> None:
     def write() -> None:
         try:

@@ -1,12 +1,11 @@
 """What a run takes: memory of a worker, bytes of a checkpoint, room on disks."""
 
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fakescan.storage.url import file_path, scheme_of
+from fakescan.train.checkpoints.room import free_bytes
 from fakescan.train.config import TrainConfig
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.config_files import feature_tokens, read_config, text_config, vision_config
@@ -29,13 +28,19 @@ class Needs:
     """One checkpoint, over all workers."""
     storage: int
     """What the run's folder will hold at most: the checkpoints to keep and one more, and the model."""
+    share: int
+    """What a worker writes to its own disk of a checkpoint before it uploads it."""
     staging: int
-    """What a worker writes to its own disk before it uploads: its part of a checkpoint, or the model."""
+    """What a worker writes there at most: that, or the model."""
 
     @property
     def memory(self) -> int:
         """States and activations of one worker."""
         return self.states + self.activations
+
+    def staging_room(self, sharers: int) -> int:
+        """What is written to a disk that this many workers share, at most: only one of them writes the model."""
+        return max(self.share * sharers, self.staging)
 
 
 def needs(
@@ -44,13 +49,15 @@ def needs(
     """What a run will take. `longest`: tokens of its longest sample."""
     model = sum(parameters.values()) * (2 if bf16 and config.zero else 4)
     one = checkpoint_bytes(config, parameters, bf16=bf16)
+    share = one // (config.workers if config.zero else 1)
     kept = config.keep + (2 if config.best_by else 1)  # beside the best ones Ray keeps the last one
     return Needs(
         states=memory_per_worker(config, parameters, bf16=bf16),
         activations=activation_bytes(config, read_config(checkpoint.path), longest=longest, bf16=bf16),
         checkpoint=one,
         storage=one * kept + model,
-        staging=max(one // (config.workers if config.zero else 1), model),
+        share=share,
+        staging=max(share, model),
     )
 
 
@@ -118,21 +125,3 @@ def check_disk(config: TrainConfig, needed: Needs) -> None:
             f"storage_path: {config.keep + 1} checkpoints and the result need about {needed.storage / 1e9:.1f} GB, "
             f"{place} has {free / 1e9:.1f} GB free; lower keep or name another folder"
         )
-
-
-def check_staging(needed: int) -> None:
-    """Raise UserError where the disk of this worker's temporary files has no room for that many bytes."""
-    place, free = free_bytes(Path(tempfile.gettempdir()))
-    if needed > free:
-        raise UserError(
-            f"TMPDIR: a checkpoint or the model is put together in {place} before it is uploaded, about "
-            f"{needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free there; set TMPDIR to a folder with more room"
-        )
-
-
-def free_bytes(folder: Path) -> tuple[Path, int]:
-    """The folder, or the deepest one above it that exists, and the bytes free on its disk."""
-    place = folder
-    while not place.exists():
-        place = place.parent
-    return place, shutil.disk_usage(place).free

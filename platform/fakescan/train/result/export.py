@@ -1,16 +1,17 @@
 """The trained model in the layout of llava-1.5-7b-hf, as vLLM, transformers and a scan load it."""
 
 import json
-import posixpath
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from fakescan.storage.objects import list_names, patiently, put_file
 from fakescan.storage.store import Store
 from fakescan.storage.url import redact
+from fakescan.train.checkpoints.room import staging_folder
 from fakescan.train.config import TrainConfig
 from fakescan.train.folder import ADAPTER, MODEL
 from fakescan.train.metrics_actor import TrainResult
@@ -41,8 +42,7 @@ def export(stepper: Stepper, config: TrainConfig, checkpoint: Checkpoint, result
         for _ in weights:
             pass
         return
-    with tempfile.TemporaryDirectory(prefix="fakescan-") as temporary:
-        folder = Path(temporary)
+    with staging_folder() as folder:
         write_model(folder, weights, config, checkpoint, result)
         upload(folder, config.storage_store, f"{config.storage_path.rstrip('/')}/{config.name}/{MODEL}")
 
@@ -60,13 +60,13 @@ def knows_generators(start: Checkpoint, records: Iterable[Record]) -> bool:
 
 def _export_adapter(stepper: Stepper, config: TrainConfig, rank: int) -> None:
     added = [parameter for name, parameter in stepper.base.named_parameters() if "lora_" in name]
-    with stepper.whole(added), tempfile.TemporaryDirectory(prefix="fakescan-") as temporary:
+    with stepper.whole(added), staging_folder() as folder:
         if rank != 0:
             return
         for settings in stepper.base.peft_config.values():
             settings.base_model_name_or_path = redact(config.model)
-        stepper.base.save_pretrained(temporary)
-        upload(Path(temporary), config.storage_store, f"{config.storage_path.rstrip('/')}/{config.name}/{ADAPTER}")
+        stepper.base.save_pretrained(str(folder))
+        upload(folder, config.storage_store, f"{config.storage_path.rstrip('/')}/{config.name}/{ADAPTER}")
 
 
 def write_model(folder: Path, weights: Any, config: TrainConfig, checkpoint: Checkpoint, result: TrainResult) -> None:
@@ -139,11 +139,10 @@ def upload(folder: Path, store: Store, url: str) -> None:
     The card comes first: should the upload break off, no calibration of other weights stands beside the new ones.
     """
     fs, path = store.filesystem(url)
-    fs.makedirs(path, exist_ok=True)
-    fs.invalidate_cache()
-    before = {posixpath.basename(str(entry["name"])) for entry in fs.ls(path, detail=True) if entry["type"] == "file"}
+    patiently(lambda: fs.makedirs(path, exist_ok=True), f"making {redact(path)}")
+    before = {name for name, _ in list_names(fs, path)}
     names = {file.name for file in folder.iterdir()}
     for name in sorted(names, key=lambda name: (name != CARD, name)):
-        fs.put_file(str(folder / name), f"{path}/{name}")
+        put_file(fs, f"{path}/{name}", folder / name)
     for name in sorted(before - names):
-        fs.rm_file(f"{path}/{name}")
+        patiently(partial(fs.rm_file, f"{path}/{name}"), f"deleting {redact(path)}/{name}")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fakescan.train.config import TrainConfig
-from fakescan.train.preflight.needs import Needs, activation_bytes, check_disk, check_staging, memory_per_worker
+from fakescan.train.preflight.needs import Needs, activation_bytes, check_disk, memory_per_worker, needs
 from fakevlm.errors import UserError
 
 pytestmark = pytest.mark.unit
@@ -37,12 +37,22 @@ def test_memory_of_the_published_recipe(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room(tmp_path: Path) -> None:
-    much = Needs(states=0, activations=0, checkpoint=10**15, storage=3 * 10**15, staging=10**15)
+    much = Needs(states=0, activations=0, checkpoint=10**15, storage=3 * 10**15, share=10**15, staging=10**15)
     with pytest.raises(UserError, match=r"^storage_path: 3 checkpoints and the result need about 3000000\.0 GB"):
         check_disk(config(tmp_path), much)
-    with pytest.raises(UserError, match=r"^TMPDIR: a checkpoint or the model .* 1000000\.0 GB"):
-        check_staging(much.staging)
-    check_staging(1)
+
+
+@pytest.mark.parametrize(("zero", "workers", "share"), [(2, 8, 1 / 8), (0, 8, 1)])
+def test_what_workers_put_together_on_one_disk(
+    zero: int, workers: int, share: float, tiny_model: Path, tmp_path: Path
+) -> None:
+    from fakevlm.checkpoint.checkpoint import open_checkpoint
+
+    asked = config(tmp_path, zero=zero, workers=workers, batch_size=64, micro_batch=8)
+    found = needs(asked, open_checkpoint(str(tiny_model)), SEVEN_B, longest=600, bf16=True)
+    assert found.share == pytest.approx(found.checkpoint * share)
+    assert found.staging_room(8 if zero else 1) == pytest.approx(found.checkpoint, abs=8)
+    assert found.staging_room(1) >= found.staging, "the first worker writes the model as well"
 
 
 def test_estimates_read_the_checkpoints_own_sizes(tiny_model: Path, tmp_path: Path) -> None:
