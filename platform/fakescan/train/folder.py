@@ -26,7 +26,7 @@ ADAPTER = "adapter"
 _LEASE = "lease.json"
 _SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's list of a run's checkpoints."""
-_NOT_BOUND = frozenset({"steps", "bad_images", "held_out", "knows_generators"})
+_NOT_BOUND = frozenset({"steps", "epoch_samples", "bad_images", "held_out", "knows_generators"})
 """Facts that are written down, but do not bind: `claim` looks at some of them itself."""
 _LATER_FACTS = ("records", "held_out_records")
 """What train.json of earlier versions does not have, nor can be known of their runs."""
@@ -193,6 +193,7 @@ class TrainFolder:
             with SummaryWriter(temporary) as writer:
                 for entry in log:
                     values = {"train/loss": entry.loss, "train/lr": entry.lr, "train/grad_norm": entry.grad_norm}
+                    values |= {f"train/share_{name}": value for name, value in entry.shares.items()}
                     values |= {name.replace("_", "/", 1): value for name, value in entry.metrics.items()}
                     for name, value in values.items():
                         if value is not None:
@@ -209,8 +210,9 @@ def _steps(settings: dict[str, Any]) -> int:
 
 
 def _plan(settings: dict[str, Any]) -> Plan:
-    names = ("samples", "batch_size", "epochs", "max_steps", "seed")
-    return Plan(*(settings.get(name) for name in names))  # type: ignore[arg-type]
+    names = ("batch_size", "epochs", "max_steps", "seed")
+    samples = settings.get("epoch_samples", settings["samples"])
+    return Plan(samples, *(settings.get(name) for name in names))  # type: ignore[arg-type]
 
 
 def continue_log(before: list[StepMetrics], after: list[StepMetrics]) -> list[StepMetrics]:
