@@ -147,7 +147,8 @@ class _Comparison:
         assert clean["uri"] == list(labels), "no image is named twice, and none is missing"
         fakes = np.array(list(labels.values()))
         scores = np.array(clean["score"] + shown["score"], dtype=np.float64).reshape(-1, len(fakes))
-        return (scores >= 0.5) == fakes
+        right: NDArray[np.bool_] = (scores >= 0.5) == fakes
+        return right
 
     def _test(self) -> Sequence[Any]:
         return open_dataset(self.work / "test").records
