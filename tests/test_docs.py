@@ -26,7 +26,7 @@ def test_every_setting_of_a_job_is_in_the_docs() -> None:
     tables = set(re.findall(r"<!-- settings: [\w.]+:(\w+)(?: own)? -->", text))
     assert tables == {"ScanConfig", "CheckConfig", "EvaluateConfig", "TrainConfig", "ForgeConfig", "ServeConfig"} | {
         "CalibrateConfig", "VllmConfig", "SimulatedConfig", "Store", "Limits", "AccessLog", "Scans", "ModuleConfig",
-        "LoraSettings", "ProvenanceConfig",
+        "LoraSettings", "ProvenanceConfig", "AugmentSettings", "ClassWeights",
     }  # fmt: skip
 
 

@@ -42,11 +42,20 @@ class Batch:
     """int64[rows, length], IGNORED outside the answers and everywhere in rows that only fill up."""
     pixel_values: NDArray[np.float32]
     """float32[rows, 3, height, width], rescaled and normalised."""
+    weights: NDArray[np.float32] | None = None
+    """float32[rows], how much each token of a row's answer counts in the loss; None: all count 1."""
 
     @property
     def answer_tokens(self) -> int:
         """Tokens that the loss counts."""
         return int((self.labels[:, 1:] != IGNORED).sum())
+
+    @property
+    def answer_weight(self) -> float:
+        """The same with each token as much as its row counts: what the loss is divided by."""
+        if self.weights is None:
+            return float(self.answer_tokens)
+        return float(((self.labels[:, 1:] != IGNORED).sum(axis=1) * self.weights.astype(np.float64)).sum())
 
 
 class Collator:
@@ -119,9 +128,17 @@ class Collator:
         return [*ids[:at], *[self._image_token] * self._image_tokens, *ids[at + 1 :]]
 
     def batch(
-        self, samples: Sequence[TokenizedSample], pixels: Sequence[Pixels], spec: ImageSpec, *, rows: int
+        self,
+        samples: Sequence[TokenizedSample],
+        pixels: Sequence[Pixels],
+        spec: ImageSpec,
+        *,
+        rows: int,
+        weights: Sequence[float] | None = None,
     ) -> Batch:
         """A batch of `rows` rows. Where there are fewer samples, rows without labels fill it up.
+
+        `weights` says how much each sample counts in the loss; None: all count 1.
 
         With no sample at all the filling is the bare prompt, because every worker has to compute something.
         """
@@ -139,7 +156,11 @@ class Collator:
         images = np.zeros((rows, spec.height, spec.width, 3), dtype=np.uint8)
         for row, image in enumerate(pixels):
             images[row] = image
-        return Batch(input_ids, mask, labels, normalise(images, spec))
+        counts = None
+        if weights is not None:
+            counts = np.zeros(rows, dtype=np.float32)
+            counts[: len(weights)] = weights
+        return Batch(input_ids, mask, labels, normalise(images, spec), counts)
 
 
 def normalise(pixels: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.float32]:

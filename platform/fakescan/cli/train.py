@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fakescan.train.config import TrainConfig
     from fakescan.train.driver import DryRun, TrainOutcome
     from fakescan.train.metrics_actor import TrainResult
+    from fakescan.train.preflight.reading_cost import ReadingCost
 
 
 class TrainCommand(SettingsFileCommand):
@@ -176,10 +177,14 @@ def _print_held_out(result: "TrainResult") -> None:
 def _report_dry_run(config: "TrainConfig", found: "DryRun") -> None:
     from fakescan.storage.url import file_path, scheme_of
     from fakescan.train.checkpoints.room import free_bytes
-    from fakescan.train.driver import needs_line
+    from fakescan.train.driver import needs_line, sampling_lines
 
     needed = found.needs
     print(needs_line(config, found.inputs, found.preflight, needed))
+    for line in sampling_lines(config, found.inputs):
+        print(line)
+    if found.reading is not None:
+        print(f"reading an image takes about {found.reading.plain_ms:.1f} ms of a core, {_augmented(found.reading)}")
     bf16 = config.uses_bf16(gpu=bool(config.gpus_per_worker))
     print(f"memory: about {needed.memory / 1e9:.2f} GB for each of {config.workers} workers, in {_kind(bf16)}")
     room = ""
@@ -195,6 +200,11 @@ def _report_dry_run(config: "TrainConfig", found: "DryRun") -> None:
     if found.finished is not None:
         print(f"finished already ({_steps_line(found.finished)}): the same command without --dry-run writes nothing")
     print("ok: everything that can be checked before Ray starts is sound; nothing was written")
+
+
+def _augmented(reading: "ReadingCost") -> str:
+    size = f"of {reading.pixels / 1e6:.2g} megapixels on average"
+    return f"augmented {reading.augmented_ms:.1f} ms (measured on {reading.images} images {size})"
 
 
 def _kind(bf16: bool) -> str:

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from fakescan.settings.strict_model import StrictModel
 from fakescan.storage.store import Store
+from fakescan.train.sampling.augment import AugmentSettings
+from fakescan.train.sampling.classes import Balance, ClassWeights
 from fakevlm.prompt import PromptSpec
 
 
@@ -86,10 +88,16 @@ class TrainConfig(StrictModel):
     """Weight decay of AdamW, on matrices only."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the data's order and of everything random."""
     max_length: Annotated[int, Field(ge=16)] = 1024
     """Longest sample in tokens, image tokens included; a longer one is an error before anything starts."""
+    augment: AugmentSettings | None = None
+    """Changes images at random before they are learnt from; `augment: {}` is all defaults. Default: as they are."""
+    balance: Balance | None = None
+    """Makes both classes count alike: `sampling` shows the rarer more often, `weights` weighs it more in the loss."""
+    class_weights: ClassWeights | None = None
+    """Weight of each class in the loss, instead of `balance: weights`. Default: all answer tokens count alike."""
     llm: ModuleConfig = ModuleConfig()
     """How the language model is trained."""
     vision: ModuleConfig = ModuleConfig()
@@ -152,6 +160,8 @@ class TrainConfig(StrictModel):
             raise ValueError(f"quantize holds weights in 4 bits, which cannot be trained: set {full[0]}.mode to lora")
         if self.quantize and self.zero == 3:
             raise ValueError("quantize and zero 3 exclude each other; set zero to 2")
+        if self.balance == "weights" and self.class_weights is not None:
+            raise ValueError("class_weights: balance: weights sets them by the data; leave one of the two out")
         if "/" in self.name or self.name in ("", ".", ".."):
             raise ValueError(f"name {self.name!r} must be the name of a folder")
         return self

@@ -27,7 +27,9 @@ from fakescan.train.metrics_actor import Cause, MetricsActor, StepMetrics, Train
 from fakescan.train.preflight.check import Preflight, check, check_inputs
 from fakescan.train.preflight.inputs import Inputs, open_inputs
 from fakescan.train.preflight.needs import Needs
+from fakescan.train.preflight.reading_cost import ReadingCost, reading_cost
 from fakescan.train.progress import Follower, TrainDisplay
+from fakescan.train.sampling.classes import classes_of
 from fakescan.train.selection import Selection
 from fakescan.train.tracking.live_log import LiveLog
 from fakescan.train.tracking.parameters import parameters
@@ -71,6 +73,8 @@ class DryRun:
     finished: TrainResult | None
     """What the run says of itself where there is nothing left to do."""
     needs: Needs
+    reading: ReadingCost | None
+    """What augmentation costs; None where there is none."""
 
 
 def run_train(config: TrainConfig, *, ray_address: str | None = None, verbose: bool = False) -> TrainOutcome:
@@ -162,7 +166,7 @@ def dry_run(config: TrainConfig) -> DryRun:
     finished = TrainFolder(config).finished(inputs.facts)
     preflight = check_inputs(config, inputs)
     bf16 = config.uses_bf16(gpu=bool(config.gpus_per_worker))
-    return DryRun(inputs, preflight, finished, preflight.needs(config, inputs, bf16=bf16))
+    return DryRun(inputs, preflight, finished, preflight.needs(config, inputs, bf16=bf16), reading_cost(inputs.samples))
 
 
 def absolute(config: TrainConfig) -> TrainConfig:
@@ -286,6 +290,8 @@ def _gpus(config: TrainConfig) -> float:
 def _say_needs(config: TrainConfig, inputs: Inputs, preflight: Preflight, needed: Needs, *, gpu: bool) -> None:
     """Print what the run is and what it will take; warn where the machine has less memory than the states need."""
     print(needs_line(config, inputs, preflight, needed))
+    for line in sampling_lines(config, inputs):
+        print(line)
     if not gpu:
         memory, available = needed.states * config.workers, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if memory > available:
@@ -299,12 +305,23 @@ def needs_line(config: TrainConfig, inputs: Inputs, preflight: Preflight, needed
     """What a run is and what it takes, in a line."""
     plan = inputs.plan
     gone = len(inputs.samples.skipped)
+    drawn = f", {plan.epoch_samples:,} drawn in an epoch" if plan.epoch_samples != plan.samples else ""
     return (
-        f"{plan.samples:,} samples{f', {gone:,} of them left out' if gone else ''}, {plan.steps:,} steps of "
+        f"{plan.samples:,} samples{f', {gone:,} of them left out' if gone else ''}{drawn}, {plan.steps:,} steps of "
         f"{config.batch_size}; at most {preflight.longest} tokens; {sum(preflight.parameters.values()) / 1e6:,.1f} M "
         f"weights; about {needed.states / 1e9:.2f} GB of weights, gradients and states per worker, and roughly "
         f"{needed.activations / 1e9:.2f} GB of activations; a checkpoint takes about {needed.checkpoint / 1e9:.2f} GB"
     )
+
+
+def sampling_lines(config: TrainConfig, inputs: Inputs) -> list[str]:
+    """What is shown of the records but as they are, a line for each such setting."""
+    lines = []
+    if config.augment is not None:
+        lines.append(f"augmentation: {inputs.samples.augmentation}; held-out images stay as they are")
+    if config.balance is not None or config.class_weights is not None:
+        lines.append(f"classes: {classes_of(inputs.samples.dataset.records, config.balance, config.class_weights)}")
+    return lines
 
 
 def _last_line(error: Exception) -> str:

@@ -7,18 +7,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fakescan.storage.errors import classify, store_errors
 from fakescan.storage.objects import read_bytes
 from fakescan.train.config import TrainConfig
 from fakescan.train.failure import StoreAwayError
-from fakescan.train.plan import PADDING, Plan
+from fakescan.train.plan import PADDING, Plan, share
+from fakescan.train.sampling.classes import classes_of
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.checkpoint.tokens import PromptTokens
 from fakevlm.data.collate import Batch, Collator
 from fakevlm.data.dataset import Dataset, open_dataset
 from fakevlm.data.record import Record
+from fakevlm.distortion.augmentation import Augmentation
 from fakevlm.errors import ErrorCode, ImageError, UserError
 from fakevlm.preprocess import Pixels, decode
 
@@ -47,6 +51,10 @@ class Samples:
     """Images of records that keep their place in the order and are not learnt from."""
     on_bad_image: Callable[[Record, ImageError], None] = refuse_bad_image
     """Called for an image that cannot be read; it raises, or the record is left out."""
+    augmentation: Augmentation | None = None
+    """What changes the images of batches; never those that are evaluated on."""
+    weights: dict[int, float] | None = None
+    """Weight of each label in the loss; None: all count alike."""
 
     @cached_property
     def skipped(self) -> frozenset[int]:
@@ -57,24 +65,47 @@ class Samples:
         """Those of the positions that hold a record to learn from."""
         return [index for index in indices.tolist() if index != PADDING and index not in self.skipped]
 
-    def pixels(self, record: Record) -> Pixels | None:
+    def pixels(self, record: Record, change: Callable[[Image.Image], Image.Image] | None = None) -> Pixels | None:
         """A record's image at the model's input size; None for one that is left out because it cannot be read.
 
-        Raises StoreAwayError where its store does not answer: that is no fault of the image.
+        `change` is done to the whole RGB image before that. Raises StoreAwayError where its store does not answer:
+        that is no fault of the image.
         """
         try:
-            return decode(self._read(record), self.checkpoint.image, max_pixels=MAX_PIXELS).pixels
+            return decode(self._read(record), self.checkpoint.image, max_pixels=MAX_PIXELS, change=change).pixels
         except ImageError as error:
             self.on_bad_image(record, error)
             return None
 
-    def batch(self, indices: NDArray[Any]) -> Batch:
-        """The batch of the records with these indices; PADDING gives a row without labels, as does what is left out."""
-        records = [self.dataset.records[index] for index in self.used(indices)]
-        read = [(record, self.pixels(record)) for record in records]
-        texts = [self.text.encode(record) for record, image in read if image is not None]
-        pixels = [image for _, image in read if image is not None]
-        return self.text.batch(texts, pixels, self.checkpoint.image, rows=len(indices))
+    def batch(self, indices: NDArray[Any], showings: NDArray[Any] | None = None) -> Batch:
+        """The batch of the records with these indices; PADDING gives a row without labels, as does what is left out.
+
+        `showings` are those of the plan; they decide how each image is augmented.
+        """
+        shown = np.zeros_like(indices) if showings is None else showings
+        rows = [
+            (record, image)
+            for index, showing in zip(indices.tolist(), shown.tolist(), strict=True)
+            if index != PADDING and index not in self.skipped
+            for record in (self.dataset.records[index],)
+            if (image := self.pixels(record, self._change(index, showing))) is not None
+        ]
+        texts = [self.text.encode(record) for record, _ in rows]
+        weights = None if self.weights is None else [self.weights[record.label] for record, _ in rows]
+        images = [image for _, image in rows]
+        return self.text.batch(texts, images, self.checkpoint.image, rows=len(indices), weights=weights)
+
+    def augmented(self, indices: NDArray[Any], showings: NDArray[Any]) -> int:
+        """How many of these samples the augmentation changes."""
+        if self.augmentation is None:
+            return 0
+        pairs = zip(indices.tolist(), showings.tolist(), strict=True)
+        used = set(self.used(indices))
+        return sum(bool(self.augmentation.changes(index, showing)) for index, showing in pairs if index in used)
+
+    def _change(self, index: int, showing: int) -> Callable[[Image.Image], Image.Image] | None:
+        augmentation = self.augmentation
+        return None if augmentation is None else lambda image: augmentation.apply(image, index, showing)
 
     def _read(self, record: Record) -> bytes:
         path = self.dataset.image_path(record)
@@ -96,6 +127,16 @@ def open_samples(
     fs, path = config.data_store.filesystem(config.data)
     text = Collator(checkpoint.path, checkpoint.prompt, checkpoint.image_tokens)
     return Samples(open_dataset(path, fs, split=split), checkpoint, text, left_out)
+
+
+def for_training(samples: Samples, config: TrainConfig) -> tuple[Samples, Plan]:
+    """The records as the settings show them to the model, and their order. Raises UserError."""
+    classes = classes_of(samples.dataset.records, config.balance, config.class_weights)
+    augmentation = None if config.augment is None else config.augment.augmentation(config.seed)
+    plan = Plan(
+        len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed, classes.labels
+    )
+    return replace(samples, augmentation=augmentation, weights=classes.weights), plan
 
 
 def with_prompt(checkpoint: Checkpoint, config: TrainConfig) -> Checkpoint:
@@ -120,8 +161,8 @@ def steps(
         waiting: deque[list[Future[Batch]]] = deque()
         try:
             for step in range(first, plan.steps):
-                share = plan.share(step, rank, workers, micro_batch)
-                waiting.append([pool.submit(samples.batch, indices) for indices in share])
+                own = (share(of, rank, workers, micro_batch) for of in (plan.batch(step), plan.showings(step)))
+                waiting.append([pool.submit(samples.batch, *one) for one in zip(*own, strict=True)])
                 if len(waiting) > AHEAD:
                     yield [future.result() for future in waiting.popleft()]
             while waiting:

@@ -24,7 +24,7 @@ ADAPTER = "adapter"
 _LEASE = "lease.json"
 _SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's list of a run's checkpoints."""
-_NOT_BOUND = frozenset({"steps", "bad_images", "held_out", "knows_generators"})
+_NOT_BOUND = frozenset({"steps", "epoch_samples", "bad_images", "held_out", "knows_generators"})
 """Facts that are written down, but do not bind: `claim` looks at some of them itself."""
 _LATER_FACTS = ("records", "held_out_records")
 """What train.json of earlier versions does not have, nor can be known of their runs."""
@@ -190,8 +190,9 @@ def _steps(settings: dict[str, Any]) -> int:
 
 
 def _plan(settings: dict[str, Any]) -> Plan:
-    names = ("samples", "batch_size", "epochs", "max_steps", "seed")
-    return Plan(*(settings.get(name) for name in names))  # type: ignore[arg-type]
+    names = ("batch_size", "epochs", "max_steps", "seed")
+    samples = settings.get("epoch_samples", settings["samples"])
+    return Plan(samples, *(settings.get(name) for name in names))  # type: ignore[arg-type]
 
 
 def continue_log(before: list[StepMetrics], after: list[StepMetrics]) -> list[StepMetrics]:

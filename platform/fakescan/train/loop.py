@@ -21,11 +21,11 @@ from fakescan.train.checkpoints.uploads import Uploads
 from fakescan.train.config import TrainConfig
 from fakescan.train.evaluation import evaluate
 from fakescan.train.failure import Ending, cause_of
-from fakescan.train.feed import Samples, open_samples, steps, with_prompt
+from fakescan.train.feed import Samples, for_training, open_samples, steps, with_prompt
 from fakescan.train.folder import TrainFolder
 from fakescan.train.metrics_actor import LOG, StepMetrics, TrainResult, log_lines, read_log
 from fakescan.train.model import load
-from fakescan.train.plan import Plan, learning_rate
+from fakescan.train.plan import learning_rate
 from fakescan.train.preflight.needs import Needs
 from fakescan.train.result.export import export, knows_generators
 from fakescan.train.selection import Selection
@@ -119,7 +119,7 @@ def _train(job: Job) -> None:
     kind = DeepSpeedStepper if config.zero else TorchStepper
     stepper: Stepper = kind(model, config, device, bf16=bf16)
     del keep_alive
-    plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
+    samples, plan = for_training(samples, config)
     schedule = config.schedule_steps or plan.steps
     first, log = _resume(job, stepper, rank, sharers)
     selection = Selection(config.best_by, config.patience, log)
@@ -142,13 +142,16 @@ def _train(job: Job) -> None:
             rows = max(config.micro_batch, 16)
             metrics = evaluate(stepper, others, indices, rank=rank, workers=workers, rows=rows, threads=threads)
         is_best = selection.add(metrics)
+        drawn = samples.used(plan.batch(step))
         entry = StepMetrics(
             step=done,
             at=time.time(),
             loss=loss,
             lr=config.lr * factor,
             grad_norm=norm,
-            samples=len(samples.used(plan.batch(step))),
+            samples=len(drawn),
+            fakes=sum(samples.dataset.records[index].is_fake for index in drawn),
+            augmented=None if config.augment is None else samples.augmented(plan.batch(step), plan.showings(step)),
             metrics=metrics,
         )
         log.append(entry)
@@ -179,6 +182,7 @@ def _train(job: Job) -> None:
         steps=done,
         steps_per_epoch=plan.steps_per_epoch,
         samples=plan.samples,
+        fakes=sum(record.is_fake for record in samples.dataset.records),
         left_out=sum(record.image in config.exclude for record in samples.dataset.records),
         bad_images=_bad_records(job, samples.dataset.records),
         stopped_early=done < plan.steps,
@@ -279,18 +283,20 @@ def _is_stopped(job: Job, rank: int, device: Any, *, writes: bool = False) -> bo
 
 
 def _step(stepper: Stepper, batches: list[Batch], factor: float, *, check: bool) -> tuple[float, float]:
-    """One optimizer step: mean loss over all answer tokens of all workers, and the gradient's norm."""
+    """One optimizer step: mean loss over all answer tokens of all workers, as much as each counts, and the gradient's
+    norm.
+    """
     import torch
 
-    tokens = _sum_over_workers(float(sum(batch.answer_tokens for batch in batches)), stepper.device)
+    weight = _sum_over_workers(sum(batch.answer_weight for batch in batches), stepper.device)
     total = torch.zeros((), device=stepper.device)
     for number, batch in enumerate(batches):
         last = number == len(batches) - 1
         loss = answer_loss(stepper, batch, last=last)
         total += loss.detach()
-        stepper.backward(loss / max(tokens, 1.0), last=last)  # none where all of the step's records are left out
-    mean = _sum_over_workers(float(total), stepper.device) / max(tokens, 1.0)
-    if check and tokens and not (math.isfinite(mean) and mean > 0):
+        stepper.backward(loss / (weight or 1.0), last=last)  # none where all of the step's records are left out
+    mean = _sum_over_workers(float(total), stepper.device) / (weight or 1.0)
+    if check and weight and not (math.isfinite(mean) and mean > 0):
         raise UserError(f"preflight: the loss of the first batch is {mean}, which nothing can be learnt from")
     if not math.isfinite(mean):
         raise UserError(f"lr: the loss has become {mean}; lower lr, or set precision to fp32")
@@ -298,7 +304,7 @@ def _step(stepper: Stepper, batches: list[Batch], factor: float, *, check: bool)
 
 
 def answer_loss(stepper: Stepper, batch: Batch, *, last: bool = True) -> Any:
-    """Sum of the cross entropy over the answers' tokens, a float32 scalar with its graph."""
+    """Sum of the cross entropy over the answers' tokens, as much as each counts, a float32 scalar with its graph."""
     import torch
 
     labels = torch.from_numpy(batch.labels).to(stepper.device)
@@ -314,10 +320,12 @@ def answer_loss(stepper: Stepper, batch: Batch, *, last: bool = True) -> Any:
         pixel_values=torch.from_numpy(batch.pixel_values).to(stepper.device, stepper.base.dtype),
         logits_to_keep=positions,
     )
-    logits = output.logits.float()
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), targets[:, positions].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+    logits, chosen = output.logits.float().flatten(0, 1), targets[:, positions].flatten()
+    if batch.weights is None:
+        return torch.nn.functional.cross_entropy(logits, chosen, ignore_index=IGNORED, reduction="sum")
+    losses = torch.nn.functional.cross_entropy(logits, chosen, ignore_index=IGNORED, reduction="none")
+    weights = torch.from_numpy(batch.weights).to(stepper.device)
+    return (losses.unflatten(0, (len(weights), -1)).sum(1) * weights).sum()
 
 
 def _held_out(job: Job, checkpoint: Checkpoint) -> tuple[Samples, list[int]] | None:

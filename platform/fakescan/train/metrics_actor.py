@@ -29,6 +29,10 @@ class StepMetrics(StrictModel):
     """Norm of the gradient before clipping."""
     samples: int | None = None
     """Samples of the step, without padding."""
+    fakes: int | None = None
+    """Those of them that are labelled fake."""
+    augmented: int | None = None
+    """Those of them whose image was changed at random."""
     metrics: dict[str, float] = Field({})
     """Results of the evaluation after this step, where there was one."""
 
@@ -36,8 +40,15 @@ class StepMetrics(StrictModel):
     def scalars(self) -> dict[str, float]:
         """All numbers of the step by the names that TensorBoard and trackers show: `train/loss`, `eval/accuracy` ..."""
         values = {"train/loss": self.loss, "train/lr": self.lr, "train/grad_norm": self.grad_norm}
+        values |= {f"train/share_{name}": value for name, value in self.shares.items()}
         values |= {name.replace("_", "/", 1): value for name, value in self.metrics.items()}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares of the step's samples: `fakes`, and `augmented` where the run augments."""
+        counts = {"fakes": self.fakes, "augmented": self.augmented}
+        return {name: count / self.samples for name, count in counts.items() if count is not None and self.samples}
 
 
 def log_lines(log: list[StepMetrics]) -> bytes:
@@ -74,6 +85,8 @@ class TrainResult(StrictModel):
     steps_per_epoch: int
     samples: int
     """Records of the data, those that were left out included."""
+    fakes: int | None = None
+    """Those of them that are labelled fake; None in runs of earlier versions."""
     left_out: int = 0
     """Records that the settings name in `exclude`."""
     bad_images: int = 0

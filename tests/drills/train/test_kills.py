@@ -131,11 +131,22 @@ def test_a_run_that_is_killed_ten_times_at_random_moments_is_the_same_to_the_las
     """Twenty kills over both: most hit a worker alone, which is started again, some the whole command.
 
     Half of them come a random time after the one before, which is often while all is being started; the other half a
-    random time after the next checkpoint, while steps are made or the one after it is written.
+    random time after the next checkpoint, while steps are made or the one after it is written. One of the runs augments
+    its images and draws its classes equally often.
     """
     draw = random.Random(seed)
+    more = {"augment": {"probability": 0.8}, "balance": "sampling", "class_weights": {"fake": 2}} if seed else {}
     config = settings(
-        tiny_model, labelled, tmp_path, zero=0, workers=1, epochs=12, checkpoint_every=3, max_failures=-1, keep=1
+        tiny_model,
+        labelled,
+        tmp_path,
+        zero=0,
+        workers=1,
+        epochs=12,
+        checkpoint_every=3,
+        max_failures=-1,
+        keep=1,
+        **more,
     )
     command = train_command(tmp_path, config)
     run_folder = tmp_path / "train"

@@ -121,6 +121,34 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
     assert "image object/fake/train-2.png is left out: there is no file" in err
 
 
+def test_a_dry_run_says_how_images_are_augmented_and_classes_count(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spoil(tmp_path / "data", lambda records: records.__delitem__(slice(0, 20, 2)))  # ten fake ones
+    changes = ["--set", "augment={operations: 1, blur: [1, 2]}", "--set", "balance=sampling"]
+    with pytest.raises(SystemExit) as exit:
+        main(["train", str(config), "--dry-run", *changes])
+    out, err = capfd.readouterr()
+    assert exit.value.code == 0, err
+    first, augmentation, classes, reading, *_ = out.splitlines()
+    assert first.startswith("30 samples, 40 drawn in an epoch, 10 steps of 8; ")
+    assert augmentation.startswith("augmentation: 50 % of the samples by one of jpeg 40 to 95, webp 40 to 95, ")
+    assert "blur 1 to 2" in augmentation
+    assert classes == (
+        "classes: 10 fake and 20 real records; each epoch draws both 20 times, so that one of the rarer class is shown "
+        "2 times"
+    )
+    assert reading.startswith("reading an image takes about ")
+    assert "(measured on 24 images of 0.0071 megapixels on average)" in reading
+
+
+def test_one_class_cannot_be_balanced(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    spoil(tmp_path / "data", lambda records: records.__delitem__(slice(0, 40, 2)))
+    assert refused(capfd, config, "--set", "balance=weights") == (
+        "balance: every record is real, so there is nothing to balance; leave it out"
+    )
+
+
 def test_exporting_what_is_no_checkpoint(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "train.json is missing" in refused(capfd, "export", tmp_path)
     assert "cannot read" in refused(capfd, "export", tmp_path / "none")

@@ -7,12 +7,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageChops, JpegImagePlugin
 
+from fakevlm.distortion import operators
+from fakevlm.distortion.operators import BACKGROUND, MAX_SQUARE
 from fakevlm.errors import ErrorCode, ImageError, UserError
-from fakevlm.metrics import distortion
 from fakevlm.metrics.distortion import (
-    BACKGROUND,
     CONDITIONS,
-    MAX_SQUARE,
     NONE,
     PAPER,
     PAPER_ROWS,
@@ -93,8 +92,8 @@ def test_none_is_the_picture_itself() -> None:
 @pytest.mark.parametrize("quality", range(30, 100, 10))
 def test_jpeg_has_the_quantisation_of_its_quality(quality: int, monkeypatch: pytest.MonkeyPatch) -> None:
     files: list[bytes] = []
-    read = distortion.read_image
-    monkeypatch.setattr(distortion, "read_image", lambda data, **limits: files.append(data) or read(data, **limits))
+    read = operators.read_image
+    monkeypatch.setattr(operators, "read_image", lambda data, **limits: files.append(data) or read(data, **limits))
     changed = distort(PHOTO, f"jpeg{quality}", 0)
     other = io.BytesIO()
     Image.fromarray(leaves(64, 1)).save(other, "JPEG", quality=quality)

@@ -10,7 +10,7 @@ from typing import Any
 from fakescan.engine.model import open_model
 from fakescan.storage.preflight import check_readable
 from fakescan.train.config import TrainConfig
-from fakescan.train.feed import Samples, open_samples, with_prompt
+from fakescan.train.feed import Samples, for_training, open_samples, with_prompt
 from fakescan.train.plan import Plan
 from fakescan.train.result.export import knows_generators
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -38,6 +38,7 @@ class Inputs:
         facts = {
             "weights_sha256": self.checkpoint.weights_sha256,
             "samples": self.plan.samples,
+            "epoch_samples": self.plan.epoch_samples,
             "steps": self.plan.steps,
             "records": records_hash(self.samples.dataset.records),
             "held_out": self.eval_split,
@@ -66,7 +67,7 @@ def open_inputs(config: TrainConfig) -> Inputs:
     if config.best_by is not None and held_out is None:
         raise UserError("best_by: there is no held-out split to compare by; name one with eval_split")
     _check_exclude(config, samples, held_out)
-    plan = Plan(len(samples.dataset.records), config.batch_size, config.epochs, config.max_steps, config.seed)
+    samples, plan = for_training(samples, config)
     if config.schedule_steps is not None and config.schedule_steps < plan.steps:
         raise UserError(
             f"schedule_steps: the learning rate would be zero after {config.schedule_steps:,} of the run's "

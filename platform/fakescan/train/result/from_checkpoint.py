@@ -118,11 +118,12 @@ def _weights(folder: Path, shown: str) -> dict[str, Any]:
 
 def _result(folder: Path, settings: dict[str, Any], config: TrainConfig) -> TrainResult:
     log = read_log((folder / LOG).read_bytes())
-    plan = Plan(settings["samples"], config.batch_size, config.epochs, config.max_steps, config.seed)
+    samples = settings.get("epoch_samples", settings["samples"])
+    plan = Plan(samples, config.batch_size, config.epochs, config.max_steps, config.seed)
     return TrainResult(
         steps=log[-1].step,
         steps_per_epoch=plan.steps_per_epoch,
-        samples=plan.samples,
+        samples=settings["samples"],
         left_out=len(config.exclude),
         bad_images=len(settings.get("bad_images", ())),
         exported_step=log[-1].step,

@@ -26,6 +26,7 @@ def model_card(config: TrainConfig, result: TrainResult) -> str:
         f"- {work_done(config, result)}",
         f"- {config.batch_size} samples a step, peak learning rate {config.lr:g}, seed {config.seed}",
         f"- {_data(result)}",
+        *_shown(config),
         f"- prompt and prompt format: in `{CARD}`, which `fakescan scan` reads",
     ]
     return f"""---
@@ -63,7 +64,28 @@ def work_done(config: TrainConfig, result: TrainResult) -> str:
 def _data(result: TrainResult) -> str:
     gone = {"left out by name": result.left_out, "left out because their image cannot be read": result.bad_images}
     said = "".join(f", {count:,} {why}" for why, count in gone.items() if count)
-    return f"{result.samples:,} records{said}"
+    fakes = "" if result.fakes is None else f", {result.fakes:,} of them fake"
+    return f"{result.samples:,} records{fakes}{said}"
+
+
+def _shown(config: TrainConfig) -> list[str]:
+    """What was shown of the records but as they are, and what it means for scores."""
+    lines = []
+    if config.augment is not None:
+        lines.append(
+            f"- images changed at random while training: {config.augment.augmentation(config.seed)}, real and fake "
+            "ones alike; held-out images as they are"
+        )
+    if config.balance == "sampling":
+        lines.append("- both classes shown equally often: the rarer one's records several times an epoch")
+    if config.balance == "weights":
+        lines.append("- both classes count alike in the loss: the rarer one's answers weigh more")
+    weights = config.class_weights
+    if weights is not None:
+        lines.append(f"- weights in the loss: fake {weights.fake:g}, real {weights.real:g}")
+    if config.balance is not None or weights is not None:
+        lines.append("- so a score, until it is calibrated, is not that of the data's own share of fakes")
+    return lines
 
 
 def _figures(config: TrainConfig, result: TrainResult) -> str:

@@ -24,9 +24,10 @@ from fakescan.run.verify import verify
 from fakescan.scan.call import scan
 from fakescan.scan.execution import ScanOutcome
 from fakescan.storage.store import Store
+from fakevlm.distortion.operators import BACKGROUND
 from fakevlm.errors import UserError
 from fakevlm.image_file import read_image
-from fakevlm.metrics.distortion import BACKGROUND, distort
+from fakevlm.metrics.distortion import distort
 from fakevlm.preprocess import decode
 from fakevlm.verdict import Calibration
 from tests.scan_process import read_rows
