@@ -216,7 +216,7 @@ class _Build:
                 facets_name,
                 totals.rows,
                 schema.FACET_ROWS_PER_FILE,
-                min(schema.FACET_ROWS_PER_GROUP, per_file),
+                schema.FACET_ROWS_PER_GROUP,
             ),
             folders=FolderFile(
                 name=FOLDERS,

@@ -1,6 +1,6 @@
 """Writes the rows of a report, and beside each file of them what filters need of its rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,14 +167,22 @@ def join_facets(
 ) -> None:
     """Write the facets of all windows, some in a file, from the pieces in the folder of work; not those in `there`."""
     schema = facets_schema(run_rows)
-    per_file = layout.FACET_ROWS_PER_FILE // rows_per_window
+    per_file, per_group = (
+        rows // rows_per_window for rows in (layout.FACET_ROWS_PER_FILE, layout.FACET_ROWS_PER_GROUP)
+    )
     for number, first in enumerate(range(0, windows, per_file)):
         if facets_name(number) in there:
             continue
-        pieces = (
-            pq.read_table(pa.BufferReader(read_bytes(target.fs, f"{target.path}/{work}/{facets_name(piece)}")))
-            for piece in range(first, min(first + per_file, windows))
+        groups = (
+            range(piece, min(piece + per_group, first + per_file, windows))
+            for piece in range(first, min(first + per_file, windows), per_group)
         )
         sink = pa.BufferOutputStream()
-        write_facets((piece.cast(schema) for piece in pieces), schema, sink, {KEY: digest})
+        write_facets((_joined(target, work, pieces, schema) for pieces in groups), schema, sink, {KEY: digest})
         put_atomic(target.fs, f"{target.path}/{data}/{facets_name(number)}", sink.getvalue().to_pybytes())
+
+
+def _joined(target: RunFolder, work: str, pieces: Iterable[int], schema: pa.Schema) -> pa.Table:
+    paths = (f"{target.path}/{work}/{facets_name(piece)}" for piece in pieces)
+    tables = [pq.read_table(pa.BufferReader(read_bytes(target.fs, path))).cast(schema) for path in paths]
+    return pa.concat_tables(tables).combine_chunks()

@@ -12,7 +12,8 @@ from fakescan.run.schema import ALL_COLUMNS, KEPT, RESULT_SCHEMA
 ROWS_PER_FILE = 2**18
 ROWS_PER_GROUP = 4096
 ROWS_PER_PAGE = 1024
-FACET_ROWS_PER_GROUP = ROWS_PER_FILE
+FACET_ROWS_PER_GROUP = 2**20
+"""A page asks for a column of a group with one request, and decodes it at once."""
 FACET_ROWS_PER_FILE = 2**22
 THUMBS_PER_FILE = 1024
 THUMBS_PER_GROUP = 32
