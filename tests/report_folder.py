@@ -6,7 +6,6 @@ Make one to look at: `python -m tests.report_folder FOLDER ROWS`.
 import hashlib
 import io
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,9 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-import fakescan
+from fakescan.report.overview.page_files import drill_down
+from fakescan.report.rows.schema import FACET_ROWS_PER_FILE, FACET_ROWS_PER_GROUP, facets_schema, write_facets
 
-PAGE = Path(fakescan.__file__).parent / "report" / "page"
 DATA = "data/0123456789ab/"
 VERDICTS = ("real", "fake", "uncertain", None)
 CODES = ("not_found", "not_an_image", "too_large")
@@ -33,7 +32,6 @@ BASE = "s3://photos/library"
 THRESHOLD = 0.5
 REPEATING = {
     "verdict",
-    "error",
     "folder",
     "words",
     "flags",
@@ -71,16 +69,20 @@ class ReportFolder:
     """The samples, which are all of the same images."""
     copied: bool = True
     """Whether every tenth picture has copies; else nobody knows."""
+    looked: bool = False
+    """Whether the flagged images were looked at again."""
 
     def write(self, folder: Path) -> Json:
         """Write the folder, page included; returns report.json."""
-        shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+        for name, data in drill_down():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
         (folder / DATA).mkdir(parents=True, exist_ok=True)
         rows = _rows(self)
         tree = _tree(self, rows)
         report = _report(self, rows, tree)
         report["rows"] = _write(folder, "rows", _row_table(self, rows), 262_144, self.row_group_rows)
-        report["facets"] = _write(folder, "facets", _facet_table(rows), 4_194_304, 262_144)
+        report["facets"] = _write_facets(folder, _facet_table(self, rows))
         report["thumbs"] = _write_thumbs(self, folder, rows)
         (path,) = _write(folder, "folders", tree, len(tree), len(tree), name="folders.parquet")["files"]
         report["folders"] |= {"count": len(tree), "bytes": path["bytes"], "footer_bytes": path["footer_bytes"]}
@@ -213,7 +215,7 @@ def _picture_columns(wanted: ReportFolder, rows: _Rows) -> dict[str, pa.Array]:
     return {"picture": pa.array(least[rows.lead], mask=absent), "images": pa.array(sizes[rows.lead], mask=absent)}
 
 
-def _facet_table(rows: _Rows) -> pa.Table:
+def _facet_table(wanted: ReportFolder, rows: _Rows) -> pa.Table:
     return pa.table(
         {
             "verdict": rows.verdict.astype(np.uint8),
@@ -221,12 +223,26 @@ def _facet_table(rows: _Rows) -> pa.Table:
             "folder": rows.folder,
             "words": rows.words,
             "flags": _flags(rows),
-            "row_id": rows.row_id,
+            "row_id": rows.row_id.astype(np.int32),
             "kilobytes": rows.kilobytes,
             "origin": rows.origin,
-            "lead": rows.lead,
-        }
+            "back": (np.arange(len(rows.lead)) - rows.lead).astype(np.int32),
+            "spread": np.where(wanted.looked & (rows.verdict == 1), rows.row_id * 7919 % 1000, 0).astype(np.uint16),
+        },
+        schema=facets_schema(len(rows.row_id)),
     )
+
+
+def _write_facets(folder: Path, table: pa.Table) -> Json:
+    """As a report is written."""
+    files = []
+    for number, first in enumerate(range(0, len(table), FACET_ROWS_PER_FILE)):
+        part, path = table.slice(first, FACET_ROWS_PER_FILE), folder / DATA / f"facets-{number:05d}.parquet"
+        with pa.OSFile(str(path), "wb") as sink:
+            groups = range(0, len(part), FACET_ROWS_PER_GROUP)
+            write_facets((part.slice(row, FACET_ROWS_PER_GROUP) for row in groups), part.schema, sink)
+        files.append({"name": path.name, "first": first, "rows": len(part), **sizes_of(path)})
+    return {"count": len(table), "row_group_rows": FACET_ROWS_PER_GROUP, "files": files}
 
 
 def _flags(rows: _Rows) -> NDArray[np.int32]:
@@ -459,6 +475,7 @@ def _report(wanted: ReportFolder, rows: _Rows, tree: pa.Table) -> Json:
         "num_bytes": int(rows.kilobytes.sum()) * 1024,
         "copies": {"contents": count, "rows": count, "differing": 0},
         "provenance": _provenance(rows),
+        "strip": _strip(rows) if wanted.looked else None,
         "samples": [
             {"design": design, "name": f"review/{design}.json", "drawn": wanted.samples}
             for design in wanted.designs
@@ -466,6 +483,12 @@ def _report(wanted: ReportFolder, rows: _Rows, tree: pa.Table) -> Json:
         ],
         "labels": None,
     }
+
+
+def _strip(rows: _Rows) -> Json:
+    looked = int((rows.verdict == 1).sum())
+    counts = {"looked": looked, "holds": looked, "changes": 0, "unknown": 0}
+    return {"stability": "flagged", "share": None, "unstable": "keep", **counts, "variants": []}
 
 
 def sample_of(wanted: ReportFolder, rows: _Rows | None = None, design: str = "estimate") -> Json:

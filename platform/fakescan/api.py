@@ -13,7 +13,7 @@ from fakescan.run.bulk.workers import Workers
 from fakescan.run.counts import Counts
 from fakescan.run.facts.run_facts import count_run
 from fakescan.run.folder import RunFolder
-from fakescan.run.part_tables import UnreadablePart, part_tables
+from fakescan.run.part_tables import whole_tables
 from fakescan.run.run_file import RunFile
 from fakescan.run.schema import ALL_COLUMNS, result_schema
 from fakescan.run.verify import Verification, verify
@@ -139,10 +139,8 @@ class Run:
         names = self._checked(columns)
         expression = _expression(filter)
         wanted = names if expression is None else None  # a filter does not say which columns it needs
-        for part in part_tables(self._folder, self._info, self._shards(), wanted):
-            if isinstance(part, UnreadablePart):
-                raise UserError(f"run: {part.name} of {self.url} {part.reason}; see fakescan verify")
-            yield _filtered(part.table, expression).select(names)
+        for table in whole_tables(self._folder, self._info, self._shards(), wanted):
+            yield _filtered(table, expression).select(names)
 
 
 def _expression(filter: Filter | None) -> pc.Expression | None:

@@ -155,7 +155,8 @@ def _strip(found: "RunSummary") -> Iterator[str]:
         yield f"  {'not all could be judged':<23}{strip.unknown:>11,}  strip_note says why"
     for variant in strip.variants:
         share = _share(variant.changed, variant.judged)
-        yield f"    {variant.name:<20}{variant.changed:>12,}{share:>9}  other verdicts {variant.words}"
+        failed = f", {variant.failed:,} not judged" if variant.failed else ""
+        yield f"    {variant.name:<20}{variant.changed:>12,}{share:>9}  other verdicts {variant.words}{failed}"
 
 
 def _names(found: "RunSummary") -> dict[str, str]:

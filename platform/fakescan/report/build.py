@@ -66,7 +66,7 @@ COUNTS = "counts.json"
 FOLDERS = "folders.parquet"
 WORST_FOLDERS = 50
 
-_VERSION = "2"
+_VERSION = "3"
 """Of the files below data/: another one makes them anew."""
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _JOB = LeasedJob("output", "report", "wait for it, or name another folder with -o")
@@ -197,7 +197,9 @@ class _Build:
         sink = pa.BufferOutputStream()
         pq.write_table(tree.table, sink, compression="snappy", row_group_size=2**20, store_schema=False)
         self._put(f"{self.data}/{FOLDERS}", sink.getvalue().to_pybytes())
-        join_facets(self.target, self.work, self.data, self.digest, windows, per_file, self._names(self.data))
+        join_facets(
+            self.target, self.work, self.data, self.digest, self.run.rows, windows, per_file, self._names(self.data)
+        )
         sizes = self._names(self.data)
         totals = counts.totals()
         found = RowFacts(
@@ -214,7 +216,7 @@ class _Build:
                 facets_name,
                 totals.rows,
                 schema.FACET_ROWS_PER_FILE,
-                min(schema.FACET_ROWS_PER_GROUP, per_file),
+                schema.FACET_ROWS_PER_GROUP,
             ),
             folders=FolderFile(
                 name=FOLDERS,
@@ -286,6 +288,7 @@ class _Build:
             self.run.identity.selection.keep_columns,
             tree,
             thumbs,
+            self.run.rows,
             self.run.strip.is_on,
         )
         there, pieces = self._names(self.data), self._names(self.work)

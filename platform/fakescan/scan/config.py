@@ -75,11 +75,12 @@ class ScanConfig(JudgingSettings):
     dedupe: Annotated[bool, Flag(group=FlagGroup.ENGINES)] = False
     """Judge images whose files have the same bytes once; each keeps its own row."""
     retry_errors: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
-    """Scan the rows again that ended in an error."""
+    """Scan the rows again that ended in an error, and look again at images of which a variant could not be judged."""
     break_lease: Annotated[bool, Flag(group=FlagGroup.FAULTS)] = False
     """Take the run over although another scan seems to be writing it."""
     max_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 0.05
-    """Exit with a failure when a larger share of the rows ended in an error; unless given, from the sixth error on."""
+    """Exit with a failure when a larger share of the rows ended in an error; unless given, from the sixth error on, or
+    when every row is one."""
     max_fetch_error_rate: Annotated[float, Field(ge=0, le=1), Flag("SHARE", group=FlagGroup.FAULTS)] = 0.2
     """Stop when more than this share of 10,000 rows in a row could not be fetched; 1 never stops."""
     store_patience_s: Annotated[float, Field(ge=0)] = 1800.0
@@ -121,10 +122,11 @@ class ScanConfig(JudgingSettings):
     def has_too_many_errors(self, failed: int, rows: int) -> bool:
         """Whether so many failed rows of a run make the scan a failure.
 
-        A handful is none unless the rate was given: one broken image among ten is no reason to look for what is wrong.
+        A handful is none unless the rate was given, or nothing else is there: one broken image among ten is no reason
+        to look for what is wrong, and one of one is.
         """
         is_given = "max_error_rate" in self.model_fields_set
-        return failed > self.max_error_rate * rows and (is_given or failed > FEW_ERRORS)
+        return failed > self.max_error_rate * rows and (is_given or failed > FEW_ERRORS or failed == rows)
 
     @model_validator(mode="after")
     def _one_cut(self) -> Self:

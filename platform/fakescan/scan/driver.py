@@ -232,7 +232,7 @@ def build_pipeline(
                 else None
             ),
         ),
-        write=Write(folder, run),
+        write=Write(folder, run, retry_errors=config.retry_errors),
         replicas=placement.replicas,
         gpus_per_replica=placement.gpus,
         shard_rows=run.shard_rows,

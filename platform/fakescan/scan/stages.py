@@ -25,6 +25,7 @@ from fakescan.scan.poison.suspicion import fetch_with_care, is_suspect
 from fakescan.scan.provenance import Found, ReadProvenance, provenance_columns
 from fakescan.scan.small_machine import FirstShards, feed
 from fakescan.scan.stability.carried import CarriedFiles
+from fakescan.scan.stability.failed_variants import better_rows, has_failed_variants
 from fakescan.scan.store_weather import report_waits
 from fakescan.scan.tables import FETCHED_SCHEMA, PartSummary, StripCounts, decoded_schema, examples
 from fakescan.sources.fetch import Fetched, Fetcher
@@ -57,7 +58,8 @@ def _manifest(folder: RunFolder, run: RunFile) -> ManifestReader:
 
 @dataclass(frozen=True)
 class Fetch:
-    """A shard's number to its objects' bytes. With `retry_errors`, only the rows that its part calls errors."""
+    """A shard's number to its objects' bytes. With `retry_errors`, only the rows that its part calls errors, or
+    of which a variant could not be judged."""
 
     folder: RunFolder
     run: RunFile
@@ -117,7 +119,8 @@ class Fetch:
         part = _sound_part(self.folder, shard) if self.retry_errors else None
         if part is None:
             return rows
-        good = part.filter(pc.is_null(part["error_code"]))["row_id"]
+        is_good = pc.and_(pc.is_null(part["error_code"]), pc.invert(has_failed_variants(part)))
+        good = part.filter(is_good)["row_id"]
         rows = rows.filter(pc.invert(pc.is_in(rows["row_id"], good)))
         # Whatever was repaired since the listing is another version of the object; what lies in a container is found
         # by its place and length.
@@ -293,6 +296,8 @@ class Write:
     run: RunFile
     ledger: Any = None
     """As in `Fetch`."""
+    retry_errors: bool = False
+    """As in `Fetch`: a part that is there keeps its rows that are no worse."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """From `JUDGED_SCHEMA` to the columns of `PartSummary`, one row."""
@@ -303,10 +308,12 @@ class Write:
         """The same, at this process's priority."""
         report_waits(self.ledger)
         started = time.thread_time()
-        if table.num_rows == 0:
-            # Every error of this part was resolved meanwhile: there is nothing to write.
-            return PartSummary(-1).to_table()
         sharding = self.run.sharding
+        if self.retry_errors and table.num_rows:
+            table = better_rows(table, _sound_part(self.folder, sharding.of(table["row_id"][0].as_py())))
+        if table.num_rows == 0:
+            # Every error of this part was resolved meanwhile, or nothing got better: there is nothing to write.
+            return PartSummary(-1).to_table()
         shard = sharding.of(table["row_id"][0].as_py())
         fresh = _with_kept_columns(table, self.run)
         results = fresh

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from fakescan.run.counts import Counts
 from fakescan.run.schema import PROVENANCE_FIELDS, result_schema
-from fakescan.run.stability.columns import HOLDS, NOTE
+from fakescan.run.stability.columns import HOLDS, LOGITS, NOTE
 from fakevlm.errors import ErrorCode
 from fakevlm.verdict import Verdict
 
@@ -112,6 +112,8 @@ class StripCounts:
     """Of these, rows with a variant that could not be judged."""
     variants: int = 0
     """Variants that the engine judged, one prefill each."""
+    failed: int = 0
+    """Variants that could not be judged."""
 
     @classmethod
     def of(cls, judged: pa.Table) -> "StripCounts":
@@ -119,11 +121,13 @@ class StripCounts:
         if HOLDS not in judged.column_names:
             return cls()
         unstable = pc.sum(pc.equal(judged[HOLDS], False), min_count=0).as_py()
+        incomplete = judged.filter(pc.is_valid(judged[NOTE]))
         return cls(
             looked=judged["variants"].drop_null().length(),
             unstable=unstable,
-            incomplete=judged[NOTE].drop_null().length(),
+            incomplete=incomplete.num_rows,
             variants=pc.sum(judged["variants"], min_count=0).as_py(),
+            failed=sum(incomplete[name].null_count for name in LOGITS),
         )
 
     def add(self, other: "StripCounts") -> None:
@@ -132,6 +136,7 @@ class StripCounts:
         self.unstable += other.unstable
         self.incomplete += other.incomplete
         self.variants += other.variants
+        self.failed += other.failed
 
 
 @dataclass(slots=True)

@@ -36,6 +36,13 @@ FILTERS = [
     "one=yes",
     "verdict=fake&one=yes&sort=copies",
     "sort=low",
+    "origin=captured",
+    "sort=spread",
+    "sort=size",
+    "sort=run",
+    "folder=2019&origin=ai_generated,ai_edited&sort=run",
+    "verdict=real&one=yes&score=0-0.3&sort=size",
+    "picture=0.120",
 ]
 # The time until the page says how many images there are and the first card is drawn.
 FILTER = """
@@ -87,7 +94,7 @@ def browser() -> Iterator[Browser]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report."""
     folder = tmp_path_factory.mktemp("million")
-    ReportFolder(rows=ROWS, folders=2000, thumbs=20_000).write(folder)
+    ReportFolder(rows=ROWS, folders=2000, thumbs=20_000, looked=True).write(folder)
     return folder
 
 

@@ -31,8 +31,8 @@ def test_a_scan_says_what_it_found_and_what_that_took(folder: RunFolder) -> None
     outcome.scanned = Counts(1000, 950, 40, 0, {"not_found": 6, "judge_failed": 4})
     outcome.strip = StripCounts(looked=40, unstable=7, incomplete=0, variants=198)
     assert strip_line(outcome) == ("40 looked at again, 7 verdicts do not hold; 198 more prefills (19.9% of 994)")
-    outcome.strip.incomplete = 2
-    assert ", 2 have a variant that could not be judged (strip_note says why); " in strip_line(outcome)
+    outcome.strip.incomplete, outcome.strip.failed = 2, 3
+    assert ", 3 variants of 2 images could not be judged (strip_note says why); " in strip_line(outcome)
     report = scan_report(outcome)
     assert report.strip is not None
     assert (report.strip.looked, report.strip.variants) == (40, 198)
@@ -51,5 +51,7 @@ def test_a_summary_counts_by_variant(folder: RunFolder, capsys: pytest.CaptureFi
     assert changed.split()[3] == str(strip["changes"])
     assert changed.endswith("and counts as uncertain")
     for variant in strip["variants"]:
-        (line,) = [line for line in lines if line.endswith(f"other verdicts {variant['words']}")]
+        failed = f", {variant['failed']:,} not judged" if variant["failed"] else ""
+        assert variant["failed"] == strip["looked"] - variant["judged"]
+        (line,) = [line for line in lines if line.endswith(f"other verdicts {variant['words']}{failed}")]
         assert line.split()[:2] == [variant["name"], str(variant["changed"])]

@@ -61,6 +61,9 @@ class TestErrorRate:
         ("failed", "rows", "fails"),
         [
             (1, 10, False),
+            (1, 1, True),
+            (5, 5, True),
+            (4, 5, False),
             (5, 10, False),
             (6, 10, True),
             (5, 100, False),

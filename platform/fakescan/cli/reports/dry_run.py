@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fakescan.cli.reports.json_report import DryRunReport
+from fakescan.run.stability.columns import VARIANTS
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.dry_run.forecast import Forecast
 from fakescan.storage.store import Store
@@ -39,6 +40,7 @@ def dry_run_report(forecast: Forecast) -> DryRunReport:
         resumes=run is not None,
         run_id=None if run is None else run.run_id,
         rows_left=forecast.rows_left,
+        strip_prefills=forecast.strip_prefills,
         shard_rows=forecast.sharding.shard_rows,
         parts=forecast.sharding.count,
         model=forecast.model,
@@ -73,6 +75,8 @@ def _lines(forecast: Forecast) -> Iterator[str]:
     here = "" if forecast.checkpoint is not None else ", to be downloaded first"
     yield f"model: {forecast.model}{here}"
     yield f"verdicts: {_verdicts(forecast)}"
+    if config.stability != "none":
+        yield f"stability: {_stability(forecast)}"
     yield f"engines: {_engines(config)}"
     for name, words in _credentials(config).items():
         yield f"credentials of the {name}: {words}"
@@ -115,6 +119,17 @@ def _verdicts(forecast: Forecast) -> str:
     elif config.threshold is not None:
         words.append(f"fake from score {config.threshold:g}")
     return ", ".join([*words, f"explanations for {'none' if config.explain == 'none' else config.explain}"])
+
+
+def _stability(forecast: Forecast) -> str:
+    prefills, rows = forecast.strip_prefills, forecast.rows_left
+    each = f"{len(VARIANTS)} more prefills for each"
+    if prefills is None:
+        return f"{each} flagged image, so {len(VARIANTS)}% more of them for every 1% of the images that is flagged"
+    more = f", {prefills / rows:.1%} more of them" if rows else ""
+    known = f", if {forecast.flagged_share:.2%} are flagged, as so far" if forecast.flagged_share is not None else ""
+    which = {"flagged": "flagged image", "sample": "image of the sample"}.get(forecast.config.stability, "image")
+    return f"{each} {which}, about {prefills:,}{more}{known}"
 
 
 def _settings(config: ScanConfig) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class StripReport:
     """Of these, rows with a variant that could not be judged."""
     variants: int
     """Variants that the engine judged, one prefill each."""
+    failed: int
+    """Variants that could not be judged."""
 
 
 @dataclass(kw_only=True)
@@ -223,6 +225,8 @@ class DryRunReport(JsonReport):
     """That run's; null for a new one."""
     rows_left: int
     """Rows that would be scanned."""
+    strip_prefills: int | None
+    """Prefills for the stability strip, about; null where that depends on how many images will be flagged."""
     shard_rows: int
     """Images per part."""
     parts: int

@@ -104,7 +104,7 @@ def strip_line(outcome: ScanOutcome) -> str:
     prefills = scanned.rows - outcome.copies - outcome.unreadable
     line = f"{strip.looked:,} looked at again, {strip.unstable:,} verdicts do not hold"
     if strip.incomplete:
-        line += f", {strip.incomplete:,} have a variant that could not be judged (strip_note says why)"
+        line += f", {strip.failed:,} variants of {strip.incomplete:,} images could not be judged (strip_note says why)"
     more = f" ({strip.variants / prefills:.1%} of {prefills:,})" if prefills else ""
     return f"{line}; {strip.variants:,} more prefills{more}"
 
@@ -187,9 +187,11 @@ def _hints(outcome: ScanOutcome, config: ScanConfig) -> Iterator[tuple[str, str 
         if query is not None:
             yield f"to see the fakes ({outcome.whole.fake:,}), the surest first, {where}", query
     passing = {code: outcome.whole.errors[code] for code in PASSING if code in outcome.whole.errors}
-    if passing:
+    if passing or outcome.strip.failed:
         which = ", ".join(f"{code} {count:,}" for code, count in passing.items())
-        purpose = f"to scan the rows with errors again ({which} may pass)"
+        purpose = (
+            f"to scan the rows with errors again ({which} may pass)" if passing else "to try failed variants again"
+        )
         retry = _again("--retry-errors")
         yield (purpose, retry) if retry else (f"{purpose}: the same command with --retry-errors", None)
 

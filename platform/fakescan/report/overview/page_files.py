@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from fakescan import look
 from fakescan.report.images.thumbnails import SIDE
 from fakescan.report.media_types import media_type
 from fakescan.report.overview.charts import bar_chart, score_chart
@@ -74,12 +75,14 @@ class Gallery:
 
 def write_page(target: RunFolder, report: ReportFile) -> None:
     """Write report.html, and copy the page."""
-    files = {REPORT: render(report, list(_galleries(target, report))).encode()}
-    for path in sorted(PAGE.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            files[path.relative_to(PAGE).as_posix()] = path.read_bytes()
+    files = {REPORT: render(report, list(_galleries(target, report))).encode(), **dict(drill_down())}
     for name, data in files.items():
         put_atomic(target.fs, f"{target.path}/{name}", data, media_type=media_type(name))
+
+
+def drill_down() -> Iterator[tuple[str, bytes]]:
+    """The page that shows every image, by its files' names."""
+    return look.page_files(PAGE, f"look/{look.ICON}")
 
 
 def render(report: ReportFile, galleries: list[Gallery]) -> str:

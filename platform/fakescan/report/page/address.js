@@ -1,7 +1,7 @@
 // The state of the page is its address: every state has a link, and Back and Forward go through them.
 
 const VIEWS = ["overview", "images", "folders", "errors", "review"];
-export const SORTS = ["high", "low", "copies", "size", "run"];
+export const SORTS = ["high", "low", "copies", "spread", "size", "run"];
 const EMPTY = {
   verdict: [],
   score: [0, 100],

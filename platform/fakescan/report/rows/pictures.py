@@ -1,8 +1,8 @@
 """Which rows of a report are one picture: found once for all rows, then a column of each window of them.
 
 In the rows' files `picture` is the id of the first row of the picture, and `images` how many it has, as in what
-`fakescan duplicates -o` writes. In the facets `lead` is the position of its first row in the order of the report, which
-has the highest score: the page shows one image of each picture by it.
+`fakescan duplicates -o` writes. In the windows `lead` is the position of its first row in the order of the
+report, which has the highest score, and the facets say how far it is: the page shows one image of each picture by it.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,6 +1,6 @@
 """Writes the rows of a report, and beside each file of them what filters need of its rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,9 @@ from fakescan.report.rows import schema as layout
 from fakescan.report.rows.folder_tree import FolderTree
 from fakescan.report.rows.order import Window, taken
 from fakescan.report.rows.pictures import pictures_at
-from fakescan.report.rows.schema import FACETS_SCHEMA, rows_schema, write_facets, write_rows
+from fakescan.report.rows.schema import facets_schema, rows_schema, write_facets, write_rows
 from fakescan.report.rows.sorted_batch import CODES, BatchFile, batch_name
-from fakescan.report.rows.strip import REPORTED
+from fakescan.report.rows.strip import REPORTED, SPREAD, score_spreads
 from fakescan.run.folder import RunFolder
 from fakescan.run.summary.folder_counts import folders_of
 from fakescan.storage.objects import put_atomic, read_bytes
@@ -57,6 +57,8 @@ class WriteRows:
     tree: FolderTree = field(repr=False)
     thumbs: NDArray[np.int64] = field(repr=False)
     """Positions with a thumbnail, ascending."""
+    run_rows: int = 0
+    """Rows of the run, also those that were not scanned yet."""
     strip: bool = False
     """Whether the rows have a stability strip."""
 
@@ -70,7 +72,7 @@ class WriteRows:
         write_rows(self._groups(pieces, window, facets, chosen, schema), schema, sink, {KEY: self.digest})
         root = self.target.path
         small = pa.BufferOutputStream()
-        write_facets([pa.concat_tables(facets).combine_chunks()], small)
+        write_facets([pa.concat_tables(facets).combine_chunks()], facets_schema(self.run_rows), small)
         put_atomic(self.target.fs, f"{root}/{self.work}/{facets_name(window.number)}", small.getvalue().to_pybytes())
         listed = pa.BufferOutputStream()
         with pa.ipc.new_file(listed, CHOSEN_SCHEMA) as writer:
@@ -97,11 +99,13 @@ class WriteRows:
             positions = window.first + first + np.arange(rows.num_rows)
             columns: dict[str, Any] = {name: rows[name] for name in rows.column_names}
             columns.setdefault("strip", pa.nulls(rows.num_rows, pa.string()))
+            columns[SPREAD] = score_spreads(rows)
             columns |= {"folder": folders, "thumb": self._thumbs(positions), "position": pa.array(positions)}
             pictures = pictures_at(window, first, positions)
             columns |= {name: pictures[name] for name in ("picture", "images")}
             chosen.append(_chosen(columns))
-            facets.append(_facets(rows, folders, pictures["lead"]))
+            back = pc.subtract(positions, pictures["lead"])
+            facets.append(_facets(rows, folders, back, columns[SPREAD], facets_schema(self.run_rows)))
             yield pa.table([columns[name] for name in schema.names], schema=schema)
 
     def _thumbs(self, positions: NDArray[np.int64]) -> pa.Array:
@@ -131,7 +135,7 @@ def facets_name(number: int) -> str:
     return f"facets-{number:05d}.parquet"
 
 
-def _facets(rows: pa.Table, folders: pa.Array, lead: pa.Array) -> pa.Table:
+def _facets(rows: pa.Table, folders: pa.Array, back: pa.Array, spread: pa.Array, schema: pa.Schema) -> pa.Table:
     verdict = pc.fill_null(pc.index_in(rows["verdict"], pa.array(["real", "fake", "uncertain"])), 3)
     known = pc.fill_null(pc.index_in(rows["error_code"], pa.array(CODES)), len(CODES))
     error = pc.if_else(rows["error_code"].is_valid(), pc.add(known, 1), 0)
@@ -145,23 +149,40 @@ def _facets(rows: pa.Table, folders: pa.Array, lead: pa.Array) -> pa.Table:
         "row_id": rows["row_id"],
         "kilobytes": kilobytes,
         "origin": rows["origin"],
-        "lead": lead,
+        "back": back,
+        "spread": pc.round(pc.multiply(pc.fill_null(spread, 0), 1000)),
     }
-    return pa.table([columns[field.name].cast(field.type) for field in FACETS_SCHEMA], schema=FACETS_SCHEMA)
+    return pa.table([columns[field.name].cast(field.type) for field in schema], schema=schema)
 
 
 def join_facets(
-    target: RunFolder, work: str, data: str, digest: str, windows: int, rows_per_window: int, there: Mapping[str, int]
+    target: RunFolder,
+    work: str,
+    data: str,
+    digest: str,
+    run_rows: int,
+    windows: int,
+    rows_per_window: int,
+    there: Mapping[str, int],
 ) -> None:
     """Write the facets of all windows, some in a file, from the pieces in the folder of work; not those in `there`."""
-    per_file = layout.FACET_ROWS_PER_FILE // rows_per_window
+    schema = facets_schema(run_rows)
+    per_file, per_group = (
+        rows // rows_per_window for rows in (layout.FACET_ROWS_PER_FILE, layout.FACET_ROWS_PER_GROUP)
+    )
     for number, first in enumerate(range(0, windows, per_file)):
         if facets_name(number) in there:
             continue
-        pieces = (
-            pq.read_table(pa.BufferReader(read_bytes(target.fs, f"{target.path}/{work}/{facets_name(piece)}")))
-            for piece in range(first, min(first + per_file, windows))
+        groups = (
+            range(piece, min(piece + per_group, first + per_file, windows))
+            for piece in range(first, min(first + per_file, windows), per_group)
         )
         sink = pa.BufferOutputStream()
-        write_facets((piece.cast(FACETS_SCHEMA) for piece in pieces), sink, {KEY: digest})
+        write_facets((_joined(target, work, pieces, schema) for pieces in groups), schema, sink, {KEY: digest})
         put_atomic(target.fs, f"{target.path}/{data}/{facets_name(number)}", sink.getvalue().to_pybytes())
+
+
+def _joined(target: RunFolder, work: str, pieces: Iterable[int], schema: pa.Schema) -> pa.Table:
+    paths = (f"{target.path}/{work}/{facets_name(piece)}" for piece in pieces)
+    tables = [pq.read_table(pa.BufferReader(read_bytes(target.fs, path))).cast(schema) for path in paths]
+    return pa.concat_tables(tables).combine_chunks()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fakescan.report.rows.flags import flags_of
 from fakescan.report.rows.origins import origin_cells, origin_numbers, origin_words
 from fakescan.report.rows.schema import rows_schema
-from fakescan.report.rows.strip import REPORTED, card_strips, strip_cells
+from fakescan.report.rows.strip import REPORTED, SPREAD, card_strips, strip_cells
 from fakescan.report.rows.words import words_in
 from fakescan.run.folder import RunFolder
 from fakescan.run.own_words import own_words_only
@@ -79,7 +79,7 @@ def batch_schema(kept: Sequence[str], strip: bool = False) -> pa.Schema:
 
     With `strip` also what the cards show of a stability strip.
     """
-    names = ("folder", "thumb", "picture", "images")
+    names = ("folder", "thumb", "picture", "images", SPREAD)
     fields = [field for field in rows_schema(kept, REPORTED if strip else ()) if field.name not in names]
     fields += [pa.field("strip", pa.string())] if strip else []
     return pa.schema([*fields, pa.field("key", pa.float32(), nullable=False)])

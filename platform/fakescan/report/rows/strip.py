@@ -5,14 +5,17 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from fakescan.run.stability.columns import LOGITS, STRIP_NAMES, VARIANTS
+from fakescan.run.stability.columns import LOGITS, SCORES, STRIP_NAMES, VARIANTS
 from fakescan.run.stability.counts import StripCounter, StripSummary
 from fakescan.run.stability.strip import Strip
 
 REPORTED = tuple(name for name in STRIP_NAMES if name not in LOGITS)
 """The strip's columns that a report's rows have."""
+SPREAD = "score_spread"
+"""The column of a report's rows with the distance of the highest and the lowest score of an image and its variants."""
 _CELLS = "strip/"
 
 
@@ -32,6 +35,16 @@ def strip_summary(cells: Mapping[str, int], strip: Strip) -> StripSummary | None
     counter = StripCounter(strip)
     counter.add_cells({name.removeprefix(_CELLS): count for name, count in cells.items() if name.startswith(_CELLS)})
     return counter.summary()
+
+
+def score_spreads(rows: pa.Table) -> pa.Array:
+    """`SPREAD` of rows that may have the columns of a strip, float32; null where no variant has a score."""
+    if SCORES[0] not in rows.column_names:
+        return pa.nulls(rows.num_rows, pa.float32())
+    scores = np.stack([rows[name].to_numpy().astype(np.float32) for name in ("score", *SCORES)])
+    absent = np.isnan(scores[1:]).all(axis=0)
+    scores[:, absent] = 0
+    return pa.array(np.nanmax(scores, axis=0) - np.nanmin(scores, axis=0), mask=absent)
 
 
 def card_strips(rows: pa.Table, strip: Strip) -> pa.Array:

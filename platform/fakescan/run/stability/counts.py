@@ -26,6 +26,8 @@ class VariantCounts(StrictModel):
     """Rows of which it could be judged."""
     changed: int
     """Of these, rows that have another verdict with it."""
+    failed: int
+    """Rows of which it could not be judged."""
 
 
 class StripSummary(StrictModel):
@@ -101,7 +103,13 @@ class StripCounter:
             changes=changes,
             unknown=unknown,
             variants=[
-                VariantCounts(name=variant.name, words=variant.words, judged=judged, changed=changed)
+                VariantCounts(
+                    name=variant.name,
+                    words=variant.words,
+                    judged=judged,
+                    changed=changed,
+                    failed=holds + changes + unknown - judged,
+                )
                 for variant, (judged, changed) in zip(VARIANTS, self._variants.tolist(), strict=True)
             ],
         )

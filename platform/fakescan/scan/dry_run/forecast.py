@@ -7,12 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fakescan.engine.model import model_name, open_model
+from fakescan.run.counts import Counts
 from fakescan.run.facts.run_facts import count_run
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import DEFAULT_IMAGE, Sharding, shard_rows_for
 from fakescan.run.run_file import RunFile
+from fakescan.run.stability.columns import VARIANTS
+from fakescan.run.stability.strip import share_of
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.dry_run.nowhere import Nowhere
+from fakescan.scan.stability.failed_variants import rows_with_failed_variants
 from fakescan.scan.start.prepare import check_inputs, identity_of, refuse_parts_of_no_run, resumes
 from fakescan.scan.start.run_lease import holder
 from fakescan.scan.start.selection import write_run_manifest
@@ -50,8 +54,22 @@ class Forecast:
     """The run that would be resumed."""
     rows_left: int
     """Rows that would be scanned."""
+    flagged_share: float | None
+    """Share of the rows with the verdict fake of those that the run, or its sample, has judged; None where there are
+    none, or nobody needs it."""
     holder: str | None
     """The process that seems to be writing the run."""
+
+    @property
+    def strip_prefills(self) -> int | None:
+        """Prefills for the stability strip, about; None where that depends on how many images will be flagged."""
+        config = self.config
+        looked: float | None = 1.0 if config.stability == "all" else 0.0
+        if config.stability == "flagged":
+            looked = self.flagged_share
+        elif config.stability == "sample":
+            looked = share_of(config.stability, config.stability_share)
+        return None if looked is None else round(self.rows_left * looked * len(VARIANTS))
 
 
 def forecast(config: ScanConfig) -> Forecast:
@@ -70,7 +88,7 @@ def forecast(config: ScanConfig) -> Forecast:
         model, warning = model_name(config.model, config.engine, checkpoint)
         options = config.options(checkpoint, config.explain, config.output_store)
     folder = RunFolder(config.output, config.output_store)
-    run = folder.load()
+    run = there = folder.load()
     unknown_sizes = None
     if (
         run is not None
@@ -79,11 +97,14 @@ def forecast(config: ScanConfig) -> Forecast:
         and not resumes(folder, run, identity_of(config, checkpoint, options), config.shard_rows)
     ):
         run = None  # a sample of the whole, which is listed anew, or a start that came to no part
+    counts = Counts()
+    if there is not None and (config.retry_errors or config.stability == "flagged"):
+        counts = count_run(folder, there, config.slice or WHOLE_RUN)
     if run is not None:
         info, population, sharding = folder.manifest(run).info, run.population, run.sharding
-        rows_left = _rows_left(folder, run, config.slice, retry_errors=config.retry_errors)
+        rows_left = _rows_left(folder, run, config.slice, counts.failed if config.retry_errors else None)
     else:
-        if folder.load() is None:
+        if there is None:
             refuse_parts_of_no_run(folder)
         nowhere = Nowhere()
         info, population = write_run_manifest(config, nowhere)
@@ -103,17 +124,19 @@ def forecast(config: ScanConfig) -> Forecast:
         sharding=sharding,
         run=run,
         rows_left=rows_left,
+        flagged_share=counts.fake / (counts.rows - counts.failed) if counts.rows > counts.failed else None,
         holder=holder(folder, config.slice),
     )
 
 
-def _rows_left(folder: RunFolder, run: RunFile, part: RunSlice | None, *, retry_errors: bool) -> int:
-    """Rows without a result, and with `retry_errors` those that ended in an error."""
+def _rows_left(folder: RunFolder, run: RunFile, part: RunSlice | None, failed: int | None) -> int:
+    """Rows without a result, and where they are tried again the `failed` ones and those with a variant that failed."""
     shards = _shards(run.sharding, part)
     missing = np.intersect1d(folder.missing(run.sharding), shards, assume_unique=True)
     left = run.sharding.rows_of(missing)
-    if retry_errors:
-        left += count_run(folder, run, part or WHOLE_RUN).failed
+    if failed is not None:
+        there = np.setdiff1d(shards, missing, assume_unique=True)
+        left += failed + int(rows_with_failed_variants(folder, run, there).sum())
     return left
 
 

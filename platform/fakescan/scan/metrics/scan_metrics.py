@@ -10,7 +10,7 @@ from fakescan.run.run_file import RunFile
 from fakescan.scan.engines.book import Loss, Situation
 from fakescan.scan.ledger_follower import asking
 from fakescan.scan.metrics.stage_metrics import SHORT_ID
-from fakescan.scan.tables import PartSummary
+from fakescan.scan.tables import PartSummary, StripCounts
 from fakescan.storage.url import redact
 from fakescan.storage.weather.waits import WAITS, Wait
 from fakescan.telemetry.metric import Counter, Gauge, forget
@@ -26,6 +26,14 @@ ROWS = Counter(
     "run", "outcome",
 )  # fmt: skip
 COPIES = Counter("fakescan_scan_copies", "Rows that got the judgement of another row with the same content.", "run")
+STRIP_ROWS = Counter("fakescan_scan_strip_rows", "Rows looked at again for the stability strip.", "run")
+STRIP_CHANGES = Counter("fakescan_scan_strip_changes", "Of these, rows whose verdict does not hold.", "run")
+STRIP_PREFILLS = Counter(
+    "fakescan_scan_strip_prefills", "Variants judged for the stability strip, one prefill each.", "run"
+)
+STRIP_FAILURES = Counter(
+    "fakescan_scan_strip_failures", "Variants for the stability strip that could not be judged.", "run"
+)
 PARTS = Counter("fakescan_scan_parts", "Parts written.", "run")
 PART_BYTES = Counter("fakescan_scan_part_bytes", "Bytes of the parts written.", "run")
 RUN_ROWS = Gauge("fakescan_scan_run_rows", "Rows of the run, or of the scan's slice.", "run")
@@ -71,6 +79,9 @@ class ScanMetrics:
         ENGINE_WAIT.set(0, run=self._run)
         for counter in (COPIES, PARTS, PART_BYTES, RESTARTS):
             counter.start(run=self._run)
+        if run.strip.is_on:
+            for counter in (STRIP_ROWS, STRIP_CHANGES, STRIP_PREFILLS, STRIP_FAILURES):
+                counter.start(run=self._run)
         for outcome in (*Verdict, *ErrorCode):
             ROWS.start(run=self._run, outcome=str(outcome))
         for reason in get_args(Loss):
@@ -83,12 +94,20 @@ class ScanMetrics:
             ROWS.add(number, run=run, outcome=outcome)
         for code, number in counts.errors.items():
             ROWS.add(number, run=run, outcome=str(code))
+        self._add_strip(part.strip)
         COPIES.add(part.copies, run=run)
         PARTS.add(1, run=run)
         PART_BYTES.add(part.part_bytes, run=run)
         self._left = max(self._left - rows, 0)
         ROWS_LEFT.set(self._left, run=run)
         LAST_PART.set(time.time(), run=run)
+
+    def _add_strip(self, strip: StripCounts) -> None:
+        if strip.looked:
+            STRIP_ROWS.add(strip.looked, run=self._run)
+            STRIP_CHANGES.add(strip.unstable, run=self._run)
+            STRIP_PREFILLS.add(strip.variants, run=self._run)
+            STRIP_FAILURES.add(strip.failed, run=self._run)
 
     @contextmanager
     def following(self, ledger: Any) -> Iterator[None]:

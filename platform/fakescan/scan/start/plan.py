@@ -15,6 +15,7 @@ from fakescan.run.facts.table import counts_in, has_errors, latest, shard_by_cod
 from fakescan.run.folder import RunFolder
 from fakescan.run.parts import part_name, part_shard
 from fakescan.run.run_file import RunFile
+from fakescan.scan.stability.failed_variants import rows_with_failed_variants
 from fakescan.settings.run_slice import WHOLE_RUN, RunSlice
 from fakescan.storage.objects import list_names
 
@@ -44,7 +45,8 @@ class Plan:
 def make_plan(
     folder: RunFolder, run: RunFile, *, retry_errors: bool, part: RunSlice | None = None, workers: Workers = HERE
 ) -> Plan:
-    """List the parts, and read those that the run's cache does not know; those that are damaged are done again.
+    """List the parts, and read those that the run's cache does not know; those that are damaged are done again, and
+    with `retry_errors` those with errors or with variants that could not be judged.
 
     `part`: the slice, if not the whole run.
     """
@@ -52,8 +54,11 @@ def make_plan(
     listing = folder.listing().between(first, last)
     facts = read_facts(folder, run, listing, workers)
     missing = np.setdiff1d(np.arange(first, last), listing.shards, assume_unique=True)
-    again = has_errors(facts.table) if retry_errors else np.zeros(len(facts.table), bool)
-    shards, left = facts.table["shard"].to_numpy(), facts.table.filter(pa.array(~again))
+    shards, again = facts.table["shard"].to_numpy(), np.zeros(len(facts.table), bool)
+    if retry_errors:
+        again = has_errors(facts.table)
+        again[~again] = rows_with_failed_variants(folder, run, shards[~again], workers) > 0
+    left = facts.table.filter(pa.array(~again))
     if len(facts.damaged):
         _warn_of_damage(facts.damaged)
     return Plan(

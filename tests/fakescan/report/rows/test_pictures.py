@@ -80,12 +80,12 @@ def test_rows_and_facets_have_them(made_report: MadeReport, query: duckdb.DuckDB
     rows = duckdb.sql(
         f"SELECT picture FROM read_parquet({[f'{place}{file.name}' for file in report.rows.files]})"
     ).fetchall()
-    leads = duckdb.sql(
-        f"SELECT lead FROM read_parquet({[f'{place}{file.name}' for file in report.facets.files]})"
+    back = duckdb.sql(
+        f"SELECT back FROM read_parquet({[f'{place}{file.name}' for file in report.facets.files]})"
     ).fetchall()
     first: dict[int, int] = {}
     wanted = [position if one is None else first.setdefault(one, position) for position, (one,) in enumerate(rows)]
-    assert [lead for (lead,) in leads] == wanted
+    assert [position - steps for position, (steps,) in enumerate(back)] == wanted
 
 
 def test_the_overview_says_so(made_report: MadeReport) -> None:
@@ -148,8 +148,8 @@ def test_more_rows_than_are_searched(made_run: MadeRun, tmp_path: Any, monkeypat
     report = build_report(made_run.folder, RunFolder(str(tmp_path / "report"), Store()), ReportSettings(thumbs=0))
     assert report.pictures is None
     assert report.no_pictures == "A report looks for near-duplicates among at most 100 images."
-    leads = duckdb.sql(f"SELECT lead FROM '{tmp_path}/report/{report.data}facets-*.parquet'").fetchall()
-    assert [lead for (lead,) in leads] == list(range(report.totals.rows))
+    back = duckdb.sql(f"SELECT DISTINCT back FROM '{tmp_path}/report/{report.data}facets-*.parquet'").fetchall()
+    assert back == [(0,)]
     assert report.no_pictures in (tmp_path / "report" / "report.html").read_text()
 
 

@@ -10,19 +10,24 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fakescan.cli.main import main
+from fakescan.cli.reports.dry_run import print_forecast
 from fakescan.engine.model import open_model
 from fakescan.run.folder import RunFolder
 from fakescan.scan.config import ScanConfig
 from fakescan.scan.dry_run.forecast import forecast
+from fakescan.scan.stability.failed_variants import rows_with_failed_variants
+from fakescan.scan.start.plan import make_plan
 from fakescan.scan.start.prepare import identity_of, start_run
 from fakescan.storage.lease import Lease
 from fakescan.storage.preflight import check_writable_without_trace
 from fakescan.storage.store import Store
 from fakevlm.errors import UserError
 from tests.conftest import Bucket
+from tests.fakescan.run.stability.conftest import make_strip_run
 
 pytestmark = pytest.mark.unit
 
@@ -225,3 +230,38 @@ def test_a_folder_that_may_not_be_written(
             else:
                 check_writable_without_trace(f"{base}/a/run", Store())
         assert list(Path(base).iterdir()) == []
+
+
+def test_what_a_stability_strip_will_cost(
+    images: Path, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of flagged images that depends on how many there are: as many as so far, once the run has judged some."""
+    for more, prefills in (
+        ({}, 0),
+        ({"stability": "all"}, 5 * IMAGES),
+        ({"stability": "sample"}, round(5 * IMAGES * 0.02)),
+        ({"stability": "sample", "stability_share": 0.25}, 5 * IMAGES // 4),
+        ({"stability": "flagged"}, None),
+        ({"stability": "flagged", "limit": 10}, None),
+        ({"stability": "all", "sample": 10}, 50),
+    ):
+        found = forecast(settings(images, tmp_path / "none", tiny_model, **more))
+        assert found.strip_prefills == prefills, more
+        print_forecast(found)
+        printed = capsys.readouterr().out
+        assert ("stability: " in printed) is bool(more)
+        assert ("5% more of them for every 1%" in printed) is (prefills is None)
+
+
+def test_a_run_with_variants_that_failed(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path / "run"), Store())
+    run = make_strip_run(folder, stability="all")
+    shards = np.arange(run.sharding.count)
+    failed = rows_with_failed_variants(folder, run, shards)
+    rows = [folder.whole_part(shard).to_pylist() for shard in shards.tolist()]
+    assert failed.tolist() == [sum(row["strip_note"] is not None for row in part) for part in rows]
+    assert failed.sum() > 0
+    plan = make_plan(folder, run, retry_errors=True)
+    errors = [any(row["error_code"] for row in part) for part in rows]
+    assert plan.todo.tolist() == [n for n in shards.tolist() if failed[n] or errors[n]]
+    assert not len(make_plan(folder, run, retry_errors=False).todo)

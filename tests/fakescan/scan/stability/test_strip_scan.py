@@ -206,6 +206,32 @@ def test_a_variant_that_the_engine_refuses_costs_its_score_and_no_row(tiny_model
     assert (outcome.strip.looked, outcome.strip.incomplete, outcome.strip.variants) == (5, 1, 4 * 4 + 5)
 
 
+def test_errors_scanned_again_are_failed_variants_too(tiny_model: Path, tmp_path: Path) -> None:
+    """And no row is worse for it: one whose file is gone, and one whose file is another, keep what they have."""
+    images, output = tmp_path / "images", tmp_path / "run"
+    images.mkdir()
+    for name in ("gone", "other", "long"):
+        (images / f"{name}.png").write_bytes(noise((180, 90), len(name)))
+    for number in range(6):
+        (images / f"{number}.png").write_bytes(noise((90, 90), number))
+    settings: dict[str, Any] = {"shard_rows": 3, "stability": "all"}
+    engine = {"kind": "fake", "fail_on_rgb": BACKGROUND}
+    outcome = scanned(images, output, tiny_model, engine=engine, **settings)
+    assert (outcome.strip.incomplete, outcome.strip.failed) == (3, 3)
+    before = {Path(row["uri"]).name: row for row in read_rows(run_in(output))}
+    (images / "gone.png").unlink()
+    (images / "other.png").write_bytes(noise((180, 90), 9))
+    again = scanned(images, output, tiny_model, retry_errors=True, **settings)
+    rows = {Path(row["uri"]).name: row for row in read_rows(run_in(output))}
+    long = rows.pop("long.png")
+    assert (long[NOTE], before.pop("long.png")["score_pad"]) == (None, None)
+    assert None not in [long[name] for name in SCORES]
+    assert rows == before
+    assert (again.whole.rows, again.whole.failed, again.scanned.rows) == (9, 0, 1)
+    assert (again.strip.looked, again.strip.failed) == (1, 0)
+    assert verify(run_in(output)).problems == []
+
+
 def scanned_with_bad_padding(folder: Path, model: Path, drill: str) -> tuple[ScanOutcome, dict[str, dict[str, Any]]]:
     """Scan four squares and one picture that is none; the engine cannot bear the colour of the padding."""
     images, output = folder / "images", folder / "run"

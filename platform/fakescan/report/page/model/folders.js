@@ -24,15 +24,23 @@ const NAMES = [
   "high",
 ];
 let loading = null;
+let finding = null;
 
 /** All folders in the order of the tree, the base first. */
 export function allFolders() {
-  loading ??= load();
+  loading ??= rowsOf(NAMES);
   loading.catch(() => (loading = null));
   return loading;
 }
 
-async function load() {
+/** The folders by their paths, with what a filter needs of them. */
+function foldersByPath() {
+  finding ??= rowsOf(["id", "last", "path"]).then((found) => new Map(found.map((folder) => [folder.path, folder])));
+  finding.catch(() => (finding = null));
+  return finding;
+}
+
+async function rowsOf(wanted) {
   const { folders, data } = report.data;
   const entry = {
     name: folders.name,
@@ -42,17 +50,16 @@ async function load() {
     footer_bytes: folders.footer_bytes,
   };
   const table = new ParquetTable(data, { files: [entry], count: folders.count, row_group_rows: folders.count });
-  const columns = await table.read(NAMES, 0, folders.count);
-  const names = Object.keys(columns);
-  return Array.from({ length: folders.count }, (_, id) =>
-    Object.fromEntries(names.map((name) => [name, columns[name][id]])),
-  );
+  const columns = await table.read(wanted, 0, folders.count);
+  const found = Array.from({ length: folders.count }, () => ({}));
+  for (const [name, values] of Object.entries(columns)) for (let id = 0; id < found.length; id++) found[id][name] = values[id];
+  return found;
 }
 
 /** A folder by its path; those of the first view need no file. */
 export async function folderByPath(path) {
   const known = report.data.folders.worst.find((folder) => folder.path === path);
-  return known?.last != null ? known : (await allFolders()).find((folder) => folder.path === path);
+  return known?.last != null ? known : (await foldersByPath()).get(path);
 }
 
 /** Worst first: by the lower bound of the share, so that three of three do not lead. The base is all of them. */

@@ -30,11 +30,13 @@ function remember(block) {
   }
 }
 
-/** Bytes of one file, as hyparquet asks for them. What is asked for at the same time is fetched together. */
+/** Bytes of one file, as hyparquet asks for them. What is asked for at the same time is fetched together. `isReadOnce` says
+ * that nothing is asked for twice. */
 class RangeFile {
-  constructor(url, byteLength) {
+  constructor(url, byteLength, isReadOnce) {
     this.url = url;
     this.byteLength = byteLength;
+    this.isReadOnce = isReadOnce;
     this.waiting = [];
     this.blocks = new Set();
     this.whole = null; // Where the server answers with all of it.
@@ -99,6 +101,7 @@ class RangeFile {
       return data.slice(start, end);
     }
     if (data.byteLength !== end - start) throw new FetchError(this.url, answer.status);
+    if (this.isReadOnce) return data;
     this.blocks.add(start);
     remember({ url: this.url, start, end, data });
     return data;
@@ -107,11 +110,11 @@ class RangeFile {
 
 /** One Parquet file, whose footer is read once. */
 class ParquetFile {
-  constructor(url, entry) {
+  constructor(url, entry, isReadOnce) {
     this.first = entry.first ?? 0;
     this.rows = entry.rows;
     this.footerBytes = entry.footer_bytes;
-    this.bytes = new RangeFile(url, entry.bytes);
+    this.bytes = new RangeFile(url, entry.bytes, isReadOnce);
   }
 
   async metadata() {
@@ -143,8 +146,8 @@ class ParquetFile {
 
 /** Several files that are one table, whose rows are counted through. */
 export class ParquetTable {
-  constructor(folder, { files, count, row_group_rows: groupRows }) {
-    this.files = files.map((entry) => new ParquetFile(folder + entry.name, entry));
+  constructor(folder, { files, count, row_group_rows: groupRows }, { isReadOnce = false } = {}) {
+    this.files = files.map((entry) => new ParquetFile(folder + entry.name, entry, isReadOnce));
     this.count = count;
     this.groupRows = groupRows;
   }

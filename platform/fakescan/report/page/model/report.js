@@ -12,7 +12,8 @@ export async function loadReport() {
   if (data.format !== "fakescan-report-1")
     throw new Error(`this page reads fakescan-report-1, and report.json is ${data.format}`);
   report.data = data;
-  for (const name of ["rows", "facets", "thumbs"]) report[name] = new ParquetTable(data.data, data[name]);
+  for (const name of ["rows", "thumbs"]) report[name] = new ParquetTable(data.data, data[name]);
+  report.facets = new ParquetTable(data.data, data.facets, { isReadOnce: true }); // Whole columns, which are kept.
 }
 
 const OUTCOMES = ["real", "fake", "uncertain", "error"];

@@ -80,6 +80,7 @@ function make() {
   if (known.length) parts.push(group("The explanation speaks of", ...checks("words", known.map(named))));
   if (report.data.pictures) parts.push(pictureGroup(report.data.pictures));
   else byId("sort-copies").remove();
+  if (!report.data.strip) byId("sort-spread").remove();
   const others = flags.filter(({ rows }) => rows);
   if (others.length) parts.push(group("Also", ...checks("flags", others.map(named))));
   const said = origins();

@@ -2,7 +2,7 @@
 
 import { filterKey, go, hashOf, onState, state } from "../address.js";
 import { announce, byId, counted, element, number, plain, setText, showError } from "../dom.js";
-import { select } from "../model/facets.js";
+import { select } from "../model/selection.js";
 import { shortPath } from "../model/folders.js";
 import { server } from "../model/parquet.js";
 import { report } from "../model/report.js";

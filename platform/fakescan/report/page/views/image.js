@@ -2,7 +2,7 @@
 
 import { go, hashOf, imagesHash, state } from "../address.js";
 import { bytes, byId, copyButton, counted, element, number, plain, plainLines, setText, showProblem } from "../dom.js";
-import { imagesOfPicture, positionOf } from "../model/facets.js";
+import { imagesOfPicture, positionOf } from "../model/selection.js";
 import { knowLabels, labels } from "../model/labels.js";
 import { originLabel } from "../model/origins.js";
 import { report } from "../model/report.js";

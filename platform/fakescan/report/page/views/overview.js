@@ -20,6 +20,7 @@ export function drawOverview() {
     lead(run, prevalence),
     tiles(),
     ...pictures(),
+    ...stability(),
     section(
       "Scores",
       element("p", {
@@ -70,6 +71,22 @@ function pictures() {
       `${flagged.length ? "all" : "The"} ${number(totals.judged)} with a verdict are `,
       element("a", { href: imagesHash({ one: true, sort: "copies" }), textContent: counted(found.total, "picture") }),
       ". Copies in another size, format or quality are one picture.",
+    ),
+  ];
+}
+
+/** Whether the verdicts hold, of a scan with a stability strip. */
+function stability() {
+  const { strip } = report.data;
+  if (!strip?.looked) return [];
+  const failed = strip.variants.reduce((sum, variant) => sum + variant.failed, 0);
+  return [
+    element(
+      "p",
+      { className: "pictures" },
+      `${counted(strip.looked, "image")} were judged again, changed as pictures are on their way through the web. The verdict of `,
+      element("a", { href: imagesHash({ flags: ["unstable"], sort: "spread" }), textContent: number(strip.changes) }),
+      ` does not hold.${failed ? ` ${counted(failed, "changed image")} could not be judged.` : ""}`,
     ),
   ];
 }

@@ -8,6 +8,7 @@ import { scoreWords } from "./answer.js";
 export const STRIP_COLUMNS = [
   "verdict_holds",
   "strip_note",
+  "score_spread",
   ...["jpeg70", "half", "small", "flip", "pad"].map((name) => `score_${name}`),
 ];
 

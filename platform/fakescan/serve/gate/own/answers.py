@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from importlib.resources.abc import Traversable
 
+from fakescan import look
 from fakescan.serve.problem import Problem
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -71,18 +71,12 @@ def own_answer(body: bytes, media_type: str, headers: tuple[tuple[bytes, bytes],
 def page_files() -> Mapping[str, OwnAnswer]:
     """The page by path: `/` is index.html, every other file is below `/page/`."""
     folder = resources.files("fakescan.serve") / "page"
-    files = {f"/page/{path}": answer for path, answer in _files_in(folder, "")}
+    files = {
+        f"/page/{path}": own_answer(data, media_type, _PAGE_HEADERS)
+        for path, data in look.page_files(folder, look.ICON)
+        if (media_type := _MEDIA_TYPES.get(path[path.rfind(".") :]))
+    }
     return {"/": files.pop("/page/index.html"), **files}
-
-
-def _files_in(folder: Traversable, path: str) -> list[tuple[str, OwnAnswer]]:
-    found: list[tuple[str, OwnAnswer]] = []
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.is_dir():
-            found += _files_in(file, f"{path}{file.name}/")
-        elif media_type := _MEDIA_TYPES.get(file.name[file.name.rfind(".") :]):
-            found.append((path + file.name, own_answer(file.read_bytes(), media_type, _PAGE_HEADERS)))
-    return found
 
 
 @dataclass(frozen=True)
