@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.page_browser import opened_page
-from tests.report_folder import DATA, HOSTILE
+from tests.report_folder import DATA, HOSTILE, ReportFolder
 from tests.report_server import ReportServer
 
 pytestmark = pytest.mark.unit
@@ -212,6 +212,26 @@ def test_the_tree_of_folders_has_an_address(page: Page) -> None:
     page.get_by_role("button", name="Worst first").click()
     page.go_back()
     expect(page.locator("#folder-rows tbody tr")).to_have_count(rows)
+
+
+def test_a_folder_with_nothing_but_another_one_is_not_listed_twice(browser: Browser, tmp_path: Path) -> None:
+    """But it is in the tree, which leads to the other."""
+    ReportFolder(rows=400, folders=12, thumbs=10, folder_names={3: "alone/inside"}).write(tmp_path)
+    with (
+        ReportServer(tmp_path) as server,
+        opened_page(browser, f"{server.url}#folders", ready="#folder-rows tbody tr") as page,
+    ):
+        links = page.locator("#folder-rows tbody th a")
+        paths = links.all_text_contents()
+        assert "alone/inside" in paths
+        assert "alone" not in paths
+        expect(page.locator("#folder-words")).to_have_text(f"{len(paths)} folders")
+        with page.expect_download() as saving:
+            page.get_by_role("button", name="Save as CSV").click()
+        saved = [line.split(",")[0] for line in saving.value.path().read_text().splitlines()[1:]]
+        assert saved == paths
+        page.get_by_role("button", name="As a tree").click()
+        expect(page.get_by_role("button", name="Folders in alone")).to_be_visible()
 
 
 def test_one_image_with_everything_known_about_it(

@@ -62,11 +62,14 @@ export async function folderByPath(path) {
   return known?.last != null ? known : (await foldersByPath()).get(path);
 }
 
-/** Worst first: by the lower bound of the share, so that three of three do not lead. The base is all of them. */
-export const worstFirst = (folders) =>
-  folders
-    .filter(({ id }) => id > 0 || folders.length === 1)
+/** Worst first: by the lower bound of the share, so that three of three do not lead. The base is all of them, and a folder
+ * whose images all are in one folder in it would be there twice. */
+export const worstFirst = (folders, all = folders) => {
+  const sameAsChild = new Set(all.filter(({ parent, rows }) => rows === all[parent]?.rows).map(({ parent }) => parent));
+  return folders
+    .filter(({ id }) => (id > 0 && !sameAsChild.has(id)) || all.length === 1)
     .toSorted((a, b) => (b.low ?? -1) - (a.low ?? -1) || b.fake - a.fake || a.id - b.id);
+};
 
 /** A path below the scan's base, which is the same for all; the base itself in full. */
 export function shortPath(path) {

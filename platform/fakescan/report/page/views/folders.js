@@ -27,10 +27,10 @@ export async function drawFolders(now) {
   byId("as-tree").setAttribute("aria-pressed", String(isTree && !wanted));
   byId("as-list").setAttribute("aria-pressed", String(!isTree || Boolean(wanted)));
   const found = wanted ? all.filter(({ path }) => path.toLowerCase().includes(wanted)) : all;
-  const rows = isTree && !wanted ? branches(all, opened) : worstFirst(found);
+  const rows = isTree && !wanted ? branches(all, opened) : worstFirst(found, all);
   byId("folder-words").textContent = wanted
-    ? `${number(found.length)} of ${number(all.length)} folders`
-    : `${number(all.length)} folders${report.data.folders.merged ? `, and ${number(report.data.folders.merged)} too small to list, counted in those above them` : ""}`;
+    ? `${number(rows.length)} of ${number(all.length)} folders`
+    : `${number(isTree ? all.length : rows.length)} folders${report.data.folders.merged ? `, and ${number(report.data.folders.merged)} too small to list, counted in those above them` : ""}`;
   byId("folder-rows").replaceChildren(folderTable(rows.slice(0, shown), { tree: isTree && !wanted, opened }));
   if (focusOn != null) byId("folder-rows").querySelector(`[data-folder="${focusOn}"] .toggle`)?.focus();
   focusOn = null;
@@ -164,8 +164,10 @@ function folderRow(folder, most, tree, opened) {
 
 async function saveCsv() {
   const now = state();
-  const found = worstFirst(await allFolders()).filter(({ path }) =>
-    path.toLowerCase().includes(now.search.toLowerCase()),
+  const all = await allFolders();
+  const found = worstFirst(
+    all.filter(({ path }) => path.toLowerCase().includes(now.search.toLowerCase())),
+    all,
   );
   const names = ["path", "rows", "real", "fake", "uncertain", "errors", "share", "low", "high"];
   saveFile(
