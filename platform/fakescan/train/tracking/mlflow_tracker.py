@@ -21,6 +21,12 @@ T = TypeVar("T")
 _STATUS: Mapping[Ending, str] = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 _DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 _LOSS = "train/loss"
+_VARIABLES = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # It is asked again by this project; its own seven retries of two minutes each hold up the end.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 _METRICS_AT_ONCE, _PARAMETERS_AT_ONCE, _VALUE = 1000, 100, 500
 """Limits of MLflow's own: metrics and parameters of one request; characters of a value, of its oldest servers."""
 
@@ -130,11 +136,13 @@ class MlflowTracker(Tracker):
 
 
 def _client() -> Any:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for variable, value in _VARIABLES.items():
+        os.environ.setdefault(variable, value)
     from mlflow import MlflowClient
 
     if not logger.isEnabledFor(logging.INFO):
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
 
 

@@ -137,12 +137,13 @@ class _TrackerThread(threading.Thread):
                 self._tell()
             except Exception as error:  # noqa: BLE001 - services and their clients raise what they like
                 self._say(error)
-                if time.monotonic() + pause > self._deadline:
-                    return
                 self._ended.wait(pause)
-                if self._ended.is_set():
-                    time.sleep(min(pause, _FIRST_PAUSE_S))
                 pause = min(2 * pause, _MAX_PAUSE_S)
+                if self._ended.is_set():  # a few more tries
+                    pause = _FIRST_PAUSE_S
+                    if time.monotonic() + pause > self._deadline:
+                        return
+                    time.sleep(pause)
                 continue
             pause = _FIRST_PAUSE_S
             if not self._is_done:

@@ -15,6 +15,8 @@ from fakescan.train.tracking.tracker import PROJECT, Ending, Opened, TrackedRun,
 from fakevlm.errors import UserError
 
 _KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+_INIT_S, _FINISH_S = 30.0, 50.0
+"""Seconds for W&B to answer at the beginning and to take the rest in the end."""
 _EXIT_CODES: Mapping[Ending, int] = {"finished": 0, "failed": 1, "interrupted": 255}
 
 
@@ -38,7 +40,8 @@ class WandbTracker(Tracker):
 
     def open(self, run: TrackedRun, known: str | None) -> Opened:
         """See Tracker. Offline nobody can be asked for what is there already: the run's own log says it."""
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        for variable, value in (("WANDB_ERROR_REPORTING", "false"), ("WANDB_SILENT", "true")):
+            os.environ.setdefault(variable, value)
         import wandb
 
         settings = wandb.Settings(
@@ -49,6 +52,9 @@ class WandbTracker(Tracker):
             disable_job_creation=True,
             x_disable_meta=True,  # the command line, which may hold secrets
             x_disable_stats=True,  # of the machine of the command, which is not the one that trains
+            init_timeout=_INIT_S,
+            finish_timeout=_FINISH_S,  # at the end of the process as well, which else waited for W&B for ever
+            finish_timeout_raises=True,
         )
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
