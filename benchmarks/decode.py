@@ -74,8 +74,7 @@ def show_steps(files: Sequence[Path], spec: ImageSpec, rounds: int) -> None:
     taken: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for file in files:
         data = file.read_bytes()
-        cases = {name: (lambda _, step=step: step()) for name, step in steps(data, spec)}
-        for name, cost in cpu_ms(cases, None, rounds).items():
+        for name, cost in cpu_ms(dict(steps(data, spec)), rounds).items():
             taken[name][identify(data)].append(cost)
     kinds = sorted({kind for costs in taken.values() for kind in costs})
     rows = []
@@ -86,11 +85,10 @@ def show_steps(files: Sequence[Path], spec: ImageSpec, rounds: int) -> None:
     table = shard_table(block)
     shard = cpu_ms(
         {
-            "a shard's table": lambda _: shard_table(block),
-            "its bytes": lambda _: serialised(table),
-            "pixels copied to the shard's block": lambda _: np.copyto(np.empty_like(block), block),
+            "a shard's table": lambda: shard_table(block),
+            "its bytes": lambda: serialised(table),
+            "pixels copied to the shard's block": lambda: np.copyto(np.empty_like(block), block),
         },
-        None,
         4 * rounds,
     )
     rows += [(name, f"{cost / SHARD_ROWS:.3f}", *("" for _ in kinds)) for name, cost in shard.items()]
@@ -105,7 +103,7 @@ def show_levers(files: Sequence[Path], spec: ImageSpec, rounds: int) -> None:
     for file in files:
         data = file.read_bytes()
         tried = list(levers(data, identify(data), spec, decoders))
-        taken = cpu_ms({(one.step, one.name): (lambda _, one=one: one.work()) for one in tried}, None, rounds)
+        taken = cpu_ms({(one.step, one.name): one.work for one in tried}, rounds)
         first: dict[str, Any] = {}
         for one in tried:
             key = one.step, one.name

@@ -5,12 +5,11 @@ from collections.abc import Callable, Hashable, Mapping
 from statistics import median
 from typing import Any, TypeVar
 
-Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
 
 
-def cpu_ms(cases: Mapping[Key, Callable[[Item], Any]], item: Item, rounds: int) -> dict[Key, float]:
-    """CPU milliseconds of each case for one item: the median of the rounds.
+def cpu_ms(cases: Mapping[Key, Callable[[], Any]], rounds: int) -> dict[Key, float]:
+    """CPU milliseconds of each case: the median of the rounds.
 
     Every round does all cases, beginning with another one: none finds the caches always as the same other one left
     them. It is this process's time, so that threads which a library starts are counted, and waiting is not.
@@ -22,6 +21,6 @@ def cpu_ms(cases: Mapping[Key, Callable[[Item], Any]], item: Item, rounds: int) 
         for name in names[start:] + names[:start]:
             case = cases[name]
             began = time.process_time()
-            case(item)
+            case()
             taken[name].append(1e3 * (time.process_time() - began))
     return {name: median(times) for name, times in taken.items()}

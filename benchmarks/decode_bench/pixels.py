@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,13 +53,13 @@ def engine_pixels(spec: ImageSpec, rounds: int) -> Iterator[tuple[str, ...]]:
         "numpy.take, float32": taken,
         "multiplied and added, float32": computed,
     }
-    costs = cpu_ms({name: (lambda _, way=way: way()) for name, way in ways.items()}, None, 20 * rounds)
+    costs = cpu_ms(ways, 20 * rounds)
     for name, way in ways.items():
         tensor = way()
         same = bool((tensor == gather(half if tensor.dtype == torch.bfloat16 else table)).all())
         yield name, f"{costs[name]:.3f}", f"{tensor.nbytes:,}", "yes" if same else "no"
     whole = {"float32": gather(table).numpy(), "bfloat16": gather(half).view(torch.int16).numpy(), "uint8": pixels}
-    sent = cpu_ms({name: (lambda _, array=array: _sent(array)) for name, array in whole.items()}, None, 20 * rounds)
+    sent = cpu_ms({name: partial(_sent, array) for name, array in whole.items()}, 20 * rounds)
     for name, array in whole.items():
         yield f"pickled and read again, {name}", f"{sent[name]:.3f}", f"{array.nbytes:,}", ""
 

@@ -1,9 +1,10 @@
 """What `--decode fast` does to scores: photographs and their forged twins, and the benchmark's images, both ways."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.decode_bench.steps import MAX_PIXELS
@@ -17,10 +18,11 @@ from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import open_checkpoint
 from fakevlm.data.record import SEVERITIES
 from fakevlm.forge import families_for, first_pair
-from fakevlm.preprocess import decode
+from fakevlm.preprocess import Decoding, decode
 
 EDGES = (512, 1024)
 """Sides of the forged files. The built-in model's input has 112 pixels: decoded at a half, and at a quarter."""
+_MODES: tuple[Decoding, ...] = ("exact", "fast")
 _CATEGORY = "scene"
 _TRIES = 4
 
@@ -35,11 +37,12 @@ def compare_scores(pairs: int) -> Iterator[tuple[str, ...]]:
     try:
         for name, files in _sets(pairs):
             differences: dict[str, list[float]] = defaultdict(list)
-            flips, rows = 0, []
+            flips = 0
+            labels: list[bool | None] = []
+            scores: list[tuple[float, float]] = []
             for data, is_forged in files:
                 exact, fast = (
-                    decode(data, checkpoint.image, max_pixels=MAX_PIXELS, decoding=mode).pixels
-                    for mode in ("exact", "fast")  # type: ignore[arg-type]
+                    decode(data, checkpoint.image, max_pixels=MAX_PIXELS, decoding=mode).pixels for mode in _MODES
                 )
                 if np.array_equal(exact, fast):  # not a JPEG, or too small to be decoded at less
                     continue
@@ -48,15 +51,16 @@ def compare_scores(pairs: int) -> Iterator[tuple[str, ...]]:
                 differences["score"].append(abs(first.score - second.score))
                 differences["logit"].append(abs(first.logit - second.logit))
                 flips += first.verdict != second.verdict
-                rows.append((is_forged, first.score, second.score))
-            name = f"{len(rows)} {name}"
+                labels.append(is_forged)
+                scores.append((first.score, second.score))
+            name = f"{len(scores)} {name}"
             for figure, numbers in differences.items():
                 values = np.array(numbers)
                 shown = ", ".join(f"{value:.4f}" for value in (*np.quantile(values, [0.5, 0.95]), values.max()))
                 yield name, f"difference of the {figure}: median, 95 %, most", shown
             yield name, "verdicts that change", f"{flips}"
-            if rows[0][0] is not None:
-                areas = (_auroc([(bool(row[0]), float(row[column])) for row in rows]) for column in (1, 2))
+            if None not in labels:
+                areas = (_auroc(labels, np.array(column)) for column in zip(*scores, strict=True))
                 yield name, "AUROC exact, fast", ", ".join(f"{area:.4f}" for area in areas)
     finally:
         engine.close()
@@ -97,7 +101,7 @@ def _at_least(photo: Image.Image, edge: int) -> Image.Image:
     return photo.resize(size, Image.Resampling.BICUBIC)
 
 
-def _auroc(rows: list[tuple[bool, float]]) -> float:
-    fakes = np.array([score for is_fake, score in rows if is_fake])
-    reals = np.array([score for is_fake, score in rows if not is_fake])
-    return float((fakes[:, None] > reals).mean() + (fakes[:, None] == reals).mean() / 2)
+def _auroc(labels: Sequence[bool | None], scores: NDArray[np.float64]) -> float:
+    is_fake = np.array(labels, dtype=np.bool_)
+    fakes, reals = scores[is_fake][:, None], scores[~is_fake]
+    return float((fakes > reals).mean() + (fakes == reals).mean() / 2)

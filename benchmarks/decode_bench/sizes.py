@@ -27,8 +27,7 @@ def by_size(spec: ImageSpec, rounds: int) -> Iterator[tuple[str, ...]]:
             picture = photo.resize(size, Image.Resampling.BICUBIC)
             data = stored(_grain(picture, 4.0, np.random.default_rng(number)))
             modes = {mode: partial(_decode, data, spec, mode) for mode in ("exact", "fast")}
-            costs.append(list(cpu_ms({name: (lambda _, work=work: work()) for name, work in modes.items()}, None,
-                                     rounds if megapixels < 48 else 2).values()))  # fmt: skip
+            costs.append(list(cpu_ms(modes, rounds if megapixels < 48 else 2).values()))
         exact, fast = np.mean(costs, axis=0)
         yield (
             f"{megapixels:g}", f"{exact:.1f}", f"{fast:.1f}", f"{exact * RATE / 1e3:.1f}", f"{fast * RATE / 1e3:.1f}"

@@ -30,6 +30,7 @@ def steps(data: bytes, spec: ImageSpec) -> Iterator[tuple[str, Step]]:
     turned = upright(opened)
     rgb = samples.to_rgb(turned, samples.interpretation(opened))
     pixels = fit(rgb, spec)
+    phash(pixels)  # the first one imports
 
     def header() -> Any:
         return _open(identify(data), data)

@@ -62,7 +62,21 @@ def _load() -> ModuleType | None:
     except (ImportError, OSError, RuntimeError) as error:  # Numba's answer where it can keep nothing
         logger.warning("images are resized more slowly, to the same pixels: %s", error)
         return None
+    _let_vllm_look_at_llvmlite()
     return compiled
+
+
+def _let_vllm_look_at_llvmlite() -> None:
+    """Has an engine start in a process that Numba was loaded in before, as an idle worker of Ray's may be.
+
+    vLLM 0.32 asks everything that a module holds for its `__dict__`. llvmlite's library takes any name for a function
+    of its own and answers with that, over which the start of a CPU engine ends.
+    """
+    from llvmlite.binding import ffi
+
+    functions = getattr(ffi.lib, "_fntab", None)
+    if isinstance(functions, dict):
+        functions.setdefault("__dict__", {})
 
 
 def resized_crop(

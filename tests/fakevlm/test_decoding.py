@@ -119,6 +119,19 @@ def test_a_process_is_prepared_when_it_has_done_many_images(monkeypatch: pytest.
     assert resampling.resized_crop(picture(300, 200), (30, 20), (0, 0, 30, 20), 3) is not None
 
 
+def test_an_engine_can_look_at_all_that_compiling_has_loaded() -> None:
+    """As vLLM 0.32 does when a CPU engine starts (`vllm.triton_utils.dispatcher`)."""
+    assert resampling.prepare()
+    looked = 0
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("llvmlite", "numba", "fakevlm"):
+            for value in list(vars(module).values()):
+                if hasattr(value, "__dict__"):
+                    vars(value).get("kernel")
+                    looked += 1
+    assert looked > 1000
+
+
 def test_without_a_place_for_compiled_code_pillow_goes_on(tmp_path: Path) -> None:
     """A read-only installation of somebody who has no home: the same pixels, and a line that says it."""
     copy = tmp_path / "installed"
