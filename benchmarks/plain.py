@@ -10,9 +10,9 @@ images are fetched meanwhile. The clock starts when the engine is loaded and war
 
 What it does not do, and a scan does for every image: notice what of a listing is no image; bound bytes, pixels, time
 and memory; outlive a file that kills or hangs its decoder, an engine that dies, a store that is away; give an image
-that cannot be read a row of its own; read what a file says of its origin; hash the picture; count, seal and account for its
-parts, show how far it is, and go on where it was killed. The SHA-256, sizes, format, score and verdict are in its rows
-as well. A single image that cannot be read ends it.
+that cannot be read a row of its own; read what a file says of its origin; hash the picture; count, seal and account
+for its parts, show how far it is, and go on where it was killed. The SHA-256, sizes, format, score and verdict are in
+its rows as well. A single image that cannot be read ends it.
 """
 
 import argparse

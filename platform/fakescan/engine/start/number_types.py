@@ -103,7 +103,7 @@ def bytes_of(weights: str) -> int:
 
 
 def require_memory(cache_bytes: int, checkpoint: Checkpoint, types: NumberTypes) -> None:
-    """Raise UserError where weights and a cache of so many bytes are more than the memory a CPU engine can have here."""
+    """Raise UserError where the weights and the cache are larger than the memory that a CPU engine can have here."""
     needed = checkpoint.parameters * bytes_of(types.weights) + cache_bytes
     free = free_memory()
     if free is None or needed <= free:

@@ -10,10 +10,14 @@ pytestmark = pytest.mark.unit
 
 
 def test_it_is_at_work_again_also_after_a_start_that_failed() -> None:
+    def start() -> None:
+        with without_collecting():
+            assert not gc.isenabled()
+            raise ValueError("no engine")
+
     assert gc.isenabled()
-    with pytest.raises(ValueError, match="no engine"), without_collecting():
-        assert not gc.isenabled()
-        raise ValueError("no engine")
+    with pytest.raises(ValueError, match="no engine"):
+        start()
     assert gc.isenabled()
 
 
