@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from benchmarks.process_tree import watched
 from benchmarks.report import ROOT
 from benchmarks.scan_process import Job
@@ -43,6 +46,12 @@ class Finished:
         return json.loads(self.output.strip().splitlines()[-1])
 
 
+def verdicts_that_differ(ours: dict[str, float], theirs: dict[str, float]) -> int:
+    """Images of which two programs do not say the same: the sign of the logit, or that there is one."""
+    both = ours.keys() & theirs.keys()
+    return len(ours.keys() ^ theirs.keys()) + sum((ours[name] > 0) != (theirs[name] > 0) for name in both)
+
+
 @dataclass(frozen=True)
 class ScanRun:
     """One scan and what it measured."""
@@ -55,6 +64,8 @@ class ScanRun:
     decoded: dict[int, float]
     processes: int
     """Processes that were seen in its tree."""
+    logits: dict[str, float]
+    """As in `Arms.logits`."""
 
     @property
     def rows(self) -> int:
@@ -110,18 +121,34 @@ class Arms:
             read_stamps(folder, "fetch", shard_rows),
             read_stamps(folder, "decode", shard_rows),
             measured["processes"],
+            self.logits(f"{folder.name}/parts"),
         )
 
-    def plain(self, source: str, explain: str, *, tuned: bool = False) -> Finished:
-        """The plain script."""
-        output = f"s3://{self.bucket}/{self._folder().name}.parquet"
+    def plain(self, source: str, explain: str, *, tuned: bool = False) -> tuple[Finished, dict[str, float]]:
+        """The plain script, and its logits."""
+        name = self._folder().name
         more = ["--model", self.model, "--explain", explain, *(["--tuned"] if tuned else [])]
-        return self._module("plain", source, output, *more)
+        return self._module("plain", source, f"s3://{self.bucket}/{name}", *more), self.logits(name)
 
-    def loop(self, source: str, size: int, part_rows: int) -> Finished:
-        """The loop without an engine."""
-        output = f"s3://{self.bucket}/{self._folder().name}"
-        return self._module("loop", source, output, "--size", str(size), "--part-rows", str(part_rows))
+    def loop(self, source: str, size: int, part_rows: int) -> tuple[Finished, dict[str, float]]:
+        """The loop without an engine, and its logits."""
+        name = self._folder().name
+        more = ["--size", str(size), "--part-rows", str(part_rows)]
+        return self._module("loop", source, f"s3://{self.bucket}/{name}", *more), self.logits(name)
+
+    def logits(self, prefix: str) -> dict[str, float]:
+        """File name to logit, of all the Parquet objects below a prefix of the bucket."""
+        from s3fs import S3FileSystem
+
+        key, secret = self.credentials["AWS_ACCESS_KEY_ID"], self.credentials["AWS_SECRET_ACCESS_KEY"]
+        store = S3FileSystem(key=key, secret=secret, endpoint_url=self.endpoint, use_listings_cache=False)
+        found: dict[str, float] = {}
+        for path in store.find(f"{self.bucket}/{prefix}"):
+            if path.endswith(".parquet"):
+                rows = pq.read_table(pa.BufferReader(store.cat_file(path)), columns=["uri", "logit"])
+                names = (uri.rpartition("/")[2] for uri in rows["uri"].to_pylist())
+                found |= dict(zip(names, rows["logit"].to_pylist(), strict=True))
+        return found
 
     def recipe(self, source: str, explain: str, blocks: int) -> Finished:
         """The job in the way of `ray.data.llm`."""

@@ -73,8 +73,8 @@ def row(number: int, uri: str, data: bytes, size: int) -> dict[str, Any]:
     file = Image.open(io.BytesIO(data))
     image = ImageOps.exif_transpose(file).convert("RGB")
     width, height = image.size
-    scale = size / min(width, height)
-    image = image.resize((max(size, int(width * scale)), max(size, int(height * scale))), Image.Resampling.BICUBIC)
+    short = min(width, height)
+    image = image.resize((int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC)
     left, top = (image.width - size) // 2, (image.height - size) // 2
     pixels = np.asarray(image.crop((left, top, left + size, top + size)))
     logit = (zlib.crc32(pixels[::4, ::4].tobytes()) % 8001) / 1000.0 - 4.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.process_tree import members, memory_of
+from benchmarks.process_tree import members, process_bytes
 from benchmarks.report import ROOT
 
 _START = """
@@ -67,7 +67,7 @@ def watched_workers(node: RayNode, every_s: float = 0.2) -> Iterator[WorkerMemor
 
     def watch() -> None:
         while not done.wait(every_s):
-            sizes = [memory_of(process.pid) for process in members(node.pid) if _is_worker(process)]
+            sizes = [process_bytes(process.pid) for process in members(node.pid) if _is_worker(process)]
             seen.largest = max([seen.largest, *sizes])
             seen.together, seen.workers = max(seen.together, sum(sizes)), max(seen.workers, len(sizes))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fakescan.errors import JobFailedError
-from fakescan.local_ray import any_agent_port, prepare_environment, protect_token
+from fakescan.local_ray import chosen_parameters, prepare_environment, protect_token
 from fakescan.terminal.json_logs.handlers import adopt_handlers
 from fakescan.terminal.json_logs.output import JsonHandler, json_output
 from fakescan.terminal.logs import ToLogFiles, hand_to_files, has_log_files, log_only_to_files
@@ -126,7 +126,7 @@ def connect(
         options |= _short_temporary_folder()
         protect_token()
         try:
-            with _quiet_stderr(verbose), any_agent_port():
+            with _quiet_stderr(verbose), chosen_parameters(workers_logs=options["log_to_driver"]):
                 ray.init(address="local", _system_config=_LOCAL_CLUSTER, **options)
         except Exception as error:
             if type(error) not in (Exception, RuntimeError):  # what Ray raises when its processes take too long

@@ -19,21 +19,27 @@ def prepare_environment() -> None:
 
 
 @contextlib.contextmanager
-def any_agent_port() -> Iterator[None]:
-    """Has the Ray that starts within choose a free port for its agent.
+def chosen_parameters(*, workers_logs: bool) -> Iterator[None]:
+    """Has the Ray that starts within choose a free port for its agent, and start no process that has nothing to do.
 
     The agent of every Ray listens at 52365 unless it is told, and `ray.init` has no setting for it. Where another Ray
     of the machine has that port, the agent goes on without, and jobs, which are started through it, never start.
+
+    The autoscaler's monitor has no nodes to add here, and the log monitor is for drivers that show what their workers
+    print (`workers_logs`): each is a Python process that takes a second of CPU time to start and 60 MB.
     """
     from ray._private.parameter import RayParams
 
     original = RayParams.__init__
+    chosen: dict[str, Any] = {"dashboard_agent_listen_port": 0, "no_monitor": True}
+    if not workers_logs:
+        chosen["include_log_monitor"] = False
 
     @functools.wraps(original)
-    def with_free_port(self: Any, *arguments: Any, **options: Any) -> None:
-        original(self, *arguments, **{"dashboard_agent_listen_port": 0, **options})
+    def with_ours(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **{**chosen, **options})
 
-    RayParams.__init__ = with_free_port  # type: ignore[method-assign]
+    RayParams.__init__ = with_ours  # type: ignore[method-assign]
     try:
         yield
     finally:

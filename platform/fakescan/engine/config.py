@@ -27,7 +27,7 @@ class VllmConfig(StrictModel):
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.90
     """Share of the GPU's memory that engines may take; one that has a fraction of the GPU takes its part of that."""
     kv_cache_gib: Annotated[int, Field(ge=1)] = 1
-    """Memory for the KV cache on a CPU, in GiB."""
+    """Most memory for the KV cache on a CPU, in GiB; it gets less where all requests at once cannot need as much."""
     cpu_threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of one CPU engine. Default: one for a model of a few million parameters, else all cores."""
     enforce_eager: bool | None = None

@@ -22,6 +22,7 @@ from fakescan.engine.health.refusal import ATTEMPTS, refused
 from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.start.arguments import engine_args
+from fakescan.engine.start.imports import keep_imported, without_collecting
 from fakescan.engine.start.start_up import PLAIN_START, StartUp
 from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
 from fakescan.telemetry.thread_name import show_thread_as
@@ -68,17 +69,19 @@ class InProcessEngine:
     ) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         prepare_environment(config, checkpoint, "cpu")
-        import torch
+        with without_collecting():
+            import torch
 
-        self._threads = int(os.environ["OMP_NUM_THREADS"])
-        # vLLM replaces torch.set_num_threads once an engine has been made in this process.
-        torch._C.set_num_threads(self._threads)
-        from vllm import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
+            self._threads = int(os.environ["OMP_NUM_THREADS"])
+            # vLLM replaces torch.set_num_threads once an engine has been made in this process.
+            torch._C.set_num_threads(self._threads)
+            from vllm import EngineArgs
+            from vllm.v1.engine.llm_engine import LLMEngine
 
-        arguments = engine_arguments(config, checkpoint, options, "cpu", start)
-        start.report(loading(config, checkpoint, "cpu"))
-        self._engine: Any = LLMEngine.from_engine_args(engine_args(EngineArgs, arguments, config.arguments))
+            keep_imported()
+            arguments = engine_arguments(config, checkpoint, options, "cpu", start)
+            start.report(loading(config, checkpoint, "cpu"))
+            self._engine: Any = LLMEngine.from_engine_args(engine_args(EngineArgs, arguments, config.arguments))
         self.max_num_seqs: int = arguments["max_num_seqs"]
         self.stats = EngineStats()
         start.report(SELF_TEST)

@@ -13,6 +13,7 @@ from fakescan.engine.generation import Generation
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.start.arguments import check_length, joined
 from fakescan.engine.start.gpu_share import memory_share, parallel_size
+from fakescan.engine.start.kv_cache import kv_cache_bytes
 from fakescan.engine.start.number_types import require_memory, types_here
 from fakescan.engine.start.start_up import PLAIN_START, StartUp
 from fakescan.terminal.json_logs.handlers import VLLM_CONFIG
@@ -44,7 +45,7 @@ def prepare_environment(config: VllmConfig, checkpoint: Checkpoint, device: Devi
         os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", VLLM_CONFIG)
     if device == "cpu":
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
+        os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would win over the size that the engine is given
         if runs_eagerly(config, device):
             # vLLM still compiles a helper of its sampler in C++, twice: for the first request and for the first batch.
             # That takes longer than it saves in days, and a compiler.
@@ -87,9 +88,10 @@ def engine_arguments(
     if types.overrides:
         arguments["hf_overrides"] = types.overrides
     if device == "cpu":
-        require_memory(config, checkpoint, types)
         arguments["distributed_executor_backend"] = "uni"
-        arguments["max_num_seqs"] = config.max_num_seqs or 32
+        seqs = arguments["max_num_seqs"] = config.max_num_seqs or 32
+        cache = arguments["kv_cache_memory_bytes"] = kv_cache_bytes(config, checkpoint, types, length, seqs)
+        require_memory(cache, checkpoint, types)
     else:
         arguments["gpu_memory_utilization"] = memory_share(config.gpu_memory_utilization, start.gpus)
         if (size := parallel_size(checkpoint, start.gpus)) > 1:
@@ -171,6 +173,7 @@ class Requests:
             self._samplings[tokens, streams] = SamplingParams(
                 temperature=0.0,
                 max_tokens=tokens,
+                detokenize=tokens > 1,  # the verdict is in the log-probabilities
                 stream_interval=min(tokens, _PIECE_TOKENS) if streams else tokens,
                 logprob_token_ids=[self._checkpoint.fake_token_id, self._checkpoint.real_token_id],
                 output_kind=RequestOutputKind.DELTA,

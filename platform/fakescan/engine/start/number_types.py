@@ -97,9 +97,14 @@ def has_bfloat16() -> bool:
     return found is not None and not _BFLOAT16.isdisjoint(found[1].split())
 
 
-def require_memory(config: VllmConfig, checkpoint: Checkpoint, types: NumberTypes) -> None:
+def bytes_of(weights: str) -> int:
+    """Bytes of a number of this type."""
+    return _BYTES.get(weights, 4)
+
+
+def require_memory(cache_bytes: int, checkpoint: Checkpoint, types: NumberTypes) -> None:
     """Raise UserError where the weights and the cache are larger than the memory that a CPU engine can have here."""
-    needed = checkpoint.parameters * _BYTES.get(types.weights, 4) + config.kv_cache_gib * 2**30
+    needed = checkpoint.parameters * bytes_of(types.weights) + cache_bytes
     free = free_memory()
     if free is None or needed <= free:
         return

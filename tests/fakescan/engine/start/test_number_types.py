@@ -122,9 +122,9 @@ def test_weights_larger_than_the_memory_are_refused_in_one_line(
 ) -> None:
     monkeypatch.setattr(number_types, "free_memory", lambda: 20 * 10**9)
     real = stored(opened, "float16", parameters=7_063_427_072)
-    require_memory(VllmConfig(), real, NumberTypes(weights="bfloat16", head="float32"))
+    require_memory(2**30, real, NumberTypes(weights="bfloat16", head="float32"))
     with pytest.raises(UserError) as caught:
-        require_memory(VllmConfig(), real, NumberTypes(weights="float32", head="float32"))
+        require_memory(2**30, real, NumberTypes(weights="float32", head="float32"))
     assert str(caught.value).startswith(
         "model: its weights in float32 and the cache take 29.3 GB of memory, and 20.0 GB are free; use a machine"
     )
