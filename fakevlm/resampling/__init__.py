@@ -10,7 +10,6 @@ one on a machine two, and 150 MB, of which some hundred are shared between proce
 
 import logging
 import math
-import platform
 import threading
 from types import ModuleType
 
@@ -43,8 +42,9 @@ def count(images: int) -> None:
 def prepare() -> bool:
     """Has this process resize by compiled code from now on; whether it does.
 
-    Elsewhere than on x86-64 compilers may round the filter's weights differently, and Pillow goes on. So it does where
-    there is no place for what is compiled: beside this module, in the user's cache folder, or in NUMBA_CACHE_DIR.
+    Pillow goes on where a trial gives other pixels than the installed Pillow, as compilers for other processors than
+    x86-64 may round the filter's weights differently, and where there is no place for what is compiled: beside this
+    module, in the user's cache folder, or in NUMBA_CACHE_DIR.
     """
     global _compiled, _is_tried
     with _lock:
@@ -55,15 +55,30 @@ def prepare() -> bool:
 
 
 def _load() -> ModuleType | None:
-    if platform.machine() != "x86_64":
-        return None
     try:
         from fakevlm.resampling import compiled
+
+        reason = None if _is_pillows(compiled) else "compiled code gives other pixels than Pillow here"
     except (ImportError, OSError, RuntimeError) as error:  # Numba's answer where it can keep nothing
-        logger.warning("images are resized more slowly, to the same pixels: %s", error)
+        reason = str(error)
+    if reason is not None:
+        logger.warning("images are resized more slowly, to the same pixels: %s", reason)
         return None
     _let_vllm_look_at_llvmlite()
     return compiled
+
+
+def _is_pillows(compiled: ModuleType) -> bool:
+    """Whether it gives the installed Pillow's pixels of some noise, made smaller and larger."""
+    box = (3, 2, 60, 47)
+    for height, width in ((211, 302), (31, 40)):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+        for resample in (2, 3):
+            expected = np.asarray(image.resize((64, 48), resample).crop(box))
+            found = _resized_crop(compiled, image, (64, 48), box, resample)
+            if found is None or not np.array_equal(found, expected):
+                return False
+    return True
 
 
 def _let_vllm_look_at_llvmlite() -> None:
@@ -87,11 +102,15 @@ def resized_crop(
     `size` is (width, height), both others than the image's; `box` lies within it; `resample` is 2 or 3, bilinear or
     bicubic. None where this process is not prepared.
     """
-    if _compiled is None:
-        return None
+    return None if _compiled is None else _resized_crop(_compiled, image, size, box, resample)
+
+
+def _resized_crop(
+    compiled: ModuleType, image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int], resample: int
+) -> npt.NDArray[np.uint8] | None:
     left, top, right, bottom = box
-    across = _compiled.weights(image.width, size[0], left, right - left, resample)
-    down = _compiled.weights(image.height, size[1], top, bottom - top, resample)
+    across = compiled.weights(image.width, size[0], left, right - left, resample)
+    down = compiled.weights(image.height, size[1], top, bottom - top, resample)
     first, last = int(down[0].min()), int((down[0] + down[1]).max())
     columns = np.empty((last - first, right - left), np.uint32)
     for start, stop in _strips(image, first, last):
@@ -102,8 +121,8 @@ def resized_crop(
         skipped = max(first - start, 0)
         begin = start + skipped
         end = min(stop, last)
-        _compiled.resize_rows(rows[skipped : skipped + end - begin], *across, columns[begin - first : end - first])
-    pixels: npt.NDArray[np.uint8] = _compiled.resize_columns(columns, first, *down)
+        compiled.resize_rows(rows[skipped : skipped + end - begin], *across, columns[begin - first : end - first])
+    pixels: npt.NDArray[np.uint8] = compiled.resize_columns(columns, first, *down)
     return pixels
 
 

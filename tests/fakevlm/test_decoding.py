@@ -18,6 +18,7 @@ from fakevlm import resampling
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file import jpeg, read_image
 from fakevlm.preprocess import DecodedImage, ImageSpec, decode, fit, try_decode
+from fakevlm.resampling import compiled
 from tests.image_bytes import orientation, picture, saved
 from tests.odd_images import odd_images
 
@@ -117,6 +118,18 @@ def test_a_process_is_prepared_when_it_has_done_many_images(monkeypatch: pytest.
     assert resampling.resized_crop(picture(300, 200), (30, 20), (0, 0, 30, 20), 3) is None
     resampling.count(1)
     assert resampling.resized_crop(picture(300, 200), (30, 20), (0, 0, 30, 20), 3) is not None
+
+
+def test_compiled_code_that_gives_other_pixels_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = compiled.resize_columns
+    monkeypatch.setattr(compiled, "resize_columns", lambda *asked: right(*asked) ^ np.uint8(1))
+    monkeypatch.setattr(resampling, "_is_tried", False)
+    monkeypatch.setattr(resampling, "_compiled", None)
+    assert not resampling.prepare()
+    assert "compiled code gives other pixels than Pillow here" in caplog.text
+    assert np.array_equal(fit(picture(300, 200), spec_of(112)), whole(picture(300, 200), spec_of(112)))
 
 
 def test_an_engine_can_look_at_all_that_compiling_has_loaded() -> None:

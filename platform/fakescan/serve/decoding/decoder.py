@@ -23,6 +23,7 @@ from fakescan.serve.decoding.large_images import LargeImages
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.problem import Problem
 from fakescan.telemetry.thread_name import show_thread_as
+from fakevlm import resampling
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file.effort import BYTES_PER_PIXEL, Effort, decoding_effort, is_quick
 from fakevlm.preprocess import MAX_RESIZED_PIXELS, DecodedImage, ImageSpec, try_decode
@@ -144,7 +145,8 @@ class Decoder:
         return self._outstanding[key]
 
     def start(self) -> None:
-        """Starts the processes for large images without waiting for them."""
+        """Starts the processes for large images without waiting for them, and makes ready to resize quickly."""
+        resampling.prepare()
         for process in self._all:
             process.start()
 

@@ -13,6 +13,7 @@ from PIL import AvifImagePlugin
 from fakescan.isolation.child import Child, Death, WorkLimits
 from fakescan.isolation.time_limit import Timed
 from fakescan.serve.malloc import give_back_large_blocks
+from fakevlm import resampling
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.preprocess import DecodedImage, ImageSpec, try_decode
 
@@ -20,7 +21,7 @@ CPU_S = 20
 """CPU seconds that one image may take. The slowest sound ones of 50 megapixels take five."""
 _NICE = 5
 """How much the process gives way: it gets a third of the time that another one gets which also wants all of a core."""
-_START_BYTES = 256 << 20
+_START_BYTES = 384 << 20
 """Memory of the process beside the image."""
 
 
@@ -38,6 +39,7 @@ class _Decode:
             os.nice(_NICE)
             give_back_large_blocks()
             AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+            resampling.prepare()
         used = resource.getrusage(resource.RUSAGE_SELF)
         soft = int(used.ru_utime + used.ru_stime) + self.cpu_s
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
