@@ -142,13 +142,13 @@ def tell(report: Report, spent: Mapping[Thread, float], watch: Watch, named: int
     total = sum(sum(threads.values()) for role, threads in roles.items() if role != SERVER)
     print(f"\n{'process':<28}{'number':>8}{'CPU-ms/image':>14}{'share':>8}{'MB':>8}")
     for role in sorted({*roles, *memory}, key=lambda role: -sum(roles[role].values())):
-        cpu, size = sum(roles[role].values()), sum(memory[role]) / 1e6
+        cpu, megabytes = sum(roles[role].values()), sum(memory[role]) / 1e6
         share = f"{100 * cpu / total:.1f} %" if role != SERVER else ""
-        print(f"{role:<28}{len(memory[role]):>8}{cpu:>14.3f}{share:>8}{size:>8.0f}")
+        print(f"{role:<28}{len(memory[role]):>8}{cpu:>14.3f}{share:>8}{megabytes:>8.0f}")
         for name, own in sorted(roles[role].items(), key=lambda item: -item[1])[:named]:
             if own >= SMALL_MS:
                 print(f"    {name:<32}{own:>14.3f}")
-        report.measurements[role] = [{"cpu_ms": cpu, "mb": size, "threads": dict(roles[role])}]
+        report.measurements[role] = [{"cpu_ms": cpu, "mb": megabytes, "threads": dict(roles[role])}]
     ours = sum(size for role, sizes in memory.items() if role != SERVER for size in sizes)
     print(f"{'all of the scan':<36}{total:>14.3f}{'':>8}{ours / 1e6:>8.0f}\n")
 
