@@ -142,8 +142,7 @@ def tell(report: Report, spent: Mapping[Thread, float], watch: Watch, named: int
     total = sum(sum(threads.values()) for role, threads in roles.items() if role != SERVER)
     print(f"\n{'process':<28}{'number':>8}{'CPU-ms/image':>14}{'share':>8}{'MB':>8}")
     for role in sorted({*roles, *memory}, key=lambda role: -sum(roles[role].values())):
-        cpu = sum(roles[role].values())
-        megabytes = sum(memory[role]) / 1e6
+        cpu, megabytes = sum(roles[role].values()), sum(memory[role]) / 1e6
         share = f"{100 * cpu / total:.1f} %" if role != SERVER else ""
         print(f"{role:<28}{len(memory[role]):>8}{cpu:>14.3f}{share:>8}{megabytes:>8.0f}")
         for name, own in sorted(roles[role].items(), key=lambda item: -item[1])[:named]:
@@ -170,7 +169,10 @@ def watching() -> Iterator[Watch]:
             watch.looks.append((time.time(), {t: cpu for pid in watch.roles for t, cpu in threads_of(pid)}))
             if time.monotonic() - weighed >= WEIGH_S:
                 weighed = time.monotonic()
-                found = {pid: process_bytes(pid) for pid in watch.roles}
+                found: dict[int, int] = {}
+                for pid in watch.roles:
+                    with suppress(OSError):
+                        found[pid] = process_bytes(pid)
                 if (size := sum(found.values())) > most:
                     watch.memory, most = found, size
 

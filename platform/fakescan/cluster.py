@@ -126,7 +126,8 @@ def connect(
         options |= _short_temporary_folder()
         protect_token()
         try:
-            with _quiet_stderr(verbose), chosen_parameters(workers_logs=options["log_to_driver"]):
+            lean = chosen_parameters(dashboard=dashboard, workers_logs=options["log_to_driver"])
+            with _quiet_stderr(verbose), lean:
                 ray.init(address="local", _system_config=_LOCAL_CLUSTER, **options)
         except Exception as error:
             if type(error) not in (Exception, RuntimeError):  # what Ray raises when its processes take too long

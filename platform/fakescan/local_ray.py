@@ -19,21 +19,21 @@ def prepare_environment() -> None:
 
 
 @contextlib.contextmanager
-def chosen_parameters(*, workers_logs: bool) -> Iterator[None]:
+def chosen_parameters(*, dashboard: bool, workers_logs: bool) -> Iterator[None]:
     """Has the Ray that starts within choose a free port for its agent, and start no process that has nothing to do.
 
     The agent of every Ray listens at 52365 unless it is told, and `ray.init` has no setting for it. Where another Ray
     of the machine has that port, the agent goes on without, and jobs, which are started through it, never start.
 
     The autoscaler's monitor has no nodes to add here, and the log monitor is for drivers that show what their workers
-    print (`workers_logs`): each is a Python process that takes a second of CPU time to start and 60 MB.
+    print (`workers_logs`): each is a Python process more. With a `dashboard` both are started: other drivers come.
     """
     from ray._private.parameter import RayParams
 
     original = RayParams.__init__
-    chosen: dict[str, Any] = {"dashboard_agent_listen_port": 0, "no_monitor": True}
-    if not workers_logs:
-        chosen["include_log_monitor"] = False
+    chosen: dict[str, Any] = {"dashboard_agent_listen_port": 0}
+    if not dashboard:
+        chosen |= {"no_monitor": True, "include_log_monitor": workers_logs}
 
     @functools.wraps(original)
     def with_ours(self: Any, *arguments: Any, **options: Any) -> None:

@@ -82,3 +82,25 @@ def test_a_home_that_cannot_be_written_to_does_without_a_file(tmp_path: Path) ->
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"job": "SUCCEEDED", "open": []}
+
+
+LEAN = """
+import psutil
+from fakescan.cluster import connect, disconnect
+connect(data=False, verbose={verbose})
+lines = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+print([any(name in line for line in lines) for name in ("/log_monitor.py", "/monitor.py", "raylet/raylet")])
+disconnect()
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("verbose", [False, True])
+def test_it_starts_no_process_that_has_nothing_to_do(tmp_path: Path, verbose: bool) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", LEAN.format(verbose=verbose)], env={**environment, "HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"[{verbose}, False, True]"
