@@ -7,15 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from tests.conftest import new_bucket
 from tests.storage_server import SeaweedServer
 from tests.striped import settings
-from tests.training import checkpoints, process_title, train_command, until
+from tests.training import checkpoints, errors, output_of, started, train_command, until, workers_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -30,41 +28,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small file system takes root")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-_started: list[subprocess.Popen[str]] = []
-
-
-@pytest.fixture(autouse=True)
-def ended() -> Iterator[None]:
-    """No training is left behind by a test that fails."""
-    yield
-    while _started:
-        process = _started.pop()
-        if process.poll() is None:
-            for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-                with suppress(psutil.Error):
-                    child.kill()
-            process.wait()
-
-
-def started(command: list[str], **options: Any) -> subprocess.Popen[str]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
-    _started.append(process)
-    return process
-
-
-def output_of(process: subprocess.Popen[str]) -> str:
-    return process.communicate(timeout=400)[0]
-
-
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "RayTrainWorker" in process_title(child)]
-
-
-def errors(output: str) -> list[str]:
-    return [line for line in output.splitlines() if line.startswith("fakescan: error: ")]
 
 
 @pytest.mark.parametrize("setting", ["storage_path", "TMPDIR"])

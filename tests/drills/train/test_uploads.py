@@ -13,10 +13,9 @@ import psutil
 import pytest
 
 from tests.conftest import Bucket, new_bucket
-from tests.drills.train.test_failures import errors, started, workers_of
 from tests.storage_server import SeaweedServer
 from tests.striped import settings
-from tests.training import train_command
+from tests.training import errors, started, train_command, workers_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
