@@ -51,3 +51,26 @@ def assert_same_weights(one: Path, other: Path) -> None:
     for key in a:
         if not key.endswith("k_proj.bias"):  # its true gradient is zero: attention does not change with it
             assert np.abs(a[key] - b[key]).max() < 5e-3, key
+
+
+STARTED: list[subprocess.Popen[str]] = []
+"""Trainings that a test has started, which its drills' fixture ends."""
+
+
+def started(command: list[str], **options: Any) -> subprocess.Popen[str]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    STARTED.append(process)
+    return process
+
+
+def output_of(process: subprocess.Popen[str]) -> str:
+    return process.communicate(timeout=400)[0]
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "RayTrainWorker" in process_title(child)]
+
+
+def errors(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("fakescan: error: ")]

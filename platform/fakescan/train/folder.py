@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from fsspec import AbstractFileSystem
+
 from fakescan.storage.bound_settings import changes, put_settings, read_settings, refuse_changes
 from fakescan.storage.lease import TRAINING, Lease, is_held_by
 from fakescan.storage.objects import put_atomic, read_bytes
@@ -180,6 +182,17 @@ class TrainFolder:
 
     def _put(self, name: str, data: bytes) -> None:
         put_atomic(self.fs, f"{self.path}/{name}", data)
+
+
+def is_listed(fs: AbstractFileSystem, run: str, name: str) -> bool:
+    """Whether a checkpoint is in Ray Train's list of the run's, that is, all of it has arrived.
+
+    Yes as well where there is no list, as in a copy of a run.
+    """
+    try:
+        return name.encode() in read_bytes(fs, f"{run}/{_SNAPSHOT}")
+    except FileNotFoundError:
+        return True
 
 
 def _steps(settings: dict[str, Any]) -> int:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.train.test_failures import output_of, started, workers_of
 from tests.drills.train.test_services import history, summary
 from tests.striped import settings
-from tests.training import checkpoints, train_command, until
+from tests.training import checkpoints, output_of, started, train_command, until, workers_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -13,12 +13,11 @@ import psutil
 import pytest
 
 from tests.conftest import Bucket, new_bucket
-from tests.drills.train.test_failures import errors, started, workers_of
 from tests.storage_server import SeaweedServer
 from tests.striped import settings
-from tests.training import train_command
+from tests.training import errors, started, train_command, workers_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 
 class Output:
@@ -40,7 +39,7 @@ class Output:
         found = re.findall(r"^step (\d+)/", "".join(self.lines), re.MULTILINE)
         return int(found[-1]) if found else 0
 
-    def until_step(self, step: int, timeout_s: float = 200) -> None:
+    def until_step(self, step: int, timeout_s: float = 400) -> None:
         deadline = time.monotonic() + timeout_s
         while self.step < step:
             assert self._process.poll() is None, self.text
@@ -48,7 +47,7 @@ class Output:
             time.sleep(0.05)
 
     def finish(self) -> str:
-        self._process.wait(400)
+        self._process.wait(600)
         self._thread.join(10)
         return self.text
 
@@ -63,7 +62,9 @@ def bucket(own_s3: SeaweedServer) -> Bucket:
 
 
 def config_for(bucket: Bucket, model: Path, data: Path, **more: Any) -> dict[str, Any]:
-    config = settings(model, data, f"{bucket.url}/runs", zero=0, workers=1, **more)
+    """A run of 20 small steps for each epoch; each step is evaluated on two images, for which it has a line."""
+    small = {"zero": 0, "workers": 1, "batch_size": 2, "eval_every": 1, "eval_limit": 2}
+    config = settings(model, data, f"{bucket.url}/runs", **small, **more)
     return {**config, "storage_store": bucket.settings()}
 
 
@@ -75,7 +76,7 @@ def losses_in(bucket: Bucket) -> list[float]:
 def until_listed(bucket: Bucket, step: int, output: Output) -> None:
     """Wait until a checkpoint is in Ray Train's list."""
     fs, path = bucket.store.filesystem(f"{bucket.url}/runs/train/checkpoint_manager_snapshot.json")
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while True:
         with suppress(FileNotFoundError):
             if f"checkpoint_{step:07d}".encode() in fs.cat_file(path):
@@ -88,7 +89,7 @@ def test_training_goes_on_while_the_store_hangs(
     tiny_model: Path, labelled: Path, tmp_path: Path, own_s3: SeaweedServer, bucket: Bucket
 ) -> None:
     """Until the next checkpoint is due, and no longer: one is on its way at a time."""
-    config = config_for(bucket, tiny_model, labelled, epochs=8, checkpoint_every=8, eval_every=2)
+    config = config_for(bucket, tiny_model, labelled, epochs=2, checkpoint_every=8)
     process = started(train_command(tmp_path, config))
     output = Output(process)
     output.until_step(2)
@@ -105,7 +106,7 @@ def test_training_goes_on_while_the_store_hangs(
 def test_a_store_that_comes_back_costs_nothing(
     tiny_model: Path, labelled: Path, tmp_path: Path, own_s3: SeaweedServer, bucket: Bucket
 ) -> None:
-    config = config_for(bucket, tiny_model, labelled, epochs=8, checkpoint_every=4, eval_every=2, keep=1)
+    config = config_for(bucket, tiny_model, labelled, epochs=2, checkpoint_every=4, keep=1)
     process = started(train_command(tmp_path, config))
     output = Output(process)
     output.until_step(2)
@@ -127,30 +128,30 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_no_checkpoint_that_is_taken_fo
     tiny_model: Path, labelled: Path, tmp_path: Path, own_s3: SeaweedServer, bucket: Bucket
 ) -> None:
     """The run goes on at the checkpoint before, and is the same to the last bit."""
-    config = config_for(bucket, tiny_model, labelled, epochs=10, checkpoint_every=10, eval_every=1)
+    config = config_for(bucket, tiny_model, labelled, epochs=2, checkpoint_every=8)
     process = started(train_command(tmp_path, config))
     output = Output(process)
-    until_listed(bucket, 10, output)
+    until_listed(bucket, 8, output)
     own_s3.suspend()
-    output.until_step(23)  # step 20's upload hangs
+    output.until_step(17)  # step 16's upload hangs
     workers_of(process)[0].kill()
     own_s3.resume()
-    until_listed(bucket, 20, output)
+    until_listed(bucket, 16, output)
     own_s3.suspend()
-    output.until_step(33)  # step 30's hangs: now the whole command is killed
+    output.until_step(25)  # step 24's hangs: now the whole command is killed
     for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         with suppress(psutil.NoSuchProcess):
             one.kill()
     process.wait()
     own_s3.resume()
-    again = subprocess.run(train_command(tmp_path, config), capture_output=True, text=True, timeout=400, check=False)
+    again = subprocess.run(train_command(tmp_path, config), capture_output=True, text=True, timeout=600, check=False)
     assert again.returncode == 0, again.stderr
-    assert "go on from step 10 " in output.text, "step 20's was not listed then"
+    assert "go on from step 8 " in output.text, "step 16's was not listed then"
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
     plain = {**config, "storage_path": str(undisturbed), "checkpoint_every": 1000}
     plain.pop("storage_store")
-    subprocess.run(train_command(undisturbed, plain), check=True, capture_output=True, timeout=400)
+    subprocess.run(train_command(undisturbed, plain), check=True, capture_output=True, timeout=600)
     lines = (undisturbed / "train" / "metrics.jsonl").read_text().splitlines()
     assert losses_in(bucket) == [json.loads(line)["loss"] for line in lines]
     fs, path = bucket.store.filesystem(f"{bucket.url}/runs/train/model/model.safetensors")

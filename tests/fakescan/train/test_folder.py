@@ -8,7 +8,7 @@ import pytest
 
 from fakescan.storage.lease import TRAINING, Lease
 from fakescan.train.config import TrainConfig
-from fakescan.train.folder import _SNAPSHOT, MODEL, SETTINGS, TrainFolder
+from fakescan.train.folder import _SNAPSHOT, MODEL, SETTINGS, TrainFolder, is_listed
 from fakescan.train.metrics_actor import TrainResult
 from fakevlm.errors import UserError
 from tests.striped import settings
@@ -152,3 +152,14 @@ def test_the_settings_of_before_are_in_the_folder(tmp_path: Path) -> None:
     finished(tmp_path)
     text = (tmp_path / "train" / SETTINGS).read_text()
     assert '"records": "r"' in text
+
+
+def test_a_checkpoint_that_is_not_listed_is_not_whole(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    assert not is_listed(run.fs, run.path, "checkpoint_0000004")
+    text = '{"checkpoint_results": [{"checkpoint_dir_name": "checkpoint_0000004", "metrics": {}}]}'
+    (tmp_path / "train" / _SNAPSHOT).write_text(text)
+    assert is_listed(run.fs, run.path, "checkpoint_0000004")
+    assert not is_listed(run.fs, run.path, "checkpoint_0000008")
+    (tmp_path / "train" / _SNAPSHOT).unlink()
+    assert is_listed(run.fs, run.path, "checkpoint_0000004"), "nobody knows, as of a copy"

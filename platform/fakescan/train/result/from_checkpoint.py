@@ -13,7 +13,7 @@ from fakescan.storage.store import Store
 from fakescan.storage.url import redact, scheme_of
 from fakescan.train.config import TrainConfig
 from fakescan.train.feed import with_prompt
-from fakescan.train.folder import SETTINGS
+from fakescan.train.folder import SETTINGS, is_listed
 from fakescan.train.metrics_actor import LOG, TrainResult, read_log
 from fakescan.train.model import load
 from fakescan.train.plan import Plan
@@ -56,6 +56,10 @@ def export_checkpoint(checkpoint_url: str, output: str | None, store: Store) -> 
         raise UserError(
             f"checkpoint: {redact(checkpoint_url)} is not in the folder of a training: {redact(run_url)}/{SETTINGS} is "
             "missing; name a folder such as RUN/checkpoint_0000500"
+        )
+    if not is_listed(fs, run, name):
+        raise UserError(
+            f"checkpoint: {redact(checkpoint_url)} is not whole: its upload goes on, or was cut short; name another one"
         )
     config = _config(settings, store)
     start = with_prompt(open_model(config.model, config.model_store, show_progress=True), config)
