@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.decode_bench.steps import MAX_PIXELS
+from benchmarks.decode_bench.steps import MAX_PIXELS, stored
 from benchmarks.images import image_set, sample_photographs
 from benchmarks.report import ROOT
 from fakescan.engine.config import VllmConfig
@@ -18,6 +18,8 @@ from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import open_checkpoint
 from fakevlm.data.record import SEVERITIES
 from fakevlm.forge import families_for, first_pair
+from fakevlm.image_file import read_image
+from fakevlm.image_file.signature import identify
 from fakevlm.preprocess import Decoding, decode
 
 EDGES = (512, 1024)
@@ -89,8 +91,13 @@ def _forged(pairs: int, edge: int) -> Iterator[Labelled]:
                 donor=photographs[(number + attempt + 1) % len(photographs)],
             )
             if pair is not None:
-                yield from ((pair.real, False), (pair.fake, True))
+                yield from ((_as_jpeg(pair.real), False), (_as_jpeg(pair.fake), True))
                 break
+
+
+def _as_jpeg(data: bytes) -> bytes:
+    """A file as it is if it is a JPEG, else as one of quality 90."""
+    return data if identify(data) == "JPEG" else stored(read_image(data, max_pixels=MAX_PIXELS).rgb)
 
 
 def _at_least(photo: Image.Image, edge: int) -> Image.Image:
