@@ -5,7 +5,7 @@ pixels = resized_crop(image, (168, 112), (28, 0, 140, 112), 3)  # None: Pillow h
 
 The pixels are Pillow's, to the last bit, in a third of its time: Pillow's loops take one sample after the other, these
 are compiled (Numba) for the vector instructions of the processor at hand. That costs a process half a second, the first
-one on a machine two, and 150 MB, of which some hundred are shared between processes; so it is not done by itself.
+one on a machine two, and 120 MB, of which 80 are shared between processes; so it is not done by itself.
 """
 
 import logging
@@ -20,7 +20,7 @@ from PIL import Image
 logger = logging.getLogger(__name__)
 
 MANY_IMAGES = 256
-"""Images from which on a process has saved what compiled code costs it."""
+"""Images after which a process has lost to Pillow about what compiled code costs it."""
 _STRIP_BYTES = 8 << 20
 """Of an image that Pillow does not keep in one piece, at once; pieces are of 16 MB."""
 _BYTES_PER_PIXEL = 4
