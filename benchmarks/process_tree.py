@@ -49,16 +49,15 @@ def memory_bytes(pid: int) -> int:
     """Memory of the tree: the sum of the proportional set sizes, in which shared pages count once."""
     total = 0
     for process in members(pid):
-        total += memory_of(process.pid)
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):
+            total += _pss(process.pid)
     return total
 
 
-def memory_of(pid: int) -> int:
-    """Proportional set size of one process; 0 once it has ended."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+def _pss(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
     return 0
 
 
