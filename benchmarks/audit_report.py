@@ -2,7 +2,6 @@
 
     python benchmarks/audit_report.py                      # 1,000,000 rows, about 5 minutes on 2 cores
     python benchmarks/audit_report.py --rows 50000         # a look
-    python benchmarks/audit_report.py --ray                # and the same on a Ray of two CPUs, which 2,000 parts take
 
 The run is made by `report_run.py`: addresses, explanations and errors as a scan writes them, and small images of what
 is flagged. Exits non-zero above a ceiling.
@@ -11,8 +10,6 @@ is flagged. Exits non-zero above a ceiling.
 - `killed`: the same into another folder, killed with SIGKILL when half of the files of rows exist; `continued`: the
   same command again, which must find all that was written
 - `again`: the command once more, when everything is there
-- `ray`, `ray killed`, `ray continued`: the same three with `--ray-address`: memory of the driver, of its largest
-  worker and of all workers together; the same files must come of it
 """
 
 import argparse
@@ -23,12 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from benchmarks.process_tree import CpuClock, watched
-from benchmarks.ray_memory import RayNode, ray_node, watched_workers
 from benchmarks.report import ROOT, Report
 from benchmarks.report_run import make_run
 from fakescan.run.folder import RunFolder
@@ -38,8 +33,6 @@ PEAK_MB = 1500.0
 """Ceiling for the memory of the whole tree of processes."""
 PAGE_MB = 10.0
 """Ceiling for the overview."""
-CPUS = 2
-"""Of the Ray that the command is given."""
 _POLL_S = 0.05
 
 
@@ -47,10 +40,9 @@ def main() -> None:
     """Make a run, or take one that is there, and report on it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--ray", action="store_true", help="also on Ray")
     parser.add_argument("--folder", type=Path, help="folder with the run and its images, made if it is not there")
     settings = parser.parse_args()
-    report = Report("audit_report", {"rows": settings.rows, "ray": settings.ray})
+    report = Report("audit_report", {"rows": settings.rows})
     print(f"{settings.rows:,} rows\nmachine: {report.machine}\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="fakescan-report-") as name:
         base = settings.folder or Path(name)
@@ -71,35 +63,16 @@ def main() -> None:
             "files of rows made twice", sum(after[name] != at for name, at in kept.items()), 0, at_least=False
         )
         report.require("files that differ after the kill", different(whole, broken), 0, at_least=False)
-        if settings.ray:
-            on_ray(report, run, whole, Path(name), files)
     sys.exit(report.finish())
 
 
-def on_ray(report: Report, run: Path, whole: Path, scratch: Path, files: int) -> None:
-    """The same on a cluster, held to the report that one process has made."""
-    with ray_node(CPUS) as node:
-        there, broken = scratch / "ray", scratch / "ray-broken"
-        report.add("ray", **measured(run, there, node=node))
-        report.add("ray killed", **measured(run, broken, kill_at=max(1, files // 2), node=node))
-        report.add("ray continued", **measured(run, broken, node=node))
-    for name, target in (("on Ray", there), ("killed on Ray", broken)):
-        report.require(f"files that differ, {name}", different(whole, target), 0, at_least=False)
-    for name in ("peak_mb", "worker_mb"):
-        report.require(f"{name} on Ray", report.median("ray", name), PEAK_MB, at_least=False)
-
-
-def measured(run: Path, target: Path, kill_at: int | None = None, node: RayNode | None = None) -> dict[str, Any]:
+def measured(run: Path, target: Path, kill_at: int | None = None) -> dict[str, Any]:
     """Start the command; with `kill_at` kill it as soon as so many files of rows exist."""
     began = time.monotonic()
     command = [sys.executable, "-m", "fakescan.cli", "report", str(run), "-o", str(target), "--quiet"]
-    command += [] if node is None else ["--ray-address", node.address]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"})
     clock = CpuClock(process.pid)
-    with (
-        watched(process.pid, every_s=0.2) as seen,
-        nullcontext() if node is None else watched_workers(node) as workers,
-    ):
+    with watched(process.pid, every_s=0.2) as seen:
         while process.poll() is None:
             clock.seconds()
             if kill_at is not None and len(list(target.rglob("rows-*.parquet"))) >= kill_at:
@@ -109,19 +82,11 @@ def measured(run: Path, target: Path, kill_at: int | None = None, node: RayNode 
         process.wait()
     if kill_at is None and process.returncode:
         sys.exit(f"fakescan report ended with exit status {process.returncode}")
-    on_workers: dict[str, float] = {}
-    if workers is not None:
-        on_workers = {
-            "worker_mb": workers.largest / 1e6,
-            "workers_mb": workers.together / 1e6,
-            "workers": workers.workers,
-        }
     return {
         "seconds": time.monotonic() - began,
         "cpu_s": clock.seconds(),
         "peak_mb": seen.peak_bytes / 1e6,
         "others_cores": seen.others_cores,
-        **on_workers,
     }
 
 
