@@ -309,6 +309,17 @@ SCAN = Board(
                     "Parts written a second, and rows that were not judged again (--dedupe).",
                 ),
                 Panel(
+                    "Stability strip",
+                    "short",
+                    [
+                        (_rate("ray_fakescan_scan_strip_prefills_total", _RUN), "variants judged"),
+                        (_rate("ray_fakescan_scan_strip_failures_total", _RUN), "variants that could not be"),
+                        (_rate("ray_fakescan_scan_strip_rows_total", _RUN), "images looked at again"),
+                        (_rate("ray_fakescan_scan_strip_changes_total", _RUN), "verdicts that do not hold"),
+                    ],
+                    "A second, with --stability.",
+                ),
+                Panel(
                     "Since the latest part",
                     "s",
                     [

@@ -285,8 +285,9 @@ def test_a_source_without_one_good_image_is_scanned_all_the_same(
 ) -> None:
     for number in range(5):
         (tmp_path / f"{number}.jpg").write_bytes(b"no image")
-    ended = fakescan("scan", tmp_path, "-o", run.url)
+    ended = fakescan("scan", tmp_path, "-o", run.url, status=1)
     assert "errors 5" in ended.out
+    assert "100.00% of the rows are errors" in error_line(ended)
     assert {row["error_code"] for row in read_rows(run)} == {"not_an_image"}
     fakescan("verify", run.url)
 
@@ -465,7 +466,7 @@ def test_a_start_that_failed_binds_nobody(fakescan: Command, images: Path, run: 
     fakescan("scan", images, "-o", run.url, "--replicas", 64, status=2)
     assert run.load() is not None
     (images / "late.txt").touch()
-    fakescan("scan", images, "-o", run.url, "--explain", "none", "--extensions", "txt")
+    fakescan("scan", images, "-o", run.url, "--explain", "none", "--extensions", "txt", "--max-error-rate", 1)
     assert [row["uri"] for row in read_rows(run)] == [str(images / "late.txt")]
     fakescan("verify", run.url)
 

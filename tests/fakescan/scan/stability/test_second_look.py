@@ -17,7 +17,7 @@ from fakescan.engine.simulated import pretend
 from fakescan.isolation.child import USUAL_LIMITS
 from fakescan.run.folder import RunFolder
 from fakescan.run.run_file import RunFile, new_run
-from fakescan.run.stability.columns import SCORES, VARIANTS
+from fakescan.run.stability.columns import LOGITS, SCORES, VARIANTS
 from fakescan.scan.stability.carried import CarriedFiles
 from fakescan.scan.stability.second_look import SecondLook, SecondLookSettings
 from fakescan.scan.stability.variants import Pixels
@@ -164,13 +164,13 @@ def test_what_a_scan_counts_of_its_looks() -> None:
     rows: list[dict[str, Any]] = [
         {"verdict_holds": True, "variants": 5},
         {"verdict_holds": False, "variants": 4},
-        {"verdict_holds": None, "strip_note": "pad: why", "variants": 4},
+        {"verdict_holds": None, "strip_note": "pad: why", "variants": 4} | dict.fromkeys(LOGITS[:-1], 0.5),
         {"verdict_holds": None, "variants": None},
     ]
     full: dict[str, Any] = {"row_id": 0, "uri": "a", "model": "m", "run_id": "r", "scanned_at": 0}
     table = pa.Table.from_pylist([full | row for row in rows], judged_schema(strip=True))
     counts = StripCounts.of(table)
-    assert counts == StripCounts(looked=3, unstable=1, incomplete=1, variants=13)
+    assert counts == StripCounts(looked=3, unstable=1, incomplete=1, variants=13, failed=1)
     counts.add(StripCounts(1, 1, 0, 5))
-    assert counts == StripCounts(4, 2, 1, 18)
+    assert counts == StripCounts(4, 2, 1, 18, failed=1)
     assert StripCounts.of(pa.Table.from_pylist([], judged_schema())) == StripCounts()

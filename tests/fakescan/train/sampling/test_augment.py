@@ -72,8 +72,12 @@ def test_a_record_that_is_left_out_changes_nothing_for_the_others(
 
 def test_the_label_decides_nothing(tiny_model: Path, labelled: Path, tmp_path: Path) -> None:
     samples, plan = training(tiny_model, labelled, tmp_path, augment={"probability": 1})
+    answers = {one.label: one.conversations for one in samples.dataset.records}
     other = {FAKE: REAL, REAL: FAKE}
-    turned = tuple(one.model_copy(update={"label": other[one.label]}) for one in samples.dataset.records)
+    turned = tuple(
+        one.model_copy(update={"label": other[one.label], "conversations": answers[other[one.label]]})
+        for one in samples.dataset.records
+    )
     relabelled = replace(samples, dataset=replace(samples.dataset, records=turned))
     indices, showings = plan.batch(0), plan.showings(0)
     assert (relabelled.batch(indices, showings).pixel_values == samples.batch(indices, showings).pixel_values).all()
