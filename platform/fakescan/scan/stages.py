@@ -43,12 +43,8 @@ from fakevlm.preprocess import DecodedImage, Decoding, ImageSpec, try_decode
 RowImage = tuple[int, bytes]
 """A row's id and the bytes of its image."""
 
-_LONG_RUN = 4000
-"""Rows of a run whose processes have so many images to do that they resize by compiled code from the first one on."""
-
 # Worker processes run many shards; what is costly to open is kept by the run's id.
 _fetchers: dict[str, Fetcher] = {}
-
 _manifests: dict[tuple[str, str], ManifestReader] = {}
 
 
@@ -185,7 +181,7 @@ class Decode:
     def _table(self, table: pa.Table) -> pa.Table:
         feed()
         started = time.process_time()
-        resampling.count(resampling.MANY_IMAGES if self.rows >= _LONG_RUN else table.num_rows)
+        resampling.count(table.num_rows)
         height, width = self.spec.height, self.spec.width
         pixels = np.zeros((table.num_rows, height, width, 3), dtype=np.uint8)
         facts: list[tuple[int | None, int | None, str | None]] = []
