@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.decode_bench.steps import MAX_PIXELS, stored
+from benchmarks.gpu_bench.labelled import forged_pairs
 from benchmarks.images import image_set, sample_photographs
 from benchmarks.report import ROOT
 from fakescan.engine.config import VllmConfig
@@ -16,8 +17,6 @@ from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.vllm_inprocess import InProcessEngine
 from fakevlm.builtin import BUILT_IN
 from fakevlm.checkpoint.checkpoint import open_checkpoint
-from fakevlm.data.record import SEVERITIES
-from fakevlm.forge import families_for, first_pair
 from fakevlm.image_file import read_image
 from fakevlm.image_file.signature import identify
 from fakevlm.preprocess import Decoding, decode
@@ -25,8 +24,6 @@ from fakevlm.preprocess import Decoding, decode
 EDGES = (512, 1024)
 """Sides of the forged files. The built-in model's input has 112 pixels: decoded at a half, and at a quarter."""
 _MODES: tuple[Decoding, ...] = ("exact", "fast")
-_CATEGORY = "scene"
-_TRIES = 4
 
 Labelled = tuple[bytes, bool | None]
 
@@ -78,21 +75,8 @@ def _sets(pairs: int) -> Iterator[tuple[str, Iterable[Labelled]]]:
 def _forged(pairs: int, edge: int) -> Iterator[Labelled]:
     """JPEG files, a photograph's crop and its forged twin in turn."""
     photographs = [_at_least(photo, edge) for photo in sample_photographs()]
-    families = families_for(_CATEGORY)
-    for number in range(pairs):
-        turn = number % len(families)
-        for attempt in range(_TRIES):
-            pair = first_pair(
-                photographs[(number + attempt) % len(photographs)],
-                families=(*families[turn:], *families[:turn]),
-                severity=SEVERITIES[number % len(SEVERITIES)],
-                rng=np.random.default_rng((edge, number, attempt)),
-                edge=edge,
-                donor=photographs[(number + attempt + 1) % len(photographs)],
-            )
-            if pair is not None:
-                yield from ((_as_jpeg(pair.real), False), (_as_jpeg(pair.fake), True))
-                break
+    for pair in forged_pairs(photographs, pairs, edge, seed=edge):
+        yield from ((_as_jpeg(pair.real), False), (_as_jpeg(pair.fake), True))
 
 
 def _as_jpeg(data: bytes) -> bytes:

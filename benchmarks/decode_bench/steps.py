@@ -12,7 +12,7 @@ from PIL import Image
 from fakescan.scan.provenance import provenance_columns
 from fakevlm import provenance
 from fakevlm.image_file import jpeg, samples
-from fakevlm.image_file.orientation import upright
+from fakevlm.image_file.orientation import turn_of, upright
 from fakevlm.image_file.reader import _READERS
 from fakevlm.image_file.signature import identify
 from fakevlm.near_duplicates.phash import phash
@@ -27,7 +27,7 @@ def steps(data: bytes, spec: ImageSpec) -> Iterator[tuple[str, Step]]:
     kind = identify(data)
     opened = _open(kind, data)
     opened.load()
-    turned = upright(opened)
+    turned = upright(opened, turn_of(opened))
     rgb = samples.to_rgb(turned, samples.interpretation(opened))
     pixels = fit(rgb, spec)
     phash(pixels)  # the first one imports
@@ -43,7 +43,7 @@ def steps(data: bytes, spec: ImageSpec) -> Iterator[tuple[str, Step]]:
 
     yield "header and limits", header
     yield "header and decoding", header_and_decode
-    yield "EXIF orientation", lambda: upright(opened)
+    yield "EXIF orientation", lambda: upright(opened, turn_of(opened))
     yield "to RGB", lambda: samples.to_rgb(turned, samples.interpretation(opened))
     yield "resize and crop", lambda: fit(rgb, spec)
     yield "all of decode()", lambda: decode(data, spec, max_pixels=MAX_PIXELS)

@@ -33,20 +33,22 @@ _BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError
            ValueError, EOFError, MemoryError, struct.error)  # fmt: skip
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF or XMP orientation says. TIFF has been turned by Pillow on loading."""
-    turn = turn_of(image)
-    return image if turn is None else image.transpose(turn)
-
-
 def turn_of(image: Image.Image) -> Image.Transpose | None:
-    """The operation that turns the image so; None where it is upright."""
+    """The operation that turns the image as its EXIF or XMP orientation says; None where it is upright.
+
+    TIFF has been turned by Pillow on loading.
+    """
     if not image.info.keys() & _KEYS:
         return None
     try:
         return _TURNS.get(image.getexif().get(0x0112, 1))
     except _BROKEN:
         return None  # like viewers: broken metadata does not keep an image from being shown
+
+
+def upright(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    """The image turned so."""
+    return image if turn is None else image.transpose(turn)
 
 
 def turned_size(size: tuple[int, int], turn: Image.Transpose | None) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from PIL import (
 from fakevlm.errors import ErrorCode, ImageError, one_line
 from fakevlm.image_file import bmp, gif, isobmff, jpeg, png, samples, tiff, webp
 from fakevlm.image_file.heif import read_heif
-from fakevlm.image_file.orientation import Box, turn_of, turned_box, turned_size
+from fakevlm.image_file.orientation import Box, turn_of, turned_box, turned_size, upright
 from fakevlm.image_file.repair import Repair
 from fakevlm.image_file.signature import identify
 
@@ -167,7 +167,7 @@ def _read(kind: str, repair: Repair, max_pixels: int, enough: Enough | None) -> 
         note = png.note(repair.data, last_row.getbbox(alpha_only=False) is None, max_pixels)
     image.info.update(repair.info)
     turn = turn_of(image)
-    turned = image if turn is None else image.transpose(turn)
+    turned = upright(image, turn)
     reduced = None
     if extent is not None:
         width, height = turned_size(size, turn)
