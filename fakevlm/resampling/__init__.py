@@ -8,6 +8,7 @@ are compiled (Numba) for the vector instructions of the processor at hand. That 
 one on a machine two, and 120 MB, of which 80 are shared between processes; so it is not done by itself.
 """
 
+import contextlib
 import logging
 import math
 import threading
@@ -61,10 +62,11 @@ def _load() -> ModuleType | None:
         reason = None if _is_pillows(compiled) else "compiled code gives other pixels than Pillow here"
     except (ImportError, OSError, RuntimeError) as error:  # Numba's answer where it can keep nothing
         reason = str(error)
+    with contextlib.suppress(ImportError):
+        _let_vllm_look_at_llvmlite()  # Numba has loaded it, whatever came of the rest
     if reason is not None:
         logger.warning("images are resized more slowly, to the same pixels: %s", reason)
         return None
-    _let_vllm_look_at_llvmlite()
     return compiled
 
 
