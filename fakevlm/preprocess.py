@@ -228,7 +228,7 @@ def fit(image: Image.Image, spec: ImageSpec) -> Pixels:
         pixels = _compiled(image, height, width, spec)
         if pixels is not None:
             return pixels
-        image = _resize(image, height, width, spec)
+        image = image.resize((width, height), spec.resample)
     return _crop(image, spec)
 
 
@@ -251,33 +251,6 @@ def _crop(image: Image.Image, spec: ImageSpec) -> Pixels:
     if top >= 0 and left >= 0:
         return np.asarray(image.crop((left, top, left + spec.width, top + spec.height)))
     return _pad(np.asarray(image), spec.height, spec.width)
-
-
-def _resize(image: Image.Image, height: int, width: int, spec: ImageSpec) -> Image.Image:
-    """`image.resize`, where the rows of the result that the crop will take off may be anything.
-
-    Pillow resizes one direction after the other, rows first, and what becomes of a row depends on no other one. So rows
-    that no output which the crop keeps is made of need not be resized: the rest is the same to the last bit. Of columns
-    that is not true, and Pillow takes a box in 32-bit floats, which moves the filter a little.
-    """
-    if spec.crop is not None and width != image.width and not _is_vertical_first(image, height, width):
-        first, last = _rows_needed(image.height, height, spec)
-        if last - first <= _WORTH_CUTTING * image.height:
-            strip = image.crop((0, first, image.width, last)).resize((width, last - first), spec.resample)
-            image = Image.new("RGB", (width, image.height))
-            image.paste(strip, (0, first))
-    return image.resize((width, height), spec.resample)
-
-
-def _rows_needed(source: int, length: int, spec: ImageSpec) -> tuple[int, int]:
-    """The first row, and the one after the last, of `source` rows that the crop of `length` resized ones is made of."""
-    kept = min(spec.height, length)
-    first = (length - kept) // 2
-    scale = source / length
-    support = _SUPPORT[spec.resample] * max(scale, 1.0)
-    # One row more than the filter takes: its bounds are rounded.
-    low, high = (first + 0.5) * scale - support, (first + kept - 0.5) * scale + support
-    return max(0, math.floor(low) - 1), min(source, math.ceil(high) + 1)
 
 
 def _is_vertical_first(image: Image.Image, height: int, width: int) -> bool:
@@ -339,10 +312,6 @@ def _fit_long(image: Image.Image, height: int, width: int, spec: ImageSpec) -> P
 
 # Pillow's 8-bit resampling (libImaging/Resample.c): weights in fixed point with this many bits after the point.
 _PRECISION_BITS = 32 - 8 - 2
-_SUPPORT = {2: 1.0, 3: 2.0}
-"""Pixels on each side that the bilinear (2) and the bicubic (3) filter take into account where nothing shrinks."""
-_WORTH_CUTTING = 0.9
-"""The share of an image's rows up to which leaving out the rest saves more time than it takes."""
 
 
 def _kernel(resample: int, x: float) -> float:
@@ -365,7 +334,7 @@ def _weights(source: int, length: int, first: int, count: int, resample: int) ->
     """
     scale = source / length
     filter_scale = max(scale, 1.0)
-    support = _SUPPORT[resample] * filter_scale
+    support = (1.0 if resample == 2 else 2.0) * filter_scale
     spans: list[tuple[int, list[float]]] = []
     for output in range(first, first + count):
         center = (output + 0.5) * scale

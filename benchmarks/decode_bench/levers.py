@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from benchmarks.decode_bench.steps import MAX_PIXELS
 from fakevlm import provenance, resampling
 from fakevlm.image_file import jpeg
 from fakevlm.near_duplicates.phash import phash
-from fakevlm.preprocess import ImageSpec, _resize, decode, fit
+from fakevlm.preprocess import ImageSpec, decode, fit
 
 Array = NDArray[Any]
 
@@ -90,8 +91,9 @@ def _resizing(rgb: Image.Image, spec: ImageSpec) -> Iterator[Lever]:
 
     step = "RGB to the model's pixels"
     yield Lever(step, "all of it, then cropped", whole, np.asarray)
-    rows = partial(_resize, rgb, height, width, spec)
-    yield Lever(step, "only the rows that are needed", lambda: rows().crop(kept), np.asarray)
+    if rgb.height - height <= 2 * (rgb.width - width):  # else Pillow takes the columns first
+        rows = partial(_needed_rows, rgb, height, width, spec)
+        yield Lever(step, "only the rows that are needed", lambda: rows().crop(kept), np.asarray)
     if resampling.prepare():
         yield Lever(step, "compiled (`fit`)", partial(fit, rgb, spec), np.asarray)
     yield Lever(step, "`box=`", lambda: rgb.resize((spec.width, spec.height), spec.resample, box=box), np.asarray)
@@ -100,6 +102,18 @@ def _resizing(rgb: Image.Image, spec: ImageSpec) -> Iterator[Lever]:
     four = rgb.convert("RGBX")
     yield Lever(step, "as four bands", partial(whole, four), lambda image: np.asarray(image)[..., :3])
     yield from _other_resizing(np.asarray(rgb), spec, box)
+
+
+def _needed_rows(rgb: Image.Image, height: int, width: int, spec: ImageSpec) -> Image.Image:
+    """The resized image, where rows that the crop will take off may be anything."""
+    scale = rgb.height / height
+    reach = (spec.resample - 1) * max(scale, 1.0) + 1  # one row more than the filter takes: its bounds are rounded
+    first = (height - spec.height) // 2
+    upper = max(0, math.floor((first + 0.5) * scale - reach))
+    lower = min(rgb.height, math.ceil((first + spec.height - 0.5) * scale + reach))
+    image = Image.new("RGB", (width, rgb.height))
+    image.paste(rgb.crop((0, upper, rgb.width, lower)).resize((width, lower - upper), spec.resample), (0, upper))
+    return image.resize((width, height), spec.resample)
 
 
 def _other_resizing(array: Array, spec: ImageSpec, box: tuple[float, ...]) -> Iterator[Lever]:
