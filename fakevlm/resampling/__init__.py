@@ -8,7 +8,6 @@ are compiled (Numba) for the vector instructions of the processor at hand. That 
 one on a machine two, and 120 MB, of which 80 are shared between processes; so it is not done by itself.
 """
 
-import contextlib
 import logging
 import math
 import threading
@@ -62,8 +61,6 @@ def _load() -> ModuleType | None:
         reason = None if _is_pillows(compiled) else "compiled code gives other pixels than Pillow here"
     except (ImportError, OSError, RuntimeError) as error:  # Numba's answer where it can keep nothing
         reason = str(error)
-    with contextlib.suppress(ImportError):
-        _let_vllm_look_at_llvmlite()  # Numba has loaded it, whatever came of the rest
     if reason is not None:
         logger.warning("images are resized more slowly, to the same pixels: %s", reason)
         return None
@@ -81,19 +78,6 @@ def _is_pillows(compiled: ModuleType) -> bool:
             if found is None or not np.array_equal(found, expected):
                 return False
     return True
-
-
-def _let_vllm_look_at_llvmlite() -> None:
-    """Has an engine start in a process that Numba was loaded in before, as an idle worker of Ray's may be.
-
-    vLLM 0.32 asks everything that a module holds for its `__dict__`. llvmlite's library takes any name for a function
-    of its own and answers with that, over which the start of a CPU engine ends.
-    """
-    from llvmlite.binding import ffi
-
-    functions = getattr(ffi.lib, "_fntab", None)
-    if isinstance(functions, dict):
-        functions.setdefault("__dict__", {})
 
 
 def resized_crop(

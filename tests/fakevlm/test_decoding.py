@@ -132,19 +132,6 @@ def test_compiled_code_that_gives_other_pixels_is_not_used(
     assert np.array_equal(fit(picture(300, 200), spec_of(112)), whole(picture(300, 200), spec_of(112)))
 
 
-def test_an_engine_can_look_at_all_that_compiling_has_loaded() -> None:
-    """As vLLM 0.32 does when a CPU engine starts (`vllm.triton_utils.dispatcher`)."""
-    assert resampling.prepare()
-    looked = 0
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in ("llvmlite", "numba", "fakevlm"):
-            for value in list(vars(module).values()):
-                if hasattr(value, "__dict__"):
-                    vars(value).get("kernel")
-                    looked += 1
-    assert looked > 1000
-
-
 def test_without_a_place_for_compiled_code_pillow_goes_on(tmp_path: Path) -> None:
     """A read-only installation of somebody who has no home: the same pixels, and a line that says it."""
     copy = tmp_path / "installed"
@@ -153,12 +140,11 @@ def test_without_a_place_for_compiled_code_pillow_goes_on(tmp_path: Path) -> Non
     program = (
         "from fakevlm import resampling; from PIL import Image; import logging; logging.basicConfig();"
         "print(resampling.prepare(), resampling.resized_crop(Image.new('RGB', (90, 90)), (9, 9), (0, 0, 9, 9), 3));"
-        "from llvmlite.binding import ffi; print(vars(ffi.lib).get('kernel'))"  # as vLLM asks all that is loaded
     )
     env = {**os.environ, "PYTHONPATH": str(copy), "HOME": "/nonexistent/home", "XDG_CACHE_HOME": "/proc/none",
            "PYTHONDONTWRITEBYTECODE": "1", "NUMBA_CACHE_LOCATOR_CLASSES": "UserWideCacheLocator"}  # fmt: skip
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=env)
-    assert done.stdout.split() == ["False", "None", "None"], done.stderr
+    assert done.stdout.split() == ["False", "None"], done.stderr
     assert "images are resized more slowly, to the same pixels" in done.stderr
 
 

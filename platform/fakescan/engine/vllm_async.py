@@ -20,6 +20,7 @@ from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.metrics import vllm_stat_loggers
 from fakescan.engine.start.arguments import engine_args
+from fakescan.engine.start.imports import let_vllm_look_at_modules
 from fakescan.engine.start.start_up import PLAIN_START, StartUp
 from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
 from fakevlm.checkpoint.checkpoint import Checkpoint
@@ -144,6 +145,7 @@ class AsyncEngine:
         # LLM_CLASS restores the batch sizes that fit the GPU; AsyncLLM's own default is for small ones.
         made = engine_args(AsyncEngineArgs, arguments, given)
         loggers = vllm_stat_loggers() or None
+        let_vllm_look_at_modules()
         return AsyncLLM.from_engine_args(made, usage_context=UsageContext.LLM_CLASS, stat_loggers=loggers)
 
     async def _self_test(self) -> None:

@@ -22,7 +22,7 @@ from fakescan.engine.health.refusal import ATTEMPTS, refused
 from fakescan.engine.health.stall import StallWatch
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.start.arguments import engine_args
-from fakescan.engine.start.imports import keep_imported, without_collecting
+from fakescan.engine.start.imports import keep_imported, let_vllm_look_at_modules, without_collecting
 from fakescan.engine.start.start_up import PLAIN_START, StartUp
 from fakescan.engine.vllm_setup import SELF_TEST, Requests, engine_arguments, loading, prepare_environment
 from fakescan.telemetry.thread_name import show_thread_as
@@ -81,6 +81,7 @@ class InProcessEngine:
             keep_imported()
             arguments = engine_arguments(config, checkpoint, options, "cpu", start)
             start.report(loading(config, checkpoint, "cpu"))
+            let_vllm_look_at_modules()
             self._engine: Any = LLMEngine.from_engine_args(engine_args(EngineArgs, arguments, config.arguments))
         self.max_num_seqs: int = arguments["max_num_seqs"]
         self.stats = EngineStats()

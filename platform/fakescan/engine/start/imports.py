@@ -1,6 +1,7 @@
-"""Imports and loads an engine without the collector of garbage, which finds none and takes a third of the time."""
+"""What an engine's start needs of this process: no collector of garbage, and modules that vLLM can look at."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,8 +10,9 @@ from contextlib import contextmanager
 def without_collecting() -> Iterator[None]:
     """Meanwhile nothing is collected; `keep_imported` may be called within.
 
-    vLLM's imports make two million objects, all of which stay. Python looks through them again and again as they grow
-    in number, and vLLM itself asks for whole collections while it loads: 3.5 of 10.4 CPU seconds of a start.
+    There is none, and looking for it takes a third of the time: vLLM's imports make two million objects, all of which
+    stay. Python goes through them again and again as they grow in number, and vLLM itself asks for whole collections
+    while it loads: 3.5 of 10.4 CPU seconds of a start.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -24,3 +26,15 @@ def without_collecting() -> Iterator[None]:
 def keep_imported() -> None:
     """Has later collections pass over all that exists now; `gc.unfreeze` takes it back."""
     gc.freeze()
+
+
+def let_vllm_look_at_modules() -> None:
+    """To be called before an engine is made: it may start in a process that has loaded Numba, as ours for resizing.
+
+    vLLM 0.32 asks everything that any module holds for its `__dict__` (`vllm.triton_utils.dispatcher`, CPU engines).
+    llvmlite's library takes any name for a function of its own and answers with that, over which the start ends.
+    """
+    ffi = sys.modules.get("llvmlite.binding.ffi")
+    functions = getattr(getattr(ffi, "lib", None), "_fntab", None)
+    if isinstance(functions, dict):
+        functions.setdefault("__dict__", {})

@@ -1,10 +1,12 @@
-"""The collector of garbage while an engine starts."""
+"""The process that an engine starts in."""
 
 import gc
+import sys
 
+import numba
 import pytest
 
-from fakescan.engine.start.imports import without_collecting
+from fakescan.engine.start.imports import let_vllm_look_at_modules, without_collecting
 
 pytestmark = pytest.mark.unit
 
@@ -29,3 +31,17 @@ def test_one_that_was_at_rest_stays_so() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_vllm_can_look_at_all_that_numba_has_loaded() -> None:
+    """As vLLM 0.32 does when a CPU engine starts (`vllm.triton_utils.dispatcher`)."""
+    assert sys.modules["numba"] is numba
+    let_vllm_look_at_modules()
+    looked = 0
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("llvmlite", "numba", "fakevlm"):
+            for value in list(vars(module).values()):
+                if hasattr(value, "__dict__"):
+                    vars(value).get("kernel")
+                    looked += 1
+    assert looked > 1000
