@@ -87,6 +87,11 @@ def bombs_as_allowed(key: str) -> Iterator[bytes]:
 
 def bombs_below_large(key: str) -> Iterator[bytes]:
     """Pictures just small enough not to be large."""
+    return itertools.repeat(form(key, [bomb(1024, 1024)] * 16))
+
+
+def bombs_of_four_megapixels(key: str) -> Iterator[bytes]:
+    """Large pictures, of which all that the limits allow come at once."""
     return itertools.repeat(form(key, [bomb(2048, 2048)] * 16))
 
 
@@ -197,6 +202,7 @@ ATTACKS = {
     "bombs_of_sixteen": Attack(bombs_of_sixteen, 10),
     "bombs_as_allowed": Attack(bombs_as_allowed, 10),
     "bombs_below_large": Attack(bombs_below_large, 10, is_limited=True),
+    "bombs_of_four_megapixels": Attack(bombs_of_four_megapixels, 10, is_limited=True),
     "stripes": Attack(stripes, 10, is_limited=True),
     "scans": Attack(scans, 10, is_limited=True),
     "cut_photographs": Attack(cut_photographs, 10),

@@ -32,8 +32,8 @@ logger = logging.getLogger("ray.serve.fakescan")
 
 Outcome = TypeVar("Outcome")
 
-SMALL_PIXELS = 4_200_000
-"""Pixels of the largest image that is decoded on a thread."""
+SMALL_PIXELS = 1_050_000
+"""Pixels of the largest image that is decoded on a thread, where it competes with the engine: 1024 times 1024."""
 WAITING_REQUESTS = 4
 """Requests with as many pixels as one may have that a key can have waiting at a replica."""
 _LARGE_ROOM = 1 << 30
