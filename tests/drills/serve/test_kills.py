@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faulty_server import CONTROL, CONTROLLER, PROXY, REPLICA, Faulty, Load, ask, faulty_server
+from tests.faulty_server import CONTROL, CONTROLLER, PROXY, REPLICA, Faulty, Load, faulty_server
 from tests.serve_process import PAIRS
 
 pytestmark = pytest.mark.cluster
@@ -29,6 +29,13 @@ def logs(real: Faulty) -> list[Path]:
     """The logs of all replicas that there have been."""
     (line,) = [line for line in real.process.lines["err"] if line.startswith("logs: ")]
     return sorted(Path(line.removeprefix("logs: ").strip()).glob("replica_*Detector*.log"))
+
+
+def wait_for_all(real: Faulty) -> None:
+    """Until as many replicas as before have their engine: one that is still starting cannot take over from another."""
+    real.process.wait_for("as many replicas as before", lambda: len(real.pids(REPLICA)) == REPLICAS)
+    ready = "Finished initializing replica"
+    real.process.wait_for("their engines", lambda: all(ready in log.read_text() for log in logs(real)), 120)
 
 
 def watch(real: Faulty, replicas: set[int]) -> None:
@@ -54,7 +61,7 @@ def test_a_lost_replica_loses_no_request(real: Faulty) -> None:
     replicas = real.pids(REPLICA)
     with Load(real, CLIENTS) as load:
         real.lose(REPLICA)
-        real.process.wait_for("as many replicas as before", lambda: len(real.pids(REPLICA)) == REPLICAS)
+        wait_for_all(real)
         load.wait_for(50)
     assert load.outcomes.keys() == {"ok"}, load.refusals
     assert len(real.pids(REPLICA) & replicas) == REPLICAS - 1, "the other one has gone on"
@@ -62,6 +69,7 @@ def test_a_lost_replica_loses_no_request(real: Faulty) -> None:
 
 def test_streams_that_have_not_begun_outlive_a_replica(real: Faulty) -> None:
     """Those that have begun say how they ended."""
+    wait_for_all(real)
     with real.client() as client, ThreadPoolExecutor(CLIENTS) as pool:
 
         def stream(number: int) -> str:
@@ -82,9 +90,7 @@ def test_streams_that_have_not_begun_outlive_a_replica(real: Faulty) -> None:
 
 
 def test_a_lost_proxy_costs_its_connections_and_no_replica(real: Faulty) -> None:
-    real.process.wait_for("as many replicas as before", lambda: len(real.pids(REPLICA)) == REPLICAS)
-    with real.client() as client:
-        real.process.wait_for("both to answer", lambda: ask(client, PAIRS[0]).status == 200)
+    wait_for_all(real)
     replicas = real.pids(REPLICA)
     with Load(real, CLIENTS) as load:
         real.lose(PROXY)
