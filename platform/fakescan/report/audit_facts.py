@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from fakescan.review.prevalence import Band, between
 from fakescan.review.sample_file import Sample, read_sample, read_samples
 from fakescan.run.counts import Counts
 from fakescan.run.folder import RunFolder
+from fakescan.storage.url import redact
 from fakevlm.errors import UserError
 from fakevlm.metrics.prevalence import Estimate
 
@@ -73,7 +75,8 @@ class AuditFacts:
         notes: list[str] = []
         found = self._result(notes, firsts) if self.labels is not None or self.evaluation is not None else None
         if self.labels is None:
-            notes.append("To know it, label some: fakescan review sample RUN -n 500, look at them in fakescan view.")
+            run = shlex.quote(redact(self.folder.url))
+            notes.append(f"To know it, label some: fakescan review sample {run} -n 500, then fakescan view {run}.")
         if found is None:
             totals = rows.totals
             counts = Counts(totals.rows, totals.real, totals.fake, totals.uncertain, {"errors": totals.errors})

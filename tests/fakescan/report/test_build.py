@@ -220,6 +220,7 @@ def test_a_sample_and_its_labels_tell_the_prevalence(tmp_path: Path) -> None:
     unknown = build_report(made.folder, target, ReportSettings(thumbs=0))
     assert unknown.prevalence.basis == "none"
     assert unknown.prevalence.statement.startswith("It is not known how many of 670 images are fake")
+    assert f"fakescan review sample {made.folder.url} -n 500" in unknown.prevalence.notes[-1]
     sample = draw_sample(made.folder, "estimate", 100).sample
     labels = Labels()
     rows = sample.rows.to_pylist()
