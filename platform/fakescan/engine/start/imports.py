@@ -32,9 +32,10 @@ def let_vllm_look_at_modules() -> None:
     """To be called before an engine is made: it may start in a process that has loaded Numba, as ours for resizing.
 
     vLLM 0.32 asks everything that any module holds for its `__dict__` (`vllm.triton_utils.dispatcher`, CPU engines).
-    llvmlite's library takes any name for a function of its own and answers with that, over which the start ends.
+    llvmlite's library takes any name for a function of its own, keeps that and answers with it, over which the start
+    ends. Whoever has asked before has left such an answer, which is replaced.
     """
     ffi = sys.modules.get("llvmlite.binding.ffi")
     functions = getattr(getattr(ffi, "lib", None), "_fntab", None)
     if isinstance(functions, dict):
-        functions.setdefault("__dict__", {})
+        functions["__dict__"] = {}
