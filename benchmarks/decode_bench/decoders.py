@@ -1,9 +1,9 @@
 """Other decoders, as far as they are installed: bytes of a file to uint8[height, width, 3], RGB.
 
-    pip install --target FOLDER simplejpeg PyTurboJPEG pyvips-binary pyvips imagecodecs
+    pip install --target FOLDER PyTurboJPEG pyvips-binary pyvips imagecodecs
     PYTHONPATH=$PYTHONPATH:FOLDER python -m benchmarks.decode
 
-None of them is a dependency of this project.
+Of them only simplejpeg is a dependency of this project.
 """
 
 import importlib.util

@@ -44,6 +44,7 @@ def levers(data: bytes, kind: str, spec: ImageSpec, decoders: list[Decoder]) -> 
         yield Lever(step, "the whole file at once", partial(_jpeg, data, block=True), np.asarray)
         yield Lever(step, "straight to four bytes a pixel", partial(_jpeg, data, rgbx=True), np.asarray)
         yield Lever(step, "both (`jpeg.prepare`)", partial(_jpeg, data, block=True, rgbx=True), np.asarray)
+        yield Lever(step, "in one call, in Pillow's hands (`jpeg.decoded`)", partial(_in_one_call, data), np.asarray)
     elif kind in ("PNG", "WEBP"):
         step = f"{kind} to RGB"
         yield Lever(step, "Pillow as it comes", lambda: _loaded(kind, data).convert("RGB"), np.asarray)
@@ -155,6 +156,13 @@ def _jpeg(data: bytes, *, block: bool = False, rgbx: bool = False) -> Image.Imag
         image.decodermaxblock = size
     image.load()
     return image
+
+
+def _in_one_call(data: bytes) -> Image.Image:
+    pixels = jpeg.decoded(JpegImagePlugin.JpegImageFile(io.BytesIO(data)), data)
+    if pixels is None:
+        raise ValueError("left to Pillow")
+    return pixels
 
 
 def _into_pillow(decoder: Decoder, data: bytes) -> Image.Image:

@@ -38,6 +38,9 @@ def steps(data: bytes, spec: ImageSpec) -> Iterator[tuple[str, Step]]:
     def header_and_decode() -> Any:
         image = header()
         if kind == "JPEG":
+            pixels = jpeg.decoded(image, data)
+            if pixels is not None:
+                return pixels
             jpeg.prepare(image, len(data))
         return image.load()
 

@@ -153,21 +153,24 @@ def _read(kind: str, repair: Repair, max_pixels: int, enough: Enough | None) -> 
     if repair.white_is_zero:
         meaning = meaning._replace(white_is_zero=True)
     size, extent = image.size, None
-    if kind == "JPEG":
-        if enough is not None:
-            extent = jpeg.reduce(image, enough(*size))
-        jpeg.prepare(image, len(repair.data))
-    image.load()
+    if kind == "JPEG" and enough is not None:
+        extent = jpeg.reduce(image, enough(*size))
+    pixels = jpeg.decoded(image, repair.data) if kind == "JPEG" and extent is None else None
+    if pixels is None:
+        if kind == "JPEG":
+            jpeg.prepare(image, len(repair.data))
+        image.load()
+        pixels = image
     note = repair.note
     if not note and kind == "JPEG":
-        last_pixel = image.getpixel((image.width - 1, image.height - 1))
+        last_pixel = pixels.getpixel((pixels.width - 1, pixels.height - 1))
         note = jpeg.note(repair.data, last_pixel, "progressive" in image.info)
     elif not note and kind == "PNG":
         last_row = image.crop((0, image.height - 1, image.width, image.height))
         note = png.note(repair.data, last_row.getbbox(alpha_only=False) is None, max_pixels)
     image.info.update(repair.info)
     turn = turn_of(image)
-    turned = upright(image, turn)
+    turned = upright(pixels, turn)
     reduced = None
     if extent is not None:
         width, height = turned_size(size, turn)

@@ -69,3 +69,17 @@ def test_no_damage_ends_the_process_takes_long_or_much_memory() -> None:
     assert result["faults"] == []
     assert sum(result["outcomes"].values()) == MUTATIONS
     assert min(result["outcomes"][name] for name in ("read", "noted", "truncated", "unsupported_format")) > 20
+
+
+def test_damaged_jpeg_files_are_read_and_refused_as_by_pillow_alone() -> None:
+    code = (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "from tests.jpeg_both_ways import compare\n"
+        "from tests.odd_images import odd_images\n"
+        "files = [odd.data for odd in odd_images() if odd.data.startswith(b'\\xff\\xd8')]\n"
+        "found = compare(files, range(20_000))\n"
+        "assert not found.different, found.different\n"
+        "assert found.in_one_call > 2_000 and len(found.outcomes) >= 5, found\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fakevlm.errors import ErrorCode, ImageError
-from fakevlm.image_file import read_image
+from fakevlm.image_file import jpeg, read_image
 from tests.image_bytes import EOI, inserted, orientation, picture, saved, segment
+from tests.jpeg_both_ways import compare
 
 pytestmark = pytest.mark.unit
 
@@ -137,3 +138,41 @@ def test_cmyk_counts_from_white_whoever_wrote_it() -> None:
     assert note(data, plain(data)) == ""
     place = data.index(b"Adobe")
     assert note(data[: place - 4] + data[place + 12 :], plain(data)) == ""
+
+
+IN_COLOUR = [name for name in CODINGS if "grey" not in name and name != "CMYK"]
+
+
+@pytest.mark.parametrize("name", IN_COLOUR)
+def test_a_sound_file_in_colour_is_decoded_in_one_call_to_pillows_pixels(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = inserted(CODINGS[name](), segment(0xE1, orientation(6)))
+    expected = np.rot90(plain(data), -1)  # as its EXIF says
+    assert note(data, expected) == ""
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("Pillow has decoded it"))
+    assert note(data, expected) == ""
+
+
+def test_damaged_files_are_read_and_refused_as_by_pillow_alone() -> None:
+    found = compare([make() for make in CODINGS.values()], range(400))
+    assert found.different == []
+    assert found.in_one_call > 20
+    assert set(found.outcomes) >= {"read", ErrorCode.TRUNCATED}
+
+
+def test_where_pillow_has_another_decoder_its_pixels_are_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(picture(64, 48), "JPEG")
+    monkeypatch.setattr(jpeg, "_in_one_call", lambda _, width, height: Image.new("RGB", (width, height)))
+    jpeg._is_pillows.cache_clear()
+    try:
+        assert note(data, plain(data)) == ""
+    finally:
+        jpeg._is_pillows.cache_clear()
+
+
+def test_a_header_that_claims_another_size_is_no_reason_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow and libjpeg must mean the same image: what one of them sees smaller is left to Pillow."""
+    assert jpeg._in_one_call(saved(picture(64, 48), "JPEG"), 64, 40) is None
+    assert jpeg._in_one_call(saved(picture(64, 48), "JPEG"), 64, 50) is None
+    assert jpeg._in_one_call(saved(picture(64, 48), "JPEG"), 48, 64) is None
