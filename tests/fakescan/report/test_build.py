@@ -1,7 +1,9 @@
 """Reports: of unfinished runs, after interruptions, with images that are gone, and of hostile names."""
 
+import html
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +250,16 @@ def test_a_sample_and_its_labels_tell_the_prevalence(tmp_path: Path) -> None:
     assert "verdict" not in listed["items"][0]
     saved = json.loads(Path(target.path, "labels.json").read_text())
     assert len(saved) == told.labels.count if told.labels else False
+
+
+def test_commands_in_a_report_are_of_this_run_in_any_shell(tmp_path: Path) -> None:
+    made = make_report_run(tmp_path / "audit; it's $(May)")
+    target = target_at(tmp_path)
+    build_report(made.folder, target, ReportSettings(thumbs=0))
+    page = Path(target.path, "report.html").read_text(encoding="utf-8")
+    commands = [shlex.split(html.unescape(text)) for text in re.findall(r"<code>(fakescan .*?)</code>", page)]
+    assert len(commands) >= 3
+    assert all(made.folder.url in command for command in commands), commands
 
 
 def test_on_a_bucket(made_run: MadeRun, s3_bucket: Bucket, tmp_path: Path, small_files: None) -> None:

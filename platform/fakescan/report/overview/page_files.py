@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def render(report: ReportFile, galleries: list[Gallery]) -> str:
     here = Path(__file__).parent
     style = (here / "report.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=_number, percent=_percent, line=_line, size=_size, below=_below)
+    environment.filters.update(number=_number, percent=_percent, line=_line, word=_word, size=_size, below=_below)
     run = report.run
     spoken = sorted((word for word in report.words if word.fake), key=lambda word: (-word.fake, word.bit))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -224,6 +225,11 @@ def _percent(share: float | None) -> str:
 def _line(text: object) -> str:
     """Text with everything escaped that is not seen or turns the direction of what follows."""
     return "" if text is None else printable_line(str(text))
+
+
+def _word(text: str) -> str:
+    """Text as one word of a command that is copied into a shell."""
+    return shlex.quote(_line(text))
 
 
 def _below(path: str, base: str) -> str:
