@@ -6,7 +6,8 @@ Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. It is written
 fit into memory: 256 images are fetched, 32 at once, decoded by Pillow on every core, judged by one `LLM.generate`, in
 which vLLM resizes, and written as one Parquet object; then the next 256 are. `--tuned` is written not to lose: its
 threads use this project's own decoder, with its compiled resizing from the first image on, and hand the engine images
-that are already at its input size, and the next images are fetched meanwhile. The clock starts when the engine is loaded and warm, and stops with the last object.
+that are already at its input size, and the next images are fetched meanwhile. The clock starts when the engine is
+loaded and warm, and stops with the last object.
 
 What it does not do, and a scan does for every image: notice what of a listing is no image; bound bytes, pixels, time
 and memory; outlive a file that kills or hangs its decoder, an engine that dies, a store that is away; give an image
