@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -83,8 +84,17 @@ class Watch:
 
     def seconds(self, first: float, last: float) -> dict[Thread, float]:
         """CPU seconds of each thread between two times."""
-        before, after = (min(self.looks, key=lambda look: abs(look[0] - at))[1] for at in (first, last))
+        before, after = self._at(first), self._at(last)
         return {thread: cpu - before.get(thread, 0.0) for thread, cpu in after.items()}
+
+    def _at(self, moment: float) -> dict[Thread, float]:
+        """CPU seconds so far, evenly between two looks: on busy cores some seconds may lie between them."""
+        later = next((number for number, look in enumerate(self.looks) if look[0] >= moment), len(self.looks) - 1)
+        (start, before), (stop, after) = self.looks[max(0, later - 1)], self.looks[later]
+        share = min(1.0, max(0.0, (moment - start) / (stop - start))) if stop > start else 1.0
+        return {
+            thread: before.get(thread, 0.0) + share * (cpu - before.get(thread, 0.0)) for thread, cpu in after.items()
+        }
 
 
 def main() -> None:
@@ -120,6 +130,7 @@ def main() -> None:
         "whole",
         img_s=rows / seconds,
         cores=sum(spent.values()) / seconds,
+        between_looks_s=max(later[0] - sooner[0] for sooner, later in pairwise(watch.looks)),
         first_part_s=run.startup_s,
         rows_of_a_shard=max((part.counts.rows for part in parts), default=DEFAULT_SHARD_ROWS),
         fetch_cpu_ms=run.stage_ms("fetch"),
@@ -166,7 +177,9 @@ def watching() -> Iterator[Watch]:
                 role = role_of(process) if process.pid != own else ""
                 if role and (role != IDLE or process.pid not in watch.roles):
                     watch.roles[process.pid] = role
-            watch.looks.append((time.time(), {t: cpu for pid in watch.roles for t, cpu in threads_of(pid)}))
+            began = time.time()
+            spent = {thread: cpu for pid in watch.roles for thread, cpu in threads_of(pid)}
+            watch.looks.append(((began + time.time()) / 2, spent))
             if time.monotonic() - weighed >= WEIGH_S:
                 weighed = time.monotonic()
                 found: dict[int, int] = {}
