@@ -92,9 +92,8 @@ class Watch:
         later = next((number for number, look in enumerate(self.looks) if look[0] >= moment), len(self.looks) - 1)
         (start, before), (stop, after) = self.looks[max(0, later - 1)], self.looks[later]
         share = min(1.0, max(0.0, (moment - start) / (stop - start))) if stop > start else 1.0
-        return {
-            thread: before.get(thread, 0.0) + share * (cpu - before.get(thread, 0.0)) for thread, cpu in after.items()
-        }
+        begun = {thread: share * cpu for thread, cpu in after.items() if thread not in before}
+        return begun | {thread: cpu + share * (after.get(thread, cpu) - cpu) for thread, cpu in before.items()}
 
 
 def main() -> None:
