@@ -2,11 +2,13 @@
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 
@@ -54,6 +56,7 @@ class SeaweedServer:
         master, volume, filer, s3 = self.ports
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
+        volumes = len(list(data.glob("*.dat")))
         command = [
             str(Path(sys.executable).with_name("weed")),
             "mini",
@@ -84,7 +87,7 @@ class SeaweedServer:
                 start_new_session=True,  # Ctrl-C ends the tests, which then stop the server themselves
             )
         deadline = time.monotonic() + timeout_s
-        while not self._answers():
+        while not (self._answers() and self._volumes() >= volumes):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 tail = (self.folder / "weed.log").read_bytes()[-2000:].decode(errors="replace")
@@ -101,6 +104,16 @@ class SeaweedServer:
             return False
         finally:
             connection.close()
+
+    def _volumes(self) -> int:
+        """Volumes that can be read: after a restart on busy cores S3 answers before the old ones are known."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[0]}/dir/status", timeout=2) as answer:
+                centres = json.load(answer)["Topology"]["DataCenters"] or []
+        except OSError:
+            return 0
+        racks = [rack for centre in centres for rack in centre["Racks"] or []]
+        return sum(int(node["Volumes"]) for rack in racks for node in rack["DataNodes"] or [])
 
     def stop(self) -> None:
         """End the process in its own time (4 to 5 s)."""
