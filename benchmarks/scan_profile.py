@@ -64,11 +64,11 @@ _ROLES = (
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """One thread of one process."""
+    """One thread of one process. Workers rename theirs with every task."""
 
     pid: int
     tid: int
-    name: str
+    name: str = field(compare=False)
 
 
 @dataclass
