@@ -37,12 +37,7 @@ def steps(data: bytes, spec: ImageSpec) -> Iterator[tuple[str, Step]]:
 
     def header_and_decode() -> Any:
         image = header()
-        if kind == "JPEG":
-            pixels = jpeg.decoded(image, data)
-            if pixels is not None:
-                return pixels
-            jpeg.prepare(image, len(data))
-        return image.load()
+        return jpeg.load(image, data) if kind == "JPEG" else image.load()
 
     yield "header and limits", header
     yield "header and decoding", header_and_decode

@@ -153,14 +153,13 @@ def _read(kind: str, repair: Repair, max_pixels: int, enough: Enough | None) -> 
     if repair.white_is_zero:
         meaning = meaning._replace(white_is_zero=True)
     size, extent = image.size, None
-    if kind == "JPEG" and enough is not None:
-        extent = jpeg.reduce(image, enough(*size))
-    pixels = jpeg.decoded(image, repair.data) if kind == "JPEG" and extent is None else None
-    if pixels is None:
-        if kind == "JPEG":
-            jpeg.prepare(image, len(repair.data))
+    pixels: Image.Image = image
+    if kind == "JPEG":
+        if enough is not None:
+            extent = jpeg.reduce(image, enough(*size))
+        pixels = jpeg.load(image, repair.data)
+    else:
         image.load()
-        pixels = image
     note = repair.note
     if not note and kind == "JPEG":
         last_pixel = pixels.getpixel((pixels.width - 1, pixels.height - 1))

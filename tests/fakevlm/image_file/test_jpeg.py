@@ -171,7 +171,7 @@ def test_where_pillow_has_another_decoder_its_pixels_are_what_counts(monkeypatch
         jpeg._is_pillows.cache_clear()
 
 
-def test_a_header_that_claims_another_size_is_no_reason_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_claims_another_size_is_no_reason_for_memory() -> None:
     """Pillow and libjpeg must mean the same image: what one of them sees smaller is left to Pillow."""
     assert jpeg._in_one_call(saved(picture(64, 48), "JPEG"), 64, 40) is None
     assert jpeg._in_one_call(saved(picture(64, 48), "JPEG"), 64, 50) is None
