@@ -1,5 +1,6 @@
 """`fakescan report`: what people read after a scan."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,7 +139,8 @@ def report(
         if made.thumbs.missing:
             print(f"{made.thumbs.missing:,} of {made.thumbs.count:,} thumbnails could not be made; the report says why")
         print(f"report: {page}")
-        print(f"all images: fakescan view {redact(folder.url)}{'' if output is None else f' --report {redact(place)}'}")
+        command = ["fakescan", "view", redact(folder.url)] + ([] if output is None else ["--report", redact(place)])
+        print(f"all images: {shlex.join(command)}")
     reporter.finish(
         ReportReport(
             run=redact(folder.url),

@@ -1,6 +1,7 @@
 """`fakescan view`: the page of a report, its full images and its labels, on this machine."""
 
 import os
+import shlex
 from typing import Any
 
 import click
@@ -52,7 +53,7 @@ def view(run: str, place: str | None, port: int, reviewer: str | None, **flags: 
         place = local_uri(file_path(place))
     target = RunFolder(place, folder.store)
     report = read_report(target)
-    again = f"fakescan report {redact(folder.url)} -o {redact(place)}"
+    again = shlex.join(["fakescan", "report", redact(folder.url), "-o", redact(place)])
     if report is None:
         raise UserError(f"report: {redact(place)} holds no report of this version; make it first: {again}")
     if report.run.run_id != opened.run_id:
