@@ -115,7 +115,7 @@ class ServeConfig(JudgingSettings):
     cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0
     """CPUs that Ray reserves for each replica."""
     decode_threads: Annotated[int, Field(ge=1, le=64)] = 4
-    """Small images that one replica decodes at once, on a core each; large ones need two cores for each."""
+    """Images that one replica decodes at once, on a core each: so many small ones, and as many large ones."""
     keys: Annotated[str | None, Flag("FILE", group=FlagGroup.SERVER)] = None
     """File of API keys that `fakescan keys add` writes, on every node. Default: none; needed without `no_auth`."""
     no_auth: Annotated[bool, Flag(group=FlagGroup.SERVER)] = False

@@ -113,7 +113,7 @@ class Decoder:
         timeout_s: float,
         expect: Callable[[int], None] = lambda images: None,
     ) -> None:
-        """`threads` for small images, not more than there are cores, and a process for every two cores for large ones.
+        """`threads` for small images and as many processes for large ones, not more of either than there are cores.
 
         `expect` is told of the small images that are about to be decoded: see `Engine.expect`.
         """
@@ -121,8 +121,7 @@ class Decoder:
         self._expect = expect
         self._max_pixels = max_pixels
         self._max_request_pixels = max_request_pixels
-        cores = os.cpu_count() or 1
-        threads, processes = min(threads, cores), max(1, min(threads, cores // 2))
+        threads = processes = min(threads, os.cpu_count() or 1)
         largest = max(BYTES_PER_PIXEL.values()) * max_pixels
         self._small = Lane("decode", threads)
         self._large = Lane("decode-large", processes, max(_LARGE_ROOM, largest))

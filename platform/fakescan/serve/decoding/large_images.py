@@ -19,8 +19,8 @@ from fakevlm.preprocess import DecodedImage, ImageSpec, try_decode
 
 CPU_S = 20
 """CPU seconds that one image may take. The slowest sound ones of 50 megapixels take five."""
-_NICE = 5
-"""How much the process gives way: it gets a third of the time that another one gets which also wants all of a core."""
+_NICE = 10
+"""How much the process gives way: it gets a tenth of the time that another one gets which also wants all of a core."""
 _START_BYTES = 384 << 20
 """Memory of the process beside the image."""
 
