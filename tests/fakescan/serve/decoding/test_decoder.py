@@ -175,7 +175,7 @@ def test_a_large_image_has_the_same_pixels_as_in_a_scan() -> None:
 @pytest.mark.unit
 def test_what_takes_forever_is_ended_and_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """A JPEG of many scans, as large as one request may ask for."""
-    monkeypatch.setattr("fakescan.serve.decoding.large_images.CPU_S", 1)
+    monkeypatch.setattr("fakescan.serve.decoding.large_images.CPU_S", 2)  # counted from the last whole second
     scans = many_scans(6000, 4000, 90)
     photo = file(3000, 2000, "JPEG")
 
