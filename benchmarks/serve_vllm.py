@@ -46,14 +46,14 @@ does not start where less is free. That is room for more requests than a load ha
 def vllm_server(*, tuned: bool) -> Iterator[tuple[int, ServerClock]]:
     """Starts the server, waits until it answers, and ends it; its port, and the CPU time of its processes."""
     checkpoint = open_model(None, Store())
-    arguments, environment = _tuned(checkpoint) if tuned else ({"model": str(checkpoint.path), **_NEEDED}, {})
+    plain = {"model": str(checkpoint.path), **_NEEDED}
+    arguments, environment = _tuned(checkpoint) if tuned else (plain, dict(os.environ))
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="fakescan-bench-") as name:
         folder = Path(name)
         template = folder / "template.jinja"
         # The prompt whatever the client writes, as in `fakescan serve`.
         template.write_text(checkpoint.prompt.text())
-        environment = {**os.environ, **environment}
         environment["PYTHONPATH"] = os.pathsep.join([str(_distribution(folder)), environment.get("PYTHONPATH", "")])
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1",
                    "--port", str(port), "--served-model-name", CHAT_MODEL, "--chat-template", str(template),

@@ -121,14 +121,13 @@ class Decoder:
         self._expect = expect
         self._max_pixels = max_pixels
         self._max_request_pixels = max_request_pixels
-        threads = processes = min(threads, os.cpu_count() or 1)
+        threads = min(threads, os.cpu_count() or 1)
         largest = max(BYTES_PER_PIXEL.values()) * max_pixels
         self._small = Lane("decode", threads)
-        self._large = Lane("decode-large", processes, max(_LARGE_ROOM, largest))
+        self._large = Lane("decode-large", threads, max(_LARGE_ROOM, largest))
         self._processes: queue.SimpleQueue[LargeImages] = queue.SimpleQueue()
         self._all = [
-            LargeImages(spec, max_pixels=max_pixels, memory_bytes=largest, timeout_s=timeout_s)
-            for _ in range(processes)
+            LargeImages(spec, max_pixels=max_pixels, memory_bytes=largest, timeout_s=timeout_s) for _ in range(threads)
         ]
         for process in self._all:
             self._processes.put(process)
