@@ -12,6 +12,7 @@ from fakescan.engine.config import Device, VllmConfig
 from fakescan.engine.generation import Generation
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.engine.start.arguments import check_length, joined
+from fakescan.engine.start.compiler import require_compiler
 from fakescan.engine.start.gpu_share import memory_share, parallel_size
 from fakescan.engine.start.kv_cache import kv_cache_bytes
 from fakescan.engine.start.number_types import require_memory, types_here
@@ -88,6 +89,8 @@ def engine_arguments(
     if types.overrides:
         arguments["hf_overrides"] = types.overrides
     if device == "cpu":
+        if not arguments["enforce_eager"]:
+            require_compiler()
         arguments["distributed_executor_backend"] = "uni"
         seqs = arguments["max_num_seqs"] = config.max_num_seqs or 32
         cache = arguments["kv_cache_memory_bytes"] = kv_cache_bytes(config, checkpoint, types, length, seqs)

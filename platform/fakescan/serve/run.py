@@ -211,7 +211,7 @@ def _deploy(server: Server, model: PinnedModel, doing: str = "starting") -> None
         application = serve.status().applications.get(APP_NAME)
         replica = application.deployments.get(REPLICA) if application is not None else None
         reason = replica.message if replica is not None and replica.message else str(error)
-        raise ServeFailedError(f"the server does not start: {_cause(reason)}") from None
+        raise ServeFailedError(f"the server does not start: {cause_of(reason)}") from None
 
 
 def _roll_out(server: Server, model: PinnedModel, reread: Callable[[], Server]) -> tuple[Server, PinnedModel]:
@@ -314,11 +314,12 @@ def _note(line: str) -> None:
     say(line, "fakescan.serve")
 
 
-def _cause(message: str) -> str:
+def cause_of(message: str) -> str:
     """The last line that says what went wrong, in Serve's message with the replica's traceback."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     errors = [line for line in lines if "Error: " in line and not line.startswith("File ")]
-    return (errors or lines or ["no reason given"])[-1]
+    # A setting's name comes first in a UserError, whose class tells nobody anything.
+    return (errors or lines or ["no reason given"])[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
 
 
 @contextmanager
