@@ -137,7 +137,7 @@ class Requests:
         ramp = np.resize(np.arange(256, dtype=np.uint8), (height, width))
         ramp_image = np.repeat(ramp[:, :, None], 3, axis=2)
         self._template: Any = self._render(ramp_image, checkpoint.prompt.text())
-        self._samplings: dict[tuple[int, bool], Any] = {}
+        self._samplings: dict[tuple[int, bool, bool], Any] = {}
         rendered = self._pixel_values(self._template)
         if tuple(rendered.shape) != (3, height, width):
             raise UserError(
@@ -171,17 +171,18 @@ class Requests:
         from vllm.sampling_params import RequestOutputKind
 
         options = options or self._options
-        tokens = 1 if options.explain == "none" else min(options.max_new_tokens, self._options.max_new_tokens)
-        if (tokens, streams) not in self._samplings:
-            self._samplings[tokens, streams] = SamplingParams(
+        explains = options.explain != "none"
+        tokens = min(options.max_new_tokens, self._options.max_new_tokens) if explains else 1
+        if (tokens, explains, streams) not in self._samplings:
+            self._samplings[tokens, explains, streams] = SamplingParams(
                 temperature=0.0,
                 max_tokens=tokens,
-                detokenize=tokens > 1,  # the verdict is in the log-probabilities
+                detokenize=explains,  # the verdict is in the log-probabilities
                 stream_interval=min(tokens, _PIECE_TOKENS) if streams else tokens,
                 logprob_token_ids=[self._checkpoint.fake_token_id, self._checkpoint.real_token_id],
                 output_kind=RequestOutputKind.DELTA,
             )
-        return self._samplings[tokens, streams]
+        return self._samplings[tokens, explains, streams]
 
     def input(self, pixels: NDArray[np.uint8]) -> Any:
         """vLLM's engine input for pixels of shape [height, width, 3]."""

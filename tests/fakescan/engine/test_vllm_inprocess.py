@@ -179,6 +179,16 @@ def test_everything_is_explained_where_somebody_asks(
         assert answer.explanation.startswith(f"This is a {word}")
 
 
+def test_one_token_is_the_word_of_the_verdict(vllm_engine: InProcessEngine, images: Images) -> None:
+    for image in images[:8]:
+        heard: list[Judgement] = []
+        answer = vllm_engine.submit(image, JudgingOptions(explain="all", max_new_tokens=1), heard.append).result()
+        word = "fake" if answer.logprob_fake > answer.logprob_real else "real"
+        assert answer.explanation == f"This is a {word}"
+        assert answer.is_cut
+        assert answer.completion_tokens == 1
+
+
 def test_a_prompt_that_the_model_was_not_trained_with_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     assert_prompt_refused({"prompt_format": "chat"}, "'chat'", tiny_model, tmp_path)
 

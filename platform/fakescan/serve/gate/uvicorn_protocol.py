@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fakescan.serve.gate.bounds.client_address import PEER
 from fakescan.serve.gate.bounds.connections import Activity, Connections, now
+from fakescan.serve.gate.plain_parser import PlainParser
 from fakescan.serve.operation.tls import CertificateRenewal
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -34,6 +35,7 @@ _REFUSALS = {
     403: b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     408: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+    501: b"HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     503: b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",
 }
 _renewal = CertificateRenewal()
@@ -55,8 +57,13 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_headers = True
     _in_body = False
     _refused = 0
+    _upgrade: bytes | None = None  # the head of a request that offers one, from its headers until the parser stops
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.parser = PlainParser(self)  # type: ignore[assignment]
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected: its first headers are due."""
@@ -102,6 +109,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The headers are complete."""
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._stop(501)  # what follows would be no request
+            self._upgrade = self._head_without_upgrade()
+            return
         self._in_headers = False
         self._in_body = True
         self._small_chunks = 0.0
@@ -122,6 +134,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The body is complete; the next headers have their time from their first byte on."""
+        if self._upgrade is not None:
+            return
         self._in_headers = True
         self._in_body = False
         self._framing_bytes = 0
@@ -145,6 +159,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Nobody speaks WebSocket here."""
         self._stop_now(403)
+
+    def take_head_without_upgrade(self) -> bytes | None:
+        """The head of a request to upgrade, to be parsed again as that of an ordinary one."""
+        head, self._upgrade = self._upgrade, None
+        return head
+
+    def _head_without_upgrade(self) -> bytes:
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = (b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")
+        return b"\r\n".join([line, *kept, b"", b""])
 
     def send_400_response(self, msg: str) -> None:
         """The parser has stopped: a bound is exceeded, or these are no HTTP requests."""

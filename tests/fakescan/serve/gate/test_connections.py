@@ -263,3 +263,57 @@ def test_an_upgrade_to_websocket_ends_the_connection(start: Start, fresh: Connec
     wire.begin("/", "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13", method="GET")
     assert wire.rest().startswith(b"HTTP/1.1 403 ")
     until("it is counted no more", lambda: len(fresh) == 0)
+
+
+# --- upgrades ---------------------------------------------------------------------------------------------------------
+
+UPGRADES = {
+    "h2c": ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA"),
+    "unknown": ("connection: keep-alive, upgrade", "upgrade: foo/1"),
+    "several": ("connection: upgrade", "upgrade: websocket, h2c"),
+    "twice": ("connection: upgrade", "upgrade: h2c", "upgrade: foo/1"),
+}
+
+
+@pytest.mark.parametrize("offer", UPGRADES)
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("piece", [1, 100, 10_000])
+def test_an_offer_to_upgrade_is_passed_over(start: Start, offer: str, is_chunked: bool, piece: int) -> None:
+    gated = start()
+    wire = gated.wire()
+    body = b"GET /v1/secret HTTP/1.1\r\nhost: gate\r\n\r\n"
+    framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if is_chunked else body
+    framing = "transfer-encoding: chunked" if is_chunked else f"content-length: {len(body)}"
+    head = "\r\n".join(["POST /v1/detect?a=b HTTP/1.1", "host: gate", *UPGRADES[offer], framing, "x-last: %41", "", ""])
+    data = head.encode() + framed
+    for _ in range(2):
+        for at in range(0, len(data), piece):
+            wire.send(data[at : at + piece])
+        assert wire.answer().status == 200
+    assert wire.is_silent(0.02), "what is in a body is no request"
+    assert gated.inner.bodies == [body, body]
+    assert gated.inner.paths == ["/v1/detect"] * 2
+    assert (b"x-last", b"%41") in gated.inner.headers[0]
+    assert not [value for name, value in gated.inner.headers[0] if name == b"upgrade"]
+
+
+def test_bounds_hold_for_offers_to_upgrade(start: Start) -> None:
+    gated = start()
+    crowded = gated.wire()
+    crowded.begin("/v1/detect", "connection: upgrade", "upgrade: h2c", *(f"x-{number}: a" for number in range(200)))
+    assert crowded.rest().startswith(b"HTTP/1.1 431 ")
+    wire = gated.wire()
+    wire.begin("/v1/detect", "connection: upgrade, close", "upgrade: h2c", "content-length: 0")
+    assert wire.rest().startswith(b"HTTP/1.1 200 "), "and the connection is closed, as the client wants"
+    ahead = gated.wire()
+    gated.inner.act = Held()
+    ahead.send(40 * b"GET /v1/detect HTTP/1.1\r\nhost: gate\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+    until("it is refused", lambda: gated.metric('fakescan_serve_connections_cut_total{reason="431"}') >= 2)
+
+
+def test_nothing_is_connected_to_elsewhere(start: Start) -> None:
+    gated = start()
+    wire = gated.wire()
+    wire.send(b"CONNECT example.org:443 HTTP/1.1\r\nhost: gate\r\n\r\nGET /v1/models HTTP/1.1\r\nhost: gate\r\n\r\n")
+    assert wire.rest() == b"HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+    assert not gated.inner.paths
