@@ -232,12 +232,12 @@ def score_meaning(calibration: Calibration, meaning: Meaning) -> str:
 
 
 def shown(score: float, *borders: float) -> list[str]:
-    """A score and the thresholds beside it in digits, as many as tell them apart: two or more.
+    """A score and the thresholds beside it in digits, as many as tell them apart, which are two to seventeen.
 
     >>> shown(0.93, 0.95), shown(0.9496, 0.95)
     (['0.93', '0.95'], ['0.9496', '0.9500'])
     """
-    for digits in range(2, 7):
+    for digits in range(2, 18):
         texts = [f"{number:.{digits}f}" for number in (score, *borders)]
         if all(
             (text != texts[0] or border == score) and (0 < float(text) < 1 or float(text) == border)

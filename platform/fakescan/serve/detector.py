@@ -111,8 +111,7 @@ class Result(BaseModel):
     @property
     def opening(self) -> str:
         """What has to come before the explanation where nothing else of the result is shown; mostly ""."""
-        said = " ".join(one.words for one in self.remarks if one.kind in ("meaning", "leaning"))
-        return f"{said} In its own words: " if said else ""
+        return f"{self.remark} In its own words: " if self.remark else ""
 
 
 @dataclass

@@ -33,6 +33,15 @@ _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rat
 _RETRY_S = {"rate_limited": 1.0, "overloaded": 1.0, "starting": 2.0, "unavailable": 2.0, "timeout": 5.0}
 
 
+def no_upload(media: str) -> "Problem":
+    """The refusal of a body that is neither an image nor a form."""
+    return Problem(
+        "unsupported_media",
+        f"Content-Type {media[:100] or 'is missing'}: send multipart/form-data with files, or the bytes of one "
+        "image as image/* or application/octet-stream",
+    )
+
+
 class Problem(Exception):
     """A request is refused. `detail` is one line for people that names the limit or the setting, and the fix."""
 

@@ -19,6 +19,7 @@ MAX_DOCUMENT_BYTES = 4 * 2**20
 """Bytes of a body without its long strings: what is parsed, and copied."""
 LONG_BYTES = 4096
 """Bytes from which a string counts as long."""
+_POSITION = re.compile(r" at line \d+ column \d+$")
 _PIECE = 256 * 2**10
 _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _MAX_MESSAGE = 500
@@ -81,6 +82,8 @@ class JsonBody:
         except ValidationError as error:
             place = error.errors(include_url=False, include_input=False)[0]["loc"]
             words = first_mistake(error, command=None, noun="field")[:_MAX_MESSAGE]
+            if self.long_strings:
+                words = _POSITION.sub("", words)  # it is that in the document
             dotted, name = ".".join(map(str, place)), field_name(place)
             if words.startswith(dotted):
                 words = name + words.removeprefix(dotted)

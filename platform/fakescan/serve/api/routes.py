@@ -19,6 +19,7 @@ from fakescan.serve.api.detect import Detection, detect, too_slow
 from fakescan.serve.api.json_body import read_json
 from fakescan.serve.api.openai.chat import ChatCompletion, ChatRequest, chat, read_chat
 from fakescan.serve.api.openai.responses import OpenAIResponse, ResponsesRequest, read_responses, respond
+from fakescan.serve.api.openai.unsupported import refuse_options
 from fakescan.serve.api.openapi import About, ModelList, ServedModel, detect_operation, document_api, json_operation
 from fakescan.serve.api.parsing import parse
 from fakescan.serve.api.require_gate import Admit, RequireGate, problem_response
@@ -120,6 +121,7 @@ def _add_judging(app: FastAPI, detector: Detector) -> None:
     async def create_chat_completion(request: Request) -> Response:
         """Asks about one image, in the format of OpenAI's chat completions."""
         with tracing.span("parse"):
+            refuse_options(request.query_params)
             question = await parse(partial(read_chat, detector), await _json_bytes(request))
         return await chat(detector, question, request.scope)
 
@@ -127,6 +129,7 @@ def _add_judging(app: FastAPI, detector: Detector) -> None:
     async def create_response(request: Request) -> Response:
         """Asks about one image, in the format of OpenAI's responses. None is kept."""
         with tracing.span("parse"):
+            refuse_options(request.query_params)
             question = await parse(partial(read_responses, detector), await _json_bytes(request))
         return await respond(detector, question, request.scope)
 
@@ -185,6 +188,7 @@ def _add_facts(app: FastAPI, detector: Detector, has_scans: bool) -> None:
         """The checkpoint that judges here."""
         return JSONResponse({"object": "list", "data": [model]})
 
+    @app.head("/v1/models/{name:path}", include_in_schema=False)
     @app.get("/v1/models/{name:path}", response_model=ServedModel)
     async def get_model(name: str) -> Response:
         """The checkpoint that judges here, by its name."""

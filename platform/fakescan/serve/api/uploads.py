@@ -1,6 +1,6 @@
 """Reads the images and the options out of a request's body."""
 
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from fakescan.engine.judging_options import Explain
 from fakescan.serve.api.parsing import parse
 from fakescan.serve.decoding.upload import Upload
-from fakescan.serve.problem import Problem
+from fakescan.serve.problem import Problem, no_upload
 from fakescan.settings.yaml_file import first_mistake
 
 RAW_TYPES = ("image/", "application/octet-stream")
@@ -54,41 +54,65 @@ class _InMemory(MultiPartParser):
 
 async def read_request(request: Request, max_images: int) -> DetectRequest:
     """The images and options of POST /v1/detect. Raises Problem for anything else."""
-    fields = dict(request.query_params)
+    fields = _once(request.query_params.multi_items())
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media == "multipart/form-data":
         uploads, form_fields = await parse(partial(_read_form, request.headers, max_images), await request.body())
-        fields |= form_fields
+        fields = _once([*fields.items(), *form_fields])
     elif media.startswith(RAW_TYPES):
         uploads = [Upload(0, None, await request.body())]
     else:
-        raise Problem(
-            "unsupported_media",
-            f"Content-Type {media[:100] or 'is missing'}: send multipart/form-data with files, or the bytes of one "
-            "image as image/* or application/octet-stream",
-        )
+        raise no_upload(media)
     try:
         options = DetectOptions.model_validate(fields)
     except ValidationError as error:
-        raise Problem("invalid", first_mistake(error, command=None, noun="option")[:300]) from None
-    if "text/event-stream" in request.headers.get("accept", ""):
-        options.stream = True
+        words = first_mistake(error, command=None, noun="option")[:300]
+        raise Problem("invalid", words, param=str(error.errors(include_input=False)[0]["loc"][0])[:100]) from None
+    if "stream" not in options.model_fields_set:
+        options.stream = _prefers_events(request.headers.get("accept", ""))
     return DetectRequest(uploads, options)
 
 
-def _read_form(headers: Headers, max_images: int, body: bytes) -> tuple[list[Upload], dict[str, str]]:
+def _once(options: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Options by their names. Raises Problem for one that is given twice, in the query, the form or both."""
+    found: dict[str, str] = {}
+    for name, value in options:
+        if name in found:
+            raise Problem("invalid", f"{name[:100]}: given more than once", param=name[:100])
+        found[name] = value
+    return found
+
+
+def _prefers_events(accept: str) -> bool:
+    """Whether a client that says what it accepts wants events rather than JSON, which it gets if it minds neither."""
+    weights = {"application/json": 0.0, "text/event-stream": 0.0}
+    for one in accept.lower().split(","):
+        media, *parameters = (part.strip() for part in one.split(";"))
+        if media in weights:
+            given = next((name.removeprefix("q=") for name in parameters if name.startswith("q=")), "1")
+            try:
+                weights[media] = float(given)
+            except ValueError:
+                continue  # no number: nothing is said of it
+    return weights["text/event-stream"] > max(weights["application/json"], 0.0)
+
+
+def _read_form(headers: Headers, max_images: int, body: bytes) -> tuple[list[Upload], list[tuple[str, str]]]:
     body = body.lstrip(b"\r\n")  # which the parser skips one by one
     parser = _InMemory(
         headers, _pieces(body), max_files=max_images, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
     )
     uploads: list[Upload] = []
-    fields: dict[str, str] = {}
+    fields: list[tuple[str, str]] = []
     try:
         _check_boundary(headers, max_images, body)
         form = _finish(parser.parse())
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise Problem("invalid", f"more than {max_images} images in one request; send fewer") from None
+        if "Part exceeded" in error.message:
+            words = f"a part of over {_MAX_FIELD_BYTES} bytes has no file name; images need one (curl: -F file=@a.jpg)"
+            raise Problem("invalid", words) from None
         raise Problem("invalid", f"the multipart body cannot be read: {error.message[:200]}") from None
     except (KeyError, ValueError, UnicodeError) as error:  # headers of a part that are broken
         raise Problem("invalid", f"the multipart body cannot be read: {type(error).__name__}") from None
@@ -97,7 +121,7 @@ def _read_form(headers: Headers, max_images: int, body: bytes) -> tuple[list[Upl
             with value.file as file:  # closed, so that no image is in memory twice for longer than a moment
                 uploads.append(Upload(len(uploads), _shown(value.filename), file.read()))
         else:
-            fields[name] = value
+            fields.append((name, value))
     if not uploads:
         raise Problem("invalid", "the form has no file; send at least one part with a file name")
     return uploads, fields

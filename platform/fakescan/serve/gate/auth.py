@@ -52,7 +52,7 @@ PUBLIC = frozenset(path for path, route in ROUTES.items() if route.scope is None
 """Paths that need no key, beside those below /page/."""
 _PREFIXES = (
     ("/page/", Route("/page", is_own=True)),
-    ("/v1/models/", Route("/v1/models", ("GET",), "detect")),
+    ("/v1/models/", Route("/v1/models", scope="detect")),
     ("/v1/scans/", Route("/v1/scans", ("GET", "POST"), "scans", max_body=SMALL_BODY)),
 )
 _UNKNOWN = Route("other", (), "detect", is_own=True)

@@ -50,7 +50,7 @@ from fakescan.serve.keys import Key, KeyFile, KeyRing
 from fakescan.serve.malloc import give_back_large_blocks
 from fakescan.serve.operation.serve_log import use_json_lines
 from fakescan.serve.outcome_header import VERDICTS
-from fakescan.serve.problem import Problem
+from fakescan.serve.problem import Problem, no_upload
 from fakescan.telemetry.metric import is_connected
 from fakescan.telemetry.registry_copy import RegistryCopy
 from fakescan.terminal.json_logs.fields import log_fields
@@ -222,11 +222,15 @@ class Gate:
         """Has a replica respond. Images are paid for before it sees them, as far as they can be counted here."""
         context, limits = response.context, state.limits
         places = (self._places, state.max_ongoing) if route.judges else (self._other_places, _OTHER_PLACES)
-        content_type = dict(scope["headers"]).get(b"content-type", b"")
+        headers = dict(scope["headers"])
+        content_type = headers.get(b"content-type", b"")
+        _check_encoding(headers.get(b"content-encoding", b""))
         with tracing.span("admit"):
             _check_places(*places, context)
             if key is not None and route.judges:
                 _check_rate(await self._limiter.admit(key.id, rate_of(key, limits)), key)
+        if route.name == "/v1/detect" and _is_json(content_type):
+            raise no_upload("application/json")
         bounds = JsonBounds() if _is_json(content_type) else None
         async with AsyncExitStack() as stack:
             with tracing.span("receive"):
@@ -320,6 +324,12 @@ def _ended(context: RequestContext, response: GateResponse, now: float) -> Ended
         has_passed=context.has_passed,
         has_left=has_left and (context.passed_at is None or now - context.passed_at < _IMPATIENT_S),
     )
+
+
+def _check_encoding(encoding: bytes) -> None:
+    if encoding.strip().lower() not in (b"", b"identity"):
+        words = f"Content-Encoding {encoding.decode('latin-1')[:50]}: send the body as it is, not compressed"
+        raise Problem("unsupported_media", words)
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -35,7 +35,7 @@ def test_a_large_form_is_read_as_a_small_one_is(detector: Detector, png: bytes) 
         (b"".join(PART % b"x" for _ in range(17)) + b"--B--\r\n", "more than 16 images"),
         (
             b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"x" * (32 * MB) + b"\r\n--B--\r\n",
-            "size of 1KB",
+            "a part of over 1024 bytes has no file name",
         ),
         (b"--B\r\n" + b"A: b\r\n" * (4 * MB), "Invalid multipart data"),
         (b"--B\r\n" + b"A" * (32 * MB), "Invalid multipart data"),
@@ -48,3 +48,46 @@ def test_a_form_that_is_made_to_take_long_is_refused_at_once(detector: Detector,
     assert (response.status_code, response.json()["code"]) == (422, "invalid")
     assert words in response.json()["detail"]
     assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "is_stream"),
+    [
+        ("text/event-stream", "", True),
+        ("text/event-stream, */*", "", True),
+        ("text/event-stream, application/json;q=0.5", "", True),
+        ("*/*", "", False),
+        ("", "", False),
+        ("application/json, text/event-stream", "", False),
+        ("application/json, text/event-stream; q=0.9", "", False),
+        ("text/event-stream;q=0", "", False),
+        ("text/event-stream;q=none", "", False),
+        ("text/event-stream", "?stream=false", False),
+        ("application/json", "?stream=true", True),
+    ],
+)
+def test_a_stream_comes_where_it_is_wanted(
+    detector: Detector, png: bytes, accept: str, query: str, is_stream: bool
+) -> None:
+    headers = {"content-type": "image/png", "accept": accept}
+    response = send(detector, "POST", f"/v1/detect{query}", content=png, headers=headers)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/event-stream" if is_stream else "application/json")
+
+
+@pytest.mark.parametrize(
+    ("query", "form", "field"),
+    [
+        ("?threshold=0.1&threshold=0.9", {}, "threshold"),
+        ("?threshold=0.1", {"threshold": "0.1"}, "threshold"),
+        ("?explain=none", {"explain": "all"}, "explain"),
+        ("?threshold=2", {}, "threshold"),
+        ("?colour=red", {}, "colour"),
+        ("", {"explain": "some"}, "explain"),
+    ],
+)
+def test_a_wrong_option_is_named(detector: Detector, png: bytes, query: str, form: dict[str, str], field: str) -> None:
+    response = send(detector, "POST", f"/v1/detect{query}", files={"file": ("a.png", png)}, data=form)
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith(f"{field}: ")
+    assert response.json()["error"]["param"] == field

@@ -20,7 +20,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate_module, "MAX_DELAY_S", 0.02)
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/detect"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 @pytest.mark.parametrize("framing", ["content-length: 60000000", "transfer-encoding: chunked"])
 def test_json_that_holds_too_much_is_refused_by_its_first_pieces(start: Start, path: str, framing: str) -> None:
     gated = start()
@@ -34,6 +34,26 @@ def test_json_that_holds_too_much_is_refused_by_its_first_pieces(start: Start, p
     assert answer.headers["connection"] == "close", "the rest is not wanted"
     assert not gated.inner.paths, "no replica has seen it"
     gated.wait_until_idle()
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        (("content-type: application/json",), b"Content-Type application/json: send multipart/form-data"),
+        (("content-type: image/jpeg", "content-encoding: gzip"), b"Content-Encoding gzip: send the body as it is"),
+        (("content-type: image/jpeg", "content-encoding: identity, br"), b"Content-Encoding identity, br: send"),
+    ],
+)
+def test_what_no_body_can_make_good_is_refused_before_it(start: Start, headers: tuple[str, ...], words: bytes) -> None:
+    gated = start()
+    wire = gated.wire()
+    wire.begin("/v1/detect", "content-length: 60000000", *headers)
+    answer = wire.answer()
+    assert (answer.status, answer.code) == (415, "unsupported_media")
+    assert words in answer.body
+    assert not gated.inner.paths
+    gated.wait_until_idle()
+    assert gated.ask(content=b"x", headers={"content-type": "image/png", "content-encoding": "identity"}).status == 200
 
 
 def test_json_within_the_bounds_passes_in_pieces_of_any_size(start: Start) -> None:

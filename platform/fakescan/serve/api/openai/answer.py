@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,19 +12,18 @@ from starlette.types import Scope
 
 from fakescan.engine.judging_options import JudgingOptions
 from fakescan.serve.api.detect import too_slow
-from fakescan.serve.api.openai.answer_format import AnswerFormat
+from fakescan.serve.api.openai.answer_format import FIELDS, AnswerFormat
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.detector import Detector, JudgedImage, Result, refusal
 from fakescan.serve.problem import Problem
 from fakescan.serve.work import admission
-from fakevlm.verdict import Calibration, Verdict
+from fakevlm.verdict import Verdict
 
 _VERY_UNLIKELY = -9999.0
 """OpenAI's own word for a log-probability that is none."""
-_VERDICT_FIELDS = {
-    "verdict", "finding", "leans", "score", "logit", "off_script", "remark", "how_sure", "seen", "width", "height",
-    "sha256", "provenance",
-}  # fmt: skip
+_NOT_OF_ONE_IMAGE = {"index", "name", "error"}
+_OF_IMAGES = frozenset({"too_many_pixels", "not_an_image", "unsupported_format", "empty", "truncated"})
+"""Codes of problems with the file that was sent."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,16 @@ class Question:
     """One image and how its answer is wanted."""
 
     upload: Upload
+    place: str
+    """The field that the image is in: `messages[0].content[1].image_url.url`."""
     options: JudgingOptions
     answer_format: AnswerFormat | None = None
     """None: in words."""
     top_logprobs: int | None = None
     """Words beside the verdict's own that get their log-probability; None: no log-probabilities at all."""
     stream: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """The client's own, which comes back."""
     include_usage: bool = False
     """Whether a stream ends with the count of tokens."""
 
@@ -56,23 +59,43 @@ class TokenLogprob(TopLogprob):
     top_logprobs: list[TopLogprob]
 
 
-def possible_verdicts(calibration: Calibration) -> list[str]:
-    """The verdicts that an answer can have."""
-    return [
-        verdict.value
-        for verdict in Verdict
-        if verdict is not Verdict.UNCERTAIN or calibration.uncertain_low is not None
-    ]
+def possible_values(detector: Detector, options: JudgingOptions) -> dict[str, list[Any]]:
+    """Values that fields of an answer can have here: the verdicts, the threshold, and the shortest explanation."""
+    calibration = options.calibration
+    return {
+        "verdict": [
+            verdict.value
+            for verdict in Verdict
+            if verdict is not Verdict.UNCERTAIN or calibration.uncertain_low is not None
+        ],
+        "threshold": [calibration.threshold],
+        "explanation": [detector.checkpoint.prompt.answer_prefix, *FIELDS["explanation"][1:]],
+    }
 
 
 async def judge(detector: Detector, question: Question, scope: Scope) -> JudgedImage:
     """The whole judgement. Raises Problem for an image without a verdict, and TimeoutError."""
-    (upload,) = await admission(detector, scope)([question.upload])
+    upload = await _admitted(detector, question, scope)
     async with asyncio.timeout(detector.config.limits.request_timeout_s):
         judged = await detector.judge(upload, question.options)
     if problem := refusal(judged.result):
-        raise problem
+        raise _at(question, problem)
     return judged
+
+
+async def _admitted(detector: Detector, question: Question, scope: Scope) -> Upload:
+    try:
+        (upload,) = await admission(detector, scope)([question.upload])
+    except Problem as problem:
+        raise _at(question, problem) from None
+    return upload
+
+
+def _at(question: Question, problem: Problem) -> Problem:
+    """The problem, with the field of the image where it is about that."""
+    if problem.code in _OF_IMAGES:
+        problem.param = problem.param or question.place
+    return problem
 
 
 async def growing(
@@ -82,12 +105,12 @@ async def growing(
 
     Raises Problem for an image without a verdict. The generator must be closed.
     """
-    (upload,) = await admission(detector, scope)([question.upload])
+    upload = await _admitted(detector, question, scope)
     parts = _parts(detector, upload, question.options)
     first = await anext(parts)
     if isinstance(first, Problem):
         await parts.aclose()
-        raise first
+        raise _at(question, first)
     result = first.result if isinstance(first, JudgedImage) else first
 
     async def all_parts() -> AsyncGenerator[Result | JudgedImage | Problem, None]:
@@ -140,9 +163,9 @@ def is_cut(judged: JudgedImage, question: Question) -> bool:
 
 
 def verdict_of(detector: Detector, result: Result, question: Question) -> dict[str, Any]:
-    """The verdict as programs read it: `fakescan` of an answer."""
+    """The verdict as programs read it: `fakescan` of an answer. Before there are words its explanation is null."""
     return {
-        **result.model_dump(mode="json", include=_VERDICT_FIELDS),
+        **result.model_dump(mode="json", exclude=_NOT_OF_ONE_IMAGE),
         "threshold": question.options.calibration.threshold,
         "meaning": detector.words.meaning,
         "notice": detector.notice,

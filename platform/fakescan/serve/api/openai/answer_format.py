@@ -1,28 +1,40 @@
 """The answer as JSON: for `response_format` json_object, and for schemas that the answer's fields can fill."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from fakescan.serve.problem import Problem
 
+_WORDS = "Words. " * 300
 FIELDS: Mapping[str, Sequence[Any]] = {
     "verdict": ("real", "fake", "uncertain"),
     "finding": ("real", "fake", "uncertain", "no forgery found", "means nothing"),
-    "score": (0.0, 0.25, 0.75, 1.0),
-    "threshold": (0.25, 0.75),
-    "explanation": ("This is a fake image. " + "Words. " * 300,),
-    "remark": ("The model leans to fake.", None),
+    "score": (0.0, *(round(number / 16 + 0.0137, 4) for number in range(16)), 1.0),
+    "threshold": (0.0137, 0.9863),
+    "explanation": ("A.", _WORDS),
+    "remark": (None, "A.", _WORDS),
 }
-"""What a JSON answer can hold, and values that each may have: a schema must accept them all."""
+"""What a JSON answer can hold, and values that each may have: a schema must accept them all. Scores are odd ones, which
+no list has by chance."""
 OBJECT_FIELDS = tuple(FIELDS)
 
-_NOTES = frozenset({"title", "description", "default", "examples", "$schema", "$id", "$comment", "format"})
+_NOTES = frozenset(
+    {"title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "format"}
+) | {"$schema", "$id", "$comment"}  # fmt: skip
 _BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength"})
+_DEFINITIONS = frozenset({"$defs", "definitions"})
 _KEYWORDS = _NOTES | _BOUNDS | {"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"}
-_OBJECT_KEYWORDS = _NOTES | {"type", "properties", "required", "additionalProperties", "$defs", "definitions", "$ref"}
-_MAX_STEPS = 1000
+_OBJECT_KEYWORDS = _NOTES | _DEFINITIONS | {"type", "properties", "required", "additionalProperties", "$ref"}
+_OF_ARRAYS_AND_OBJECTS = frozenset(
+    {"items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems", "properties", "required",
+     "additionalProperties", "patternProperties", "propertyNames", "minProperties", "maxProperties"}
+)  # fmt: skip
+_OF_TEXTS = frozenset({"pattern", "contentEncoding", "contentMediaType"})
+_MAX_STEPS = 2000
+_MAX_DEPTH = 64
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
     "number": (int, float),
@@ -43,44 +55,54 @@ class AnswerFormat:
         return json.dumps({name: values.get(name) for name in self.fields}, ensure_ascii=False)
 
 
-def read_format(given: Any, field: str, verdicts: Sequence[str]) -> AnswerFormat | None:
+def read_format(given: Any, field: str, possible: Mapping[str, Sequence[Any]]) -> AnswerFormat | None:
     """The format that a request asks for, in the field of this name; None for text.
 
-    `verdicts`: those that an answer here can have. Raises Problem for a format that cannot be honoured.
+    `possible`: values that fields of an answer here can have, where they are others than anywhere. Raises Problem for
+    a format that cannot be honoured.
     """
     if given is None:
         return None
-    kind = given.get("type") if isinstance(given, dict) else None
+    if not isinstance(given, dict):
+        words = f'{field}: it must be an object, such as {{"type": "json_object"}}'
+        raise Problem("invalid", words, param=field)
+    kind = given.get("type")
     if kind == "text":
         return None
     if kind == "json_object":
         return AnswerFormat(OBJECT_FIELDS)
     if kind != "json_schema":
-        words = f"{field}.type: {str(kind)[:50]!r} cannot be honoured; it is text, json_object or json_schema"
+        what = "missing" if kind is None else f"{str(kind)[:50]!r} cannot be honoured"
+        words = f"{field}.type: {what}; it is text, json_object or json_schema"
         raise Problem("invalid", words, param=f"{field}.type")
     # Chat completions have the schema one level deeper than responses.
     nested = given.get("json_schema")
     place = f"{field}.json_schema.schema" if nested is not None else f"{field}.schema"
     schema = nested.get("schema") if isinstance(nested, dict) else given.get("schema")
-    return _Schema(schema, place, verdicts).format()
+    return _Schema(schema, place, possible).format()
 
 
 class _Schema:
     """A client's schema. It says of every field whether each value that the answer may have fits."""
 
-    def __init__(self, root: Any, place: str, verdicts: Sequence[str]) -> None:
+    def __init__(self, root: Any, place: str, possible: Mapping[str, Sequence[Any]]) -> None:
         self._root = root
         self._place = place
-        self._values = {**FIELDS, "verdict": verdicts}
+        self._values = {**FIELDS, **possible}
         self._steps = 0
 
     def format(self) -> AnswerFormat:
         """The fields of the answer. Raises Problem."""
-        schema = self._resolve(self._root)
-        if not isinstance(schema, dict) or schema.get("type") != "object":
+        schema = self._root
+        while isinstance(schema, dict) and "$ref" in schema:
+            if beside := sorted(schema.keys() - _NOTES - _DEFINITIONS - {"$ref"}):
+                raise self._refuse(f"{beside[0][:50]} cannot be honoured beside $ref")
+            schema = self._target(schema["$ref"])
+        types = schema.get("type") if isinstance(schema, dict) else None
+        if not isinstance(schema, dict) or "object" not in (types if isinstance(types, list) else [types]):
             raise self._refuse("it must be the schema of an object")
-        if unknown := sorted(schema.keys() - _OBJECT_KEYWORDS):
-            raise self._refuse(f"{unknown[0][:50]} cannot be honoured")
+        if unknown := _unknown(schema, _OBJECT_KEYWORDS):
+            raise self._refuse(f"{unknown[:50]} cannot be honoured")
         properties, required = schema.get("properties", {}), schema.get("required", [])
         if not isinstance(properties, dict) or not isinstance(required, list):
             raise self._refuse("properties must be an object and required a list")
@@ -103,49 +125,72 @@ class _Schema:
             return False
         for value in self._values[name]:
             if not self._fits(schema, value):
-                shown = json.dumps(value)
-                raise self._refuse(f"{name} must allow {shown if len(shown) < 50 else 'a text of any length'}")
+                text = isinstance(value, str) and name in ("explanation", "remark")
+                raise self._refuse(f"{name} must allow {'a text of any length' if text else json.dumps(value)}")
         return True
 
-    def _fits(self, schema: Any, value: Any) -> bool:
+    def _fits(self, schema: Any, value: Any, depth: int = 0) -> bool:
         self._count()
+        if depth > _MAX_DEPTH:
+            raise self._refuse("it is too complicated")
         if isinstance(schema, bool):
             return schema
-        schema = self._resolve(schema)
         if not isinstance(schema, dict):
             raise self._refuse("a schema must be an object")
-        if unknown := sorted(schema.keys() - _KEYWORDS):
+        if "$ref" in schema and not self._fits(self._target(schema["$ref"]), value, depth + 1):
+            return False
+        if unknown := _unknown(schema, _KEYWORDS | _without_effect(value)):
             if value is None and "type" in schema and not _has_type(schema["type"], value):
                 return False  # whatever else it asks of a value that is not ours
-            raise self._refuse(f"{unknown[0][:50]} cannot be honoured")
+            raise self._refuse(f"{unknown[:50]} cannot be honoured")
         for choice in ("anyOf", "oneOf", "allOf"):
             branches = schema.get(choice)
             if branches is not None:
                 if not isinstance(branches, list):
                     raise self._refuse(f"{choice} must be a list")
-                matching = sum(self._fits(branch, value) for branch in branches)
+                matching = sum(self._fits(branch, value, depth + 1) for branch in branches)
                 wanted = {"anyOf": matching > 0, "oneOf": matching == 1, "allOf": matching == len(branches)}
                 if not wanted[choice]:
                     return False
+        if not isinstance(schema.get("enum", []), list):
+            raise self._refuse("enum must be a list")
         return (
             _has_type(schema.get("type"), value)
-            and ("enum" not in schema or (isinstance(schema["enum"], list) and value in schema["enum"]))
-            and ("const" not in schema or schema["const"] == value)
-            and _within(schema, value)
+            and ("enum" not in schema or any(_equal(one, value) for one in schema["enum"]))
+            and ("const" not in schema or _equal(schema["const"], value))
+            and self._is_within(schema, value)
         )
 
-    def _resolve(self, schema: Any) -> Any:
-        """The schema that references lead to."""
-        while isinstance(schema, dict) and "$ref" in schema:
-            self._count()
-            reference = schema["$ref"]
-            if not isinstance(reference, str) or not reference.startswith("#"):
-                raise self._refuse("only references within the schema can be honoured")
-            schema = self._root
-            for part in filter(None, reference.removeprefix("#").split("/")):
-                schema = schema.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(schema, dict) else None
-            if schema is None:
-                raise self._refuse(f"the reference {reference[:100]} leads nowhere")
+    def _is_within(self, schema: Mapping[str, Any], value: Any) -> bool:
+        """Whether a number or a text is within the bounds of a schema."""
+        bounds = {name: schema[name] for name in sorted(_BOUNDS & schema.keys())}
+        for name, bound in bounds.items():
+            if isinstance(bound, bool) or not isinstance(bound, int | float):
+                raise self._refuse(f"{name} must be a number")
+        if isinstance(value, str):
+            return bool(bounds.get("minLength", 0) <= len(value) <= bounds.get("maxLength", float("inf")))
+        if not isinstance(value, int | float):
+            return True
+        return bool(
+            bounds.get("minimum", value) <= value <= bounds.get("maximum", value)
+            and ("exclusiveMinimum" not in bounds or bounds["exclusiveMinimum"] < value)
+            and ("exclusiveMaximum" not in bounds or value < bounds["exclusiveMaximum"])
+        )
+
+    def _target(self, reference: Any) -> Any:
+        """What a reference leads to."""
+        self._count()
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            raise self._refuse("only references within the schema can be honoured")
+        schema = self._root
+        for part in filter(None, unquote(reference.removeprefix("#")).split("/")):
+            name = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(schema, list):
+                schema = schema[int(name)] if name.isdecimal() and int(name) < len(schema) else None
+            else:
+                schema = schema.get(name) if isinstance(schema, dict) else None
+        if schema is None:
+            raise self._refuse(f"the reference {reference[:100]} leads nowhere")
         return schema
 
     def _count(self) -> None:
@@ -160,6 +205,23 @@ class _Schema:
         return Problem("invalid", f"{self._place}: {words}", param=self._place)
 
 
+def _unknown(schema: Mapping[str, Any], known: Set[str]) -> str | None:
+    """The first keyword that is not known; those that begin with x- are notes."""
+    return next((name for name in sorted(schema.keys() - known) if not name.startswith("x-")), None)
+
+
+def _without_effect(value: Any) -> Set[str]:
+    """Keywords that say nothing of such a value."""
+    if value is None:
+        return _OF_ARRAYS_AND_OBJECTS | _OF_TEXTS | {"multipleOf"}
+    return _OF_ARRAYS_AND_OBJECTS | ({"multipleOf"} if isinstance(value, str) else _OF_TEXTS)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether they are the same JSON: false is not 0."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
 def _has_type(given: Any, value: Any) -> bool:
     if given is None:
         return True
@@ -167,17 +229,3 @@ def _has_type(given: Any, value: Any) -> bool:
     if isinstance(value, bool):
         return "boolean" in names
     return any(isinstance(value, _TYPES.get(name, ())) for name in names if isinstance(name, str))
-
-
-def _within(schema: Mapping[str, Any], value: Any) -> bool:
-    """Whether a number or a text is within the bounds of a schema."""
-    bounds = {name: bound for name in _BOUNDS if isinstance(bound := schema.get(name), int | float)}
-    if isinstance(value, str):
-        return bounds.get("minLength", 0) <= len(value) <= bounds.get("maxLength", float("inf"))
-    if not isinstance(value, int | float):
-        return True
-    return (
-        bounds.get("minimum", value) <= value <= bounds.get("maximum", value)
-        and ("exclusiveMinimum" not in bounds or bounds["exclusiveMinimum"] < value)
-        and ("exclusiveMaximum" not in bounds or value < bounds["exclusiveMaximum"])
-    )

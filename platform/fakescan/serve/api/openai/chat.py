@@ -19,7 +19,7 @@ from fakescan.serve.api.openai.answer import (
     growing,
     is_cut,
     judge,
-    possible_verdicts,
+    possible_values,
     token_logprobs,
     verdict_of,
     words_of,
@@ -28,7 +28,7 @@ from fakescan.serve.api.openai.answer import (
 from fakescan.serve.api.openai.answer_format import read_format
 from fakescan.serve.api.openai.content import PART_SCHEMA, find_image
 from fakescan.serve.api.openai.image_text import decode_image
-from fakescan.serve.api.openai.unsupported import refuse_unsupported
+from fakescan.serve.api.openai.unsupported import CHAT, refuse_unsupported
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.detector import Detector, JudgedImage
 from fakescan.serve.outcome_header import outcome_header
@@ -141,13 +141,14 @@ def read_chat(detector: Detector, body: bytes) -> Question:
     json_body = cut_long_strings(body)
     request = json_body.read(ChatRequest)
     detector.require(json_body.text(request.model).text)
-    refuse_unsupported(request.model_extra or {})
+    refuse_unsupported(request.model_extra or {}, CHAT)
     options = detector.options("all", None, request.max_completion_tokens or request.max_tokens)
-    answer_format = read_format(request.response_format, "response_format", possible_verdicts(options.calibration))
+    answer_format = read_format(request.response_format, "response_format", possible_values(detector, options))
     image = find_image(request.messages, "messages")
     data = decode_image(json_body.text(image.text).pieces(), image.place)
     return Question(
         upload=Upload(0, None, data),
+        place=image.place,
         options=options,
         answer_format=answer_format,
         top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,

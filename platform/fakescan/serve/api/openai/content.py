@@ -6,8 +6,10 @@ from typing import Any
 
 from fakescan.serve.problem import Problem
 
-_TEXT = frozenset({"text", "input_text", "output_text", "refusal", "thinking", "reasoning", "summary_text"})
-_IMAGE = frozenset({"image_url", "input_image"})
+_TEXT = frozenset(
+    {"text", "input_text", "output_text", "refusal", "thinking", "reasoning", "reasoning_text", "summary_text"}
+)
+_IMAGE = frozenset({"image_url", "input_image", "computer_screenshot"})
 PART_SCHEMA: dict[str, Any] = {
     "oneOf": [
         {
@@ -54,17 +56,34 @@ def find_image(messages: Sequence[Any], field: str) -> ImageText:
     """
     for index in range(len(messages) - 1, -1, -1):
         place = f"{field}[{index}]"
-        message = messages[index]
-        content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(content, list):
-            continue
-        images = [image for number, part in enumerate(content) if (image := _image(part, f"{place}.content[{number}]"))]
+        name, parts = _parts(messages[index])
+        place = f"{place}.{name}"
+        images = [image for at, part in parts if (image := _image(part, f"{place}{at}"))]
         if len(images) > 1:
-            place = f"{place}.content"
             raise Problem("invalid", f"{place}: {len(images)} images; send one in each request", param=place)
         if images:
             return images[0]
-    raise Problem("invalid", f"{field}: 0 images; send exactly one, as an image_url with a data: URI", param=field)
+    kind = "input_image" if field == "input" else "image_url"
+    raise Problem("invalid", f"{field}: 0 images; send exactly one, as an {kind} with a data: URI", param=field)
+
+
+def _parts(item: Any) -> tuple[str, list[tuple[str, Any]]]:
+    """The field of a message, or of what a tool gave back, that has its parts; each with its place in the field."""
+    if not isinstance(item, dict):
+        return "content", []
+    kind = item.get("type")
+    if isinstance(kind, str) and kind.endswith("_output"):
+        output = item.get("output")
+        if isinstance(output, dict):
+            return "output", [("", output)]
+        return "output", [(f"[{number}]", part) for number, part in enumerate(_list(output))]
+    if kind not in (None, "message") and "role" not in item:
+        return "content", []  # reasoning, calls of tools
+    return "content", [(f"[{number}]", part) for number, part in enumerate(_list(item.get("content")))]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _image(part: Any, place: str) -> ImageText | None:

@@ -52,6 +52,8 @@ def _without_prefix(pieces: Iterator[bytes]) -> Iterator[bytes]:
     elif scheme := _SCHEME.match(beginning):
         known = scheme[1].lower() == b"data"
         raise ValueError(f"the data: URI has no comma; {_FORM}" if known else f"URLs are not fetched; {_FORM}")
+    elif b"." in beginning or b"\\" in beginning:
+        raise ValueError(f"neither a data: URI nor base64, and no files are read here; {_FORM}")
     if not first.strip(_WHITE_SPACE):
         raise ValueError(f"no image; {_FORM}")
     yield first

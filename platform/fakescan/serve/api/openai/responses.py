@@ -18,7 +18,7 @@ from fakescan.serve.api.openai.answer import (
     growing,
     is_cut,
     judge,
-    possible_verdicts,
+    possible_values,
     token_logprobs,
     verdict_of,
     words_of,
@@ -27,7 +27,7 @@ from fakescan.serve.api.openai.answer import (
 from fakescan.serve.api.openai.answer_format import read_format
 from fakescan.serve.api.openai.content import PART_SCHEMA, find_image
 from fakescan.serve.api.openai.image_text import decode_image
-from fakescan.serve.api.openai.unsupported import refuse_unsupported
+from fakescan.serve.api.openai.unsupported import RESPONSES, refuse_unsupported
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.detector import Detector, JudgedImage
 from fakescan.serve.outcome_header import outcome_header
@@ -82,6 +82,8 @@ class ResponsesRequest(BaseModel):
     model: str
     input: Annotated[Any, WithJsonSchema({"type": "array", "minItems": 1, "items": _ITEM_SCHEMA})]
     stream: bool | None = None
+    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)] | None = None
+    """Comes back as it is."""
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     text: TextOptions | None = None
     include: list[str] | None = None
@@ -162,19 +164,24 @@ def read_responses(detector: Detector, body: bytes) -> Question:
     json_body = cut_long_strings(body)
     request = json_body.read(ResponsesRequest)
     detector.require(json_body.text(request.model).text)
-    refuse_unsupported(request.model_extra or {})
+    refuse_unsupported(request.model_extra or {}, RESPONSES)
     if not isinstance(request.input, list):
         words = "input: no messages; send a list with a message whose content has an input_image with a data: URI"
         raise Problem("invalid", words, param="input")
     if len(request.input) > MAX_ITEMS:
         raise Problem("invalid", f"input: more than {MAX_ITEMS} items", param="input")
+    metadata = request.metadata or {}
+    if any(json_body.text(text).raw for text in metadata.values()):
+        raise Problem("invalid", "metadata: a value has more than 512 characters", param="metadata")
     options = detector.options("all", None, request.max_output_tokens)
     wanted = request.text.format if request.text else None
-    answer_format = read_format(wanted, "text.format", possible_verdicts(options.calibration))
+    answer_format = read_format(wanted, "text.format", possible_values(detector, options))
     image = find_image(request.input, "input")
     data = decode_image(json_body.text(image.text).pieces(), image.place)
     return Question(
         upload=Upload(0, None, data),
+        place=image.place,
+        metadata=metadata,
         options=options,
         answer_format=answer_format,
         top_logprobs=(request.top_logprobs or 0) if _LOGPROBS in (request.include or ()) else None,
@@ -210,6 +217,7 @@ class _Answer:
             status="in_progress",
             model=self.detector.model,
             output=[],
+            metadata=dict(self.question.metadata),
             max_output_tokens=self.question.options.max_new_tokens,
         )
         if judged is None:

@@ -4,6 +4,7 @@ JSON costs by what is in it and not by its bytes: a megabyte of brackets takes a
 So nothing is parsed before it is counted, and it is counted by functions that go through bytes as fast as memory does.
 """
 
+import codecs
 from itertools import accumulate
 
 from fakescan.serve.problem import Problem
@@ -89,7 +90,9 @@ class JsonBounds:
 
 
 def check_json(body: bytes) -> None:
-    """Raises Problem for a body that holds too much."""
+    """Raises Problem for a body that holds too much, or that no parser takes for a small reason."""
+    if body.startswith(codecs.BOM_UTF8):
+        raise Problem("invalid", "request: Invalid JSON: it begins with a byte order mark; send UTF-8 without one")
     bounds = JsonBounds()
     bounds.feed(body)
     bounds.end()

@@ -13,9 +13,11 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from fakescan.serve.detector import Detector
-from tests.fakescan.serve.api.replica import application
+from tests.fakescan.serve.api.replica import application, send
 
 pytestmark = pytest.mark.unit
+
+PNG = {"content-type": "image/png"}
 
 
 def ask(detector: Detector, call: Callable[[AsyncOpenAI], Awaitable[Any]]) -> Any:
@@ -76,7 +78,7 @@ def test_a_stream_has_the_same_words_and_usage_where_asked(detector: Detector, u
     whole = chat(detector, uri)
     plain = stream(detector, uri)
     assert plain[0].choices[0].delta.role == "assistant"
-    assert plain[0].model_extra["fakescan"] == whole.model_extra["fakescan"]
+    assert plain[0].model_extra["fakescan"] == {**whole.model_extra["fakescan"], "explanation": None}
     assert "".join(piece.choices[0].delta.content or "" for piece in plain) == whole.choices[0].message.content
     assert [piece.choices[0].finish_reason for piece in plain[-2:]] == [None, "stop"]
     assert {piece.usage for piece in plain} == {None}
@@ -151,6 +153,8 @@ def test_log_probabilities_of_the_word_that_decides(detector: Detector, uri: str
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}], "tool_choice": "auto"},
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}], "tool_choice": "none"},
         {"response_format": {"type": "text"}, "max_completion_tokens": 100, "reasoning_effort": "low"},
+        {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
+        {"extra_query": {"api-version": "1"}, "extra_body": {"best_of": 1, "echo": False, "use_beam_search": False}},
         {"stream": False, "max_tokens": None, "logprobs": False, "top_logprobs": None, "parallel_tool_calls": False},
     ],
 )
@@ -168,6 +172,15 @@ FUNCTION = {"type": "function", "function": {"name": "f"}}
         ({"tools": [FUNCTION], "tool_choice": FUNCTION}, "tool_choice"),
         ({"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": []}}, "tool_choice"),
         ({"functions": [{"name": "f"}], "function_call": {"name": "f"}}, "function_call"),
+        ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required"}}}, "tool_choice"),
+        ({"extra_body": {"threshold": 0.9}}, "threshold"),
+        ({"extra_body": {"explain": "none"}}, "explain"),
+        ({"extra_query": {"threshold": "0.9"}}, "threshold"),
+        ({"extra_body": {"text": {"format": {"type": "json_object"}}}}, "text"),
+        ({"extra_body": {"max_output_tokens": 9}}, "max_output_tokens"),
+        ({"extra_body": {"stop_token_ids": [2]}}, "stop_token_ids"),
+        ({"extra_body": {"best_of": 3}}, "best_of"),
+        ({"extra_body": {"echo": True}}, "echo"),
         ({"n": 2}, "n"),
         ({"stop": ["."]}, "stop"),
         ({"stop": "."}, "stop"),
@@ -255,6 +268,27 @@ def test_what_is_wrong_with_a_message_is_said_with_its_place(
     assert refused.value.param == field
 
 
+@pytest.mark.parametrize(("data", "code"), [(b"no image", "not_an_image"), (b"\x89PNG\r\n\x1a\n", "truncated")])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_an_image_that_cannot_be_judged_is_named(detector: Detector, data: bytes, code: str, is_stream: bool) -> None:
+    given = cast(Any, user(image(f"data:image/png;base64,{base64.b64encode(data).decode()}")))
+    with pytest.raises(openai.APIStatusError) as refused:
+        ask(
+            detector,
+            lambda client: client.chat.completions.create(model=detector.model, messages=given, stream=is_stream),
+        )
+    assert refused.value.param == "messages[0].content[1].image_url.url"
+    assert refused.value.code == code
+
+
+def test_a_completion_has_what_detect_says(detector: Detector, uri: str) -> None:
+    png = base64.b64decode(uri.partition(",")[2])
+    (result,) = send(detector, "POST", "/v1/detect?explain=all", content=png, headers=PNG).json()["results"]
+    facts = chat(detector, uri).model_extra["fakescan"]
+    for name in result.keys() - {"index", "name", "error"}:
+        assert facts[name] == result[name], name
+
+
 def test_errors_are_those_that_the_client_knows(detector: Detector, uri: str) -> None:
     async def other_model(client: AsyncOpenAI) -> Any:
         return await client.chat.completions.create(model="gpt-4o", messages=cast(Any, user(image(uri))))
@@ -303,6 +337,38 @@ def test_a_response_says_what_a_completion_says(detector: Detector, uri: str) ->
     assert respond(detector, uri, input=older_form).output_text == response.output_text
 
 
+def test_a_response_is_about_the_newest_image_whoever_sent_it(detector: Detector, uri: str) -> None:
+    older = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    newer = {"type": "input_image", "image_url": uri}
+    begun = [
+        {"role": "user", "content": [older]},
+        {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+    ]
+    whole = respond(detector, uri)
+    for output in (
+        {"type": "function_call_output", "call_id": "1", "output": [newer]},
+        {"type": "computer_call_output", "call_id": "1", "output": {"type": "computer_screenshot", "image_url": uri}},
+    ):
+        for given in ([output], [*begun, output], [*begun, output, *begun[1:]]):
+            response = respond(detector, uri, input=given)
+            assert response.model_extra["fakescan"] == whole.model_extra["fakescan"]
+    text = {"type": "function_call_output", "call_id": "1", "output": "nothing"}
+    asked = [{"role": "user", "content": [newer]}, *begun[1:], text]
+    assert respond(detector, uri, input=asked).output_text == whole.output_text
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        respond(detector, uri, input=[{"type": "function_call_output", "call_id": "1", "output": [older, newer]}])
+    assert refused.value.param == "input[0].output"
+
+
+def test_a_response_has_the_clients_metadata(detector: Detector, uri: str) -> None:
+    assert respond(detector, uri, metadata={"case": "7"}).metadata == {"case": "7"}
+    assert respond(detector, uri).metadata == {}
+    for wrong in ({"case": "x" * 600}, {"case": "x" * 5000}, {f"{number}": "" for number in range(17)}):
+        with pytest.raises(openai.UnprocessableEntityError, match="metadata"):
+            respond(detector, uri, metadata=wrong)
+
+
 def test_a_response_by_a_schema(detector: Detector, uri: str) -> None:
     part = {"type": "input_image", "image_url": uri}
     given = cast(Any, [{"role": "user", "content": [part]}])
@@ -346,6 +412,10 @@ def test_a_response_as_a_stream(detector: Detector, uri: str) -> None:
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
+        ({"extra_body": {"response_format": {"type": "json_object"}}}, "response_format"),
+        ({"extra_body": {"max_tokens": 5}}, "max_tokens"),
+        ({"extra_body": {"threshold": 0.9}}, "threshold"),
+        ({"extra_query": {"explain": "none"}}, "explain"),
         ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"tools": [FUNCTION], "tool_choice": "required"}, "tool_choice"),
         ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "array"}}}}, "text.format.schema"),

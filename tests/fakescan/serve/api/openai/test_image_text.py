@@ -67,7 +67,8 @@ def test_every_style_gives_the_bytes(prefix: str, style: str, data: bytes, cuts:
         ("data:image/png;base64,AAAAA", "a letter is missing or too many"),
         ("data:image/png;base64,AA$A", "broken base64"),
         ("data:image/png;base64,AA\u00e9A", "broken base64"),
-        ("photo.jpg", "broken base64"),
+        ("photo.jpg", "neither a data: URI nor base64"),
+        ("..\\photos\\1", "no files are read here"),
         ("data:image/png;base64,%4", "broken base64"),
     ],
 )
