@@ -68,6 +68,7 @@ export function forgetKept(item) {
 }
 
 function save() {
+  if (!keeps()) dirty.clear(); // They were to be saved soon, and meanwhile nothing is to be kept.
   for (const item of dirty) {
     if (!items.includes(item)) continue;
     const fields = Object.fromEntries(FIELDS.map((name) => [name, item[name]]));

@@ -171,6 +171,7 @@ def test_results_decisions_and_notes_survive_a_reload_and_the_page_says_so(page:
 def test_nothing_is_kept_where_the_user_says_so(page: Page) -> None:
     page.get_by_role("button", name="Keep nothing here").click()
     expect(page.get_by_text("Nothing is kept in this browser")).to_be_visible()
+    page.evaluate("new Promise((done) => setTimeout(done, 500))")  # What was to be saved before would be by now.
     assert page.evaluate(KEPT) == 0
     page.keyboard.press("j")
     page.keyboard.press("f")
