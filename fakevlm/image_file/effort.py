@@ -12,6 +12,16 @@ BYTES_PER_PIXEL = {"JPEG": 18, "PNG": 19, "WEBP": 17, "GIF": 12, "BMP": 12, "TIF
 
 _USUAL_SCANS = 12
 """Scans of a JPEG up to which it counts as one pass over its pixels; encoders write ten or so."""
+_MAX_PLAIN_SCANS = 512
+"""Scans of a JPEG up to which its pixels say how long it takes."""
+_MIN_PASS = 4096
+"""Pixels in whose time a scan is begun, and seen again where a JPEG is cut."""
+_STRIP_COST = 512
+"""Pixels in whose time a strip or tile of a TIFF is set up."""
+_MAX_PLAIN_HEADER = 1 << 20
+"""Bytes before the scans of a JPEG, or of text and EXIF in a PNG, up to which its pixels say how long it takes."""
+_MAX_PACKED = 32
+"""Compressed texts and profiles of a PNG up to which its pixels say how long it takes: each may hold a megabyte."""
 _MAX_STEPS = 1024
 """Segments, blocks or chunks of a file that are looked at; a file with more is no usual one."""
 _MAX_PLAIN_BYTES = 8 << 20
@@ -22,6 +32,10 @@ _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SOS, _EOI = 0xDA, 0xD9
 _DESCRIPTOR = struct.Struct("<HHHH")
+_RUN_LENGTHS = (b"\1", b"\2")
+"""Compressions of a BMP that Pillow decodes in Python, pair by pair."""
+_UNREADABLE = (ImageError, ValueError, TypeError, LookupError, struct.error, ArithmeticError, RuntimeError, MemoryError)
+"""What the parsers raise for a header that makes no sense. RuntimeError is RecursionError's parent."""
 
 
 class Effort(NamedTuple):
@@ -55,7 +69,7 @@ def decoding_effort(data: bytes) -> Effort | None:
         return Effort("")
     try:
         found = _BY_FORMAT[kind](data)
-    except (ImageError, ValueError, LookupError, struct.error, ArithmeticError):
+    except _UNREADABLE:
         return None
     if found is None or not found.pixels:
         return None
@@ -88,20 +102,29 @@ def _jpeg(data: bytes) -> Effort | None:
         at += 1 + max(2, int.from_bytes(data[at + 1 : at + 3]))
     else:
         return None
+    is_plain = at <= _MAX_PLAIN_HEADER
     if not is_progressive and data[at + 3] == components:  # one scan has everything, and decoders stop after it
-        return Effort("JPEG", width, height)
-    return Effort("JPEG", width, height, max(1.0, data.count(b"\xff\xda", at) / _USUAL_SCANS))
+        return Effort("JPEG", width, height, is_plain=is_plain)
+    scans = data.count(b"\xff\xda", at)
+    passes = scans / _USUAL_SCANS
+    if passes > 1 and 0 < width * height < _MIN_PASS:
+        passes *= _MIN_PASS / (width * height)
+    return Effort("JPEG", width, height, max(1.0, passes), is_plain and scans <= _MAX_PLAIN_SCANS)
 
 
 def _png(data: bytes) -> Effort | None:
     if data[12:16] != b"IHDR":
         return None
     width, height = struct.unpack_from(">II", data, 16)
-    at = 8
+    at, packed, metadata = 8, 0, 0
     for _ in range(_MAX_STEPS):
         if at >= len(data):
-            return Effort("PNG", width, height)
-        at += 12 + int.from_bytes(data[at : at + 4])
+            is_plain = packed <= _MAX_PACKED and metadata <= _MAX_PLAIN_HEADER
+            return Effort("PNG", width, height, is_plain=is_plain)
+        size, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        packed += kind in (b"iCCP", b"zTXt", b"iTXt")
+        metadata += size if kind in (b"eXIf", b"tEXt") else 0
+        at += 12 + size
     return Effort("PNG", width, height, is_plain=False)
 
 
@@ -135,12 +158,13 @@ def _bmp(data: bytes) -> Effort:
     if data[14] == 12:  # the header of OS/2 1.x
         return Effort("BMP", *struct.unpack_from("<HH", data, 18))
     width, height = struct.unpack_from("<ii", data, 18)
-    return Effort("BMP", abs(width), abs(height))
+    return Effort("BMP", abs(width), abs(height), is_plain=data[30:31] not in _RUN_LENGTHS)
 
 
 def _tiff(data: bytes) -> Effort:
-    width, height = tiff.size(data)
-    return Effort("TIFF", width, height, is_plain=False)
+    width, height, strips = tiff.layout(data)
+    passes = max(1.0, strips * _STRIP_COST / max(1, width * height))
+    return Effort("TIFF", width, height, passes, is_plain=False)
 
 
 def _heif(data: bytes) -> Effort:

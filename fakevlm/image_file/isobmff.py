@@ -1,11 +1,18 @@
 """The box structure of HEIF and AVIF files (ISO/IEC 14496-12 and 23008-12): where the primary image's bytes are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from fakevlm.image_file.repair import Repair
 
-_MAX_ITEMS = 100_000
+_MAX_ITEMS = 4096
+"""Items of a file, and items that one is put together from. libheif takes 1000; phones write a grid of 50 to 200."""
+_MAX_EXTENTS = 8192
+"""Extents of all items. libheif takes 32 for each; phones write one."""
+_MAX_BOXES = 8192
+"""Boxes that are looked at, at the top of a file or within its `meta` box."""
+_MAX_DEPTH = 16
+"""Boxes within each other. Those looked for are three deep."""
 _CONTAINERS = {b"iprp", b"ipco"}
 
 
@@ -61,9 +68,10 @@ class _Reader:
         self.at += size
         return value
 
-    def count(self, size: int) -> int:
+    def count(self, size: int, limit: int) -> int:
+        """The number of entries that follow. Raises ValueError for more than `limit`."""
         value = self.number(size)
-        if value > _MAX_ITEMS:
+        if value > limit:
             raise ValueError(f"a box of the header lists {value} entries")
         return value
 
@@ -84,7 +92,7 @@ def boxes(data: bytes, at: int, end: int) -> Iterator[FileBox]:
 
 def layout(data: bytes) -> Layout:
     """Raises ValueError where the file has no `meta` box with a primary item, or one that is damaged."""
-    meta = next((box for box in boxes(data, 0, len(data)) if box.kind == b"meta"), None)
+    meta = next((box for box in _limited(boxes(data, 0, len(data))) if box.kind == b"meta"), None)
     if meta is None:
         raise ValueError("files without a still image are not supported")
     kinds: dict[int, bytes] = {}
@@ -102,9 +110,11 @@ def layout(data: bytes) -> Layout:
             reader.number(2)
             kinds[number] = data[reader.at : reader.at + 4]
         elif box.kind == b"iloc":
-            places |= _places(reader, version)
+            _check_only(box, places)
+            places = _places(reader, version)
         elif box.kind == b"iref":
-            derived |= _derived(data, box, 4 if version else 2)
+            _check_only(box, derived)
+            derived = _derived(data, box, 4 if version else 2)
         elif box.kind == b"ispe":
             sizes.append((reader.number(4), reader.number(4)))
     if primary is None:
@@ -117,7 +127,7 @@ def layout(data: bytes) -> Layout:
 def without_metadata(data: bytes, max_pixels: int) -> Iterator[Repair]:
     """The file with EXIF and XMP marked as unknown items, and without boxes that are cut behind the pixels."""
     end, edits = 0, []
-    for box in boxes(data, 0, len(data)):
+    for box in _limited(boxes(data, 0, len(data))):
         if not box.complete and box.kind not in (b"mdat", b"meta", b"moov"):
             break
         end = box.end
@@ -131,14 +141,32 @@ def without_metadata(data: bytes, max_pixels: int) -> Iterator[Repair]:
 
 
 def _descendants(data: bytes, at: int, end: int) -> Iterator[FileBox]:
-    """The boxes of a `meta` box, those within `iinf` and `ipco` included."""
-    for box in boxes(data, at, end):
+    """The boxes of a `meta` box, those within `iinf` and `ipco` included. Raises ValueError for too many of them."""
+    return _limited(_nested(data, at, end))
+
+
+def _nested(data: bytes, at: int, end: int) -> Iterator[FileBox]:
+    open_boxes = [boxes(data, at, end)]
+    while open_boxes:
+        box = next(open_boxes[-1], None)
+        if box is None:
+            open_boxes.pop()
+            continue
         yield box
         if box.kind in _CONTAINERS:
-            yield from _descendants(data, box.start, box.end)
+            open_boxes.append(boxes(data, box.start, box.end))
         elif box.kind == b"iinf":
             counted = 8 if data[box.start : box.start + 1] != b"\0" else 6
-            yield from _descendants(data, box.start + counted, box.end)
+            open_boxes.append(boxes(data, box.start + counted, box.end))
+        if len(open_boxes) > _MAX_DEPTH:
+            raise ValueError(f"boxes of the header are more than {_MAX_DEPTH} deep")
+
+
+def _limited(found: Iterable[FileBox]) -> Iterator[FileBox]:
+    for number, box in enumerate(found):
+        if number >= _MAX_BOXES:
+            raise ValueError(f"the header has more than {_MAX_BOXES} boxes")
+        yield box
 
 
 def _item_types(data: bytes, meta: FileBox) -> Iterator[int]:
@@ -148,18 +176,27 @@ def _item_types(data: bytes, meta: FileBox) -> Iterator[int]:
             yield box.start + (10 if data[box.start] > 2 else 8)
 
 
+def _check_only(box: FileBox, entries: Mapping[int, object]) -> None:
+    """Raises ValueError for a second box of a kind that there is one of: the limits are those of a box."""
+    if entries:
+        raise ValueError(f"the header has more than one box {box.kind.decode('latin-1')!r}")
+
+
 def _places(reader: _Reader, version: int) -> dict[int, list[tuple[int, int]]]:
     """Item to (offset, length) of its bytes, by an `iloc` box; empty for an item that is within `meta`."""
     sizes = reader.number(2)
     offset, length, base, index = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15, sizes & 15
     places = {}
-    for _ in range(reader.count(4 if version == 2 else 2)):
+    room = _MAX_EXTENTS  # an extent may take no bytes of the file
+    for _ in range(reader.count(4 if version == 2 else 2, _MAX_ITEMS)):
         number = reader.number(4 if version == 2 else 2)
         within = reader.number(2) & 15 if version else 0
         reader.number(2)
         start = reader.number(base)
         extents = []
-        for _ in range(reader.count(2)):
+        count = reader.count(2, room)
+        room -= count
+        for _ in range(count):
             if version:
                 reader.number(index)
             begin = start + reader.number(offset)
@@ -170,9 +207,11 @@ def _places(reader: _Reader, version: int) -> dict[int, list[tuple[int, int]]]:
 
 def _derived(data: bytes, iref: FileBox, width: int) -> dict[int, list[int]]:
     derived = {}
-    for box in boxes(data, iref.start + 4, iref.end):
+    room = _MAX_ITEMS
+    for box in _limited(boxes(data, iref.start + 4, iref.end)):
         if box.kind == b"dimg":
             reader = _Reader(data, box.start, box.end)
             number = reader.number(width)
-            derived[number] = [reader.number(width) for _ in range(reader.count(2))]
+            derived[number] = [reader.number(width) for _ in range(reader.count(2, room))]
+            room -= len(derived[number])
     return derived

@@ -19,7 +19,13 @@ _SOS, _DRI, _APP0, _APP1, _APP14, _COM = 0xDA, 0xDD, 0xE0, 0xE1, 0xEE, 0xFE
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_NEXT_SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+_RESTARTS = tuple(bytes((0xFF, marker)) for marker in range(0xD0, 0xD8))
+_MAX_SEGMENTS = 8192
+"""Segments before the pixels, and again from the first scan on, of a file that is looked at closely.
+
+Every bit of four components in scans of their own, each with its tables, makes 7168.
+"""
 _FILLERS = 4
 _END_MISSING = "the end marker is missing; all pixels are there"
 _MIN_RUN = 64
@@ -193,9 +199,9 @@ def _without_end(layout: _Layout) -> tuple[_Layout, float]:
         raise ImageError(ErrorCode.TRUNCATED, "JPEG: the file ends before its last scans, the finer details")
     body = layout.body[: scans[-1].end].rstrip(b"\xff")
     solid = _without_hole(body)
-    if solid == body or not _fits(layout._replace(body=body), frame):
-        body = solid
-    layout = layout._replace(body=body)
+    if solid != body and _fits(layout._replace(body=body), frame):
+        return layout._replace(body=body), 0.0
+    layout = layout._replace(body=solid)
     return layout, _missing(layout, frame)
 
 
@@ -213,13 +219,14 @@ def _layout(data: bytes) -> _Layout | None:
     head: list[_Segment] = []
     info: dict[str, bytes | str] = {}
     at = 2
-    while (found := data.find(b"\xff", at)) >= 0:
-        at = found + 1
-        marker = data[at] if at < len(data) else 0
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
-            continue
+    for _ in range(_MAX_SEGMENTS):
+        found = _NEXT_SEGMENT.search(data, at)
+        if found is None:
+            return None
+        at = found.end() - 1
+        marker = data[at]
         if marker == _SOS:
-            return _Layout(head, data[found:], info)
+            return _Layout(head, data[found.start() :], info)
         size = int.from_bytes(data[at + 1 : at + 3])
         segment = _Segment(marker, data[at + 3 : at + 1 + max(2, size)])
         at += 1 + max(2, size)
@@ -259,8 +266,11 @@ def _without_hole(body: bytes) -> bytes:
 
 def _scans(layout: _Layout) -> Iterator[_Scan]:
     restarts = any(any(segment.body) for segment in layout.head if segment.marker == _DRI)
-    body, at = layout.body, 0
+    body, at, count = layout.body, 0, 0
     while found := _NEXT_MARKER.search(body, at):
+        count += 1
+        if count > _MAX_SEGMENTS:
+            raise ImageError(ErrorCode.TRUNCATED, f"JPEG: more than {_MAX_SEGMENTS} segments")
         at = found.end()
         marker, size = body[at - 1], int.from_bytes(body[at : at + 2])
         if marker == _EOI[1]:
@@ -290,8 +300,8 @@ def _missing(layout: _Layout, frame: _Frame) -> float:
     last = list(_scans(layout))[-1]
     restart = None
     if last.restarts:
-        numbers = _RESTART.findall(layout.body, last.start)
-        restart = (numbers[-1][1] + 1) % 8 if numbers else 0
+        place, number = max((layout.body.rfind(mark, last.start), mark[1]) for mark in _RESTARTS)
+        restart = (number + 1) % 8 if place >= 0 else 0
     as_is = _decode(layout.data + _EOI)
     missing = 0.0
     for seed in range(_FILLERS):
@@ -345,7 +355,7 @@ def _first_difference(one: Image.Image, other: Image.Image, frame: _Frame) -> fl
         return 1.0
     across, down = frame.mcu
     starts = np.arange(0, width, across)
-    for top in range(box[1] // down * down, height, down):
+    for top in _differing_rows(one, other, box[1] // down * down, (across, down)):
         strip = (0, top, width, min(top + down, height))
         differs = np.asarray(one.crop(strip)) != np.asarray(other.crop(strip))
         differs = differs.reshape(strip[3] - top, width, -1).any(axis=2)
@@ -355,3 +365,13 @@ def _first_difference(one: Image.Image, other: Image.Image, frame: _Frame) -> fl
         if where.size:
             return float(top * width + starts[where[0]] * (strip[3] - top)) / (width * height)
     return 1.0
+
+
+def _differing_rows(one: Image.Image, other: Image.Image, top: int, mcu: tuple[int, int]) -> list[int]:
+    """The rows of MCUs, from `top` on, in which one or more MCUs differ enough for a closer look."""
+    difference = np.asarray(ImageChops.difference(one, other))[top:]
+    differs = difference.reshape(*difference.shape[:2], -1).max(axis=2) > 0
+    columns, rows = (np.arange(0, length, step) for length, step in zip(differs.shape[::-1], mcu, strict=True))
+    counts = np.add.reduceat(np.add.reduceat(differs, rows, axis=0, dtype=np.int32), columns, axis=1)
+    areas = np.diff([*rows, differs.shape[0]])[:, None] * np.diff([*columns, differs.shape[1]])
+    return [int(row) + top for row in rows[(counts > 0.29 * areas).any(axis=1)]]

@@ -1,6 +1,7 @@
 """Turns an image as its metadata says that it is to be displayed."""
 
 import struct
+from typing import Any
 
 from PIL import Image
 
@@ -28,6 +29,7 @@ _FAR_BECOMES_NEAR = {
 }
 """Whether what was at the right, and at the lower, edge is at the left, and at the upper, edge afterwards."""
 
+_TAG, _LONGEST_VALUE = 0x0112, 8
 _KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 _BROKEN = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
            ValueError, EOFError, MemoryError, struct.error)  # fmt: skip
@@ -41,9 +43,17 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
     if not image.info.keys() & _KEYS:
         return None
     try:
-        return _TURNS.get(image.getexif().get(0x0112, 1))
+        return _TURNS.get(_orientation(image.getexif()))
     except _BROKEN:
         return None  # like viewers: broken metadata does not keep an image from being shown
+
+
+def _orientation(exif: Image.Exif) -> Any:
+    """What is under the tag; 1 where that is more than one value, of which there may be millions."""
+    directory = exif._info
+    if directory is not None and len(directory._tagdata.get(_TAG, b"")) > _LONGEST_VALUE:
+        return 1
+    return exif.get(_TAG, 1)
 
 
 def upright(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:

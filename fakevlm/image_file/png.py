@@ -1,5 +1,6 @@
 """PNG files that Pillow refuses although their pixels are there: odd metadata, wrong checksums, a cut end."""
 
+import itertools
 import re
 import struct
 import zlib
@@ -11,7 +12,12 @@ from fakevlm.image_file.repair import Repair, missing_note
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_METADATA = 16 << 20
-"""Bytes of uncompressed EXIF or XMP that are looked at for an orientation."""
+"""Bytes of uncompressed EXIF and XMP, all chunks of a file together, that are looked at for an orientation."""
+_MAX_PROFILE = 4 << 20
+"""Bytes of a text that is EXIF in hexadecimal digits, of which Pillow makes a list of lines. EXIF is 64 KB mostly."""
+_MAX_CHUNKS = 1 << 18
+"""Chunks of a file that is repaired: those of a file of 64 MB in pieces of 256 bytes."""
+_MAX_DEPTH = 16
 _PIECE = 4096
 _MAX_SURPLUS = 1 << 20
 """Bytes after the last row that are unpacked in search of the checksum."""
@@ -33,14 +39,26 @@ _END_MISSING = "the file lacks its end; all pixels are there"
 
 
 class _Chunk(NamedTuple):
+    """A chunk of `data`, which is not copied until it is asked for."""
+
     kind: bytes
-    body: bytes
-    whole: bytes
-    """With length and checksum; shorter where the file ends."""
+    data: bytes
+    start: int
+    end: int
+    """Behind the checksum, or behind the file where it is cut."""
+
+    @property
+    def body(self) -> bytes:
+        return self.data[self.start + 8 : self.end - 4]
+
+    @property
+    def whole(self) -> bytes:
+        """With length and checksum; shorter where the file ends."""
+        return self.data[self.start : self.end]
 
     @property
     def cut(self) -> bool:
-        return len(self.whole) < 12 + int.from_bytes(self.whole[:4])
+        return self.end > len(self.data)
 
     @property
     def sound(self) -> bool:
@@ -51,9 +69,12 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     """The chunks that hold pixels, without the others; then those pixels that the file holds of a cut image.
 
     The chunks left out (text, colour profiles, transparency, animation ...) have no part in the RGB values: an alpha
-    channel is dropped, colours are not managed, and the first frame is the one of the IDAT chunks.
+    channel is dropped, colours are not managed, and the first frame is the one of the IDAT chunks. Raises ValueError
+    for a file of very many chunks.
     """
-    chunks = list(_chunks(data))
+    chunks = list(itertools.islice(_chunks(data), _MAX_CHUNKS + 1))
+    if len(chunks) > _MAX_CHUNKS:
+        raise ValueError(f"the file has more than {_MAX_CHUNKS} chunks")
     critical = [chunk for chunk in chunks if chunk.kind[:1].isupper() and chunk.kind != b"IEND"]
     if any(chunk.kind == b"CgBI" for chunk in critical):
         raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, "PNG: images in Apple's own variant (CgBI) are not read")
@@ -102,7 +123,7 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
     at = len(_SIGNATURE)
     while len(data) >= at + 8 and re.match(rb"[A-Za-z]{4}", kind := data[at + 4 : at + 8]):
         end = at + 12 + int.from_bytes(data[at : at + 4])
-        yield _Chunk(kind, data[at + 8 : end - 4], data[at:end])
+        yield _Chunk(kind, data, at, end)
         if kind == b"IEND":
             break
         at = end
@@ -111,6 +132,7 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 def _orientation_info(chunks: list[_Chunk]) -> dict[str, bytes | str]:
     """EXIF and XMP under Pillow's names, of chunks whose checksum is right."""
     info: dict[str, bytes | str] = {}
+    room = _MAX_METADATA
     for chunk in chunks:
         if chunk.kind not in (b"eXIf", b"tEXt", b"zTXt", b"iTXt") or not chunk.sound:
             continue
@@ -118,17 +140,22 @@ def _orientation_info(chunks: list[_Chunk]) -> dict[str, bytes | str]:
         if chunk.kind == b"eXIf":
             info["exif"] = b"Exif\0\0" + chunk.body
         elif chunk.kind != b"iTXt" and key == _RAW_PROFILE:
-            text = value if chunk.kind == b"tEXt" else _unpack(value[1:])
+            text = value if chunk.kind == b"tEXt" else _unpack(value[1:], min(room, _MAX_PROFILE))
+            room -= len(text)
             info["Raw profile type exif"] = text.decode("latin-1")
         elif chunk.kind == b"iTXt" and key == _XMP and value.count(b"\0") >= 2:
             text = value[2:].split(b"\0", 2)[-1]
-            info["xmp"] = _unpack(text) if value[:1] == b"\x01" else text
+            info["xmp"] = _unpack(text, room) if value[:1] == b"\x01" else text
+            room -= len(info["xmp"])
     return info
 
 
-def _unpack(packed: bytes) -> bytes:
+def _unpack(packed: bytes, room: int) -> bytes:
+    """The first `room` bytes, or none."""
+    if room < 1:
+        return b""
     try:
-        return zlib.decompressobj().decompress(packed, _MAX_METADATA)
+        return zlib.decompressobj().decompress(packed, room)
     except zlib.error:
         return b""
 
@@ -138,6 +165,8 @@ def _raw_size(header: bytes, max_pixels: int) -> int:
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header[:13])
     if width * height > max_pixels:
         raise ImageError(ErrorCode.TOO_MANY_PIXELS, f"{width} x {height} pixels are more than {max_pixels}")
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"samples of {depth} bits are not supported")
     bits = depth * _SAMPLES.get(colour, 1)
     size = 0
     for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
@@ -180,6 +209,8 @@ def _unpacked(stream: bytes, unpack: "zlib._Decompress") -> Iterator[bytes]:
     """What can be unpacked of a zlib stream, up to its damage."""
     for start in range(0, len(stream), _PIECE):
         piece = stream[start : start + _PIECE]
+        if unpack.eof:  # it would copy all that has come after its end, piece by piece
+            return
         before = unpack.copy()
         try:
             yield unpack.decompress(piece)

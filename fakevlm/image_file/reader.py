@@ -146,6 +146,8 @@ def _read(kind: str, repair: Repair, max_pixels: int, enough: Enough | None) -> 
         return ImageFileContent(samples.to_rgb(read_heif(repair.data, max_pixels), samples.Interpretation()), kind)
     if kind == "WEBP":  # its reader allocates the canvas on opening
         _check_size(webp.size(repair.data), max_pixels)
+    elif kind == "TIFF":
+        tiff.check(repair.data)
     image = _READERS[kind](io.BytesIO(repair.data))
     _check_size(image.size, max_pixels)
     samples.widen_colour_map(image)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file.repair import Repair
@@ -13,6 +14,8 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 """TIFF type to bytes of a value."""
 _WORDS = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 """Integer types, and how struct calls them."""
+_BYTES = (1, 2, 7)
+"""Types whose values Pillow leaves as they are: bytes or text."""
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 _FILL_ORDER, _BANDS, _STRIP_ROWS, _STRIP_SIZES, _PLANES, _TILES, _SAMPLE_FORMAT = 266, 277, 278, 279, 284, 324, 339
 _PIXEL_TAGS = frozenset(
@@ -22,12 +25,22 @@ _PIXEL_TAGS = frozenset(
 )  # fmt: skip
 """Tags that bear on how the pixels are stored, coded and turned."""
 _MAX_ENTRIES = 4096
+_MAX_LISTED = 1 << 16
+"""Entries of a directory that Pillow may have to go through: all that a TIFF can have that is no BigTIFF."""
+_MAX_VALUES = 1 << 18
+"""Values under a tag that says how pixels are stored: strips of one row in the tallest image known are fewer."""
+_RESOLUTION = frozenset((282, 283, 296))
+"""Other tags whose values Pillow takes apart when it opens a file."""
+_DIRECTORIES = frozenset((34665, 34853, 40965))
+"""Tags that say where directories are of which Pillow takes all values apart: EXIF, GPS and interoperability."""
+_BLOCK = 1 << 18
+"""Samples that are widened at a time."""
 
 
 class _Entry(NamedTuple):
     type: int
     length: int
-    raw: bytes
+    raw: bytes | memoryview
     order: str
 
     @property
@@ -38,12 +51,49 @@ class _Entry(NamedTuple):
             return tuple(self.raw) if _SIZES[self.type] == 1 else ()
         return struct.unpack(f"{self.order}{self.length}{word}", self.raw)
 
-    def written(self, order: str) -> bytes:
+    def written(self, order: str) -> bytes | memoryview:
         """The bytes of its values in another byte order."""
         size = {5: 4, 10: 4}.get(self.type, _SIZES[self.type])
         if order == self.order or size == 1:
             return self.raw
-        return b"".join(self.raw[at : at + size][::-1] for at in range(0, len(self.raw), size))
+        return np.frombuffer(self.raw, f"u{size}").byteswap().tobytes()
+
+
+def check(data: bytes) -> None:
+    """Raises ImageError where to open the file would take seconds and gigabytes, for what lists of values it has."""
+    order, big = _byte_order(data)
+    try:
+        _check_pixel_tags(data, order, big)
+        _check_metadata(data, order, big)
+    except (struct.error, ValueError):
+        return  # Pillow says what is wrong with it
+
+
+def _check_pixel_tags(data: bytes, order: str, big: bool) -> None:
+    _, number = _directory(data, order, big)
+    if number > _MAX_LISTED:
+        raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"TIFF: a directory of {number} tags is not supported")
+    for each in _listed(data, order, big):
+        if each.tag in _PIXEL_TAGS:
+            _check_length(data, each)
+
+
+def _check_metadata(data: bytes, order: str, big: bool) -> None:
+    for each in _listed(data, order, big):
+        if each.tag in _RESOLUTION:
+            _check_length(data, each)
+        elif each.tag in _DIRECTORIES and each.type in _WORDS and each.place + each.size <= len(data):
+            (at,) = struct.unpack_from(order + _WORDS[each.type], data, each.place)
+            inner = _listed(data, order, big, at) if 0 < at < len(data) else ()
+            values = sum(entry.length for entry in inner if entry.size and entry.type not in _BYTES)
+            if values > _MAX_VALUES:
+                raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, f"TIFF: {values} values of metadata are not supported")
+
+
+def _check_length(data: bytes, entry: "_Listed") -> None:
+    if entry.length > _MAX_VALUES and entry.size and entry.place + entry.size <= len(data):
+        message = f"TIFF: {entry.length} values of tag {entry.tag} are not supported"
+        raise ImageError(ErrorCode.UNSUPPORTED_FORMAT, message)
 
 
 def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
@@ -54,6 +104,7 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     bits in separate planes, which Pillow takes for eight, the upper eight are kept.
     """
     order, big = _byte_order(data)
+    _check_pixel_tags(data, order, big)
     entries = dict(_entries(data, order, big))
     if _STRIPS not in entries and _TILES not in entries:
         raise ImageError(ErrorCode.TRUNCATED, "TIFF: the file does not say where its pixels are")
@@ -72,11 +123,16 @@ def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
     yield Repair(_rewritten(data, entries, "<" if bits == (12,) else order, big), white_is_zero=white_is_zero)
 
 
-def size(data: bytes) -> tuple[int, int]:
-    """(width, height) of the first page by its tags. Raises ValueError or struct.error where they do not say."""
+def layout(data: bytes) -> tuple[int, int, int]:
+    """(width, height, number of strips or tiles) of the first page by its tags.
+
+    Raises ValueError or struct.error where they do not say.
+    """
     entries = dict(_entries(data, *_byte_order(data)))
+    if any(tag in entries and entries[tag].length != 1 for tag in (_WIDTH, _HEIGHT)):
+        raise ValueError("an image has one width and one height")
     (width,), (height,) = (_values(entries, tag) for tag in (_WIDTH, _HEIGHT))
-    return width, height
+    return width, height, max((entries[tag].length for tag in (_STRIPS, _TILES) if tag in entries), default=0)
 
 
 def _byte_order(data: bytes) -> tuple[str, bool]:
@@ -104,26 +160,44 @@ def _widen(data: bytes, entries: dict[int, _Entry], bits: int, order: str, max_p
         raise ImageError(ErrorCode.TOO_MANY_PIXELS, f"{width} x {height} pixels are more than {max_pixels}")
     if any((_values(entries, tag) or (1,)) != (1,) for tag in (_COMPRESSION, _BANDS, _FILL_ORDER)):
         raise ValueError(f"compressed samples of {bits} bits are not supported")
-    wide = []
-    row_bytes, weights = -(-width * bits // 8), 1 << np.arange(15, 15 - bits, -1)
-    for number, start in enumerate(_values(entries, _STRIPS)):
-        count = min(rows, height - number * rows)
-        for row in range(count):
-            packed = np.frombuffer(data[start + row * row_bytes : start + (row + 1) * row_bytes], np.uint8)
-            samples = np.unpackbits(packed)[: width * bits].reshape(width, bits) @ weights
-            wide.append(samples.astype(f"{order}u2").tobytes())
+    strips = np.asarray(_values(entries, _STRIPS), np.int64)
+    wide = [block.astype(f"{order}u2").tobytes() for block in _widened(data, strips, width, height, rows, bits)]
     entries |= {
         _BITS: _numbers([16], order), _STRIPS: _numbers([len(data)], order), _STRIP_ROWS: _numbers([height], order),
         _STRIP_SIZES: _numbers([2 * width * height], order),
     }  # fmt: skip
-    return data + b"".join(wide)
+    return b"".join((data, *wide))
+
+
+def _widened(
+    data: bytes, strips: npt.NDArray[np.int64], width: int, height: int, rows: int, bits: int
+) -> Iterator[npt.NDArray[np.uint32]]:
+    """Samples of 16 bits, in order, of strips of so many `rows`. Raises ValueError for rows that are not in `data`."""
+    if min(width, height, rows) < 1 or len(strips) * rows < height:
+        raise ValueError("the strips do not make up the image")
+    packed, row_bytes, rows = np.frombuffer(data, np.uint8), -(-width * bits // 8), min(rows, height)
+    at_a_time = max(1, _BLOCK // width)
+    for top in range(0, height, at_a_time):
+        row = np.arange(top, min(height, top + at_a_time))
+        starts = strips[row // rows] + row % rows * row_bytes
+        if starts.min() < 0 or int(starts.max()) + row_bytes > len(data):
+            raise ValueError("the file ends before the image does")
+        for left in range(0, width, _BLOCK):
+            bit = np.arange(left, min(width, left + _BLOCK)) * bits
+            places, shift = starts[:, None] + bit // 8, (24 - bits - bit % 8).astype(np.uint32)
+            three = [packed[np.minimum(places + more, len(data) - 1)].astype(np.uint32) for more in range(3)]
+            samples = (three[0] << 16 | three[1] << 8 | three[2]) >> shift
+            yield samples << (16 - bits) & 0xFFFF
 
 
 def _upper_bytes(data: bytes, entries: dict[int, _Entry], order: str) -> bytes:
     """`data` with the upper bytes of 16-bit samples at its end, and `entries` saying so."""
     strips, places = [], []
     end = len(data)
-    for start, size in zip(_values(entries, _STRIPS), _values(entries, _STRIP_SIZES), strict=True):
+    sizes = _values(entries, _STRIP_SIZES)
+    if sum(sizes) > len(data):
+        raise ValueError("the strips overlap, or the file ends before them")
+    for start, size in zip(_values(entries, _STRIPS), sizes, strict=True):
         strips.append(data[start : start + size][order == "<" :: 2])
         places.append(end)
         end += len(strips[-1])
@@ -134,26 +208,50 @@ def _upper_bytes(data: bytes, entries: dict[int, _Entry], order: str) -> bytes:
     return data + b"".join(strips)
 
 
+class _Listed(NamedTuple):
+    """An entry of a directory, and where its values are."""
+
+    tag: int
+    type: int
+    length: int
+    place: int
+    size: int
+    """Bytes; 0 for an unknown type."""
+
+
+def _directory(data: bytes, order: str, big: bool, at: int | None = None) -> tuple[int, int]:
+    """Where the entries of the directory at this place, or the first one, begin, and how many it says it has."""
+    offset, count = ("Q", "Q") if big else ("I", "H")
+    if at is None:
+        (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
+    if at > len(data):
+        raise ValueError("the directory is not in the file")
+    (number,) = struct.unpack_from(order + count, data, at)
+    return at + struct.calcsize(order + count), number
+
+
+def _listed(data: bytes, order: str, big: bool, directory: int | None = None) -> Iterator[_Listed]:
+    """The entries of the directory at this place, or the first one."""
+    offset, entry = ("Q", "HHQ8s") if big else ("I", "HHI4s")
+    step, width = struct.calcsize(order + entry), struct.calcsize(order + offset)
+    start, number = _directory(data, order, big, directory)
+    for at in range(start, min(start + min(number, _MAX_ENTRIES) * step, len(data) - step + 1), step):
+        tag, kind, length, inline = struct.unpack_from(order + entry, data, at)
+        size = _SIZES.get(kind, 0) * length
+        place = struct.unpack(order + offset, inline)[0] if size > width else at + step - width
+        yield _Listed(tag, kind, length, place, size)
+
+
 def _entries(data: bytes, order: str, big: bool) -> Iterator[tuple[int, _Entry]]:
     """The pixel tags of the first directory that lie within the file, the first of each number."""
-    place, count, entry = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
-    (at,) = struct.unpack_from(order + place, data, 8 if big else 4)
-    (number,) = struct.unpack_from(order + count, data, at)
-    at += struct.calcsize(order + count)
+    whole = memoryview(data)
     seen = set()
-    for _ in range(min(number, _MAX_ENTRIES)):
-        if at + struct.calcsize(order + entry) > len(data):
-            return
-        tag, kind, length, inline = struct.unpack_from(order + entry, data, at)
-        at += struct.calcsize(order + entry)
-        size = _SIZES.get(kind, 0) * length
+    for tag, kind, length, place, size in _listed(data, order, big):
         if tag not in _PIXEL_TAGS or tag in seen or not size:
             continue
-        start = struct.unpack(order + place, inline)[0] if size > len(inline) else 0
-        raw = data[start : start + size] if size > len(inline) else inline[:size]
-        if len(raw) == size:
+        if place + size <= len(data):
             seen.add(tag)
-            yield tag, _Entry(kind, length, raw, order)
+            yield tag, _Entry(kind, length, whole[place : place + size], order)
         elif tag in (_BITS, _STRIPS, _TILES):
             raise ImageError(ErrorCode.TRUNCATED, f"TIFF: the file ends before the values of tag {tag}")
 
@@ -161,10 +259,11 @@ def _entries(data: bytes, order: str, big: bool) -> Iterator[tuple[int, _Entry]]
 def _rewritten(data: bytes, entries: dict[int, _Entry], order: str, big: bool) -> bytes:
     place, count, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
     width = struct.calcsize(order + place)
-    body = data + b"\0" * (-len(data) % 8)
+    body = bytearray(data)
+    body += b"\0" * (-len(body) % 8)
     directory = struct.pack(order + count, len(entries))
     for tag, item in sorted(entries.items()):
-        raw = item.written(order)
+        raw = bytes(item.written(order))
         if len(raw) > width:
             start = len(body)
             body += raw + b"\0" * (-len(raw) % 8)
@@ -173,4 +272,5 @@ def _rewritten(data: bytes, entries: dict[int, _Entry], order: str, big: bool) -
     mark = b"II" if order == "<" else b"MM"
     version = struct.pack(f"{order}HHH", 43, 8, 0) if big else struct.pack(f"{order}H", 42)
     header = mark + version + struct.pack(order + place, len(body))
-    return header + body[len(header) :] + directory + bytes(width)
+    body[: len(header)] = header
+    return bytes(body + directory + bytes(width))

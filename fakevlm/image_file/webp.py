@@ -7,6 +7,7 @@ from fakevlm.image_file.repair import Repair
 _PIXELS = (b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L")
 _METADATA_FLAGS = 0x20 | 0x08 | 0x04
 """ICC profile, EXIF and XMP in the first byte of VP8X."""
+_MAX_CHUNKS = 1 << 16
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -23,10 +24,16 @@ def size(data: bytes) -> tuple[int, int]:
 
 
 def repairs(data: bytes, max_pixels: int) -> Iterator[Repair]:
-    """The chunks that hold pixels, under a header whose size is right; for a still image then without its canvas."""
+    """The chunks that hold pixels, under a header whose size is right; for a still image then without its canvas.
+
+    Raises ValueError for a file of very many chunks.
+    """
     chunks, info = [], {}
-    at = 12
+    at, count = 12, 0
     while len(data) >= at + 8:
+        count += 1
+        if count > _MAX_CHUNKS:
+            raise ValueError(f"the file has more than {_MAX_CHUNKS} chunks")
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         body = data[at + 8 : at + 8 + length]
         at += 8 + length + length % 2
