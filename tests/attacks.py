@@ -16,11 +16,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from tests.hostile_files import HOSTILE_FILES
 from tests.image_bytes import many_scans
 
 SAMPLES = sorted((Path(__file__).parent.parent / "samples" / "pairs").iterdir())
@@ -193,6 +195,11 @@ def silent_connections(key: str) -> Iterator[bytes]:
     return itertools.repeat(b"GET / HT")
 
 
+def one_file(make: Callable[[], bytes], key: str) -> Iterator[bytes]:
+    """A file that costs more than it looks."""
+    return itertools.repeat(post("/v1/detect", key, "image/png", make()))
+
+
 def _chat(key: str, content: object) -> bytes:
     request = {"model": "builtin-small", "messages": [{"role": "user", "content": content}]}
     return post("/v1/chat/completions", key, "application/json", json.dumps(request).encode())
@@ -221,6 +228,7 @@ ATTACKS = {
     "slow_bodies": Attack(slow_bodies, 8, bytes_s=20e6),
     "page_flood": Attack(page_flood, 8),
     "silent_connections": Attack(silent_connections, 400),
+    **{f"file_{name}": Attack(partial(one_file, make), 6) for name, make in HOSTILE_FILES.items()},
 }
 
 

@@ -64,6 +64,8 @@ def settings_table(model: type[BaseModel], *, own: bool = False) -> str:
 def _flag(field: FieldInfo, kind: Any, name: str) -> str:
     for flag in field.metadata:
         if isinstance(flag, kind):
+            if field.annotation is bool and field.default is True:  # as `fakescan.cli.options.flags` makes it
+                return f"`--no-{name.replace('_', '-')}`"
             return f"`{(flag.name or '--' + name.replace('_', '-')).replace('/', '`, `')}`"
     return ""
 

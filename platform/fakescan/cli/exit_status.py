@@ -15,6 +15,10 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
+class NothingToResumeError(KeyboardInterrupt):
+    """An interruption of what is not resumed; its message says what was interrupted."""
+
+
 class Ending(NamedTuple):
     """How a command ended that did not succeed."""
 
@@ -38,6 +42,8 @@ def ending_of(error: BaseException) -> Ending | None:
         return Ending("failed", EXIT_FAILED, redact_text(str(error)))
     if isinstance(error, KeyboardInterrupt | click.Abort):
         interrupt = error.__cause__ or error  # click has made an Abort of it
+        if isinstance(interrupt, NothingToResumeError):
+            return Ending("interrupted", EXIT_INTERRUPTED, str(interrupt))
         place = str(interrupt) or "interrupted"
         message = f"{place}; what is done stays: run the same command again to resume"
         return Ending("interrupted", EXIT_INTERRUPTED, message)

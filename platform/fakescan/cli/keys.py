@@ -46,9 +46,9 @@ def keys() -> None:
 def add(
     name: str, file: Path, per_minute: int | None, burst: int | None, scopes: tuple[str, ...], expires: str | None
 ) -> None:
-    """Make a key for the client NAME and print it, this once; FILE is made if it is not there.
+    """Make a key for the client NAME and print it, this once.
 
-    Standard output holds the key and nothing else.
+    FILE is made if it is not there; its folder must exist. Standard output holds the key and nothing else.
     """
     from fakescan.serve.keys import edit_keys
 
@@ -69,9 +69,10 @@ def add(
     help="How long the old secret works beside the new one; 0 for not at all.",
 )
 def rotate(name_or_id: str, file: Path, grace: str) -> None:
-    """Give a key another secret and print it, this once; the old one works for a while.
+    """Give a key another secret and print it, this once.
 
-    Name, limits and scopes stay. A key has two secrets at most: of two, the older one ends.
+    The old one works for a while. Name, limits and scopes stay. A key has two secrets at most: of two, the older one
+    ends.
     """
     from fakescan.serve.keys import edit_keys
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fakescan.cli.exit_status import NothingToResumeError
 from fakescan.cli.options.command import SettingsCommand
 from fakescan.cli.options.option import option, ray_address
 from fakescan.settings.flag import FlagGroup
@@ -64,7 +65,10 @@ def serve(verbose: bool, /, config: Path | None, ray_address: str | None, print_
         return
     from fakescan.serve.run import run_server
 
-    run_server(server, reread=lambda: server_of(config, flags), ray_address=ray_address, verbose=verbose)
+    try:
+        run_server(server, reread=lambda: server_of(config, flags), ray_address=ray_address, verbose=verbose)
+    except KeyboardInterrupt:  # while it serves, signals stop it in good order
+        raise NothingToResumeError("interrupted while it started; the server has been stopped") from None
 
 
 def server_of(file: Path | None, flags: dict[str, Any]) -> "Server":

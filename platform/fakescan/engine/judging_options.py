@@ -68,8 +68,11 @@ def read_calibration(given: str, store: Store) -> Calibration:
         raise UserError(f"calibration: {error}") from None
     except FileNotFoundError:
         raise UserError(f"calibration: there is no {redact(given)}") from None
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"calibration: cannot read {redact(given)}: {error.strerror or error}") from None
     except ValidationError as error:
-        raise UserError(f"calibration: {redact(given)}: {first_mistake(error, model=Calibration)}") from None
+        mistake = first_mistake(error, command="calibrate", model=Calibration)
+        raise UserError(f"calibration: {redact(given)}: {mistake}") from None
 
 
 def with_threshold(stored: Calibration, threshold: float | None) -> Calibration:

@@ -3,7 +3,7 @@
 from ipaddress import ip_network
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from fakescan.engine.judging_settings import JudgingSettings
 from fakescan.engine.model import model_name
@@ -16,9 +16,20 @@ from fakescan.tracing import endpoint_fault
 from fakevlm.checkpoint.checkpoint import Checkpoint
 from fakevlm.reading import BASE_RATE
 
+MAX_REPLICAS = 10_000
+"""Engines at once, at most: what is more is a slip of the keyboard."""
+
+
+def _bounded(replicas: Replicas) -> Replicas:
+    if replicas.high > MAX_REPLICAS:
+        raise ValueError(f"at most {MAX_REPLICAS:,} engines")
+    return replicas
+
 
 class Limits(StrictModel):
     """Bounds on one request, one client and one proxy."""
+
+    model_config = ConfigDict(strict=True)
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 64 * 2**20
     """Bytes of one request's body; more is refused while it arrives (413)."""
@@ -70,6 +81,8 @@ class Limits(StrictModel):
 class AccessLog(StrictModel):
     """Where every request is written, as JSON lines."""
 
+    model_config = ConfigDict(strict=True)
+
     folder: str | None = None
     """Folder of the file, on every node. Default: Serve's log folder."""
     max_bytes: Annotated[int, Field(ge=4096)] = 64 * 2**20
@@ -91,7 +104,7 @@ class Scans(StrictModel):
     """Scans that may run or wait at once; one more is refused (503)."""
     job_address: str | None = None
     """Address of the cluster's job server, such as http://HEAD:8265. Default: that of the cluster the replica is in."""
-    replicas: Annotated[Replicas, BeforeValidator(parse_replicas)] = Replicas()
+    replicas: Annotated[Replicas, BeforeValidator(parse_replicas), AfterValidator(_bounded)] = Replicas()
     """Engines of one scan: a number, or a range such as 1-4."""
     input_store: Store = Store()
     """Credentials and endpoint of the sources; secrets as env:NAME, read in the job."""
@@ -102,11 +115,16 @@ class Scans(StrictModel):
 class ServeConfig(JudgingSettings):
     """One server: the checkpoint, how many engines, who may ask, how much."""
 
-    replicas: Annotated[Replicas, BeforeValidator(parse_replicas), Flag("N|N-M", group=FlagGroup.ENGINES)] = Replicas()
+    replicas: Annotated[
+        Replicas,
+        BeforeValidator(parse_replicas),
+        AfterValidator(_bounded),
+        Flag("N|N-M", group=FlagGroup.ENGINES),
+    ] = Replicas()
     """Engines at once: a number, or a range such as 1-4 that follows the load."""
     served_model_name: Annotated[
         str | None,
-        Field(min_length=1, max_length=200, pattern=r"^[^\s]([^\r\n\t]*[^\s])?$"),
+        Field(min_length=1, max_length=200),
         Flag("NAME", group=FlagGroup.SERVER),
     ] = None
     """Name by which clients know the model, whatever checkpoint is behind it. Default: the checkpoint's own name."""
@@ -114,7 +132,7 @@ class ServeConfig(JudgingSettings):
     """Requests in flight for each replica that the autoscaler aims at."""
     cpus_per_replica: Annotated[float, Field(ge=0)] = 1.0
     """CPUs that Ray reserves for each replica."""
-    decode_threads: Annotated[int, Field(ge=1, le=64)] = 4
+    decode_threads: Annotated[int, Field(ge=1, le=64, strict=True)] = 4
     """Images that one replica decodes at once, on a core each: so many small ones, and as many large ones."""
     keys: Annotated[str | None, Flag("FILE", group=FlagGroup.SERVER)] = None
     """File of API keys that `fakescan keys add` writes, on every node. Default: none; needed without `no_auth`."""
@@ -153,6 +171,13 @@ class ServeConfig(JudgingSettings):
         if self.model is None or self.engine.is_simulated or not (place.startswith("/") or "://" in place):
             return name
         return name.replace(redact(self.model), redact(place).rstrip("/").rpartition("/")[2] or "checkpoint", 1)
+
+    @field_validator("served_model_name")
+    @classmethod
+    def _can_be_shown(cls, name: str | None) -> str | None:
+        if name is not None and (name != name.strip() or not name.isprintable()):
+            raise ValueError("it has control characters, or space around it; leave them out")
+        return name
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -238,10 +238,13 @@ class Detector:
         decoded: _Decoded | None = None
         has_turn = False
 
+        # Before anything else has its turn: nothing waits for a reader that takes long but its own file.
+        origin = None if self._origins is None else await self._origins.read_apart(upload.data, upload.key)
+
         def begin() -> Callable[[DecodedImage | ImageError], _Decoded]:
             nonlocal has_turn
             has_turn = self._turns.try_enter(upload.key, 1.0)
-            return functools.partial(self._decoded, upload, options, listener, has_turn)
+            return functools.partial(self._decoded, upload, options, listener, has_turn, origin)
 
         try:
             waiting = tracing.begin("wait to decode")
@@ -327,6 +330,7 @@ class Detector:
         options: JudgingOptions,
         listener: _Listener | None,
         has_turn: bool,
+        origin: FoundOrigin | None,
         image: DecodedImage | ImageError,
     ) -> _Decoded:
         """On a thread: what is known of an image that has been decoded, and with a turn it goes to the engine."""
@@ -337,7 +341,7 @@ class Detector:
             sha256=hashlib.sha256(upload.data).hexdigest(),
         )
         if self._origins is not None:
-            facts.provenance = self._origins.read(upload.data)
+            facts.provenance = origin or self._origins.read(upload.data)
         if isinstance(image, ImageError):
             return _Decoded(facts.model_copy(update={"error": ImageFailure(code=image.code, message=image.message)}))
         facts.width, facts.height, facts.format = image.width, image.height, image.format
@@ -378,7 +382,7 @@ class Detector:
         Image.linear_gradient("L").convert("RGB").save(file, "JPEG")
         options = self.options("all", None, 8)
         image = try_decode(file.getvalue(), self.checkpoint.image, max_pixels=self.config.limits.max_pixels)
-        warm = self._decoded(Upload(0, None, file.getvalue()), options, None, True, image)
+        warm = self._decoded(Upload(0, None, file.getvalue()), options, None, True, None, image)
         result = (
             warm.facts if warm.judging is None else self._with_judgement(warm.facts, warm.judging.result(), options)
         )

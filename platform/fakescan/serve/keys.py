@@ -26,7 +26,7 @@ from pydantic_core import from_json
 from fakescan.settings.strict_model import StrictModel
 from fakevlm.errors import UserError
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("ray.serve.fakescan")
 
 VERSION = 1
 CHECK_S = 1.0
@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOBODY = "0" * 64
 
 Scope = Literal["detect", "scans", "metrics"]
-Count = Annotated[int, Field(ge=1, le=10**9)]
+Count = Annotated[int, Field(ge=1, le=10**9, strict=True)]
 
 
 def _utc_now() -> datetime:
@@ -222,10 +222,14 @@ class KeyEdit:
     def rotate(self, name_or_id: str, grace: timedelta) -> str:
         """Gives a key another secret and returns what its owner presents from now on; the old one works for `grace`.
 
-        A secret that was old already ends at once: there are two at most. Raises UserError if there is no such key.
+        A secret that was old already ends at once: there are two at most. Raises UserError if there is no such key, and
+        for one that is refused, whatever its secret.
         """
         index = self._index(name_or_id)
         key, secret = self.keys[index], secrets.token_urlsafe(32)
+        if not key.is_valid(_utc_now()):
+            state = "is disabled" if key.disabled else "has expired"
+            raise UserError(f"key: {key.name} {state}, and another secret would not open it; make another key")
         has_grace = grace > timedelta()
         self.keys[index] = key.model_copy(
             update={
@@ -288,7 +292,6 @@ def write_keys(path: Path, file: KeyFile) -> None:
     path = path.resolve()  # a link stays one
     temporary = path.parent / f".{path.name[:200]}.{secrets.token_hex(8)}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         old = path.stat() if path.exists() else None
         try:
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -317,8 +320,9 @@ def edit_keys(path: Path, *, create: bool = False) -> Iterator[KeyEdit]:
     if not create:
         read_keys(path)  # a mistyped path leaves no lock behind
     target = path.resolve()
+    if not target.parent.is_dir():
+        raise UserError(f"keys: cannot write {path}: {target.parent} is not a folder; make it first")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         # The lock stays: were it removed, a writer that waits for it and one that comes later would hold two.
         lock = os.open(target.with_name(f"{target.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:

@@ -11,9 +11,12 @@ import os
 import signal
 import socket
 import ssl
+import stat
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +28,9 @@ from fakescan.engine.model import PinnedModel, model_name, open_model, pinned_mo
 from fakescan.errors import JobFailedError
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.decoding.trust import trust_of
-from fakescan.serve.gate.control_client import APP_NAME, REPLICA, announce_draining
-from fakescan.serve.keys import read_keys
+from fakescan.serve.gate.control_client import APP_NAME, NOTICE_S, REPLICA, announce_draining
+from fakescan.serve.keys import Key, read_keys
+from fakescan.serve.operation.log_folder import folder_fault
 from fakescan.serve.operation.start_progress import StartLines
 from fakescan.serve.operation.tls import check_certificate
 from fakescan.serve.serve_file import HttpOptions, Server, http_options, logging_config
@@ -52,8 +56,8 @@ def run_server(
     server: Server, *, reread: Callable[[], Server], ray_address: str | None = None, verbose: bool = False
 ) -> None:
     """Serves until SIGINT or SIGTERM; SIGHUP rolls out what `reread` gives. Raises UserError before it deploys."""
-    checkpoint = check(server)
     local = not names_cluster(ray_address)
+    checkpoint = check(server, local=local)
     _note("starting: Ray on this machine" if local else "starting: connecting to the cluster")
     for name, value in _LOG_ROTATION.items() if local else ():
         os.environ.setdefault(name, value)
@@ -80,9 +84,11 @@ def run_server(
         _check_gate(server)
         _say(server, checkpoint, local=local)
         with _signals() as signals:
-            while signals() == "reload":
-                server, model = _roll_out(server, model, reread)
-        announce_draining()
+            while signals.wait() == "reload":
+                server, model = _roll_out(server, model, reread, local=local)
+            _note("stopping: requests in flight are answered first")
+            announce_draining()
+            signals.wait_for_another(NOTICE_S)  # once all gates know, none of them takes its end for a full queue
     finally:
         # Not while it is interrupted again: half a shutdown would leave replicas behind on a cluster.
         with _signals():
@@ -93,26 +99,59 @@ def run_server(
     _note("stopped")
 
 
-def check(server: Server) -> Checkpoint:
+def check(server: Server, *, local: bool = True) -> Checkpoint:
     """Checks what can be checked before Ray starts, and returns the opened checkpoint. Raises UserError."""
     _check_address(server)
     _check_certificate(server.file.http_options)
-    return _check_config(server.config)
+    for name, options in (
+        ("logging_config", server.file.logging_config),
+        ("applications.logging_config", server.file.replica_logging),
+    ):
+        _check_log_folder(f"{name}.logs_dir", options.logs_dir, local=local)
+    return _check_config(server.config, local=local)
 
 
-def _check_config(config: ServeConfig) -> Checkpoint:
+def _check_config(config: ServeConfig, *, local: bool) -> Checkpoint:
     for package in ("fastapi", "python_multipart", "prometheus_client", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"serve: {package} is not installed; install fakescan[serve]")
     check_installed(config.engine)
     check_tracing(config.otlp_endpoint)
-    if config.keys is not None and not read_keys(Path(config.keys)).keys:
-        raise UserError(f"keys: {config.keys} has no keys; make one with fakescan keys add NAME --file {config.keys}")
+    if config.keys is not None:
+        _check_keys(Path(config.keys))
+    _check_log_folder("access_log.folder", config.access_log.folder, local=local)
     checkpoint = open_model(config.model, config.model_store, show_progress=True)
     self_test(checkpoint)
     chosen_calibration(checkpoint, config.calibration, config.model_store)
     trust_of(config)
     return checkpoint
+
+
+def _check_keys(path: Path) -> None:
+    keys = read_keys(path).keys
+    if not keys:
+        raise UserError(f"keys: {path} has no keys; make one with fakescan keys add NAME --file {path}")
+    for fault in key_faults(keys, path.stat().st_mode):
+        _note(f"warning: keys: {path}: {fault}")
+
+
+def key_faults(keys: Sequence[Key], mode: int) -> Iterator[str]:
+    """What is odd about a file with these keys and this mode, though it can be used."""
+    now = datetime.now(UTC)
+    if not any(key.is_valid(now) for key in keys):
+        yield "all keys are disabled or have expired, so every request is refused; fakescan keys add makes one"
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        others = "everybody on this machine" if mode & stat.S_IWOTH else "its group"
+        yield f"{others} can write it, and so let anybody in; chmod 600 (now {stat.S_IMODE(mode):o})"
+
+
+def _check_log_folder(setting: str, folder: str | None, *, local: bool) -> None:
+    """Raises UserError for a folder that cannot be written; of a cluster, this machine need not be a node."""
+    if folder is None or (fault := folder_fault(folder)) is None:
+        return
+    if local:
+        raise UserError(f"{setting}: cannot write in {folder}: {fault}")
+    _note(f"warning: {setting}: this machine cannot write in {folder}: {fault}")
 
 
 def _check_gpus(config: ServeConfig) -> None:
@@ -214,12 +253,14 @@ def _deploy(server: Server, model: PinnedModel, doing: str = "starting") -> None
         raise ServeFailedError(f"the server does not start: {cause_of(reason)}") from None
 
 
-def _roll_out(server: Server, model: PinnedModel, reread: Callable[[], Server]) -> tuple[Server, PinnedModel]:
+def _roll_out(
+    server: Server, model: PinnedModel, reread: Callable[[], Server], *, local: bool
+) -> tuple[Server, PinnedModel]:
     """Deploys the newly read settings; the old ones stay in force where the new ones fail."""
     try:
         wanted = reread()
         check_same_address(server, wanted)
-        wanted_model = pinned_model(wanted.config.model, _check_config(wanted.config))
+        wanted_model = pinned_model(wanted.config.model, _check_config(wanted.config, local=local))
         _check_gpus(wanted.config)
         _check_runtime_env(wanted)
     except UserError as error:
@@ -282,8 +323,11 @@ def _detail(body: str) -> str:
 
 def _say(server: Server, checkpoint: Checkpoint, *, local: bool) -> None:
     config = server.config
-    name, warning = model_name(config.model, config.engine, checkpoint)
-    print(f"serving {name} on {server.url}   (API: /v1/detect, page: /, Ctrl-C stops)", flush=True)
+    _, warning = model_name(config.model, config.engine, checkpoint)
+    print(
+        f"serving {config.public_model_name(checkpoint)} on {server.url}   (API: /v1/detect, page: /, Ctrl-C stops)",
+        flush=True,
+    )
     _note(f"logs: {_logs_folder(server)}{'' if local else ', on every node'}")
     if warning:
         _note(f"warning: {warning}")
@@ -322,26 +366,41 @@ def cause_of(message: str) -> str:
     return (errors or lines or ["no reason given"])[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
 
 
+class _Signals:
+    """The signals that have come, in order."""
+
+    def __init__(self) -> None:
+        self._came: list[str] = []
+        self._arrived = threading.Event()
+
+    def note(self, signum: int, frame: Any) -> None:
+        """The handler."""
+        self._came.append("reload" if signum == signal.SIGHUP else "stop")
+        self._arrived.set()
+
+    def wait(self) -> str:
+        """Waits for the next signal: `reload` for SIGHUP, else `stop`, which takes precedence."""
+        while not self._came:
+            self._arrived.wait()
+            self._arrived.clear()
+        return "stop" if "stop" in self._came else self._came.pop(0)
+
+    def wait_for_another(self, seconds: float) -> None:
+        """Waits so long, or until somebody insists: a second signal to stop."""
+        end = time.monotonic() + seconds
+        while self._came.count("stop") < 2 and (left_s := end - time.monotonic()) > 0:
+            self._arrived.wait(left_s)
+            self._arrived.clear()
+
+
 @contextmanager
-def _signals() -> Iterator[Callable[[], str]]:
-    """A function that waits for the next signal: `reload` for SIGHUP, else `stop`."""
-    came: list[str] = []
-    arrived = threading.Event()
-
-    def note(signum: int, frame: Any) -> None:
-        came.append("reload" if signum == signal.SIGHUP else "stop")
-        arrived.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    def wait() -> str:
-        while not came:
-            arrived.wait()
-            arrived.clear()
-        return "stop" if "stop" in came else came.pop(0)
-
+def _signals() -> Iterator[_Signals]:
+    """Signals are noted, and interrupt nothing."""
+    signals = _Signals()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signals.note) for number in numbers}
     try:
-        yield wait
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fakescan.serve.config import ServeConfig
 from fakescan.serve.gate.control_client import APP_NAME
@@ -54,6 +54,8 @@ _NOT_HERE: Mapping[str, str] = {
 
 class HttpOptions(StrictModel):
     """Where the proxies listen, and their certificate."""
+
+    model_config = ConfigDict(strict=True)
 
     host: str = HOST
     """Address to listen at."""
@@ -125,9 +127,14 @@ class ServeFile(StrictModel):
     http_options: HttpOptions = HttpOptions()
     controller_options: _ControllerOptions = _ControllerOptions()
     logging_config: LoggingOptions = LoggingOptions()
-    applications: Annotated[tuple[_Application, ...], Field(min_length=1, max_length=1)] = (
-        _Application(import_path=IMPORT_PATH),
-    )
+    applications: tuple[_Application, ...] = (_Application(import_path=IMPORT_PATH),)
+
+    @field_validator("applications")  # bounds on the length would count a mistake inside as one more
+    @classmethod
+    def _one(cls, applications: tuple[_Application, ...]) -> tuple[_Application, ...]:
+        if len(applications) != 1:
+            raise ValueError("fakescan serve runs one application")
+        return applications
 
     @property
     def args(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Cheap ways to stop a server, while eight ordinary clients work: they wait at most three times as long as before.
 
-An attack takes half a minute, all of them ten; some at a time with `-k "slow_bodies or page_flood"`.
+An attack takes half a minute, all of them a quarter of an hour; some at a time with `-k "slow_bodies or page_flood"`.
 """
 
 import json

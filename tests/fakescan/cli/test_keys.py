@@ -110,6 +110,7 @@ def test_a_removed_key_frees_its_name(file: Path, capfd: pytest.CaptureFixture[s
         (["list", "--file", "NONE"], "keys: NONE does not exist; create one with fakescan keys add NAME --file NONE"),
         (["disable", "lab", "--file", "FILE"], "key: there is no 'lab' in the file; it has shop"),
         (["remove", "lab", "--file", "NONE"], "NONE does not exist"),
+        (["add", "lab", "--file", "NONE/keys.json"], "NONE is not a folder; make it first"),
     ],
 )
 def test_bad_use_is_one_line(
@@ -136,3 +137,8 @@ def test_the_commands_start_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_the_help_says_whole_sentences(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in run(capfd, "--help")[1].partition("Commands:")[2]

@@ -154,6 +154,25 @@ def test_a_rotated_key_has_two_secrets_for_a_while() -> None:
     assert found(last) == [False]
 
 
+def test_a_key_that_is_refused_is_not_rotated() -> None:
+    edit = KeyEdit(KeyFile())
+    edit.add("off")
+    edit.add("late")
+    edit.disable("off")
+    edit.keys[1] = edit.keys[1].model_copy(update={"expires_at": datetime.now(UTC) - timedelta(days=1)})
+    before = list(edit.keys)
+    for name, state in (("off", "is disabled"), ("late", "has expired")):
+        with pytest.raises(UserError, match=f"key: {name} {state}"):
+            edit.rotate(name, timedelta(days=7))
+    assert edit.keys == before
+
+
+def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder; make it first"):
+        add(tmp_path / "typo" / "keys.json", "shop")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_old_secret_without_an_end_is_damage(path: Path) -> None:
     path.write_text(json.dumps({"version": 1, "keys": [{**ENTRY, "old_sha256": "ab" * 32}]}))
     with pytest.raises(UserError, match="old_sha256 and old_until belong together"):

@@ -77,6 +77,11 @@ def test_the_example_is_a_serve_file_with_the_gate() -> None:
         ({"no_auth": True}, {"tls_key": "key.pem"}, "tls-key: give its certificate too"),
         ({"no_auth": True, "threshold": 1.5}, {}, "threshold"),
         ({"no_auth": True, "scans": {"allow": [], "output": "/x"}}, {}, "scans.allow"),
+        ({"no_auth": True, "limits": {"max_images": True}}, {}, "limits.max_images: Input should be a valid integer"),
+        ({"no_auth": True}, {"replicas": "99999999999"}, "replicas: at most 10,000 engines"),
+        ({"no_auth": True}, {"replicas": "1-10001"}, "replicas: at most 10,000 engines"),
+        ({"no_auth": True, "served_model_name": "a\x1b[31mb"}, {}, "served_model_name: it has control characters"),
+        ({"no_auth": True, "served_model_name": " a"}, {}, "or space around it"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, args: dict[str, Any], flags: dict[str, Any], words: str) -> None:
@@ -218,3 +223,15 @@ def test_files_that_are_no_serve_files(tmp_path: Path, text: str, words: str) ->
     with pytest.raises(UserError, match="--config") as caught:
         server_of(file, {})
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("mistake", [{"foo": 1}, {"route_prefix": "/x"}, {"name": "other"}])
+def test_one_mistake_is_not_counted_twice(tmp_path: Path, mistake: dict[str, Any]) -> None:
+    file = write(tmp_path, {"no_auth": True})
+    content = yaml.safe_load(file.read_text())
+    content["applications"][0] |= mistake
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError) as caught:
+        read_serve_file(file)
+    assert "more" not in str(caught.value)
+    assert next(iter(mistake)) in str(caught.value)

@@ -48,7 +48,11 @@ class RequireGate:
         scope["fakescan.key_id"] = headers.get(KEY_ID, b"").decode("latin-1")
         scope["fakescan.client"] = headers.get(CLIENT, b"").decode("latin-1")
 
+        is_complete = False
+
         async def send_from_replica(message: Message) -> None:
+            nonlocal is_complete
+            is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), (FROM_REPLICA, b"1"), *work_headers(scope)]
                 message = {**message, "headers": headers}
@@ -62,7 +66,12 @@ class RequireGate:
                 # Only the gate's word is taken for the trace that a request belongs to.
                 traced = tracing.server_span("replica", scope["headers"], request_id=request_id)
                 with traced as span, log_fields(trace_id=tracing.trace_id(span)):
-                    await self._app(scope, receive, send_from_replica)
+                    try:
+                        await self._app(scope, receive, send_from_replica)
+                    except Exception:
+                        # Starlette raises again what it has answered and logged; Serve would log it once more.
+                        if not is_complete:
+                            raise
                 return
         problem = Problem(
             "unavailable",

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -34,6 +35,8 @@ from fakevlm.image_file import FORMATS
 logger = logging.getLogger("ray.serve.fakescan")
 
 Returned = TypeVar("Returned")
+
+_TRACE_FRAMES, _TRACE_CHARACTERS = 12, 4000
 
 
 class ScanList(BaseModel):
@@ -100,10 +103,15 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
-        logger.error("request %s failed", _id(request), exc_info=error)
+        logger.error("request %s failed: %s", _id(request), _trace(error))
         return problem_response(
             Problem("internal", "an error of the server; its log has the cause under the request id"), _id(request)
         )
+
+
+def _trace(error: Exception) -> str:
+    """Where an error came from, in a bounded number of lines: whoever has found one can cause it again and again."""
+    return "".join(traceback.format_exception(error, limit=-_TRACE_FRAMES, chain=False))[-_TRACE_CHARACTERS:]
 
 
 def _add_judging(app: FastAPI, detector: Detector) -> None:

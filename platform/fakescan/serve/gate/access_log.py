@@ -6,9 +6,11 @@ are written, and the others counted.
 
 import json
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -29,13 +31,36 @@ _MAX_TEXT = 120
 logger = logging.getLogger("ray.serve.fakescan")
 
 
+class _AccessFile(RotatingFileHandler):
+    """The file. A line that cannot be written is counted; Serve's log has one error for all of them."""
+
+    failed = 0
+    """Lines that could not be written so far."""
+    _failed_before = 0  # when the last one was written
+
+    def emit(self, record: logging.LogRecord) -> None:
+        failed = self.failed
+        super().emit(record)
+        if self.failed == failed != self._failed_before:
+            logger.warning("access_log: written again; %d lines were not", failed - self._failed_before)
+            self._failed_before = failed
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if self.failed == self._failed_before:
+            error = sys.exception()
+            reason = getattr(error, "strerror", None) or error
+            logger.error("access_log: cannot write %s: %s; lines are lost until it can", self.baseFilename, reason)
+        self.failed += 1
+
+
 class AccessLog:
     """The access log of one proxy. Without a folder to write to, its lines go to Serve's own log."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._settings: AccessLogSettings | None = None
-        self._handler: RotatingFileHandler | None = None
+        self._handler: _AccessFile | None = None
+        self._failed_before = 0
         self._refusals = Bucket(REFUSALS, clock())
         self._summary_at = clock()
         self._left_out: Counter[str] = Counter()
@@ -51,7 +76,7 @@ class AccessLog:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._handler = RotatingFileHandler(
+            self._handler = _AccessFile(
                 folder / f"access_{_node()}.jsonl",
                 maxBytes=settings.max_bytes,
                 backupCount=settings.files - 1,
@@ -61,10 +86,17 @@ class AccessLog:
         except OSError as error:
             logger.error("access_log: cannot write in %s: %s", folder, error.strerror)
 
+    @property
+    def failed(self) -> int:
+        """Lines that could not be written so far."""
+        return self._failed_before + (self._handler.failed if self._handler is not None else 0)
+
     def close(self) -> None:
         """Closes the file."""
         if self._handler is not None:
-            self._handler.close()
+            with suppress(OSError):  # what it could not write it cannot write now
+                self._handler.close()
+            self._failed_before = self.failed
             self._handler = None
 
     def request(self, context: RequestContext, seconds: float, outcomes: Outcomes | None) -> None:

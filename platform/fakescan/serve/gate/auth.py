@@ -88,8 +88,11 @@ def request_id_of(headers: Headers) -> str:
     return chosen.decode() if _ID.fullmatch(chosen) else secrets.token_hex(8)
 
 
-def key_of(headers: Headers, state: GateState, route: Route) -> Key:
-    """The key of a request. Raises Problem: `unauthorized`, or `forbidden` for a path that the key does not open."""
+def key_of(headers: Headers, state: GateState, route: Route, context: RequestContext) -> Key:
+    """The key of a request, whose name the log gets. Raises Problem: `unauthorized`, or `forbidden`.
+
+    `forbidden` is for a path that the key does not open.
+    """
     values = dict(headers)
     scheme, _, credentials = values.get(b"authorization", b"").decode("latin-1").partition(" ")
     presented = credentials.strip() if scheme.lower() == "bearer" else values.get(b"x-api-key", b"").decode("latin-1")
@@ -98,6 +101,7 @@ def key_of(headers: Headers, state: GateState, route: Route) -> Key:
     key = state.ring.find(presented)
     if key is None:
         raise Problem("unauthorized", "the API key is unknown, has expired or has been disabled")
+    context.key, context.key_id = key.name, key.id
     if route.scope is not None and route.scope not in key.scopes and route is not _UNKNOWN:
         raise Problem("forbidden", f"the key {key.name} does not have the scope {route.scope}")
     return key

@@ -23,13 +23,22 @@ CONTROL = "Control"
 REPLICA = "Detector"
 
 _REFRESH_S = 1.0
-"""Age at which a state is asked for again; a disabled key goes on working for so long and a second more."""
+"""Age at which a state is asked for again, behind the request that uses it."""
+_STALE_S = 2.0
+"""Age from which on a request waits for a newer state; a disabled key goes on working for so long and a second more."""
+_WAIT_S = 1.0
+"""Seconds that such a request waits at most."""
 _TIMEOUT_S = 2.0
 """Seconds that the control actor has to answer."""
+NOTICE_S = _STALE_S
+"""Seconds after which no gate answers a request by what the control actor said before."""
 
 
 class ControlClient:
-    """The control actor as a proxy sees it; its state is refreshed behind the requests that use it."""
+    """The control actor as a proxy sees it.
+
+    A busy proxy's state is refreshed behind the requests that use it; an idle one's before the first one uses it.
+    """
 
     def __init__(self) -> None:
         self._app = os.environ.get(APP_VARIABLE, APP_NAME)
@@ -37,12 +46,13 @@ class ControlClient:
         self._state: GateState | None = None
         self._refreshed_at = float("-inf")
         self._heard_at = float("-inf")
+        self._silent_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
         self._control: Any = None
         self._replicas: Any = None
 
     async def state(self, max_age_s: float | None = None) -> GateState:
-        """See `Control.state`; the first request waits for one."""
+        """See `Control.state`; the first request waits for one, and one that finds an old one for a moment."""
         now = time.monotonic()
         age_s = _REFRESH_S if max_age_s is None else min(max_age_s, _REFRESH_S)
         if self._refreshing is None and now - self._refreshed_at >= age_s:
@@ -50,9 +60,18 @@ class ControlClient:
             self._refreshing = asyncio.create_task(self._refresh())
         if self._refreshing is not None and (self._state is None or max_age_s is not None):
             await asyncio.wait({self._refreshing})
+        elif self._refreshing is not None and self._is_stale(now):
+            done, _ = await asyncio.wait({self._refreshing}, timeout=_WAIT_S)
+            if not done:
+                self._silent_at = time.monotonic()
         if self._state is None:
             raise Problem("starting", "the application is not deployed yet")
         return self._state
+
+    def _is_stale(self, now: float) -> bool:
+        """Whether the state is too old to be used, and the control actor has not just failed to give a newer one."""
+        # A busy proxy asks again, and in vain again, within _TIMEOUT_S and a moment: none of its requests waits.
+        return now - self._heard_at >= _STALE_S and now - self._silent_at >= _STALE_S + _TIMEOUT_S
 
     def is_current(self, max_age_s: float) -> bool:
         """See `Control.is_current`."""
@@ -99,6 +118,7 @@ class ControlClient:
             self._heard_at = time.monotonic()
         except Exception as error:  # noqa: BLE001 - Serve raises what it likes while an application comes and goes
             self._control = None
+            self._silent_at = time.monotonic()
             if self._state is not None:
                 logger.warning(
                     "the control actor does not answer, the last state stays in force: %s",
@@ -117,6 +137,8 @@ class ControlClient:
 
 def announce_draining(*, timeout_s: float = _TIMEOUT_S) -> None:
     """Has every gate answer /readyz with 503 from now on, so that no new clients are sent here; requests still pass.
+
+    Within NOTICE_S every gate knows.
 
     For the process that stops the server, before it does. Never raises: a server without a control actor stops as well.
     """

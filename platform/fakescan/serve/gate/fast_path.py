@@ -17,6 +17,11 @@ from fakescan.serve.internal_headers import LAST_OUTCOMES, OUTCOMES
 
 logger = logging.getLogger("ray.serve.fakescan")
 
+NO_DEPLOYMENT = 410
+"""Stands for the 503 that Serve's proxy sends where a deployment has gone, which is not that of a full queue."""
+NO_DEPLOYMENT_WORDS = b" is unavailable because "
+"""By these words of its body the two are told apart."""
+
 
 @dataclass(frozen=True)
 class WholeRequest:
@@ -113,7 +118,12 @@ async def until_disconnected(receive: Receive) -> None:
 
 
 def status_of(error: Exception) -> int | None:
-    """The status that Serve's proxy would have sent for this error of a call; None for a lost replica."""
+    """The status that Serve's proxy would have sent for this error of a call; None for a lost replica.
+
+    NO_DEPLOYMENT stands for that of a deployment that has gone.
+    """
     from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-    return 503 if isinstance(error, BackPressureError | DeploymentUnavailableError) else None
+    if isinstance(error, DeploymentUnavailableError):
+        return NO_DEPLOYMENT
+    return 503 if isinstance(error, BackPressureError) else None

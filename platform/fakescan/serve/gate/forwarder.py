@@ -3,11 +3,19 @@
 import asyncio
 import logging
 
-from starlette.types import ASGIApp, Message, Receive, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fakescan.serve.gate.auth import forwarded_headers
 from fakescan.serve.gate.bounds.form import Form
-from fakescan.serve.gate.fast_path import FastPath, WholeRequest, is_whole, status_of, until_disconnected
+from fakescan.serve.gate.fast_path import (
+    NO_DEPLOYMENT,
+    NO_DEPLOYMENT_WORDS,
+    FastPath,
+    WholeRequest,
+    is_whole,
+    status_of,
+    until_disconnected,
+)
 from fakescan.serve.gate.gate_state import GateState
 from fakescan.serve.gate.own.answers import FactResponse
 from fakescan.serve.gate.own.readiness import Readiness
@@ -20,6 +28,8 @@ logger = logging.getLogger("ray.serve.fakescan")
 
 _GRACE_S = 2.0
 """Seconds more than a replica's own time-out before the gate gives up on it."""
+_STOPPING = "the server is about to stop; send requests elsewhere"
+"""The words of /readyz."""
 
 
 class Forwarder:
@@ -31,6 +41,7 @@ class Forwarder:
         self._replicas = ResendingApp(app)
         self._fast_path = fast_path
         self._readiness = readiness
+        self._is_draining = False  # by the newest state that a request came with
 
     async def forward(
         self,
@@ -43,12 +54,15 @@ class Forwarder:
     ) -> None:
         """Has a replica respond. Raises Problem where none does in time, and DisconnectedError."""
         context = response.context
+        self._is_draining = state.is_draining
         inner = {**scope, "headers": with_trace(forwarded_headers(scope["headers"], state, context))}
         limit_s = state.limits.request_timeout_s + _GRACE_S
         if self._fast_path is not None and is_whole(scope, form):
             task = asyncio.ensure_future(self._forward_fast(self._fast_path, inner, receive, body, response))
         else:
-            task = asyncio.ensure_future(self._replicas(inner, _replay(body, receive, context), response.relay))
+            task = asyncio.ensure_future(
+                self._replicas(inner, _replay(body, receive, context), _telling_apart(response))
+            )
         started = asyncio.ensure_future(response.started.wait())
         try:
             await asyncio.wait({task, started}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
@@ -96,10 +110,14 @@ class Forwarder:
 
     def _problem_for(self, serve_status: int | None) -> Problem:
         """What a response of Serve itself, or none, means for the client."""
-        if serve_status == 503:
-            return Problem("overloaded", "the queue is full; try again later")
         if serve_status == 408:
             return Problem("timeout", "no answer in time; the server is busy, try again later")
+        if self._is_draining:
+            return Problem("unavailable", _STOPPING)
+        if serve_status == NO_DEPLOYMENT:
+            return Problem("unavailable", "no replica is available; send requests elsewhere, or again later")
+        if serve_status == 503:
+            return Problem("overloaded", "the queue is full; try again later")
         if serve_status == 404:
             return self._readiness.no_replica("the application is not deployed yet")
         return Problem("unavailable", "the replica was lost while it worked on the request; send it again")
@@ -142,6 +160,17 @@ class Forwarder:
         await self._app(inner, _replay(b"", _never, probe), response.relay)
         media_type = dict(start.get("headers", ())).get(b"content-type", b"application/json").decode("latin-1")
         return FactResponse(probe.status, media_type, b"".join(parts))
+
+
+def _telling_apart(response: GateResponse) -> Send:
+    """`response.relay`, which also notes by Serve's words whether its 503 is for a deployment that has gone."""
+
+    async def relay(message: Message) -> None:
+        await response.relay(message)
+        if response.serve_status == 503 and NO_DEPLOYMENT_WORDS in message.get("body", b""):
+            response.serve_status = NO_DEPLOYMENT
+
+    return relay
 
 
 def _replay(body: bytes, receive: Receive, context: RequestContext) -> Receive:

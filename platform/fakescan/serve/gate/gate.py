@@ -163,12 +163,9 @@ class Gate:
         problem: Problem | None = None
         if route.scope is not None:
             try:
-                key = key_of(headers, state, route)
+                return key_of(headers, state, route, context)
             except Problem as refusal:
                 problem = refusal
-            else:
-                context.key, context.key_id = key.name, key.id
-                return key
         limit = state.limits.anonymous_per_minute
         wait_s = self._anonymous.take(context.address_group, Rate(limit / 60, max(1, limit // 4)))
         if wait_s > 0:
@@ -276,7 +273,7 @@ class Gate:
     def _levels(self) -> Levels:
         ongoing = self._places.total + self._other_places.total
         cuts = dict(connections.refused)
-        return Levels(ongoing, self._bodies.buffered, len(connections), cuts, self._ring.expiries())
+        return Levels(ongoing, self._bodies.buffered, len(connections), cuts, self._ring.expiries(), self._log.failed)
 
     def _configure(self, state: GateState) -> None:
         self._ring = state.ring

@@ -38,6 +38,8 @@ class Levels:
     """Connections refused or ended so far, by reason or status."""
     expiries: Mapping[str, datetime] = field(default_factory=dict)
     """When keys end, by their name."""
+    unwritten: int = 0
+    """Lines of the access log that could not be written so far."""
 
 
 class GateMetrics:
@@ -52,6 +54,7 @@ class GateMetrics:
         registry = self._registry = CollectorRegistry()
         self._updating = threading.Lock()
         self._cuts: dict[str, int] = {}
+        self._num_unwritten = 0
         build = Gauge(
             "fakescan_serve_build_info",
             "1, with the versions as labels.",
@@ -96,6 +99,10 @@ class GateMetrics:
             "fakescan_serve_connections_cut", "Connections refused or ended by the gate, by reason or status.",
             ["reason"], registry=registry,
         )  # fmt: skip
+        self._unwritten = Counter(
+            "fakescan_serve_access_log_unwritten", "Lines of the access log that could not be written.",
+            registry=registry,
+        )  # fmt: skip
         self._expiry = Gauge(
             "fakescan_serve_key_expiry_timestamp_seconds", "Unix time at which a key ends; only of keys that do.",
             ["key"], registry=registry,
@@ -137,6 +144,8 @@ class GateMetrics:
             for reason, number in levels.cuts.items():
                 self._connections_cut.labels(reason).inc(number - self._cuts.get(reason, 0))
                 self._cuts[reason] = number
+            self._unwritten.inc(levels.unwritten - self._num_unwritten)
+            self._num_unwritten = levels.unwritten
             self._expiry.clear()
             for key, end in levels.expiries.items():
                 self._expiry.labels(key).set(end.timestamp())

@@ -1,8 +1,8 @@
 """The certificate of a server: checked before it starts, and read again when it is renewed."""
 
+import asyncio
 import logging
 import ssl
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ _LOOK_S = 5.0
 """Seconds between two looks at the certificate's files."""
 _ROUNDS = 8
 """Messages each way that a handshake takes at most."""
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
 def check_certificate(certfile: str, keyfile: str, password: str | None) -> str | None:
@@ -22,13 +23,16 @@ def check_certificate(certfile: str, keyfile: str, password: str | None) -> str 
     Returns what clients will find wrong with the certificate apart from its name and its issuer, such as that it has
     expired; None where that is nothing.
     """
-    for name, file in (("tls-cert", certfile), ("tls-key", keyfile)):
-        try:
-            text = Path(file).read_bytes()
-        except OSError as error:
-            raise UserError(f"{name}: cannot read {file}: {error.strerror}") from None
-        if name == "tls-key" and b"ENCRYPTED" in text and not password:
-            raise UserError(f"tls-key: {file} is encrypted; name its password in http_options.ssl_keyfile_password")
+    certificate, key = _read("tls-cert", certfile), _read("tls-key", keyfile)
+    if b"PRIVATE KEY-----" in certificate and _CERTIFICATE not in certificate:
+        swapped = "; are --tls-cert and --tls-key swapped?" if _CERTIFICATE in key else ""
+        raise UserError(f"tls-cert: {certfile} has no certificate{swapped}")
+    if b"PRIVATE KEY-----" not in key and (not key.strip() or _CERTIFICATE in key):
+        if certfile == keyfile:
+            raise UserError(f"tls-cert: {certfile} has no private key; name it with --tls-key")
+        raise UserError(f"tls-key: {keyfile} has no private key")
+    if b"ENCRYPTED" in key and not password:
+        raise UserError(f"tls-key: {keyfile} is encrypted; name its password in http_options.ssl_keyfile_password")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         server.load_cert_chain(certfile, keyfile, lambda: password or "")
@@ -52,6 +56,13 @@ def check_certificate(certfile: str, keyfile: str, password: str | None) -> str 
     return None
 
 
+def _read(setting: str, file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise UserError(f"{setting}: cannot read {file}: {error.strerror}") from None
+
+
 def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
     """A handshake in memory. Raises ssl.SSLError."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -70,18 +81,29 @@ def _reason(error: OSError) -> str:
 
 
 class CertificateRenewal:
-    """Has a running uvicorn use a certificate that was renewed in place, from its next connection on."""
+    """Has a running uvicorn use a certificate that was renewed in place, within seconds."""
 
     def __init__(self) -> None:
-        self._looked_at = float("-inf")
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stamp: tuple[tuple[int, int, int], ...] | None = None
 
     def look(self, config: Any) -> None:
-        """Reads the files of a `uvicorn.Config` again where they have changed; to be called for every connection."""
-        now = time.monotonic()
-        if config.ssl is None or now - self._looked_at < _LOOK_S:
+        """Reads the files of a `uvicorn.Config` again where they change, from now on; to be called in its event loop.
+
+        A connection has shaken hands when the protocol hears of it, so that a look then would be too late for it.
+        """
+        loop = asyncio.get_running_loop()
+        if config.ssl is None or loop is self._loop:
             return
-        self._looked_at = now
+        self._loop = loop
+        self._look_again(config)
+
+    def _look_again(self, config: Any) -> None:
+        self._read(config)
+        if self._loop is not None:
+            self._loop.call_later(_LOOK_S, self._look_again, config)
+
+    def _read(self, config: Any) -> None:
         files = (config.ssl_certfile, config.ssl_keyfile)
         try:
             stats = [Path(file).stat() for file in files]

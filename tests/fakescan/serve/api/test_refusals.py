@@ -53,3 +53,32 @@ def test_the_notice_names_no_flag(monkeypatch: pytest.MonkeyPatch, detector: Det
     other._decoder.close()  # the engine is the other tests'
     assert other.notice
     assert "--" not in other.notice
+
+
+def test_an_error_of_the_server_is_logged_once_and_in_few_lines(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def deep(levels: int) -> None:
+        if levels == 0:
+            raise RuntimeError("x" * 100_000)
+        deep(levels - 1)
+
+    monkeypatch.setattr("fakescan.serve.api.routes.refuse_options", lambda query: deep(500))
+    with caplog.at_level("ERROR"):
+        response = send(detector, "POST", "/v1/chat/completions", json={})  # which raises what Serve would log again
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(record.getMessage()) < 5000
+    assert record.exc_info is None
+
+
+def test_a_form_that_is_cut_off_and_a_long_name_are_told_so(detector: Detector) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=B"}
+    part = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\nxyz'
+    cut = send(detector, "POST", "/v1/detect", content=part, headers=headers)
+    assert cut.json()["detail"] == "the form is cut off: the boundary that ends it is missing"
+    none = send(detector, "POST", "/v1/detect", content=b"--B--\r\n", headers=headers)
+    assert none.json()["detail"].startswith("the form has no file")
+    long = send(detector, "POST", "/v1/chat/completions", json={"model": "m" * 5000, "messages": [{}]})
+    assert long.json()["error"]["param"] == "model"
+    assert "a name of over 4,095 bytes" in long.json()["detail"]

@@ -1,5 +1,6 @@
 """What uploads say of their own origin: in answers of each kind, and never at the cost of the replica."""
 
+import asyncio
 import base64
 import io
 import os
@@ -110,6 +111,48 @@ def test_a_manifest_that_ends_its_reader_ends_nothing_else(monkeypatch: pytest.M
         assert after.origin == "none", "the next one has a process again"
         assert after.detail is not None
         assert after.detail["c2pa"]["state"] == "broken"
+    finally:
+        reader.close()
+
+
+class Slow(origins._Read):
+    """Native code that takes long over some files."""
+
+    def __call__(self, data: bytes) -> Provenance:
+        while b"slow" in data:
+            pass
+        return super().__call__(data)
+
+
+def test_a_manifest_that_takes_long_keeps_no_other_client_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origins, "_Read", Slow)
+    slow, damaged = png_with_chunks((b"caBX", b"slow")), png_with_chunks((b"caBX", b"damaged"))
+    reader = OriginReader(None, processes=1)
+
+    async def read_all() -> list[origins.FoundOrigin | None]:
+        ended: list[str] = []
+
+        async def one(data: bytes, key: str) -> origins.FoundOrigin | None:
+            found = await reader.read_apart(data, key)
+            ended.append(key)
+            return found
+
+        hostile = [asyncio.create_task(one(slow, "hostile")) for _ in range(4)]
+        await asyncio.sleep(0)
+        usual = await one(damaged, "usual")
+        assert ended.count("hostile") <= 1, "the file that was being read already"
+        return [usual, *await asyncio.gather(*hostile)]
+
+    try:
+        usual, *hostile = asyncio.run(read_all())
+        assert usual is not None
+        assert usual.detail is not None
+        assert usual.detail["c2pa"]["state"] == "broken"
+        for found in hostile:
+            assert found is not None
+            assert found.origin is None
+            assert "SIGPROF" in found.words
+        assert asyncio.run(reader.read_apart(png(PARAMETERS), "usual")) is None, "nothing in it needs a process"
     finally:
         reader.close()
 

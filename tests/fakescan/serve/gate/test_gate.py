@@ -883,6 +883,38 @@ def test_a_call_that_finds_a_full_queue_is_no_lost_replica(start: Start) -> None
     assert gated.ask().code == "unavailable"
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_an_application_that_has_gone_is_no_full_queue(start: Start, fast: bool) -> None:
+    from ray.serve._private.common import DeploymentID
+    from ray.serve.exceptions import DeploymentUnavailableError
+
+    error = DeploymentUnavailableError(DeploymentID("Detector", "fakevlm"))
+
+    async def has_gone(receive: Receive, send: Send) -> None:
+        if fast:
+            raise error
+        await _send(send, 503, error.message.encode(), [])
+
+    gated = start(fast=fast)
+    gated.inner.act = has_gone
+    answer = gated.ask()
+    assert (answer.status, answer.code) == (503, "unavailable")
+    assert b"no replica is available" in answer.body
+
+
+@pytest.mark.parametrize("act", [serves_own(503), serves_own(404), nothing])
+def test_a_server_that_stops_says_so_as_readyz_does(start: Start, act: Act) -> None:
+    gated = start()
+    gated.control.is_draining = True
+    ready = gated.ask("/readyz", method="GET")
+    gated.inner.act = act
+    answer = gated.ask()
+    assert (answer.status, answer.code) == (503, "unavailable")
+    assert json.loads(answer.body)["detail"] == json.loads(ready.body)["detail"]
+    gated.inner.act = serves_own(408)
+    assert gated.ask().code == "timeout"
+
+
 def test_an_error_of_the_application_is_not_told_as_a_lost_replica(start: Start) -> None:
     """Starlette answers for it, and raises it all the same."""
 
@@ -1027,6 +1059,17 @@ def test_metrics_count_by_route_status_and_code(start: Start, keys: Keys) -> Non
     ):
         assert row in text.splitlines(), text
     assert 'route="/a"' not in text, "what clients make up is no label"
+
+
+def test_a_key_without_the_scope_has_its_name_in_the_log(
+    start: Start, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    gated = start(keys.ring)
+    with caplog.at_level(logging.INFO, logger="ray.serve.fakescan"):
+        assert gated.ask(key=keys.scanner).code == "forbidden"
+        assert gated.ask(key=keys.off).code == "unauthorized"
+        until("both are written", lambda: len(log_lines(caplog)) == 2)
+    assert [line["key"] for line in log_lines(caplog)] == ["scanner", "-"]
 
 
 def test_every_request_leaves_one_line_in_the_log(start: Start, keys: Keys, caplog: pytest.LogCaptureFixture) -> None:

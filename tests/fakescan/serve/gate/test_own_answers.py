@@ -1,7 +1,10 @@
 """What the gate does itself: the page and facts from its memory, a log that floods do not fill, images counted."""
 
 import asyncio
+import errno
 import json
+import logging
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +186,34 @@ def test_a_log_that_cannot_be_opened_stops_nobody(tmp_path: Path, caplog: pytest
     log.configure(AccessLogSettings(folder=str(tmp_path / "file" / "below")))
     log.request(context(status=200), 0.001, None)
     assert "access_log: cannot write in" in caplog.text
+
+
+def test_lines_that_a_full_disk_loses_are_counted_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_full = True
+
+    def flush(handler: logging.StreamHandler[Any]) -> None:
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        handler.stream.flush()
+
+    caplog.set_level(logging.WARNING, "ray.serve.fakescan")
+    log = AccessLog()
+    log.configure(AccessLogSettings(folder=str(tmp_path)))
+    with monkeypatch.context() as patch:
+        patch.setattr(RotatingFileHandler, "flush", flush)
+        for _ in range(50):
+            log.request(context(status=200), 0.001, None)
+        assert log.failed == 50
+        is_full = False
+        log.request(context(status=200), 0.001, None)
+    (begun, ended) = caplog.records
+    assert (begun.levelname, "No space left on device" in begun.message) == ("ERROR", True)
+    assert "50 lines" in ended.message
+    log.close()
+    assert log.failed == 50
+    assert "Logging error" not in capfd.readouterr().err
 
 
 # --- what a replica tells ---------------------------------------------------------------------------------------------

@@ -52,10 +52,16 @@ def test_what_is_no_pair_is_one_line(tmp_path: Path) -> None:
     one, other = write_certificate(tmp_path, "one"), write_certificate(tmp_path, "other")
     text = tmp_path / "text.pem"
     text.write_text("no PEM\n")
+    empty = tmp_path / "empty.pem"
+    empty.touch()
     for files, words in (
         (CertificateFiles(one.certificate, other.key), "does not belong"),
         (CertificateFiles(text, one.key), "not PEM"),
         (CertificateFiles(one.certificate, text), "not PEM"),
+        (CertificateFiles(one.certificate, one.certificate), "tls-cert: .* has no private key; name it with --tls-key"),
+        (CertificateFiles(one.certificate, other.certificate), "tls-key: .* has no private key"),
+        (CertificateFiles(one.certificate, empty), "tls-key: .*empty.pem has no private key"),
+        (CertificateFiles(one.key, one.certificate), "tls-cert: .* has no certificate; are .* swapped"),
         (CertificateFiles(tmp_path / "none.pem", one.key), "tls-cert: cannot read"),
         (CertificateFiles(one.certificate, tmp_path), "tls-key: cannot read"),
     ):
@@ -98,7 +104,7 @@ def certificate_at(port: int) -> str:
 def test_a_renewed_certificate_is_served_and_half_a_pair_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "_LOOK_S", 0.0)
+    monkeypatch.setattr(tls, "_LOOK_S", 0.05)
     monkeypatch.setattr(uvicorn_protocol, "_renewal", CertificateRenewal())
     (tmp_path / "new").mkdir()
     files, new = write_certificate(tmp_path), write_certificate(tmp_path / "new")
@@ -107,10 +113,11 @@ def test_a_renewed_certificate_is_served_and_half_a_pair_is_not(
         assert certificate_at(port) == before
         files.certificate.write_bytes(new.certificate.read_bytes())
         for _ in range(3):
+            time.sleep(0.06)
             assert certificate_at(port) == before, "its key is not there yet"
         files.key.write_bytes(new.key.read_bytes())
-        certificate_at(port)  # the connection that looks
+        time.sleep(0.5)  # nobody connects meanwhile
         assert certificate_at(port) == new.certificate.read_text() != before
         files.key.unlink()
-        certificate_at(port)
+        time.sleep(0.1)
         assert certificate_at(port) == new.certificate.read_text()

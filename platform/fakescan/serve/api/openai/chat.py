@@ -140,7 +140,7 @@ def read_chat(detector: Detector, body: bytes) -> Question:
     """What a request asks. It may take a while. Raises Problem."""
     json_body = cut_long_strings(body)
     request = json_body.read(ChatRequest)
-    detector.require(json_body.text(request.model).text)
+    detector.require(request.model if not json_body.text(request.model).raw else "a name of over 4,095 bytes")
     refuse_unsupported(request.model_extra or {}, CHAT)
     options = detector.options("all", None, request.max_completion_tokens or request.max_tokens)
     answer_format = read_format(request.response_format, "response_format", possible_values(detector, options))

@@ -163,7 +163,7 @@ def read_responses(detector: Detector, body: bytes) -> Question:
     """What a request asks. It may take a while. Raises Problem."""
     json_body = cut_long_strings(body)
     request = json_body.read(ResponsesRequest)
-    detector.require(json_body.text(request.model).text)
+    detector.require(request.model if not json_body.text(request.model).raw else "a name of over 4,095 bytes")
     refuse_unsupported(request.model_extra or {}, RESPONSES)
     if not isinstance(request.input, list):
         words = "input: no messages; send a list with a message whose content has an input_image with a data: URI"
