@@ -22,6 +22,13 @@ _MEANINGS = {"2": "may be AI-generated", "3": "is suspected to be AI-generated"}
 """What those who pass a picture on say of it: a declaration, and a suspicion. Neither says that it is."""
 _FIELD = re.compile(r"[\"']?(Label|ContentProducer|ProduceID)[\"']?\s*[:=]\s*[\"']?([^\"',}\r\n]{1,200})")
 _MAX_OBJECTS = 8
+_MAX_TEXT = 64 << 10
+"""Characters that a label is looked for in."""
+_MAX_IN_VAIN = 16 << 10
+"""Characters that turn out to be no JSON object, after which no other is looked for."""
+_CHARACTER = re.compile(r"&#?[0-9A-Za-z]{1,32};?")
+_MAX_CHARACTERS = 400
+"""Characters that are written as in HTML; a label has its quotes."""
 
 
 def label_in(place: str, text: str, *, is_label: bool = False) -> Statement | None:
@@ -29,8 +36,9 @@ def label_in(place: str, text: str, *, is_label: bool = False) -> Statement | No
 
     `is_label`: the text stands where only a label stands. Elsewhere the object must have the standard's keys.
     """
+    text = text[:_MAX_TEXT]
     for _ in range(3):
-        unescaped = html.unescape(text)
+        unescaped = _CHARACTER.sub(_unescaped, text, _MAX_CHARACTERS)
         if unescaped == text:
             break
         text = unescaped
@@ -45,21 +53,32 @@ def label_in(place: str, text: str, *, is_label: bool = False) -> Statement | No
     return None
 
 
+def may_be_label(text: str) -> bool:
+    """Whether a text has one of the words that a label has, and should be given to `label_in`."""
+    return any(key in text for key in (*_KEYS, *_SERVICE_KEYS)) or "aigc" in text[:_MAX_TEXT].lower()
+
+
 def label_of_fields(place: str, fields: dict[str, str]) -> Statement | None:
     """What a label says whose keys are fields of their own, as a structure of XMP has them."""
     return _statement(place, fields) if "Label" in fields else None
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return html.unescape(found[0])
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text."""
     decoder = json.JSONDecoder()
     at = text.find("{")
+    in_vain = 0
     for _ in range(_MAX_OBJECTS):
-        if at < 0:
+        if at < 0 or in_vain > _MAX_IN_VAIN:
             return
         try:
             found, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            in_vain += (error.pos if isinstance(error, json.JSONDecodeError) else len(text)) - at
             end = at + 1
         else:
             if isinstance(found, dict):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fakevlm.provenance.encoding import as_text
+from fakevlm.provenance.encoding import as_text, utf16_text
 
 DESCRIPTION, MAKE, MODEL, SOFTWARE, ARTIST = 0x010E, 0x010F, 0x0110, 0x0131, 0x013B
 USER_COMMENT, XP_TITLE, XP_COMMENT, XP_KEYWORDS = 0x9286, 0x9C9B, 0x9C9C, 0x9C9E
@@ -18,6 +18,8 @@ _KEPT = frozenset((DESCRIPTION, MAKE, MODEL, SOFTWARE, ARTIST, USER_COMMENT, XP_
 }
 _MAX_ENTRIES = 1000
 _MAX_VALUE = 1 << 20
+_MAX_VALUES = 4 << 20
+"""Bytes of all values. Those of a sound file do not overlap, so that there are no more than the block has."""
 _CHARSETS = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16", b"JIS\0\0\0\0\0": "jis", b"\0" * 8: "unknown"}
 """The eight bytes before a user comment (Exif 2.32, table 9). What follows is often in another encoding."""
 
@@ -30,6 +32,10 @@ class Tags:
     """The values that provenance is read from, at most `_MAX_VALUE` bytes of each."""
     numbers: set[int] = field(default_factory=set)
     """All tags there are."""
+    cut: bool = False
+    """Whether values were left out because there were too many bytes of them."""
+    size: int = 0
+    """Bytes of the values."""
 
     def text(self, tag: int) -> str:
         """A value as text, without the zeros that end it; "" where there is none."""
@@ -37,7 +43,7 @@ class Tags:
         if tag == USER_COMMENT:
             return _user_comment(value)
         if tag in (XP_TITLE, XP_COMMENT, XP_KEYWORDS):
-            return _clean(value[: len(value) & ~1].decode("utf-16-le", errors="replace"))
+            return _clean(utf16_text(value, "utf-16-le"))
         return _decoded(value)
 
 
@@ -76,7 +82,7 @@ def _directory(reader: _Reader, at: int, tags: Tags, *, is_inner: bool = False) 
         if tag == EXIF_IFD and (is_inner or tag in tags.numbers):
             continue  # a directory that leads to itself
         tags.numbers.add(tag)
-        if tag not in _KEPT and tag != EXIF_IFD:
+        if (tag not in _KEPT and tag != EXIF_IFD) or tag in tags.values:
             continue
         width = entry - 12 if reader.big else 4
         values = reader.number(place + 4, width)
@@ -86,9 +92,12 @@ def _directory(reader: _Reader, at: int, tags: Tags, *, is_inner: bool = False) 
             continue
         length = values * _SIZES.get(kind, 1)
         start = field_at if length <= width else reader.number(field_at, width)
-        value = reader.data[start : start + min(length, _MAX_VALUE)]
-        if tag not in tags.values and value:
-            tags.values[tag] = value
+        length = min(length, _MAX_VALUE, len(reader.data) - start)
+        if tags.size + length > min(_MAX_VALUES, len(reader.data)):
+            tags.cut = True
+        elif length > 0:
+            tags.size += length
+            tags.values[tag] = reader.data[start : start + length]
 
 
 def _user_comment(value: bytes) -> str:
@@ -104,13 +113,12 @@ def _user_comment(value: bytes) -> str:
 def _decoded(value: bytes) -> str:
     """Text in an encoding that is not said, or said wrongly: UTF-16, UTF-8 or Latin-1."""
     if value[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return _clean(value[: len(value) & ~1].decode("utf-16", errors="replace"))
+        return _clean(utf16_text(value, "utf-16"))
     # Latin letters in UTF-16 have a zero as every second byte, the first or the second of each pair.
     sample = value.rstrip(b"\0")[:2000]
     high, low = sample[::2].count(0), sample[1::2].count(0)
     if max(high, low) > len(sample) // 8:
-        encoding = "utf-16-be" if high >= low else "utf-16-le"
-        return _clean(value[: len(value) & ~1].decode(encoding, errors="replace"))
+        return _clean(utf16_text(value, "utf-16-be" if high >= low else "utf-16-le"))
     return _clean(as_text(value))
 
 

@@ -12,21 +12,25 @@ from typing import Any, NamedTuple
 from fakevlm.provenance.record import Basis, Origin
 from fakevlm.provenance.statement import Statement
 
-_SETTINGS = re.compile(
-    r"Steps: *\d+\s*[,|\n].{0,600}?\b(?:Sampler: *\S|CFG scale: *[\d.]|Seed: *-?\d|Model hash: *\w)", re.DOTALL
-)
-"""Line of settings of AUTOMATIC1111's web UI, which Forge, SD.Next, Fooocus, Civitai and many others write too."""
+# Possessive, so that a text of nothing but spaces or digits is gone through once.
+_STEPS = re.compile(r"Steps: *+\d++(?>\s*+[,|]|\s*\n)")
+"""How a line of settings of AUTOMATIC1111's web UI begins, which Forge, SD.Next, Civitai and many others write too."""
+_SETTING = re.compile(r"\b(?:Sampler: *+\S|CFG scale: *+[\d.]|Seed: *+-?\d|Model hash: *+\w)")
+_MAX_DISTANCE = 600
+"""Characters between its beginning and one of the other settings, of which it has one at least."""
+_MAX_SETTING = 200
 _MAX_LINES = 8
 """Places in a text where a line of settings may begin; it is the last of them."""
-_VERSION = re.compile(r"\bVersion: *([^,|\n]{1,80})")
-_APP = re.compile(r"\bApp: *([^,|\n]{1,80})")
-_MODEL = re.compile(r"\bModel: *([^,|\n]{1,120})")
+# With their first letter before the condition on what precedes it: a letter is searched for at the speed of C.
+_VERSION = re.compile(r"V(?<!\wV)ersion: *([^,|\n]{1,80})")
+_APP = re.compile(r"A(?<!\wA)pp: *([^,|\n]{1,80})")
+_MODEL = re.compile(r"M(?<!\wM)odel: *([^,|\n]{1,120})")
 _WEB_UI = "Stable Diffusion web UI"
 
 _NODE_CLASS = re.compile(r'"class_type"\s*:\s*"[^"]')
 _CHECKPOINT = re.compile(r'"(?:ckpt_name|unet_name|model_name)"\s*:\s*"([^"]{1,120})"')
 _PREFIXED = re.compile(r"\s*(?:prompt|workflow)\s*:\s*(?=\{)", re.IGNORECASE)
-_JOB = re.compile(r"\bJob ID: *[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
+_JOB = re.compile(r"[Jj](?<!\w[Jj])(?i:ob ID: *+[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)")
 _DREAM = re.compile(r"\s-(?:S|s|C|A) *[\w.]+")
 _INVOKE = ("invokeai_metadata", "invokeai_workflow", "invokeai_graph", "sd-metadata")
 _INVOKE_KEYS = ("generation_mode", "positive_prompt", "app_version", "model_weights", "image", "nodes", "core_metadata")
@@ -35,6 +39,8 @@ _EASY_TITLES = ("Steps", "Guidance Scale", "Stable Diffusion model", "Sampler", 
 _FOOOCUS_KEYS = ("base_model", "base_model_hash", "styles", "performance", "metadata_scheme", "fooocus_v2_expansion")
 _DRAW_THINGS_KEYS = ("c", "uc", "seed", "sampler", "scale", "steps", "model", "size")
 _NOVELAI_KEYS = ("uc", "sampler", "seed", "steps", "scale", "noise", "strength", "request_type", "v4_prompt")
+_MAX_JSON = 256 << 10
+"""Characters of a JSON object that is understood. Its values may take sixty times the memory."""
 
 
 class Text(NamedTuple):
@@ -101,8 +107,11 @@ def _settings(value: str) -> str | None:
         at = value.rfind("Steps:", 0, at)
         if at < 0:
             return None
-        if (at == 0 or not value[at - 1].isalnum()) and _SETTINGS.match(value, at):
-            return value[at : at + 8000]
+        if (at == 0 or not value[at - 1].isalnum()) and (steps := _STEPS.match(value, at)):
+            last = steps.end() + _MAX_DISTANCE
+            setting = _SETTING.search(value, steps.end(), last + _MAX_SETTING)
+            if setting and setting.start() <= last:
+                return value[at : at + 8000]
     return None
 
 
@@ -173,8 +182,8 @@ def _cut_object(text: str) -> bool:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """The JSON object in a text; empty where there is none."""
-    if not text.lstrip().startswith("{"):
+    """The JSON object in a text; empty where there is none, or it is very long."""
+    if len(text) > _MAX_JSON or not text.lstrip().startswith("{"):
         return {}
     try:
         found = json.loads(text)

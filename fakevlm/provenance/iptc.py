@@ -1,7 +1,7 @@
 """IPTC's fields for the origin of a picture, in XMP: its source type, those for AI of 2025.1, and Google's credit."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fakevlm.provenance.encoding import as_text
 from fakevlm.provenance.record import Basis, Origin
@@ -21,12 +21,12 @@ _CREDIT_RECORD = b"\x1c\x02\x6e"
 _MAX_TYPES = 20
 
 
-def statements(xmp: Xmp, iim: list[bytes]) -> Iterator[Statement]:
+def statements(xmp: Xmp, iim_credits: Sequence[str]) -> Iterator[Statement]:
     """What the fields say; the first of them decides."""
     types = [text for name, texts in xmp.values.items() if name.lower() in _SOURCE_TYPES for text in texts][:_MAX_TYPES]
     fields = {name: text for name in _AI_FIELDS if (text := xmp.first(name).strip())}
     program = " ".join(fields[name] for name in _AI_FIELDS[:2] if name in fields) or None
-    credit = next((text for text in (xmp.first("Credit").strip(), *_iim_credits(iim)) if _CREDIT.fullmatch(text)), "")
+    credit = next((text for text in (xmp.first("Credit").strip(), *iim_credits) if _CREDIT.fullmatch(text)), "")
     if types:
         ranked = sorted(types, key=lambda value: list(Origin).index(origin_of(value)))
         says = origin_of(ranked[0])
@@ -43,7 +43,8 @@ def statements(xmp: Xmp, iim: list[bytes]) -> Iterator[Statement]:
         yield Statement(Origin.AI_GENERATED, Basis.IPTC, program, words=dict(fields))
 
 
-def _iim_credits(blocks: list[bytes]) -> Iterator[str]:
+def credits_of(blocks: list[bytes]) -> Iterator[str]:
+    """The credits in image resources of Photoshop or records of IPTC-IIM."""
     for block in blocks:
         at = block.find(_CREDIT_RECORD)
         if at >= 0:

@@ -1,8 +1,7 @@
 """Reads what a file says about its origin. Never raises."""
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fakevlm.provenance import aigc, content_credentials, exif, generators, iptc, software
@@ -12,7 +11,7 @@ from fakevlm.provenance.generators import Text
 from fakevlm.provenance.record import Provenance
 from fakevlm.provenance.statement import Statement, decide
 from fakevlm.provenance.trust import TrustLists
-from fakevlm.provenance.xmp import Xmp, read_xmp
+from fakevlm.provenance.xmp import Xmp, XmpAllowance, read_xmp
 
 _EXIF_TEXTS = {
     exif.USER_COMMENT: "UserComment",
@@ -27,8 +26,15 @@ _EXIF_TEXTS = {
 _LABELLED = ("UserComment", "ImageDescription", "XPComment", "comment", "Comment", "Description")
 """Texts that hold other things too, and sometimes a label of GB 45438."""
 _XMP_TEXTS = ("UserComment", "description", "ImageDescription")
-_WORTH_PARSING = re.compile(rb"DigitalSource|AISystem|AIPrompt|Credit|AIGC|UserComment|provenance|CreatorTool|Steps|\0")
+_WORTH_PARSING = (
+    b"DigitalSource", b"AISystem", b"AIPrompt", b"Credit", b"AIGC", b"UserComment", b"provenance", b"CreatorTool",
+    b"Steps", b"\0",
+)  # fmt: skip
 """XMP without any of these says nothing of the origin; most of it is a camera's settings or an editor's history."""
+_MAX_CHARACTERS = 2 << 20
+"""Of all texts in a file; more are not looked at."""
+_MAX_LABELS = 16
+"""Places that may hold a label; more are not looked at."""
 
 
 def read(data: bytes, *, trust: TrustLists | None = None) -> Provenance:
@@ -46,7 +52,9 @@ def _read(data: bytes, trust: TrustLists | None) -> Provenance:
     found = walk(data)
     if found is None:
         return Provenance()
-    packets = [read_xmp(packet) for packet in found.xmp if _WORTH_PARSING.search(packet)]
+    allowance = XmpAllowance()
+    packets = [read_xmp(packet, allowance) for packet in found.xmp if any(word in packet for word in _WORTH_PARSING)]
+    found.cut = found.cut or allowance.used_up
     statements: list[Statement] = []
     detail: dict[str, Any] = {}
     if found.has_manifest:
@@ -55,11 +63,13 @@ def _read(data: bytes, trust: TrustLists | None) -> Provenance:
         detail["c2pa"] = credentials.facts
     elif url := next((xmp.manifest_url for xmp in packets if xmp.manifest_url), ""):
         detail["c2pa"] = {"state": "remote_only", "url": url}
+    iim_credits = list(iptc.credits_of(found.iim))
     for xmp in packets or [Xmp()]:
-        statements += iptc.statements(xmp, found.iim)
-    statements += _labels(found, packets)
-    texts = list(generators.statements(_texts(found, packets)))
-    statements += texts or software.text_statements(Text(*text) for text in found.texts)
+        statements += iptc.statements(xmp, iim_credits)
+    texts = _within_limit(_texts(found, packets), found)
+    statements += _labels(found, packets, texts)
+    generated = list(generators.statements(texts))
+    statements += generated or software.text_statements(Text(*text) for text in found.texts)
     statements += _names(found, packets)
     if found.cut and (statements or detail):
         detail["cut"] = True
@@ -79,19 +89,41 @@ def _texts(found: FileMetadata, packets: list[Xmp]) -> Iterator[Text]:
                 yield Text(name, text)
 
 
-def _labels(found: FileMetadata, packets: list[Xmp]) -> Iterator[Statement]:
-    labels: list[Statement | None] = []
+def _within_limit(texts: Iterable[Text], found: FileMetadata) -> list[Text]:
+    """The texts up to the limit of their characters."""
+    taken, left = [], _MAX_CHARACTERS
+    for text in texts:
+        if len(text.text) > left:
+            found.cut = True
+        else:
+            taken.append(text)
+            left -= len(text.text)
+    return taken
+
+
+def _labels(found: FileMetadata, packets: list[Xmp], texts: list[Text]) -> Iterator[Statement]:
+    for number, label in enumerate(_possible_labels(found, packets, texts)):
+        if number >= _MAX_LABELS:
+            found.cut = True
+            return
+        if label is not None:
+            yield label
+
+
+def _possible_labels(found: FileMetadata, packets: list[Xmp], texts: list[Text]) -> Iterator[Statement | None]:
+    """What each place that may hold a label says, read when it is asked for."""
     for xmp in packets:
-        labels += [aigc.label_in("XMP", text, is_label=True) for text in xmp.values.get("AIGC", ())[:4]]
-        fields = {name[5:]: texts[0] for name, texts in xmp.values.items() if name.startswith("AIGC/")}
-        labels.append(aigc.label_of_fields("XMP", fields))
-    for text in _texts(found, packets):
-        if text.place.upper() == "AIGC":
-            labels.append(aigc.label_in(text.place, text.text, is_label=True))
-        elif text.place in _LABELLED:
-            labels.append(aigc.label_in(text.place, text.text))
-    labels += [aigc.label_in("segment", as_text(segment), is_label=True) for segment in found.labels]
-    return (label for label in labels if label is not None)
+        for text in xmp.values.get("AIGC", ())[:4]:
+            yield aigc.label_in("XMP", text, is_label=True)
+        if fields := {name[5:]: values[0] for name, values in xmp.values.items() if name.startswith("AIGC/")}:
+            yield aigc.label_of_fields("XMP", fields)
+    for place, value in texts:
+        if place.upper() == "AIGC":
+            yield aigc.label_in(place, value, is_label=True)
+        elif place in _LABELLED and aigc.may_be_label(value):
+            yield aigc.label_in(place, value)
+    for segment in found.labels:
+        yield aigc.label_in("segment", as_text(segment), is_label=True)
 
 
 def _names(found: FileMetadata, packets: list[Xmp]) -> Iterator[Statement]:

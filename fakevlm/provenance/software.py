@@ -18,6 +18,8 @@ _NAMES = re.compile(
 _SIGNATURE = re.compile(r"Signature: *[A-Za-z0-9+/]{40,}={0,2}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _FIELDS = {MAKE: "Make", MODEL: "Model", SOFTWARE: "Software"}
+_MAX_VALUE = 4096
+"""Bytes of a field with the zeros or spaces after its text."""
 _GROK = frozenset((DESCRIPTION, ARTIST))
 _NEUTRAL = frozenset((EXIF_IFD, 0x0112, 0x011A, 0x011B, 0x0128, 0x0213))
 """Tags that any program adds when it writes a file: orientation, resolution, placement of samples."""
@@ -26,7 +28,8 @@ _NEUTRAL = frozenset((EXIF_IFD, 0x0112, 0x011A, 0x011B, 0x0128, 0x0213))
 def exif_statements(tags: Tags) -> Iterator[Statement]:
     """What the tags of an EXIF block say."""
     for tag, field in _FIELDS.items():
-        yield from _named(Text(field, tags.text(tag)), Basis.EXIF)
+        if len(tags.values.get(tag, b"")) <= _MAX_VALUE:
+            yield from _named(Text(field, tags.text(tag)), Basis.EXIF)
     if (
         _GROK <= tags.numbers <= _GROK | _NEUTRAL
         and _SIGNATURE.fullmatch(tags.text(DESCRIPTION))

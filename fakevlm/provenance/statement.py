@@ -67,7 +67,7 @@ def decide(statements: Sequence[Statement], detail: dict[str, Any]) -> Provenanc
 
 def name(text: str | None) -> str | None:
     """A name on one line of at most `MAX_NAME` characters; None for one without letters."""
-    line = " ".join(_UNPRINTABLE.sub(" ", text or "").split())
+    line = " ".join(_UNPRINTABLE.sub(" ", (text or "")[: 10 * MAX_NAME]).split())
     return line[:MAX_NAME] or None
 
 

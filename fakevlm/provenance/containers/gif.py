@@ -24,8 +24,7 @@ def walk(data: bytes, found: FileMetadata) -> None:
             name = data[at + 3 : at + 14]
             at += 3 + data[at + 2] if at + 2 < size else 3
             if name == b"XMP DataXMP":
-                end = data.find(b"\x01\xff\xfe\xfd\xfc", at, at + MAX_XMP)
-                found.add_xmp(data[at : end if end >= 0 else at + MAX_XMP])
+                _packet(data, at, found)
             elif name.startswith(b"C2PA_GIF"):
                 found.has_manifest = True
         else:
@@ -36,6 +35,17 @@ def walk(data: bytes, found: FileMetadata) -> None:
         at += 1
         pieces += 1
     found.cut = found.cut or pieces >= MAX_PIECES
+
+
+def _packet(data: bytes, at: int, found: FileMetadata) -> None:
+    """XMP is not in blocks: bytes that lead out of it when they are taken for lengths of blocks follow it."""
+    if not found.takes(found.xmp):
+        return
+    limit = at + found.room(MAX_XMP)
+    end = data.find(b"\x01\xff\xfe\xfd\xfc", at, limit)
+    packet = data[at : end if end >= 0 else limit]
+    found.handle(len(packet))
+    found.add_xmp(packet)
 
 
 def _palette(flags: bytes) -> int:

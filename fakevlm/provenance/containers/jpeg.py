@@ -1,8 +1,9 @@
 """EXIF, XMP, comments and manifests in the segments of a JPEG before its pixels."""
 
 import re
+from collections.abc import Iterator
 
-from fakevlm.provenance.containers.metadata import MAX_PIECES, MAX_XMP, FileMetadata
+from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_PIECES, MAX_XMP, FileMetadata
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -11,13 +12,15 @@ _SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
 _MARKER = re.compile(rb"\xff[^\xff]")
 _MAX_GAP = 65536
 """Bytes that may lie between segments: some writers leave a few."""
+_MAX_PACKETS = 4
+"""Packets of extended XMP; a file has one."""
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
 def walk(data: bytes, found: FileMetadata) -> None:
     """Collects the metadata, up to the first scan: no writer puts any behind it."""
-    extended: dict[bytes, list[tuple[int, bytes]]] = {}
-    photoshop: list[bytes] = []
+    extended = _ExtendedXmp()
+    photoshop = bytearray()
     at, size = 2, len(data)
     for _ in range(MAX_PIECES):
         found_marker = _MARKER.search(data, at, at + _MAX_GAP)
@@ -36,16 +39,17 @@ def walk(data: bytes, found: FileMetadata) -> None:
         if marker >= 0xE0:
             body = data[at + 4 : at + 2 + length]
             if body.startswith(_MORE_XMP):
-                _extension(body[len(_MORE_XMP) :], extended, found)
+                extended.add(body[len(_MORE_XMP) :], found)
             elif body.startswith(_PHOTOSHOP):
-                photoshop.append(body[len(_PHOTOSHOP) :])
+                if len(photoshop) <= MAX_EXIF:
+                    photoshop += body[len(_PHOTOSHOP) :]
             else:
                 _segment(marker, body, found)
         at += 2 + length
     if photoshop:
-        found.add_iim(b"".join(photoshop))
-    for pieces in extended.values():
-        found.add_xmp(b"".join(piece for _, piece in sorted(pieces)))
+        found.add_iim(bytes(photoshop))
+    for packet in extended.packets():
+        found.add_xmp(packet)
 
 
 def _segment(marker: int, body: bytes, found: FileMetadata) -> None:
@@ -61,10 +65,24 @@ def _segment(marker: int, body: bytes, found: FileMetadata) -> None:
         found.add_label(body)
 
 
-def _extension(body: bytes, extended: dict[bytes, list[tuple[int, bytes]]], found: FileMetadata) -> None:
-    """A piece of XMP that is longer than a segment: GUID, whole length and offset precede it."""
-    pieces = extended.setdefault(body[:32], [])
-    if len(extended) > 4 or sum(len(piece) for _, piece in pieces) > MAX_XMP:
-        found.cut = True
-    else:
-        pieces.append((int.from_bytes(body[36:40]), body[40:]))
+class _ExtendedXmp:
+    """XMP that is longer than a segment, in pieces: GUID, whole length and offset precede each."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[bytes, list[tuple[int, bytes]]] = {}
+        self._sizes: dict[bytes, int] = {}
+
+    def add(self, body: bytes, found: FileMetadata) -> None:
+        """Adds a piece."""
+        guid, offset, piece = body[:32], int.from_bytes(body[36:40]), body[40:]
+        size = self._sizes.get(guid, 0)
+        if size > MAX_XMP or (guid not in self._pieces and len(self._pieces) >= _MAX_PACKETS):
+            found.cut = True
+        else:
+            self._pieces.setdefault(guid, []).append((offset, piece))
+            self._sizes[guid] = size + len(piece)
+
+    def packets(self) -> Iterator[bytes]:
+        """The packets that the pieces come to."""
+        for pieces in self._pieces.values():
+            yield b"".join(piece for _, piece in sorted(pieces))

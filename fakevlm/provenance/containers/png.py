@@ -1,11 +1,13 @@
 """Text, EXIF, XMP and manifests in the chunks of a PNG, those after the pixels included."""
 
 import binascii
+import string
 
 from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_PIECES, MAX_TEXT, MAX_XMP, FileMetadata
 
 _XMP = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
+_PROFILES = (b"xmp", b"exif", b"APP1", b"iptc", b"8bim")
 _MAX_KEYWORD = 80
 
 
@@ -34,6 +36,8 @@ def _text(kind: bytes, body: bytes, found: FileMetadata) -> None:
     keyword, zero, value = body[:_MAX_KEYWORD].partition(b"\0")
     if not zero:
         return
+    if keyword.startswith(_RAW_PROFILE) and keyword[len(_RAW_PROFILE) :] not in _PROFILES:
+        return
     value = body[len(keyword) + 1 :]
     limit = MAX_XMP if keyword == _XMP or keyword.startswith(_RAW_PROFILE) else MAX_TEXT
     packed = kind == b"zTXt"
@@ -60,7 +64,7 @@ def _raw_profile(name: bytes, value: bytes, found: FileMetadata) -> None:
     lines = value.strip().split(b"\n", 2)
     if len(lines) < 3:
         return
-    digits = b"".join(lines[2].split())
+    digits = lines[2].translate(None, string.whitespace.encode())
     try:
         block = binascii.unhexlify(digits[: len(digits) & ~1])
     except binascii.Error:

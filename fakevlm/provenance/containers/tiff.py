@@ -15,4 +15,4 @@ def walk(data: bytes, found: FileMetadata) -> None:
         if block := tags.values.get(tag):
             found.add_iim(block)
     found.has_manifest = _C2PA in tags.numbers
-    found.exif.append(tags)
+    found.add_tags(tags)

@@ -13,6 +13,9 @@ _AI = (Origin.AI_GENERATED, Origin.AI_EDITED)
 _MAX_MANIFESTS = 32
 """Of a chain of edits; a longer one is cut at its old end."""
 _MAX_ACTIONS = 500
+_MAX_INGREDIENTS = 500
+"""Of all manifests in the chain, and statuses of theirs that were found later."""
+_ACTION_KEYS = ("action", "digitalSourceType", "softwareAgent", "softwareAgentIndex")
 
 
 class Said(NamedTuple):
@@ -37,7 +40,8 @@ class Chain:
             delta
             for delta in objects(results.get("ingredientDeltas"))
             if isinstance(delta.get("validationDeltas"), dict)
-        ]
+        ][:_MAX_INGREDIENTS]
+        self._ingredients = 0
         self.void = 0
         """Ingredients whose own manifests do not hold."""
 
@@ -67,8 +71,9 @@ class Chain:
         label = ingredient.get("active_manifest")
         if not isinstance(label, str) or label not in self._manifests:
             return None
-        if label in self._seen or len(self._seen) >= _MAX_MANIFESTS:
+        if label in self._seen or len(self._seen) >= _MAX_MANIFESTS or self._ingredients >= _MAX_INGREDIENTS:
             return None
+        self._ingredients += 1
         results = [an_object(an_object(ingredient.get("validation_results")).get("activeManifest"))]
         suffix = f"{owner}/c2pa.assertions/{ingredient.get('label') or ''}"
         results += [
@@ -144,7 +149,8 @@ def _actions(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             count += 1
             if count > _MAX_ACTIONS:
                 return
-            template = {**templates.get("*", {}), **templates.get(str(action.get("action")), {})}
+            merged = (templates.get("*", {}), templates.get(str(action.get("action")), {}))
+            template = {key: part[key] for part in merged for key in _ACTION_KEYS if key in part}
             index = action.get("softwareAgentIndex")
             if isinstance(agents, list) and isinstance(index, int) and 0 <= index < len(agents):
                 template["softwareAgent"] = agents[index]
