@@ -1,6 +1,6 @@
 // One image as a card or as a row of the list: the same elements, in another order of the style sheet.
 
-import { byId, bytes, element, plain, setText } from "./dom.js";
+import { byId, bytes, element, plain, setText, visible } from "./dom.js";
 import { isJudged, isOver, settings } from "./items.js";
 import { locked, server } from "./server.js";
 import {
@@ -8,27 +8,32 @@ import {
 } from "./verdict.js";
 
 const WHOLE = 0.995; // A model that saw this share of a picture saw all of it.
+const UNSHOWABLE = { not_an_image: "Not an image", empty: "The file is empty", truncated: "Too damaged to show" }; // By code.
 
 /** Make an item's card; `actions` are what its buttons do: open, remove, cancel, retry. */
 export function makeCard(item, actions) {
   const card = byId("card").content.firstElementChild.cloneNode(true);
   const picture = card.querySelector("img");
-  picture.alt = `Preview of ${item.name}`;
+  const name = visible(item.name);
+  picture.alt = `Preview of ${name}`;
   picture.addEventListener("load", () => {
     picture.hidden = false;
     card.querySelector(".no-preview").hidden = true;
     card.querySelector(".open").hidden = false;
     card.style.setProperty("--ratio", picture.naturalWidth / picture.naturalHeight);
   });
-  picture.addEventListener("error", () => noPicture(card));
+  picture.addEventListener("error", () => noPicture(item));
   card.querySelector(".answer").append(byId("answer").content.cloneNode(true));
-  setText(card.querySelector(".name"), item.name);
-  card.querySelector(".name").title = item.name;
-  card.querySelector(".open").setAttribute("aria-label", `Full view of ${item.name}`);
-  card.querySelector(".retry").setAttribute("aria-label", `Try again: ${item.name}`);
-  card.querySelector("summary").setAttribute("aria-label", `Details of ${item.name}`);
+  setText(card.querySelector(".name"), name);
+  card.querySelector(".name").title = name;
+  card.querySelector(".open").setAttribute("aria-label", `Full view of ${name}`);
+  card.querySelector(".retry").setAttribute("aria-label", `Try again: ${name}`);
+  card.querySelector("summary").setAttribute("aria-label", `Details of ${name}`);
   card.querySelector(".open").addEventListener("click", () => actions.open(item));
-  card.querySelector(".remove").addEventListener("click", () => (isOver(item) ? actions.remove : actions.cancel)(item));
+  card.querySelector(".remove").addEventListener("click", ({ detail }) => {
+    // A double click would remove what it cancelled, or the next image, which has moved under the pointer.
+    if (detail < 2) (isOver(item) ? actions.remove : actions.cancel)(item);
+  });
   card.querySelector(".retry").addEventListener("click", () => {
     card.querySelector(".remove").focus(); // The button that was pressed vanishes.
     actions.retry(item);
@@ -36,7 +41,14 @@ export function makeCard(item, actions) {
   return card;
 }
 
-function noPicture(card) {
+/** Why there is no picture. The browser is to blame only where the server could read the file. */
+export function noPictureWords(item) {
+  if (UNSHOWABLE[item.problem?.code]) return UNSHOWABLE[item.problem.code];
+  if (!item.file) return "No preview was kept";
+  return isJudged(item) ? "This browser cannot show a preview" : "No preview";
+}
+
+function noPicture({ card }) {
   card.querySelector("img").hidden = true;
   card.querySelector(".open").hidden = true;
   card.querySelector(".no-preview").hidden = false;
@@ -51,10 +63,11 @@ export function drawCard(item) {
   const isRow = byId("gallery").dataset.view === "list"; // Hundreds of whole photographs would fill the memory.
   const shown = (isRow && item.preview) || item.picture || item.preview;
   const picture = part("preview").querySelector("img");
-  if (!shown) noPicture(card);
+  if (!shown) noPicture(item);
   else if (picture.getAttribute("src") !== shown) picture.src = shown;
+  setText(part("no-preview").querySelector("span"), noPictureWords(item));
   drawSeen(part("frame").querySelector(".seen"), item);
-  part("remove").setAttribute("aria-label", `${isOver(item) ? "Remove" : "Cancel"} ${item.name}`);
+  part("remove").setAttribute("aria-label", `${isOver(item) ? "Remove" : "Cancel"} ${visible(item.name)}`);
   part("remove").title = isOver(item) ? "Remove" : "Cancel";
   drawAnswer(part("answer"), item);
   part("decided").hidden = !item.decision && !item.note;

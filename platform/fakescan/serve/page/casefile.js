@@ -1,12 +1,13 @@
 // The export: what the page shows of each image, with the reviewer's decision, as a page to read, a table, and data.
 
-import { byId, counted, element, saveFile } from "./dom.js";
-import { isOver, items } from "./items.js";
+import { byId, counted, element, jsonOf, saveFile, visible } from "./dom.js";
+import { isOver, items, settings } from "./items.js";
 import { shownItems } from "./gallery.js";
 import { smallCopy } from "./preview.js";
 import { server } from "./server.js";
 import {
-  DECISIONS, WORDS, findingOf, isMoved, limitsOf, meaningOf, modelOf, originWords, outcomeOf, remarkOf, scoreText, sureWords,
+  DECISIONS, WORDS, findingOf, isMoved, limitsOf, meaningOf, modelOf, originWords, outcomeOf, remarkOf, scoreText,
+  serverBand, serverLimit, sureWords,
 } from "./verdict.js";
 
 const COLUMNS = ["width", "height", "format", "num_bytes", "logit", "off_script", "leans"]; // Of the server's result, in the table.
@@ -37,6 +38,7 @@ function record(item) {
     threshold_of: judged ? (isMoved(item) ? "reviewer" : "server") : null,
     server_threshold: item.answer?.threshold ?? null,
     remark: remarkOf(item) || null,
+    file_note: item.result?.note ?? null,
     how_sure: judged ? sureWords(item) || null : null,
     explanation: item.explanation || null,
     provenance: item.result?.provenance?.origin ?? null,
@@ -68,7 +70,7 @@ const head = (chosenItems) => ({
 function saveJson() {
   const list = chosen();
   const results = list.map((item) => ({ ...record(item), timings: item.answer?.timings ?? null, result: item.result }));
-  saveFile(`${stem()}.json`, "application/json", JSON.stringify({ ...head(list), results }, null, 2));
+  saveFile(`${stem()}.json`, "application/json", jsonOf({ ...head(list), results }));
 }
 
 /** A field of CSV (RFC 4180). A spreadsheet must not take a file's name or a note for a formula. */
@@ -83,7 +85,7 @@ function saveCsv() {
   const { case: title, reviewer, saved_at: savedAt } = head(list);
   const rows = list.map((item) => {
     const own = Object.fromEntries(COLUMNS.map((name) => [name, item.result?.[name] ?? null]));
-    return { ...record(item), ...own, case: title, reviewer, saved_at: savedAt };
+    return { ...record(item), name: visible(item.name), ...own, case: title, reviewer, saved_at: savedAt };
   });
   const names = Object.keys(rows[0] ?? {});
   const lines = [names, ...rows.map((row) => names.map((name) => row[name]))];
@@ -104,10 +106,14 @@ const STYLE = `
   .none { padding: 3rem 1rem; text-align: center; background: #f1eee7; color: #5c5f63; font-size: 0.87rem; }
   .finding { font-size: 1.25rem; font-weight: 650; } .fake { color: #b3261e; } .real { color: #0b6a5c; } .uncertain { color: #7c5000; } .unfound, .nothing, .error { color: #55606b; }
   .line { position: relative; height: 1.1rem; margin: 0.3rem 0 0.5rem; max-width: 26rem; } .line::before { content: ""; position: absolute; inset: 50% 0 auto; border-top: 2px solid #85827b; }
+  .line u { position: absolute; inset: 3px auto 3px 0; background: #e3d4b4; }
   .line b { position: absolute; top: 0; bottom: 0; width: 2px; background: #17181a; } .line i { position: absolute; top: 50%; width: 10px; height: 10px; margin: -5px; background: currentColor; rotate: 45deg; }
   .review { margin-top: 0.8rem; padding: 0.6rem 0.9rem; background: #eef1f4; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere; }
   dl { display: grid; grid-template-columns: auto 1fr; gap: 0 1rem; margin: 0.8rem 0 0; } dd { margin: 0; font-size: 0.87rem; overflow-wrap: anywhere; }
   @media (max-width: 40rem) { article { grid-template-columns: 1fr; } }`;
+
+/** A time by the one clock of the whole page. */
+const utc = (time) => `${time.slice(0, 16).replace("T", " ")} UTC`;
 
 async function saveHtml() {
   const list = chosen();
@@ -120,10 +126,9 @@ async function saveHtml() {
   const counts = ["fake", "real", "unfound", "uncertain", "nothing", "error"].map((is) => [is, list.filter((item) => outcomeOf(item) === is).length]);
   const said = counts.filter(([, count]) => count).map(([is, count]) => `${count} ${WORDS[is].toLowerCase()}`).join(", ");
   const decided = list.filter(({ decision }) => decision).length;
-  const saved = new Date(facts.saved_at).toLocaleString("en", { dateStyle: "long", timeStyle: "short" });
   page.body.append(
     element("h1", facts.case ?? "Case file"),
-    element("p", [facts.reviewer && `Reviewer: ${facts.reviewer}`, saved, `Model: ${facts.models.join(", ")}`].filter(Boolean).join(" · "), { className: "fine" }),
+    element("p", [facts.reviewer && `Reviewer: ${facts.reviewer}`, `Saved ${utc(facts.saved_at)}`, `Model: ${facts.models.join(", ")}`].filter(Boolean).join(" · "), { className: "fine" }),
     element("p", `${counted(list.length, "image")}: ${said}. ${decided} of them decided by the reviewer.`),
     element("p", "A verdict is what a model says, and no proof. The decision is the reviewer’s.", { className: "fine" }),
   );
@@ -139,17 +144,16 @@ async function article(item) {
   const found = record(item);
   const is = outcomeOf(item) ?? "error";
   const text = element("div");
-  text.append(element("h2", item.name), element("p", WORDS[is] + (found.score == null ? "" : `  ·  score ${scoreText(item)}`), { className: `finding ${is}` }));
+  text.append(element("h2", visible(item.name)), element("p", WORDS[is] + (found.score == null ? "" : `  ·  score ${scoreText(item)}`), { className: `finding ${is}` }));
   if (found.score != null) text.append(lineOf(found, is));
   const paragraphs = [found.error_message, found.remark, found.how_sure, found.provenance_words].filter(Boolean);
   text.append(...paragraphs.map((words) => element("p", words)));
   if (found.explanation) text.append(element("p", `In the model’s own words: ${found.explanation}`));
   const said = found.decision ? `Reviewer: ${DECISIONS[found.decision]}` : "Reviewer: no decision";
-  const when = found.decided_at ? ` (${found.decided_at.slice(0, 16).replace("T", " ")} UTC)` : "";
+  const when = found.decided_at ? ` (${utc(found.decided_at)})` : "";
   text.append(element("p", `${said}${when}${found.note ? `\n${found.note}` : ""}`, { className: "review" }));
   const facts = element("dl");
-  const limit = found.threshold == null ? null : `${found.threshold} (the ${found.threshold_of}’s)`;
-  const rows = { "SHA-256": found.sha256, Threshold: limit, Model: meaningOf(item) === "none" ? null : found.model, Request: found.request_id };
+  const rows = { "SHA-256": found.sha256, "The file": found.file_note, ...limitsIn(item, found), Model: meaningOf(item) === "none" ? null : found.model, Request: found.request_id };
   for (const [name, value] of Object.entries(rows)) if (value) facts.append(element("dt", name), element("dd", value));
   text.append(facts);
   const box = element("article");
@@ -157,8 +161,30 @@ async function article(item) {
   return box;
 }
 
-function lineOf({ score, threshold }, is) {
+/** By which threshold and band the verdict came about, and what the server made of the image by its own. */
+function limitsIn(item, { threshold, uncertain_low: low, uncertain_high: high }) {
+  if (threshold == null) return {};
+  const band = serverBand(item);
+  const own = settings.threshold != null && threshold !== serverLimit(item);
+  return {
+    Threshold: `${digitsOf(threshold)} (the ${own ? "reviewer" : "server"}’s)`,
+    "Uncertain scores": `${bandWords(low, high)} (the ${settings.band != null || (own && band) ? "reviewer" : "server"}’s)`,
+    "The server’s verdict": isMoved(item)
+      ? `${item.result.finding ?? item.result.verdict} (threshold ${digitsOf(serverLimit(item))}; uncertain scores ${bandWords(band?.low, band?.high)})`
+      : null,
+  };
+}
+
+const digitsOf = (number) => String(Number(number.toPrecision(6)));
+const bandWords = (low, high) => (low == null ? "none" : `from ${digitsOf(low)} to under ${digitsOf(high)}`);
+
+function lineOf({ score, threshold, uncertain_low: low, uncertain_high: high }, is) {
   const line = element("div", "", { className: `line ${is}` });
+  if (low != null) {
+    const band = element("u");
+    Object.assign(band.style, { left: `${low * 100}%`, width: `${(high - low) * 100}%` });
+    line.append(band);
+  }
   const [limit, mark] = [element("b"), element("i")];
   limit.style.left = `${threshold * 100}%`;
   mark.style.left = `${score * 100}%`;
@@ -170,7 +196,7 @@ async function figureOf(item) {
   const source = (item.file && (await smallCopy(item.file, THUMBNAIL))) || item.preview;
   if (!source) return element("div", "No preview", { className: "none" });
   const frame = element("div", "", { className: "frame" });
-  frame.append(element("img", "", { src: source, alt: item.name }));
+  frame.append(element("img", "", { src: source, alt: visible(item.name) }));
   const { seen, width, height } = item.result ?? {};
   if (seen && seen.share < 0.995) {
     const square = element("span", "", { className: "seen" });

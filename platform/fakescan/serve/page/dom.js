@@ -6,9 +6,21 @@ export const byId = (id) => document.getElementById(id);
 const UNSEEN =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 
+const code = (character) => character.charCodeAt(0).toString(16).padStart(4, "0");
+
 /** A stranger's text, in which nothing is hidden. */
 export const plain = (text) =>
-  String(text ?? "").replace(UNSEEN, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  String(text ?? "").replace(UNSEEN, (found) => `\\u${code(found)}`);
+
+// Those of them that a file's name may hide behind; joiners are part of some scripts and of emoji.
+const DISGUISE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+
+/** A file's name as it is, left to right: `cat_⟨U+202E⟩gpj.exe.png`. */
+export const visible = (name) => name.replace(DISGUISE, (found) => `⟨U+${code(found).toUpperCase()}⟩`);
+
+/** Data as JSON in which no character is unseen. */
+export const jsonOf = (data) =>
+  JSON.stringify(data, null, 2).replace(DISGUISE, (found) => (found === "\n" ? found : `\\u${code(found)}`));
 
 /** Set an element's words, and hide it while it has none. An unchanged text keeps the reader's selection. */
 export function setText(target, words) {
@@ -40,6 +52,8 @@ export function bytes(count) {
   const [unit, size] = count >= 2 ** 20 ? ["MiB", 2 ** 20] : count >= 1024 ? ["KiB", 1024] : ["bytes", 1];
   return `${(count / size).toLocaleString("en", { maximumFractionDigits: 1 })}\u00a0${unit}`;
 }
+
+export const megapixels = (count) => `${(count / 1e6).toLocaleString("en", { maximumSignificantDigits: 4 })} megapixels`;
 
 export const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 

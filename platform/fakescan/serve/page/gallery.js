@@ -1,13 +1,18 @@
 // All images together: what is shown, in which order, as cards or as a list, and which one has the focus.
 
-import { byId, counted, setText } from "./dom.js";
-import { LIST_FROM, isOver, items, onItem, onPage, pageChanged, settings } from "./items.js";
+import { byId, counted, setText, visible } from "./dom.js";
+import { LIST_FROM, change, isOver, items, onItem, onPage, pageChanged, settings, show } from "./items.js";
 import { drawCard, makeCard } from "./card.js";
 import { forgetKept, keepSettings } from "./keep.js";
-import { cancel, pump, retry } from "./queue.js";
+import { cancel, mayRetry, retry } from "./queue.js";
 import { WORDS, limitsOf, outcomeOf } from "./verdict.js";
 
+const UNDO_MS = 60_000;
+
 let openView = () => {};
+let removed = null; // The image that was removed last, while it can be brought back.
+let undoTimer = null;
+const reviewing = new Set(); // What "To review" has shown since it was chosen: a decided image stays, so that K leads to it.
 
 export const onOpen = (listener) => (openView = listener);
 
@@ -23,25 +28,37 @@ function matches(item, filter) {
   return filter === "open" ? isOver(item) && !item.decision : outcomeOf(item) === filter;
 }
 
+const isShown = (item) => matches(item, chosen()) || (chosen() === "open" && reviewing.has(item));
+
 /** The images that the filter shows, in the order of the page. */
-export const shownItems = () => sorted(byId("sort").value).filter((item) => matches(item, chosen()));
+export const shownItems = () => sorted(byId("sort").value).filter(isShown);
+
+function choose() {
+  reviewing.clear();
+  pageChanged();
+}
 
 function draw() {
   const count = (filter) => items.filter((item) => matches(item, filter)).length;
   document.body.dataset.filled = String(items.length > 0);
   document.body.dataset.lone = String(items.length === 1);
   byId("results").hidden = items.length === 0;
-  const reviewing = items.some((item) => item.decision);
+  const hasReview = items.some((item) => item.decision);
   for (const radio of document.getElementsByName("filter")) {
     const found = count(radio.value);
     setText(radio.parentElement.querySelector(".count"), String(found));
     // Only what there is to choose: a model either finds forgeries or says real, and few people review.
     const always = ["all", "fake", "error"].includes(radio.value) || radio.checked;
-    radio.parentElement.hidden = !always && !(radio.value === "open" ? reviewing || items.length >= LIST_FROM : found);
+    radio.parentElement.hidden = !always && !(radio.value === "open" ? hasReview || items.length >= LIST_FROM : found);
   }
   setText(byId("summary"), summary(count));
-  for (const item of items) item.card.hidden = !matches(item, chosen());
-  setText(byId("none"), count(chosen()) ? "" : "No image here has this outcome.");
+  if (chosen() === "open") items.filter(isShown).forEach((item) => reviewing.add(item));
+  for (const item of items) item.card.hidden = !isShown(item);
+  const none = chosen() === "open" ? "No image is left to review." : "No image here has this outcome.";
+  setText(byId("none"), items.some(isShown) ? "" : none);
+  const failed = items.filter(mayRetry).length;
+  byId("failed").hidden = failed < 2;
+  setText(byId("failed-words"), `${counted(failed, "image")} got no complete answer.`);
   arrange(sorted(byId("sort").value).map((item) => item.card));
   drawView();
 }
@@ -121,27 +138,91 @@ export function pointOut(item) {
   requestAnimationFrame(() => item.card.classList.add("pointed-out"));
 }
 
-export function remove(item) {
+function tryAll() {
+  const failed = items.filter(mayRetry);
+  failed.forEach(retry);
+  makeCurrent(failed[0]); // The button that was pressed vanishes.
+}
+
+// ---- Removal --------------------------------------------------------------------------------------------------------
+
+function remove(item) {
   const shown = shownItems();
   const place = shown.indexOf(item);
   const next = shown[place + 1] ?? shown[place - 1];
-  forget(item);
+  endUndo();
+  removed = item;
+  takeOff(item);
+  const more = item.decision && item.note ? ", and your decision and note" : item.decision ? ", and your decision" : item.note ? ", and your note" : "";
+  setText(byId("undo-words"), `${visible(item.name)} was removed${more}.`);
+  byId("undo").hidden = false;
+  undoTimer = setTimeout(undoIsOver, UNDO_MS);
+  byId("undo-status").textContent = `${byId("undo-words").textContent} Undo is offered, also by Control Z.`;
   pageChanged();
-  (next?.card.querySelector(".remove") ?? byId("choose")).focus();
-  pump();
+  // Never the next button of its kind: a second press would remove one more.
+  if (next) makeCurrent(next);
+  else byId("undo-button").focus();
 }
 
-export function forget(item) {
-  item.abort?.abort();
-  if (item.picture.startsWith("blob:")) URL.revokeObjectURL(item.picture);
+/** Bring the image back that was removed last; false where there is none. */
+export function undo() {
+  if (!removed) return false;
+  const item = removed;
+  const twin = item.sha256 && items.find(({ sha256 }) => sha256 === item.sha256); // It was chosen again meanwhile.
+  if (twin) {
+    if (!twin.decision) change(twin, { decision: item.decision, decided: item.decided });
+    change(twin, { note: twin.note || item.note });
+  } else {
+    removed = null;
+    const later = items.findIndex(({ added }) => added > item.added);
+    items.splice(later < 0 ? items.length : later, 0, item);
+    byId("gallery").append(item.card);
+    show(item);
+    draw();
+    pageChanged();
+  }
+  makeCurrent(twin || item);
+  endUndo();
+  byId("undo-status").textContent = `${visible(item.name)} is back.`;
+  return true;
+}
+
+function undoIsOver() {
+  // Not while somebody is about to press it.
+  if (byId("undo").matches(":hover, :focus-within")) undoTimer = setTimeout(undoIsOver, UNDO_MS);
+  else endUndo();
+}
+
+function endUndo() {
+  clearTimeout(undoTimer);
+  byId("undo").hidden = true;
+  if (removed) dropPicture(removed);
+  removed = null;
+}
+
+function takeOff(item) {
   item.card.remove();
   items.splice(items.indexOf(item), 1);
   forgetKept(item);
 }
 
+function dropPicture(item) {
+  if (item.picture.startsWith("blob:")) URL.revokeObjectURL(item.picture);
+}
+
+/** Remove an image for good. */
+export function forget(item) {
+  item.abort?.abort();
+  dropPicture(item);
+  takeOff(item);
+}
+
 function clear() {
   if (items.length > 1 && !confirm(`Remove all ${items.length} images, their results and your notes from this page?`)) return;
+  setText(byId("warning"), "");
+  if (items.length === 1 && isOver(items[0])) return remove(items[0]);
   [...items].forEach(forget);
+  endUndo();
   setText(byId("remark"), "");
   pageChanged();
   byId("choose").focus();
@@ -152,6 +233,8 @@ export function listenForGallery() {
   onPage(draw);
   byId("sort").addEventListener("change", pageChanged);
   byId("clear").addEventListener("click", clear);
+  byId("undo-button").addEventListener("click", undo);
+  byId("try-all").addEventListener("click", tryAll);
   byId("view").addEventListener("click", () => {
     settings.view = isList() ? "cards" : "list";
     keepSettings();
@@ -161,5 +244,5 @@ export function listenForGallery() {
     const item = items.find(({ card }) => card === event.target.closest(".card"));
     if (item) mark(item);
   });
-  for (const radio of document.getElementsByName("filter")) radio.addEventListener("change", pageChanged);
+  for (const radio of document.getElementsByName("filter")) radio.addEventListener("change", choose);
 }

@@ -1,21 +1,24 @@
 // Takes images in: chosen, dropped, pasted; the same file once; and says in words what it cannot take.
 
-import { announce, byId, counted, setText } from "./dom.js";
+import { announce, byId, counted, setText, visible } from "./dom.js";
 import { change, items, newItem, pageChanged, show } from "./items.js";
 import { forget, newCard, pointOut } from "./gallery.js";
 import { onSame, pump, retry } from "./queue.js";
 
-const ADDRESS = /^\s*(https?|ftp|file):\/\/\S+\s*$/i;
+const ADDRESS = /^\s*((https?|ftp|file):\/\/|www\.|[\w-]+(\.[\w-]+)*\.[a-z]{2,}\/)\S+\s*$/i;
 const DATA_URI = /^\s*data:image\/[\w.+-]+;base64,[A-Za-z0-9+/=\s]+$/i;
 
 let pasted = 0;
 let doubles = [];
+let leftOut = 0; // Files of a dropped folder that are no images.
 
-export function add(files, nothing = "There is no image in what was dropped.") {
-  if (!files.length) return setText(byId("warning"), nothing);
+function add(files, others = 0) {
+  const without = others ? ` ${counted(others, "other file")} ${others === 1 ? "was" : "were"} left out.` : "";
+  if (!files.length) return setText(byId("warning"), `There is no image in what was dropped.${without}`);
   setText(byId("warning"), "");
-  setText(byId("remark"), "");
   doubles = [];
+  leftOut = others;
+  remark();
   document.querySelector("[name=filter][value=all]").checked = true; // Else the new ones would be hidden.
   const added = [...files].map(take).filter(Boolean);
   if (added.length > 1) announce(`${counted(added.length, "image")} added.`);
@@ -42,12 +45,17 @@ const sameFile = (one, other) =>
 
 /** A file came a second time: say so, and where its first coming failed, try again. */
 function met(name, twin) {
-  doubles.push(name);
-  const words = doubles.length === 1 ? `${name} is here already` : `${doubles.length} of these files are here already`;
-  setText(byId("remark"), `${words}${doubles.length === 1 && name !== twin.name ? `, as ${twin.name}` : ""}; each is judged once.`);
+  doubles.push(visible(name) + (name === twin.name ? " is here already" : ` is here already, as ${visible(twin.name)}`));
+  remark();
   if (twin.problem?.again) retry(twin);
   pointOut(twin);
   return null;
+}
+
+function remark() {
+  const same = doubles.length > 1 ? `${doubles.length} of these files are here already` : doubles[0];
+  const others = `${counted(leftOut, "file")} in the folder ${leftOut === 1 ? "is no image and was" : "are no images and were"} left out.`;
+  setText(byId("remark"), [same && `${same}; each is judged once.`, leftOut && others].filter(Boolean).join(" "));
 }
 
 /** An image whose result alone was kept has its file again; where there is no whole answer, it is judged now. */
@@ -73,6 +81,9 @@ onSame((item, twin) => {
 
 // ---- Drop -----------------------------------------------------------------------------------------------------------
 
+const BY_PATH = new Intl.Collator("en", { numeric: true }); // 2.jpg before 10.jpg.
+const UNTYPED = /\.(heic|heif|avif|tiff?)$/i; // Images whose type not every browser knows.
+
 const carries = (event, type) => event.dataTransfer?.types.includes(type);
 const carriesFiles = (event) => carries(event, "Files");
 
@@ -92,17 +103,20 @@ async function drop(event) {
   const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.());
   if (!entries.some((entry) => entry?.isDirectory)) return add(files);
   try {
-    add((await Promise.all(entries.filter(Boolean).map((entry) => filesBelow(entry)))).flat());
+    const found = (await Promise.all(entries.filter(Boolean).map((entry) => filesBelow(entry)))).flat();
+    found.sort((one, other) => BY_PATH.compare(one.path, other.path));
+    const images = found.filter(({ isTaken }) => isTaken).map(({ file }) => file);
+    add(images, found.length - images.length);
   } catch (error) {
     setText(byId("warning"), `What was dropped cannot be read: ${error.message}`);
   }
 }
 
-/** The images of a dropped folder, and of the folders in it; a file that was dropped itself is taken as it is. */
+/** The files of a dropped folder, and of the folders in it: images are taken, and a file that was itself dropped as it is. */
 async function filesBelow(entry, dropped = true) {
   if (entry.isFile) {
     const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    return dropped || file.type.startsWith("image/") ? [file] : [];
+    return [{ file, path: entry.fullPath, isTaken: dropped || file.type.startsWith("image/") || UNTYPED.test(file.name) }];
   }
   const reader = entry.createReader();
   const found = [];

@@ -28,13 +28,17 @@ const drawAll = new Set(); // Called once a frame, after anything changed.
 export const onItem = (listener) => drawOne.add(listener);
 export const onPage = (listener) => drawAll.add(listener);
 
+let latest = 0;
+
 export function newItem(fields) {
-  return {
+  const item = {
     id: `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`,
-    added: Date.now(), file: null, name: "", size: 0, state: "queued", picture: "", preview: "", sha256: "",
+    added: Math.max(Date.now(), latest + 1), file: null, name: "", size: 0, state: "queued", picture: "", preview: "", sha256: "",
     result: null, answer: null, explanation: "", problem: null, decision: "", note: "", decided: null,
     ...fields,
   };
+  latest = Math.max(latest, item.added); // No two alike: a reload sorts by it.
+  return item;
 }
 
 export function change(item, changes) {

@@ -1,6 +1,6 @@
 // The line: every judged image stands at its score, from 0 to 1; the threshold is a line that can be moved through them.
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element, setText, visible } from "./dom.js";
 import { everythingChanged, isJudged, items, onPage, settings } from "./items.js";
 import { keepSettings } from "./keep.js";
 import { server } from "./server.js";
@@ -71,7 +71,7 @@ function drawPile() {
     tile.style.width = tile.style.height = `${Math.max(1, size - GAP)}px`;
     tile.style.left = `${places[number].left}px`;
     tile.style.bottom = `${places[number].bottom}px`;
-    tile.title = item.name;
+    tile.title = visible(item.name);
   });
 }
 

@@ -1,6 +1,6 @@
 // The page of `fakescan serve`: opens its parts, and shows what the server says of itself.
 
-import { byId, bytes, sentence, setText } from "./dom.js";
+import { byId, bytes, megapixels, sentence, setText } from "./dom.js";
 import { everythingChanged, items, show } from "./items.js";
 import { listenForExport } from "./casefile.js";
 import { listenForGallery, newCard, onOpen as onOpenCard } from "./gallery.js";
@@ -20,8 +20,7 @@ function showFacts() {
   setText(byId("notice"), sentence(about.notice ?? ""));
   setText(byId("score-meaning"), about.score_meaning ?? "How far an image is on the side of fake, from 0 to 1.");
   const formats = about.formats.join(", ").replace(/, ([^,]*)$/, " or $1");
-  const pixels = (about.max_pixels / 1e6).toLocaleString("en", { maximumFractionDigits: 1 });
-  setText(byId("limits"), `${formats}; up to ${bytes(about.max_body_bytes)} and ${pixels} megapixels each.`);
+  setText(byId("limits"), `${formats}; up to ${bytes(about.max_body_bytes)} and ${megapixels(about.max_pixels)} each.`);
   drawServerFacts();
   everythingChanged();
   pump();

@@ -1,6 +1,6 @@
 // Sends images one by one to /v1/detect, a few at once, and takes in the answers as they come.
 
-import { announce, bytes, pause } from "./dom.js";
+import { announce, bytes, pause, visible } from "./dom.js";
 import { change, isJudged, isOver, items, show } from "./items.js";
 import { makePreview } from "./preview.js";
 import { Problem, askAgain, locked, modelChanged, problemOf, server, storedKey, withKey } from "./server.js";
@@ -8,6 +8,7 @@ import { WORDS, outcomeOf, scoreText } from "./verdict.js";
 
 const PARALLEL = 4; // Requests at once; the rest wait here, where they can be cancelled at no cost.
 const RETRIES = 5; // Of one image at a busy server, before its user is asked.
+const OUTAGE_RETRIES = 7; // Of one image at a server out of reach: two minutes, since each pause is twice the last.
 const ENVELOPE = 1024; // Bytes, about, that multipart adds to a file.
 
 let sameAs = () => {}; // Told of a file that is here already.
@@ -33,7 +34,7 @@ async function run(item) {
     makePreview(item);
     await judge(item, key, abort.signal);
     change(item, { state: "done" });
-    announce(`${item.name}: ${WORDS[outcomeOf(item)]}, score ${scoreText(item)}.`, item.result.explanation);
+    announce(`${visible(item.name)}: ${WORDS[outcomeOf(item)]}, score ${scoreText(item)}.`, item.result.explanation);
   } catch (error) {
     if (abort.signal.aborted) return pump(); // cancel() and forget() have seen to the rest.
     if (error.status === 401) {
@@ -77,17 +78,18 @@ function mergeSame(item) {
   return true;
 }
 
-/** Have one image judged, as often as it takes while the server says that it is busy. Raises Problem. */
+/** Have one image judged, as often as it takes while the server is busy or out of reach. Raises Problem. */
 async function judge(item, key, signal) {
   for (let tries = 0; ; tries++) {
     try {
       return await send(item, key, signal);
     } catch (error) {
       if (error.wait == null || signal.aborted) throw error;
-      if (tries === RETRIES) throw new Problem({ ...error, message: `The server is still busy. ${error.message}` });
-      if (tries === 0) announce(`${item.name}: ${busyWords(error.code)}; it will be tried again.`);
+      if (error.code === "network" && tries >= OUTAGE_RETRIES) throw error;
+      if (error.code !== "network" && tries >= RETRIES) throw new Problem({ ...error, message: `The server is still busy. ${error.message}` });
+      if (tries === 0) announce(`${visible(item.name)}: ${busyWords(error.code)}; it will be tried again.`);
       await countDown(item, error.code, Math.max(error.wait, 2 ** tries), signal);
-      begin(item);
+      change(item, { state: "working" }); // A verdict that came before the answer broke off stays meanwhile.
     }
   }
 }
@@ -107,7 +109,7 @@ async function send(item, key, signal) {
     }
   } catch (error) {
     if (error instanceof Problem || signal.aborted) throw error;
-    throw new Problem({ message: "The server cannot be reached. Check the connection, then try again.", code: "network", again: true });
+    throw new Problem({ message: "The server cannot be reached. Check the connection, then try again.", code: "network", again: true, wait: 1 });
   }
   if (item.result?.error) throw new Problem({ ...item.result.error, again: item.result.error.code === "judge_failed" });
   if (!done || !isJudged(item)) throw new Problem({ message: "The server ended the answer too early.", code: "cut_off", again: true });
@@ -115,7 +117,7 @@ async function send(item, key, signal) {
 
 function receive(item, name, data) {
   if (name === "verdict") {
-    change(item, { result: data, sha256: data.sha256 ?? item.sha256 });
+    change(item, { result: data, sha256: data.sha256 ?? item.sha256, explanation: "" });
     mergeSame(item); // Where the browser could not hash: this ends the request.
   }
   if (name === "explanation") {
@@ -148,6 +150,7 @@ async function* events(stream) {
 }
 
 function busyWords(code) {
+  if (code === "network") return "The server cannot be reached";
   if (code === "starting") return "The server is starting";
   return code === "rate_limited" ? "Too many images in a short time" : "The server is busy";
 }
@@ -163,7 +166,7 @@ async function countDown(item, code, seconds, signal) {
 function fail(item, error) {
   if (!(error instanceof Problem)) console.error(error);
   change(item, { state: "failed", problem: error });
-  announce(`${item.name}: ${isJudged(item) ? WORDS[outcomeOf(item)] : WORDS.error}. ${error.message}`);
+  announce(`${visible(item.name)}: ${isJudged(item) ? WORDS[outcomeOf(item)] : WORDS.error}. ${error.message}`);
 }
 
 export function cancel(item) {
@@ -171,6 +174,9 @@ export function cancel(item) {
   change(item, { state: "cancelled", problem: new Problem({ message: "Cancelled.", code: "cancelled", again: true }) });
   pump();
 }
+
+/** Whether trying again may help an image that failed. */
+export const mayRetry = (item) => item.state === "failed" && Boolean(item.problem?.again && item.file);
 
 /** Judge an image again that has no complete answer; its decision and note stay. */
 export function retry(item) {

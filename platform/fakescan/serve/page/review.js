@@ -1,15 +1,15 @@
 // The reviewer's decision and note, and the single keys that make going through many images quick.
 
-import { announce, byId } from "./dom.js";
+import { announce, byId, visible } from "./dom.js";
 import { change, settings } from "./items.js";
-import { currentItem, makeCurrent, neighbour } from "./gallery.js";
+import { currentItem, makeCurrent, neighbour, undo } from "./gallery.js";
 import { keepSettings } from "./keep.js";
 import { closeView, eyeToggle, isOpen, openNext, openView, seenToggle, viewedItem, zoomBy, zoomToFit } from "./viewer.js";
 import { DECISIONS } from "./verdict.js";
 
 export function decide(item, decision) {
   change(item, { decision, decided: decision ? new Date().toISOString() : null });
-  announce(`${item.name}: ${decision ? `you decided ${DECISIONS[decision]}` : "no decision"}.`);
+  announce(`${visible(item.name)}: ${decision ? `you decided ${DECISIONS[decision]}` : "no decision"}.`);
 }
 
 /** The image that keys mean: the one in full view, else the one with the focus. */
@@ -63,6 +63,8 @@ const CONTROL = "button, a, summary, input";
 
 function press(event) {
   const { target, key } = event;
+  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && key.toLowerCase() === "z";
+  if (isUndo && !target.closest(FIELD) && !document.querySelector("dialog[open]") && undo()) return event.preventDefault();
   if (!settings.shortcuts || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (target.closest(FIELD) || (key === " " && target.closest(CONTROL))) return;
   const dialog = document.querySelector("dialog[open]");

@@ -1,6 +1,6 @@
 // What the page knows of the server: its facts, the key, and the two ways in which it says no.
 
-import { byId, pause, sentence, setText } from "./dom.js";
+import { byId, megapixels, pause, sentence, setText } from "./dom.js";
 
 const CAUSES = {
   not_an_image: "This file is not an image that can be read.",
@@ -11,21 +11,28 @@ const CAUSES = {
   judge_failed: "The model could not judge this image.",
 }; // In plain words; the server's own message, which is more exact, follows.
 
+const PIXELS = /^(\d+) x (\d+) pixels are more than (\d+)$/; // The server's words for too_many_pixels.
+
 const KEY = "fakescan-key";
 
 /** The answer to one image is not what was asked for; `message` is for people, `again` says whether retrying may help. */
 export class Problem extends Error {
   constructor({ message, code, status = 0, again = false, wait = null }) {
-    super([CAUSES[code], sentence(message)].filter(Boolean).join(" "));
+    super([CAUSES[code], sentence(inMegapixels(message))].filter(Boolean).join(" "));
     Object.assign(this, { code, status, again, wait });
   }
 }
+
+/** The same unit as in what the page says of the server's limits. */
+const inMegapixels = (message) =>
+  message.replace(PIXELS, (_, width, height, limit) =>
+    `It has ${width} × ${height} pixels, which are ${megapixels(width * height)}; this server takes at most ${megapixels(limit)}`);
 
 /** What an answer that is no success says, as Problem. A proxy's own answer holds no problem document. */
 export async function problemOf(response) {
   const { detail, code } = await response.json().catch(() => ({}));
   const { status } = response;
-  const busy = status === 503 || status === 429;
+  const busy = [429, 502, 503, 504].includes(status); // 502 and 504: from a proxy whose server is away.
   const wait = busy ? Math.max(1, Math.ceil(Number(response.headers.get("Retry-After")) || 5)) : null;
   const again = status >= 500 || status === 408 || status === 429;
   return new Problem({ message: detail ?? `The server answered with status ${status}.`, code, status, again, wait });

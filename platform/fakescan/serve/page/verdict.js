@@ -17,7 +17,13 @@ const UNFOUND =
 /** What a verdict of the model that gave this answer is worth: full, forgeries (it knows no generator) or none. */
 export const meaningOf = (item) => item?.answer?.meaning ?? server.about?.meaning ?? "full";
 export const modelOf = (item) => item.answer?.model ?? server.about?.model ?? "";
-const serverLimit = (item) => item?.answer?.threshold ?? server.about?.threshold ?? 0.5;
+export const serverLimit = (item) => item?.answer?.threshold ?? server.about?.threshold ?? 0.5;
+
+/** The server's own uncertain scores; null where it has none. */
+export function serverBand(item) {
+  const { uncertain_low: low, uncertain_high: high } = { ...server.about, ...item?.answer };
+  return low == null || high == null ? null : { low, high };
+}
 
 /** The threshold and the uncertain scores, `low` to just under `high`, that hold for an image on this page. */
 export function limitsOf(item) {
@@ -27,10 +33,10 @@ export function limitsOf(item) {
     const none = settings.band === 0;
     return { threshold, low: none ? null : Math.max(0, threshold - settings.band), high: none ? null : Math.min(1, threshold + settings.band) };
   }
-  const { uncertain_low: low, uncertain_high: high } = { ...server.about, ...item?.answer };
-  if (low == null || high == null) return { threshold, low: null, high: null };
+  const band = serverBand(item);
+  if (!band) return { threshold, low: null, high: null };
   const shift = threshold - limit; // The server's band goes with the line.
-  return { threshold, low: Math.max(0, low + shift), high: Math.min(1, high + shift) };
+  return { threshold, low: Math.max(0, band.low + shift), high: Math.min(1, band.high + shift) };
 }
 
 /** Whether the page's own settings, and not the server's, decide about an image. */

@@ -1,8 +1,8 @@
 // The full view: one picture large, to zoom and move, with the square that the model saw; its answer and review beside it.
 
-import { byId, element, setText } from "./dom.js";
+import { byId, element, setText, visible } from "./dom.js";
 import { items, onItem, onPage } from "./items.js";
-import { drawAnswer, drawDetails, drawSeen } from "./card.js";
+import { drawAnswer, drawDetails, drawSeen, noPictureWords } from "./card.js";
 import { makeCurrent, neighbour, shownItems } from "./gallery.js";
 import { server } from "./server.js";
 import { chanceOf, hundredWords } from "./verdict.js";
@@ -51,8 +51,8 @@ function load() {
   const picture = byId("big");
   byId("sheet").hidden = true;
   const source = viewed.picture || viewed.preview;
-  picture.alt = viewed.name;
-  setText(byId("stage-words"), source ? "" : "This browser cannot show a preview of this file.");
+  picture.alt = visible(viewed.name);
+  setText(byId("stage-words"), source ? "" : `${noPictureWords(viewed)}.`);
   if (!source) return picture.removeAttribute("src");
   if (picture.getAttribute("src") !== source) picture.src = source;
   else shown();
@@ -77,7 +77,7 @@ function draw() {
   if (!items.includes(viewed)) return closeView();
   const all = shownItems();
   const place = all.indexOf(viewed);
-  setText(byId("viewer-name"), viewed.name);
+  setText(byId("viewer-name"), visible(viewed.name));
   byId("place").textContent = place < 0 ? "" : `${place + 1} of ${all.length}`;
   byId("previous").disabled = place <= 0;
   byId("next").disabled = place === all.length - 1;
@@ -238,7 +238,7 @@ export function listenForViewer() {
   byId("viewer").dataset.seen = "true";
   byId("viewer").addEventListener("close", closed);
   byId("big").addEventListener("load", shown);
-  byId("big").addEventListener("error", () => byId("big").hasAttribute("src") && setText(byId("stage-words"), "This browser cannot show a preview of this file."));
+  byId("big").addEventListener("error", () => byId("big").hasAttribute("src") && setText(byId("stage-words"), `${noPictureWords(viewed)}.`));
   byId("close-viewer").addEventListener("click", closeView);
   byId("previous").addEventListener("click", () => openNext(-1));
   byId("next").addEventListener("click", () => openNext(1));

@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.page_browser import about_with, axe_faults, choose, expect_word
+from tests.page_browser import about_with, axe_faults, card, choose, expect_word
 from tests.page_server import PageServer, Scripted
 from tests.serve_process import PAIRS
 
@@ -40,6 +40,9 @@ def test_axe_finds_nothing(page: Page, server: PageServer, size: str, scheme: Li
     page.keyboard.press("Escape")
     page.get_by_role("button", name="List").click()
     assert axe_faults(page) == [], "list"
+    page.get_by_role("button", name=f"Remove {PAIRS[0].name}").click()
+    assert axe_faults(page) == [], "an image was removed"
+    page.get_by_role("button", name="Undo").click()
     page.get_by_role("button", name="Export…").click()
     assert axe_faults(page) == [], "export"
     page.keyboard.press("Escape")
@@ -88,4 +91,8 @@ def test_the_keyboard_reaches_everything_in_order(page: Page, server: PageServer
         expect(target).to_be_focused()
         assert target.evaluate("(e) => (e.closest('label') ?? e).matches(':has(:focus-visible), :focus-visible')")
     page.get_by_role("button", name=f"Remove {first.name}").press("Enter")
-    expect(page.get_by_role("button", name=f"Remove {second.name}")).to_be_focused()
+    expect(card(page, second.name)).to_be_focused()
+    page.keyboard.press("Enter")  # A second press removes nothing.
+    expect(page.locator(".card")).to_have_count(1)
+    page.keyboard.press("Control+z")
+    expect(card(page, first.name)).to_be_focused()

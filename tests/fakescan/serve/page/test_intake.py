@@ -47,7 +47,16 @@ def test_an_image_may_be_pasted(page: Page) -> None:
     expect(card(page, "pasted-2.jpg").locator(".verdict")).to_contain_text("Fake")
 
 
-@pytest.mark.parametrize("address", ["https://example.org/cat.jpg", " http://10.0.0.1/x?y=1\n", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/cat.jpg",
+        " http://10.0.0.1/x?y=1\n",
+        "file:///etc/passwd",
+        "www.example.com/a.jpg",
+        "example.com/a.jpg",
+    ],
+)
 def test_an_address_that_is_pasted_is_answered_in_words(page: Page, server: PageServer, address: str) -> None:
     paste_text(page, address)
     expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("fetches nothing from the web")
@@ -66,6 +75,49 @@ def test_an_address_that_is_dropped_and_text_are_answered_in_words(page: Page) -
     expect(page.get_by_text("fetches nothing from the web")).to_be_visible()
     paste_text(page, "a cat on a mat")
     expect(page.get_by_text("What was pasted is text.")).to_be_visible()
+    choose(page, FAKE)
+    expect_verdict(page, FAKE)
+    paste_text(page, "a cat on a mat")
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.get_by_text("What was pasted is text.")).to_be_hidden()
+
+
+def test_a_dropped_folder_comes_in_the_order_of_its_paths_and_says_what_was_left_out(page: Page) -> None:
+    page.evaluate(
+        """([data, names]) => {
+            const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+            const file = (path) => {
+                const type = path.endsWith(".txt") ? "text/plain" : path.endsWith(".heic") ? "" : "image/jpeg";
+                const made = new File([bytes, path], path.split("/").at(-1), { type });
+                return { isFile: true, fullPath: path, file: (done) => done(made) };
+            };
+            const batches = [names.map(file), []];
+            const reader = { readEntries: (done) => done(batches.shift()) };
+            const folder = { isDirectory: true, createReader: () => reader };
+            const dataTransfer = { types: ["Files"], files: [], items: [{ webkitGetAsEntry: () => folder }] };
+            const event = new DragEvent("drop", { bubbles: true, cancelable: true });
+            Object.defineProperty(event, "dataTransfer", { value: dataTransfer });
+            document.body.dispatchEvent(event);
+        }""",
+        [
+            base64.b64encode(FAKE.read_bytes()).decode(),
+            ["/d/10.jpg", "/d/notes.txt", "/d/2.jpg", "/d/b/1.jpg", "/d/a/3.heic", "/d/a/list.txt"],
+        ],
+    )
+    expect(page.get_by_role("heading", level=3)).to_have_text(["2.jpg", "10.jpg", "3.heic", "1.jpg"])
+    expect(page.get_by_text("2 files in the folder are no images and were left out.")).to_be_visible()
+    expect(page.locator(".card[aria-busy=true]")).to_have_count(0)
+
+
+def test_a_name_cannot_disguise_its_file(page: Page, tmp_path: Path) -> None:
+    name = "cat_\u202egpj.exe.png"
+    path = Path(shutil.copy(FAKE, tmp_path / name))
+    choose(page, path)
+    shown = "cat_⟨U+202E⟩gpj.exe.png"
+    expect_verdict(page, FAKE, shown)
+    page.get_by_role("button", name=f"Full view of {shown}").click()
+    expect(page.get_by_role("dialog").get_by_role("heading", name=shown)).to_be_visible()
+    expect(page.locator("body")).not_to_contain_text("\u202e")
 
 
 def test_the_same_file_is_judged_once(page: Page, server: PageServer, tmp_path: Path) -> None:

@@ -36,9 +36,32 @@ def test_a_file_that_is_no_image_shows_words_and_no_verdict(page: Page, tmp_path
     expect(found.locator(".verdict")).to_have_text("No verdict")
     expect(found.locator(".state")).to_have_text(re.compile(r"^This file is not an image that can be read\. .+\.$"))
     expect(found.get_by_role("meter")).to_have_count(0)
-    expect(found).to_contain_text("This browser cannot show a preview")
+    expect(found.locator(".no-preview")).to_have_text("Not an image")
     expect_verdict(page, REAL)
     expect(page.get_by_role("radio", name="Errors 1")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "words"), [("empty", 422, "The file is empty"), ("truncated", 422, "Too damaged to show")]
+)
+def test_a_browser_is_not_blamed_for_what_is_no_image(
+    page: Page, tmp_path: Path, code: str, status: int, words: str
+) -> None:
+    page.route(DETECT, lambda route: problem(route, status, code, "the file has no bytes"))
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"")
+    choose(page, bad)
+    expect(card(page, bad.name).locator(".no-preview")).to_have_text(words)
+
+
+def test_a_picture_with_too_many_pixels_is_refused_in_the_words_of_the_limit(page: Page) -> None:
+    words = "9000 x 9000 pixels are more than 50000000"
+    page.route(DETECT, lambda route: problem(route, 413, "too_many_pixels", words))
+    choose(page, REAL)
+    expect(card(page, REAL.name).locator(".state")).to_have_text(
+        "The image is too large. It has 9000 × 9000 pixels, which are 81 megapixels; "
+        "this server takes at most 50 megapixels."
+    )
 
 
 def test_a_file_that_is_too_large_is_not_sent(page: Page, server: PageServer) -> None:
@@ -118,12 +141,90 @@ def test_four_images_are_on_the_way_at_once_and_may_be_cancelled(page: Page) -> 
     expect(card(page, PAIRS[0].name)).to_have_count(0)
 
 
-def test_a_server_out_of_reach_is_said_in_words(page: Page) -> None:
-    page.route(DETECT, lambda route: route.abort("connectionrefused"), times=1)
+def test_a_server_out_of_reach_is_tried_again_after_a_countdown(page: Page) -> None:
+    page.clock.install()
+    page.route(DETECT, lambda route: route.abort("connectionrefused"), times=3)
     choose(page, REAL)
-    expect(page.get_by_text("The server cannot be reached.")).to_be_visible()
-    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text(re.compile(r"The server cannot be reached; trying again in [124]\ss"))).to_be_visible()
+    page.clock.fast_forward(4_000)
     expect_verdict(page, REAL)
+
+
+def test_images_that_failed_in_an_outage_are_tried_again_by_one_button(page: Page) -> None:
+    page.clock.install()
+    tries: list[str] = []
+
+    def refuse(route: Route) -> None:
+        tries.append("")
+        route.abort("connectionrefused")
+
+    page.route(DETECT, refuse)
+    choose(page, *PAIRS[:2])
+    given_up = page.locator(".state").get_by_text("The server cannot be reached. Check the connection")
+    waiting = page.locator(".state").get_by_text("The server cannot be reached; trying again in")
+    while given_up.count() < 2:
+        expect(waiting.or_(given_up)).to_have_count(2)
+        page.clock.fast_forward(64_000)
+    assert len(tries) == 2 * 8
+    expect(page.get_by_text("2 images got no complete answer.")).to_be_visible()
+    page.unroute(DETECT)
+    page.get_by_role("button", name="Try all again").click()
+    for path in PAIRS[:2]:
+        expect_verdict(page, path)
+    expect(page.get_by_role("button", name="Try all again")).to_be_hidden()
+    expect(card(page, PAIRS[0].name)).to_be_focused()
+
+
+def test_a_removed_image_can_be_brought_back(page: Page) -> None:
+    page.clock.install()
+    choose(page, *PAIRS[:3])
+    for path in PAIRS[:3]:
+        expect_verdict(page, path)
+    undo = page.get_by_role("button", name="Undo")
+    card(page, PAIRS[1].name).focus()
+    page.keyboard.press("f")
+    page.get_by_role("button", name=f"Remove {PAIRS[1].name}").dblclick()
+    expect(page.get_by_text(f"{PAIRS[1].name} was removed, and your decision.", exact=True)).to_be_visible()
+    expect(page.get_by_role("listitem")).to_have_count(2)  # A double click removes one.
+    expect(page.get_by_role("status").filter(has_text="Undo is offered")).to_have_count(1)
+    undo.click()
+    expect(undo).to_be_hidden()
+    expect(page.get_by_role("heading", level=3)).to_have_text([path.name for path in PAIRS[:3]])
+    expect(card(page, PAIRS[1].name)).to_contain_text("You: Fake")
+    expect(card(page, PAIRS[1].name)).to_be_focused()
+    kept = "Object.keys(localStorage).filter((key) => key.startsWith('fakescan-item:')).length === 3"
+    page.clock.run_for(1_000)
+    page.wait_for_function(f"() => {kept}")
+
+    page.get_by_role("button", name=f"Remove {PAIRS[0].name}").click()
+    choose(page, PAIRS[0])  # The same file again, and then Undo: it is there once.
+    expect_verdict(page, PAIRS[0])
+    undo.click()
+    expect(page.get_by_role("listitem")).to_have_count(3)
+
+    page.get_by_role("button", name=f"Remove {PAIRS[0].name}").click()
+    page.mouse.move(0, 0)
+    page.clock.fast_forward(61_000)
+    expect(undo).to_be_hidden()
+    page.keyboard.press("Control+z")
+    expect(page.get_by_role("listitem")).to_have_count(2)
+
+
+def test_the_last_image_that_is_removed_can_be_brought_back_but_not_after_clear_all(page: Page) -> None:
+    choose(page, FAKE)
+    expect_verdict(page, FAKE)
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.get_by_role("listitem")).to_have_count(0)
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect_verdict(page, FAKE)
+    choose(page, *PAIRS[:3])
+    expect(page.get_by_role("listitem")).to_have_count(3)
+    page.get_by_role("button", name=f"Remove {FAKE.name}").click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Clear all").click()
+    expect(page.get_by_role("listitem")).to_have_count(0)
+    expect(page.get_by_role("button", name="Undo")).to_be_hidden()
 
 
 def test_a_low_score_of_a_model_that_knows_no_generator_is_grey_and_never_real(page: Page, server: PageServer) -> None:

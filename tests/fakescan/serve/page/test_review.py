@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Download, Page, expect
 
 from tests.page_browser import ABOUT, DETECT, card, choose, expect_verdict, opened_page
-from tests.page_server import PageServer
+from tests.page_server import PageServer, Scripted
 from tests.serve_process import PAIRS
 
 pytestmark = pytest.mark.unit
@@ -54,13 +54,46 @@ def test_single_keys_go_through_the_images_and_decide(page: Page) -> None:
     expect(viewer.get_by_role("heading", name=SECOND.name)).to_be_visible()
     page.keyboard.press("Escape")
     expect(viewer).to_be_hidden()
-    assert focused(page) == SECOND.name
+    expect(card(page, SECOND.name)).to_be_focused()
     expect(card(page, SECOND.name)).to_contain_text("You: Unsure fur and jk")
     expect(page.get_by_role("radio", name="To review 1")).to_be_visible()
     page.keyboard.press("u")
     expect(card(page, SECOND.name)).not_to_contain_text("You: Unsure")
     page.get_by_role("radio", name="To review 2").check()
     expect(page.get_by_role("listitem")).to_have_count(2)
+
+
+@pytest.mark.usefixtures("judged")
+def test_an_image_just_decided_stays_in_to_review_until_the_view_changes(page: Page) -> None:
+    card(page, FIRST.name).focus()
+    page.keyboard.press("f")
+    page.get_by_role("radio", name="To review 2").check()
+    expect(page.get_by_role("listitem")).to_have_count(2)
+    card(page, SECOND.name).focus()
+    page.keyboard.press("r")
+    expect(page.get_by_role("radio", name="To review 1")).to_be_visible()
+    expect(page.get_by_role("listitem")).to_have_count(2)
+    page.keyboard.press("j")
+    expect(card(page, THIRD.name)).to_be_focused()
+    page.keyboard.press("k")
+    expect(card(page, SECOND.name)).to_be_focused()
+    page.get_by_role("radio", name="All 3").check()
+    page.get_by_role("radio", name="To review 1").check()
+    expect(page.get_by_role("listitem")).to_have_count(1)
+
+
+def test_images_keep_their_order_over_a_reload(page: Page) -> None:
+    page.evaluate("Date.now = () => 1_800_000_000_000")
+    choose(page, *PAIRS[:5])
+    for path in PAIRS[:5]:
+        expect_verdict(page, path)
+    page.wait_for_function(f"() => {KEPT} === 5")
+    # The browser lists the entries of its storage in no order: here in one that is not that of their coming.
+    page.add_init_script(
+        "const keys = Object.keys; Object.keys = (of) => (of === localStorage ? keys(of).sort().reverse() : keys(of));"
+    )
+    page.reload()
+    expect(page.get_by_role("heading", level=3)).to_have_text([path.name for path in PAIRS[:5]])
 
 
 @pytest.mark.usefixtures("judged")
@@ -293,6 +326,48 @@ def test_exports_hold_verdicts_decisions_and_notes_and_no_markup_or_formula(
     expect(shown.get_by_text("knows no generator").first).to_be_visible()
     assert shown.get_by_role("img").evaluate_all("(all) => all.map((one) => one.naturalWidth > 50)") == [True]
     assert problems == []
+    shown.close()
+
+
+def test_the_case_file_states_both_limits_one_clock_and_what_is_odd_of_the_file(
+    page: Page, browser: Browser, server: PageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "the end marker is missing; all pixels are there"
+    result = server.result
+    monkeypatch.setattr(server, "result", lambda name, data: {**result(name, data), "note": note})
+    server.band = (0.45, 0.55)
+    page.reload()
+    named = tmp_path / "cat_\u202egpj.exe.png"
+    named.write_bytes(FIRST.read_bytes())
+    server.script = {named.name: Scripted(0.62)}
+    choose(page, named)
+    expect(page.locator(".card[aria-busy=true]")).to_have_count(0)
+    for dial, value in (("threshold", 0.7), ("band", 0.1)):
+        page.locator(f"#{dial}").evaluate(
+            "(e, value) => { e.value = value; e.dispatchEvent(new Event('input', { bubbles: true })); }", value
+        )
+    card(page, "cat_⟨U+202E⟩gpj.exe.png").focus()
+    page.keyboard.press("f")
+    page.get_by_role("button", name="Export…").click()
+
+    text = exported(page, "Data (JSON)").path().read_text()
+    assert "cat_\\u202egpj" in text
+    assert json.loads(text)["results"][0]["name"] == named.name
+    row = next(csv.DictReader(io.StringIO(exported(page, "Table (CSV)").path().read_text("utf-8-sig"))))
+    assert row["name"] == "cat_⟨U+202E⟩gpj.exe.png"
+    assert row["file_note"] == note
+
+    shown = browser.new_page()
+    shown.set_content(exported(page, "Case file (HTML)").path().read_text())
+    expect(shown.get_by_role("heading", level=2)).to_have_text(row["name"])
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+    expect(shown.get_by_text(re.compile(f"Saved {time}"))).to_be_visible()
+    expect(shown.get_by_text(re.compile(rf"Reviewer: Fake \({time}\)"))).to_be_visible()
+    facts = shown.locator("dl")
+    expect(facts).to_contain_text(f"The file{note}")
+    expect(facts).to_contain_text("Threshold0.7 (the reviewer’s)")
+    expect(facts).to_contain_text("Uncertain scoresfrom 0.6 to under 0.8 (the reviewer’s)")
+    expect(facts).to_contain_text("The server’s verdictfake (threshold 0.5; uncertain scores from 0.45 to under 0.55)")
     shown.close()
 
 
