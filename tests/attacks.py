@@ -228,7 +228,7 @@ ATTACKS = {
     "slow_bodies": Attack(slow_bodies, 8, bytes_s=20e6),
     "page_flood": Attack(page_flood, 8),
     "silent_connections": Attack(silent_connections, 400),
-    **{f"file_{name}": Attack(partial(one_file, make), 6) for name, make in HOSTILE_FILES.items()},
+    **{f"file_{name}": Attack(partial(one_file, make), 6, is_limited=True) for name, make in HOSTILE_FILES.items()},
 }
 
 

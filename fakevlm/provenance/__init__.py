@@ -8,9 +8,9 @@ bytes where a file has a C2PA manifest: call it where an image is decoded, in a 
 package is cheap; the C2PA library is loaded with the first manifest.
 """
 
-from fakevlm.provenance.reader import read
+from fakevlm.provenance.reader import read, read_light
 from fakevlm.provenance.record import MAX_DETAIL, Basis, Origin, Provenance
 from fakevlm.provenance.trust import TrustLists
 from fakevlm.provenance.words import sentence
 
-__all__ = ["MAX_DETAIL", "Basis", "Origin", "Provenance", "TrustLists", "read", "sentence"]
+__all__ = ["MAX_DETAIL", "Basis", "Origin", "Provenance", "TrustLists", "read", "read_light", "sentence"]

@@ -1,13 +1,13 @@
 """Comments, XMP and manifests in the extensions of a GIF."""
 
-from fakevlm.provenance.containers.metadata import MAX_PIECES, MAX_TEXT, MAX_XMP, FileMetadata
+from fakevlm.provenance.containers.metadata import MAX_TEXT, MAX_XMP, FileMetadata
 
 
 def walk(data: bytes, found: FileMetadata) -> None:
     """Collects the metadata."""
     at, size = 13 + _palette(data[10:11]), len(data)
     pieces = 0
-    while at + 2 <= size and pieces < MAX_PIECES:
+    while at + 2 <= size and pieces < found.limits.pieces:
         if data[at] == 0x2C:
             at += 10 + _palette(data[at + 9 : at + 10]) + 1
         elif data[at] != 0x21:
@@ -29,12 +29,12 @@ def walk(data: bytes, found: FileMetadata) -> None:
                 found.has_manifest = True
         else:
             at += 2
-        while at < size and (length := data[at]) and pieces < MAX_PIECES:
+        while at < size and (length := data[at]) and pieces < found.limits.pieces:
             at += 1 + length
             pieces += 1
         at += 1
         pieces += 1
-    found.cut = found.cut or pieces >= MAX_PIECES
+    found.cut = found.cut or pieces >= found.limits.pieces
 
 
 def _packet(data: bytes, at: int, found: FileMetadata) -> None:

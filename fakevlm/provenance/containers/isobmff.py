@@ -1,7 +1,7 @@
 """EXIF, XMP and manifests in the boxes of a HEIF or AVIF."""
 
 from fakevlm.image_file.isobmff import Item, boxes, layout
-from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_PIECES, MAX_TOTAL, MAX_XMP, FileMetadata
+from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_TOTAL, MAX_XMP, FileMetadata
 
 _MANIFEST = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _MAX_EXTENTS = 16
@@ -16,7 +16,7 @@ def walk(data: bytes, found: FileMetadata) -> None:
         head = max(head, box.end - box.start) if box.kind == b"meta" else head
         if box.kind == b"uuid" and data[box.start : box.start + 16] == _MANIFEST:
             found.has_manifest = True
-        if number >= MAX_PIECES:
+        if number >= found.limits.pieces:
             found.cut = True
             break
     if head > MAX_TOTAL:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_PIECES, MAX_XMP, FileMetadata
+from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_XMP, FileMetadata
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -22,7 +22,7 @@ def walk(data: bytes, found: FileMetadata) -> None:
     extended = _ExtendedXmp()
     photoshop = bytearray()
     at, size = 2, len(data)
-    for _ in range(MAX_PIECES):
+    for _ in range(found.limits.pieces):
         found_marker = _MARKER.search(data, at, at + _MAX_GAP)
         if found_marker is None or found_marker.end() + 2 > size:
             break
@@ -46,6 +46,8 @@ def walk(data: bytes, found: FileMetadata) -> None:
             else:
                 _segment(marker, body, found)
         at += 2 + length
+    else:
+        found.cut = True
     if photoshop:
         found.add_iim(bytes(photoshop))
     for packet in extended.packets():

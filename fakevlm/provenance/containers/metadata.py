@@ -29,12 +29,27 @@ _MAX_RATIO = 1032
 """Bytes that one byte of zlib data can unpack to."""
 
 
+@dataclass(frozen=True, slots=True)
+class WalkLimits:
+    """How much of a file is looked at."""
+
+    total: int = MAX_TOTAL
+    handled: int = MAX_HANDLED
+    pieces: int = MAX_PIECES
+
+
+WHOLE = WalkLimits()
+LIGHT = WalkLimits(total=96 << 10, handled=(192 << 10) + MAX_XMP + 2048, pieces=2000)
+"""What most files stay below, but for long histories and workflows: a few milliseconds at most."""
+
+
 @dataclass(slots=True)
 class FileMetadata:
     """What was found, not yet understood. Collected by the walkers, which call the methods."""
 
     format: str
     """One of fakevlm.image_file.FORMATS."""
+    limits: WalkLimits = WHOLE
     texts: list[tuple[str, str]] = field(default_factory=list)
     """(keyword, text) of PNG's text chunks and of comments, whose keyword is "comment"."""
     xmp: list[bytes] = field(default_factory=list)
@@ -94,7 +109,7 @@ class FileMetadata:
 
     def room(self, limit: int) -> int:
         """How many bytes may be handled now: `limit`, or less where many were handled before, which is recorded."""
-        room = max(0, min(limit, MAX_HANDLED - self._handled))
+        room = max(0, min(limit, self.limits.handled - self._handled))
         self.cut = self.cut or room < limit
         return room
 
@@ -126,7 +141,7 @@ class FileMetadata:
         return bytes(found[:limit])
 
     def _within(self, data: bytes, limit: int) -> bytes:
-        limit = min(limit, MAX_TOTAL - self._total)
+        limit = min(limit, self.limits.total - self._total)
         if len(data) > limit:
             self.cut = True
         data = bytes(data[: max(limit, 0)])

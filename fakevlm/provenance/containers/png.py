@@ -3,7 +3,7 @@
 import binascii
 import string
 
-from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_PIECES, MAX_TEXT, MAX_XMP, FileMetadata
+from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_TEXT, MAX_XMP, FileMetadata
 
 _XMP = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
@@ -14,7 +14,7 @@ _MAX_KEYWORD = 80
 def walk(data: bytes, found: FileMetadata) -> None:
     """Collects the metadata. Checksums are not looked at, and a cut chunk is read as far as it goes."""
     at, size = 8, len(data)
-    for _ in range(MAX_PIECES):
+    for _ in range(found.limits.pieces):
         if at + 8 > size:
             return
         length = int.from_bytes(data[at : at + 4])

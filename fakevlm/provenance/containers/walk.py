@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fakevlm.errors import ImageError
 from fakevlm.image_file.signature import identify
 from fakevlm.provenance.containers import gif, isobmff, jpeg, png, tiff, webp
-from fakevlm.provenance.containers.metadata import FileMetadata
+from fakevlm.provenance.containers.metadata import WHOLE, FileMetadata, WalkLimits
 
 _WALKERS: dict[str, Callable[[bytes, FileMetadata], None]] = {
     "JPEG": jpeg.walk,
@@ -18,10 +18,10 @@ _WALKERS: dict[str, Callable[[bytes, FileMetadata], None]] = {
 }
 
 
-def walk(data: bytes) -> FileMetadata | None:
+def walk(data: bytes, limits: WalkLimits = WHOLE) -> FileMetadata | None:
     """The metadata of a file in one of the formats that are decoded; None for anything else. Never raises."""
     try:
-        found = FileMetadata(identify(data))
+        found = FileMetadata(identify(data), limits)
     except ImageError:
         return None
     if walker := _WALKERS.get(found.format):

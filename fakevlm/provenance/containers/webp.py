@@ -1,12 +1,12 @@
 """EXIF, XMP and manifests in the chunks of a WebP."""
 
-from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_PIECES, MAX_XMP, FileMetadata
+from fakevlm.provenance.containers.metadata import MAX_EXIF, MAX_XMP, FileMetadata
 
 
 def walk(data: bytes, found: FileMetadata) -> None:
     """Collects the metadata."""
     at, size = 12, len(data)
-    for _ in range(MAX_PIECES):
+    for _ in range(found.limits.pieces):
         if at + 8 > size:
             return
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")

@@ -238,13 +238,10 @@ class Detector:
         decoded: _Decoded | None = None
         has_turn = False
 
-        # Before anything else has its turn: nothing waits for a reader that takes long but its own file.
-        origin = None if self._origins is None else await self._origins.read_apart(upload.data, upload.key)
-
         def begin() -> Callable[[DecodedImage | ImageError], _Decoded]:
             nonlocal has_turn
             has_turn = self._turns.try_enter(upload.key, 1.0)
-            return functools.partial(self._decoded, upload, options, listener, has_turn, origin)
+            return functools.partial(self._decoded, upload, options, listener, has_turn)
 
         try:
             waiting = tracing.begin("wait to decode")
@@ -257,6 +254,11 @@ class Detector:
                 decoded = await _unless_abandoned(future)
             finally:
                 tracing.end(decoding)
+            if self._origins is not None and decoded.facts.provenance is None:
+                if has_turn:  # nothing else waits for what takes its own file long
+                    has_turn = False
+                    self._turns.leave()
+                decoded.facts.provenance = await self._origins.read_apart(upload.data, upload.key)
             ended = time.perf_counter()
             if decoded.pixels is None:
                 return JudgedImage(decoded.facts, ended - asked)
@@ -330,7 +332,6 @@ class Detector:
         options: JudgingOptions,
         listener: _Listener | None,
         has_turn: bool,
-        origin: FoundOrigin | None,
         image: DecodedImage | ImageError,
     ) -> _Decoded:
         """On a thread: what is known of an image that has been decoded, and with a turn it goes to the engine."""
@@ -340,15 +341,17 @@ class Detector:
             num_bytes=len(upload.data),
             sha256=hashlib.sha256(upload.data).hexdigest(),
         )
+        is_read = True
         if self._origins is not None:
-            facts.provenance = origin or self._origins.read(upload.data)
+            facts.provenance = self._origins.read_light(upload.data)
+            is_read = facts.provenance is not None
         if isinstance(image, ImageError):
             return _Decoded(facts.model_copy(update={"error": ImageFailure(code=image.code, message=image.message)}))
         facts.width, facts.height, facts.format = image.width, image.height, image.format
         facts.seen = self.checkpoint.image.seen(image.height, image.width)
         facts.note = image.note or None
         decoded = _Decoded(facts, image.pixels)
-        return self._submit(decoded, options, listener) if has_turn else decoded
+        return self._submit(decoded, options, listener) if has_turn and is_read else decoded
 
     def _submit(self, decoded: _Decoded, options: JudgingOptions, listener: _Listener | None) -> _Decoded:
         """On a thread: gives an image to the engine."""
@@ -382,7 +385,7 @@ class Detector:
         Image.linear_gradient("L").convert("RGB").save(file, "JPEG")
         options = self.options("all", None, 8)
         image = try_decode(file.getvalue(), self.checkpoint.image, max_pixels=self.config.limits.max_pixels)
-        warm = self._decoded(Upload(0, None, file.getvalue()), options, None, True, None, image)
+        warm = self._decoded(Upload(0, None, file.getvalue()), options, None, True, image)
         result = (
             warm.facts if warm.judging is None else self._with_judgement(warm.facts, warm.judging.result(), options)
         )

@@ -9,12 +9,30 @@ from collections.abc import Callable
 
 import pytest
 
-from fakevlm.provenance import read
+from fakevlm.provenance import read, read_light
 from fakevlm.provenance.containers import walk
 from fakevlm.provenance.containers.metadata import MAX_BLOCKS
 from fakevlm.provenance.generators import Text, statements
+from tests.hostile_files import (
+    gif_packets,
+    jpeg_extensions,
+    png_profiles,
+    png_settings,
+    png_unpacked,
+    xmp_namespaces,
+)
 from tests.image_bytes import chunk, picture, saved
-from tests.provenance_files import JPEG, PARAMETERS, PNG, jpeg_segment, jpeg_with, packed_text, png_with_chunks, xmp
+from tests.provenance_files import (
+    JPEG,
+    PARAMETERS,
+    PNG,
+    claims,
+    jpeg_segment,
+    jpeg_with,
+    packed_text,
+    png_with_chunks,
+    xmp,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -197,3 +215,19 @@ def test_each_of_several_packets_is_read_up_to_their_limit() -> None:
 )
 def test_a_line_of_settings(line: str, is_settings: bool) -> None:
     assert bool(list(statements([Text("parameters", line)]))) is is_settings
+
+
+@pytest.mark.parametrize("name", claims())
+def test_what_is_light_is_read_as_a_whole(name: str) -> None:
+    data = claims()[name].file
+    light = read_light(data)
+    assert light is None or light == read(data)
+
+
+def test_a_usual_file_is_light_and_a_costly_one_is_not() -> None:
+    assert read_light(jpeg_with()) == read(jpeg_with())
+    for make in (png_settings, png_profiles, png_unpacked, xmp_namespaces, jpeg_extensions, gif_packets):
+        data = make()
+        began = time.thread_time()
+        assert read_light(data) is None, make.__name__
+        assert time.thread_time() - began < 0.2, make.__name__

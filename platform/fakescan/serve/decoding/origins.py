@@ -1,4 +1,4 @@
-"""What uploads say of their own origin; a file with a C2PA manifest is read in a process that may die of it."""
+"""What uploads say of their own origin; one that says much, or has a C2PA manifest, is read in a process of its own."""
 
 import asyncio
 import json
@@ -17,8 +17,7 @@ from pydantic import BaseModel
 from fakescan.isolation.child import Child, ChildStartError, Death, WorkLimits
 from fakescan.isolation.time_limit import Timed
 from fakescan.serve.decoding.fair_turns import FairTurns
-from fakevlm.provenance import Basis, Origin, Provenance, TrustLists, read, sentence
-from fakevlm.provenance.containers import walk
+from fakevlm.provenance import Basis, Origin, Provenance, TrustLists, read, read_light, sentence
 
 logger = logging.getLogger("ray.serve.fakescan")
 
@@ -27,8 +26,6 @@ _CPU_S = 1.0
 """CPU seconds that one file may take. A signed photograph takes a hundredth, and one of 30 MB a fifth."""
 _NICE = 10
 _MEMORY_BYTES = 1 << 30
-_MARKS = (b"jumb", b"caBX", b"c2pa", b"C2PA")
-"""What a file with a manifest has in it, somewhere; another one hardly ever."""
 _LEAST_COST = 100_000
 """Bytes in whose time a small file is read."""
 
@@ -73,7 +70,7 @@ class _ReadApart:
 
 
 class OriginReader:
-    """Reads uploads. `processes`: files with a manifest that are read at once; keys take turns."""
+    """Reads uploads. `processes`: files that are read apart at once; keys take turns."""
 
     def __init__(self, trust: TrustLists | None, *, processes: int) -> None:
         self._read = _Read(trust)
@@ -91,13 +88,13 @@ class OriginReader:
         for process in self._all:
             process.start()
 
-    async def read_apart(self, data: bytes, key: str) -> FoundOrigin | None:
-        """What a file says that may have a manifest, for one event loop; None for others: see `read`.
+    def read_light(self, data: bytes) -> FoundOrigin | None:
+        """What a file says, on any thread; None for one that is for `read_apart`."""
+        found = read_light(data)
+        return None if found is None else _found(found)
 
-        It waits for the turn of the client's key, while no thread does.
-        """
-        if not any(mark in data for mark in _MARKS):
-            return None
+    async def read_apart(self, data: bytes, key: str) -> FoundOrigin:
+        """What any file says, for one event loop. It waits for the turn of the client's key, while no thread does."""
         loop = asyncio.get_running_loop()
         await self._turns.enter(key, max(len(data), _LEAST_COST))
 
@@ -112,11 +109,6 @@ class OriginReader:
             raise
         reading.add_done_callback(leave)
         return await asyncio.wrap_future(reading)
-
-    def read(self, data: bytes) -> FoundOrigin:
-        """What a file says, on any thread."""
-        metadata = walk(data)
-        return _found(self._apart(data) if metadata is not None and metadata.has_manifest else self._read(data))
 
     def close(self) -> None:
         """Ends the processes."""
