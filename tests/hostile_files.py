@@ -31,6 +31,11 @@ def png_unpacked() -> bytes:
     return _png(bytes(16 * MB), 480, b"Raw profile type exif")
 
 
+def png_ballast() -> bytes:
+    """A small picture with eight megabytes beside it that mean nothing."""
+    return png_with_chunks((b"prVt", bytes(8 * MB)))
+
+
 def xmp_namespaces() -> bytes:
     """Elements that each add to ten thousand namespaces."""
     names = b" ".join(b'xmlns:a%d="b"' % number for number in range(10_000))
@@ -132,7 +137,7 @@ def signed() -> bytes:
 HOSTILE_FILES: Mapping[str, Callable[[], bytes]] = {
     made.__name__: made
     for made in (
-        png_settings, png_profiles, png_unpacked, xmp_namespaces, jpeg_extensions, jpeg_scans, gif_packets, heif_places,
+        png_settings, png_profiles, png_unpacked, png_ballast, xmp_namespaces, jpeg_extensions, jpeg_scans, gif_packets, heif_places,
         heif_nested, heif_deep, heif_joined, tiff_tags, tiff_rows, tiff_strips, signed,
     )
 }  # fmt: skip
