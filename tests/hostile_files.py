@@ -137,8 +137,8 @@ def signed() -> bytes:
 HOSTILE_FILES: Mapping[str, Callable[[], bytes]] = {
     made.__name__: made
     for made in (
-        png_settings, png_profiles, png_unpacked, png_ballast, xmp_namespaces, jpeg_extensions, jpeg_scans, gif_packets, heif_places,
-        heif_nested, heif_deep, heif_joined, tiff_tags, tiff_rows, tiff_strips, signed,
+        png_settings, png_profiles, png_unpacked, png_ballast, xmp_namespaces, jpeg_extensions, jpeg_scans, gif_packets,
+        heif_places, heif_nested, heif_deep, heif_joined, tiff_tags, tiff_rows, tiff_strips, signed,
     )
 }  # fmt: skip
 
