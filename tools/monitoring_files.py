@@ -706,6 +706,12 @@ SERVE = Board(
                     "Connections to the gates, and those refused or ended.",
                 ),
                 Panel(
+                    "Access log",
+                    "short",
+                    [(_rate("ray_fakescan_serve_access_log_unwritten_total"), "lines lost a second")],
+                    "Lines of the access log that could not be written: look at the disk.",
+                ),
+                Panel(
                     "Bodies",
                     "bytes",
                     [

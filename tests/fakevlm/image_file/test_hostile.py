@@ -17,7 +17,7 @@ from tests.image_bytes import chunk, inserted, many_scans, picture, saved, segme
 pytestmark = pytest.mark.unit
 
 MAX_PIXELS = 50_000_000
-MAX_S = 1.0
+MAX_S = 4.0
 """CPU time of one thread; what it takes is mostly a tenth of that."""
 PNG = saved(picture(), "PNG")
 JPEG = saved(picture(), "JPEG")

@@ -124,7 +124,7 @@ def _read_form(headers: Headers, max_images: int, body: bytes) -> tuple[list[Upl
             fields.append((name, value))
     if not uploads:
         boundary = parse_options_header(headers["content-type"])[1].get(b"boundary", b"")
-        if b"--" + boundary + b"--" not in body:
+        if b"--" + boundary in body and b"--" + boundary + b"--" not in body:
             raise Problem("invalid", "the form is cut off: the boundary that ends it is missing")
         raise Problem("invalid", "the form has no file; send at least one part with a file name")
     return uploads, fields
