@@ -67,7 +67,8 @@ async def read_request(request: Request, max_images: int) -> DetectRequest:
         options = DetectOptions.model_validate(fields)
     except ValidationError as error:
         words = first_mistake(error, command=None, noun="option")[:300]
-        raise Problem("invalid", words, param=str(error.errors(include_input=False)[0]["loc"][0])[:100]) from None
+        place = error.errors(include_input=False)[0]["loc"]  # empty for a name that is no text
+        raise Problem("invalid", words, param=str(place[0])[:100] if place else None) from None
     if "stream" not in options.model_fields_set:
         options.stream = _prefers_events(request.headers.get("accept", ""))
     return DetectRequest(uploads, options)

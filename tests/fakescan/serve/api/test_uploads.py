@@ -91,3 +91,12 @@ def test_a_wrong_option_is_named(detector: Detector, png: bytes, query: str, for
     assert response.status_code == 422
     assert response.json()["detail"].startswith(f"{field}: ")
     assert response.json()["error"]["param"] == field
+
+
+def test_an_option_whose_name_is_no_text_is_refused(detector: Detector, png: bytes) -> None:
+    part = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + png
+    option = b'\r\n--B\r\nContent-Disposition: form-data; name="+2AA-"\r\n\r\nx\r\n--B--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=B; charset=utf-7"}
+    response = send(detector, "POST", "/v1/detect", content=part + option, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid")
+    assert response.json()["error"]["param"] is None
