@@ -148,7 +148,7 @@ def test_a_manifest_that_takes_long_keeps_no_other_client_waiting(monkeypatch: p
         assert usual.detail["c2pa"]["state"] == "broken"
         for found in hostile:
             assert found.origin is None
-            assert "SIGPROF" in found.words
+            assert found.words.startswith("its origin could not be read: "), "of its CPU time, or of the clock's"
         assert reader.read_light(damaged) is None
         light = reader.read_light(png(PARAMETERS))
         assert light is not None, "nothing in it needs a process"
