@@ -3,7 +3,6 @@
 import json
 import struct
 import time
-import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -22,6 +21,7 @@ from tests.hostile_files import (
     xmp_namespaces,
 )
 from tests.image_bytes import chunk, picture, saved
+from tests.measured import peak
 from tests.provenance_files import (
     JPEG,
     PARAMETERS,
@@ -157,13 +157,7 @@ def test_metadata_costs_little_whatever_it_is(name: str) -> None:
 )
 def test_metadata_takes_little_memory(name: str) -> None:
     file = COSTLY[name]()
-    tracemalloc.start()
-    try:
-        read(file)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < MAX_MEMORY
+    assert peak(lambda: read(file)) < MAX_MEMORY
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,19 @@ take, go to processes that give way to the rest: see `large_images`.
 
 import asyncio
 import logging
-import math
 import os
 import queue
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import TypeVar
 
 from fakescan.isolation.child import ChildStartError
-from fakescan.serve.decoding.fair_turns import FairTurns
+from fakescan.serve.decoding.lane import Lane
 from fakescan.serve.decoding.large_images import LargeImages
 from fakescan.serve.decoding.upload import Upload
 from fakescan.serve.problem import Problem
-from fakescan.telemetry.thread_name import show_thread_as
 from fakevlm import resampling
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file.effort import BYTES_PER_PIXEL, Effort, decoding_effort, is_quick
@@ -41,63 +37,6 @@ _LARGE_ROOM = 1 << 30
 _SMALL_COST = 100_000
 """Pixels in whose time a thumbnail is decoded."""
 _RETRY_S = 2.0
-_SPARE_THREADS = 2
-"""For what is done without a turn."""
-
-
-class Lane:
-    """Threads for images of one kind, and the turns that are taken for them. Belongs to one event loop."""
-
-    def __init__(self, name: str, threads: int, room: float = math.inf) -> None:
-        self._turns = FairTurns(threads, room)
-        self._pool = ThreadPoolExecutor(
-            threads + _SPARE_THREADS, thread_name_prefix=name, initializer=show_thread_as, initargs=(name,)
-        )
-
-    @property
-    def waiting(self) -> int:
-        """Images that wait for their turn."""
-        return self._turns.waiting
-
-    async def run(
-        self, upload: Upload, begin: Callable[[], Callable[[], Outcome]], ended: Callable[[], None]
-    ) -> "Future[Outcome]":
-        """Waits for the upload's turn and starts the work that `begin` returns then.
-
-        `ended` is called on the event loop when it has ended, or where the turn was not waited for.
-        """
-        loop = asyncio.get_running_loop()
-        # What is refused by its header takes no memory, however large it says it is.
-        size = upload.effort.memory_bytes if upload.effort is not None and upload.work else 0
-
-        def leave() -> None:
-            self._turns.leave(size)
-            ended()
-
-        def leave_elsewhere(_: "Future[Outcome]") -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(leave)
-
-        try:
-            await self._turns.enter(upload.key, max(upload.work, _SMALL_COST), size)
-        except BaseException:
-            ended()
-            raise
-        try:
-            future = self.submit(begin())
-        except BaseException:
-            leave()
-            raise
-        future.add_done_callback(leave_elsewhere)
-        return future
-
-    def submit(self, work: Callable[[], Outcome]) -> "Future[Outcome]":
-        """Has a thread do something short, without a turn."""
-        return self._pool.submit(copy_context().run, work)  # log lines and spans are those of the request
-
-    def close(self) -> None:
-        """Waits for the work that has begun, and forgets the rest."""
-        self._pool.shutdown(cancel_futures=True)
 
 
 class Decoder:
@@ -200,7 +139,9 @@ class Decoder:
             then = begin()
             return lambda: then(decode(upload.data))
 
-        return await lane.run(upload, begin_decoding, ended)
+        # What is refused by its header takes no memory, however large it says it is.
+        size = upload.effort.memory_bytes if upload.work else 0
+        return await lane.run(upload.key, max(upload.work, _SMALL_COST), begin_decoding, ended, size=size)
 
     def submit(self, work: Callable[[], Outcome]) -> "Future[Outcome]":
         """Has a thread do something short with an image that has been decoded."""

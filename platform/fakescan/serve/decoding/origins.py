@@ -6,9 +6,6 @@ import logging
 import os
 import queue
 import signal
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +13,7 @@ from pydantic import BaseModel
 
 from fakescan.isolation.child import Child, ChildStartError, Death, WorkLimits
 from fakescan.isolation.time_limit import Timed
-from fakescan.serve.decoding.fair_turns import FairTurns
+from fakescan.serve.decoding.lane import Lane
 from fakevlm.provenance import Basis, Origin, Provenance, TrustLists, read, read_light, sentence
 
 logger = logging.getLogger("ray.serve.fakescan")
@@ -73,10 +70,8 @@ class OriginReader:
     """Reads uploads. `processes`: files that are read apart at once; keys take turns."""
 
     def __init__(self, trust: TrustLists | None, *, processes: int) -> None:
-        self._read = _Read(trust)
-        self._turns = FairTurns(processes)
-        self._pool = ThreadPoolExecutor(processes, thread_name_prefix="origins")
-        work = Timed(_ReadApart(self._read), _TIMEOUT_S)
+        self._lane = Lane("origins", processes)
+        work = Timed(_ReadApart(_Read(trust)), _TIMEOUT_S)
         limits = WorkLimits(timeout_s=_TIMEOUT_S, memory_bytes=_MEMORY_BYTES)
         self._all = [Child(work, limits, show=False) for _ in range(processes)]
         self._free: queue.SimpleQueue[Child[bytes, Provenance]] = queue.SimpleQueue()
@@ -95,24 +90,12 @@ class OriginReader:
 
     async def read_apart(self, data: bytes, key: str) -> FoundOrigin:
         """What any file says, for one event loop. It waits for the turn of the client's key, while no thread does."""
-        loop = asyncio.get_running_loop()
-        await self._turns.enter(key, max(len(data), _LEAST_COST))
-
-        def leave(_: "Future[FoundOrigin]") -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(self._turns.leave)
-
-        try:
-            reading = self._pool.submit(copy_context().run, lambda: _found(self._apart(data)))
-        except BaseException:
-            self._turns.leave()
-            raise
-        reading.add_done_callback(leave)
+        reading = await self._lane.run(key, max(len(data), _LEAST_COST), lambda: lambda: _found(self._apart(data)))
         return await asyncio.wrap_future(reading)
 
     def close(self) -> None:
         """Ends the processes."""
-        self._pool.shutdown(cancel_futures=True)
+        self._lane.close()
         for process in self._all:
             process.close()
 

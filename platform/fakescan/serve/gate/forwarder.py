@@ -18,7 +18,7 @@ from fakescan.serve.gate.fast_path import (
 )
 from fakescan.serve.gate.gate_state import GateState
 from fakescan.serve.gate.own.answers import FactResponse
-from fakescan.serve.gate.own.readiness import Readiness
+from fakescan.serve.gate.own.readiness import STOPPING, Readiness
 from fakescan.serve.gate.request_context import DisconnectedError, GateResponse, RequestContext
 from fakescan.serve.gate.resend import ResendingApp
 from fakescan.serve.problem import Problem
@@ -28,8 +28,6 @@ logger = logging.getLogger("ray.serve.fakescan")
 
 _GRACE_S = 2.0
 """Seconds more than a replica's own time-out before the gate gives up on it."""
-_STOPPING = "the server is about to stop; send requests elsewhere"
-"""The words of /readyz."""
 
 
 class Forwarder:
@@ -113,7 +111,7 @@ class Forwarder:
         if serve_status == 408:
             return Problem("timeout", "no answer in time; the server is busy, try again later")
         if self._is_draining:
-            return Problem("unavailable", _STOPPING)
+            return Problem("unavailable", STOPPING)
         if serve_status == NO_DEPLOYMENT:
             return Problem("unavailable", "no replica is available; send requests elsewhere, or again later")
         if serve_status == 503:

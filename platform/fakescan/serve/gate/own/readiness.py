@@ -12,6 +12,7 @@ logger = logging.getLogger("ray.serve.fakescan")
 
 STATE_S = 0.25
 """Age of the control actor's word that the server is not about to stop."""
+STOPPING = "the server is about to stop; send requests elsewhere"
 _SEEN_S = 5.0
 """Seconds for which a response of a replica proves that one is ready."""
 _PROBE_S = 3.0
@@ -55,7 +56,7 @@ class Readiness:
         Without a control actor that answers, what was seen lately counts for nothing: the application may be gone.
         """
         if state.is_draining:
-            raise Problem("unavailable", "the server is about to stop; send requests elsewhere")
+            raise Problem("unavailable", STOPPING)
         if await proxy() != 200:
             raise Problem("unavailable", "this node's proxy is starting or about to stop; send requests elsewhere")
         now = time.monotonic()
