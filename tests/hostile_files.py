@@ -16,6 +16,30 @@ from tests.signed_files import Authority, Signer
 MB = 2**20
 
 
+def box(kind: bytes, body: bytes) -> bytes:
+    """A box of a HEIF."""
+    return struct.pack(">I", len(body) + 8) + kind + body
+
+
+def heif(meta: bytes) -> bytes:
+    """A HEIF of 64 by 64 pixels with these boxes in its `meta`."""
+    size = box(b"iprp", box(b"ipco", box(b"ispe", struct.pack(">III", 0, 64, 64))))
+    whole = bytes(4) + box(b"pitm", struct.pack(">IH", 0, 1)) + meta + size
+    return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", whole)
+
+
+def empty_extents(boxes: int, items: int, extents: int) -> bytes:
+    """A HEIF whose items have so many extents of no bytes."""
+    entries = b"".join(struct.pack(">HHH", number, 0, extents) for number in range(items))
+    return heif(box(b"iloc", struct.pack(">IHH", 0, 0, items) + entries) * boxes)
+
+
+def nested(depth: int, inside: bytes = b"") -> bytes:
+    """A HEIF with boxes in boxes."""
+    heads = [struct.pack(">I", len(inside) + 8 * (level + 1)) + b"ipco" for level in range(depth)]
+    return heif(b"".join(reversed(heads)) + inside)
+
+
 def png_settings() -> bytes:
     """Texts that begin as a generator's settings, and go on with nothing but line ends."""
     return _png(b"Steps: 1" + b"\n" * 65_000 + b"x", 62, b"k")
@@ -64,34 +88,33 @@ def gif_packets() -> bytes:
 
 def heif_places() -> bytes:
     """Items with 65,535 extents of no bytes."""
-    items = b"".join(struct.pack(">HHH", number, 0, 65_535) for number in range(400))
-    return _heif(_box(b"iloc", b"\0\0\0\0\0\0" + struct.pack(">H", 400) + items))
+    return empty_extents(1, 400, 65_535)
 
 
 def heif_nested() -> bytes:
     """Boxes in boxes, three thousand deep."""
-    return _heif(_nested(b"", 3_000))
+    return nested(3_000)
 
 
 def heif_deep() -> bytes:
     """Many small boxes, eight hundred deep."""
-    return _heif(_nested((struct.pack(">I", 8) + b"free") * 400_000, 800))
+    return nested(800, (struct.pack(">I", 8) + b"free") * 400_000)
 
 
 def heif_joined() -> bytes:
     """Items of text that each are the whole file sixteen times."""
     size, count = 8 * MB, 100
     entries = b"".join(
-        _box(b"infe", b"\2\0\0\0" + struct.pack(">HH", number + 1, 0) + b"mime\0") for number in range(count)
+        box(b"infe", b"\2\0\0\0" + struct.pack(">HH", number + 1, 0) + b"mime\0") for number in range(count)
     )
     places = b"".join(
         struct.pack(">HHH", number + 1, 0, 16) + struct.pack(">II", 0, size) * 16 for number in range(count)
     )
-    data = _heif(
-        _box(b"iinf", b"\0\0\0\0" + struct.pack(">H", count) + entries)
-        + _box(b"iloc", b"\0\0\0\0\x44\0" + struct.pack(">H", count) + places)
+    data = heif(
+        box(b"iinf", b"\0\0\0\0" + struct.pack(">H", count) + entries)
+        + box(b"iloc", b"\0\0\0\0\x44\0" + struct.pack(">H", count) + places)
     )
-    return data + _box(b"mdat", bytes(size - len(data) - 8))
+    return data + box(b"mdat", bytes(size - len(data) - 8))
 
 
 def tiff_tags() -> bytes:
@@ -151,21 +174,6 @@ def _png(text: bytes, count: int, key: bytes) -> bytes:
     packed = chunk(b"zTXt", key + b"\0\0" + zlib.compress(text, 9))
     data = saved(_picture(), "PNG")
     return data[:-12] + packed * count + data[-12:]
-
-
-def _box(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body) + 8) + kind + body
-
-
-def _heif(boxes: bytes) -> bytes:
-    size = _box(b"iprp", _box(b"ipco", _box(b"ispe", b"\0\0\0\0" + struct.pack(">II", 64, 64))))
-    meta = b"\0\0\0\0" + _box(b"pitm", b"\0\0\0\0\0\1") + boxes + size
-    return _box(b"ftyp", b"heic\0\0\0\0mif1heic") + _box(b"meta", meta)
-
-
-def _nested(inner: bytes, depth: int) -> bytes:
-    heads = [struct.pack(">I", len(inner) + 8 * (level + 1)) + b"ipco" for level in range(depth)]
-    return b"".join(reversed(heads)) + inner
 
 
 def _tiff(*tags: tuple[int, int, int, int]) -> bytes:

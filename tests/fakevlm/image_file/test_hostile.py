@@ -9,6 +9,7 @@ from PIL import Image
 
 from fakevlm.errors import ErrorCode, ImageError
 from fakevlm.image_file import decoding_effort, effort, read_image
+from tests.hostile_files import box, empty_extents, heif, nested
 from tests.image_bytes import chunk, inserted, many_scans, picture, saved, segment, tiff
 from tests.measured import peak, seconds
 
@@ -19,16 +20,6 @@ MAX_S = 4.0
 """CPU time of one thread; what it takes is mostly a tenth of that."""
 PNG = saved(picture(), "PNG")
 JPEG = saved(picture(), "JPEG")
-
-
-def box(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body) + 8) + kind + body
-
-
-def heif(meta: bytes) -> bytes:
-    size = box(b"iprp", box(b"ipco", box(b"ispe", struct.pack(">III", 0, 64, 64))))
-    whole = bytes(4) + box(b"pitm", struct.pack(">IH", 0, 1)) + meta + size
-    return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", whole)
 
 
 def items(*kinds: bytes) -> bytes:
@@ -49,19 +40,6 @@ def derived(parts: dict[int, list[int]]) -> bytes:
         box(b"dimg", struct.pack(f">HH{len(each)}H", number, len(each), *each)) for number, each in parts.items()
     )
     return box(b"iref", bytes(4) + b"".join(entries))
-
-
-def empty_extents(boxes: int, items: int, extents: int) -> bytes:
-    entries = b"".join(struct.pack(">HHH", number, 0, extents) for number in range(items))
-    return heif(box(b"iloc", struct.pack(">IHH", 0, 0, items) + entries) * boxes)
-
-
-def nested(depth: int, inside: bytes = b"") -> bytes:
-    heads, size = [], len(inside)
-    for _ in range(depth):
-        size += 8
-        heads.append(struct.pack(">I", size) + b"ipco")
-    return heif(b"".join(reversed(heads)) + inside)
 
 
 def overlapping_tiles(tiles: int) -> bytes:
